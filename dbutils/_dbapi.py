@@ -1,0 +1,127 @@
+"""Finding out what stands behind a connection creator.
+
+A creator is a DB-API 2 module, a class, or any function that returns
+DB-API 2 connections.  What the library has to know about the driver
+(its module, its exceptions, its thread safety) is looked up here.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Callable, Iterator
+
+__all__ = [
+    "connect_of",
+    "connect_pg",
+    "creator_threadsafety",
+    "failures_of",
+    "module_of_connection",
+    "module_of_creator",
+    "split_isfatal",
+]
+
+# The exceptions that stand for a lost connection if nothing else is said.
+_FAILURES = ("OperationalError", "InterfaceError", "InternalError")
+
+
+def connect_of(creator: Any) -> Callable[..., Any]:
+    """Return the function of a creator that opens connections."""
+    connect = getattr(creator, "connect", creator)
+    if not callable(connect):
+        raise TypeError(f"{creator!r} is not a connection provider.")
+    return connect
+
+
+def module_of_creator(creator: Any) -> Any:
+    """Return the DB-API 2 module of a creator, or None if it is not clear.
+
+    The creator may say so itself by having the module as its ``dbapi``.
+    """
+    declared = getattr(creator, "dbapi", None)
+    if hasattr(creator, "connect"):
+        if hasattr(declared, "connect"):
+            return declared
+        if isinstance(creator, type):
+            return _module_named(creator.__module__) or creator
+        return creator
+    if declared is not None:
+        return declared
+    module = sys.modules.get(getattr(creator, "__module__", None) or "")
+    return module if getattr(module, "connect", None) == creator else None
+
+
+def module_of_connection(con: Any) -> Any:
+    """Return the DB-API 2 module that a connection comes from, or None."""
+    error = getattr(con, "OperationalError", None)
+    for thing in (con, error):
+        module = _module_named(getattr(thing, "__module__", None))
+        if module is not None:
+            return module
+    return None
+
+
+def _module_named(name: Any) -> Any:
+    """Return the innermost package with a connect function, or None."""
+    for prefix in _prefixes(name):
+        module = sys.modules.get(prefix)
+        if callable(getattr(module, "connect", None)):
+            return module
+    return None
+
+
+def _prefixes(name: Any) -> Iterator[str]:
+    """Yield a dotted name, and what is left without its last parts."""
+    while name:
+        yield name
+        name = name.rpartition(".")[0]
+
+
+def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
+    """Return the failure exceptions of the first source that has them."""
+    for source in sources:
+        failures = tuple(getattr(source, name, None) for name in _FAILURES)
+        if None not in failures:
+            return failures  # type: ignore[return-value]
+    raise AttributeError(
+        "Could not determine the failure exceptions of the driver:"
+        " please pass them with the keyword 'failures',"
+        " or set creator.dbapi to the DB-API 2 module.")
+
+
+def creator_threadsafety(creator: Any) -> int:
+    """Return the level of thread safety that a creator promises.
+
+    A function is taken to know what it does, and counts as level 1.
+    """
+    sources = [creator, getattr(creator, "dbapi", None)]
+    if isinstance(creator, type):
+        sources.append(module_of_creator(creator))
+    for source in sources:
+        if hasattr(source, "threadsafety"):
+            return source.threadsafety or 0
+    return 0 if callable(getattr(creator, "connect", None)) else 1
+
+
+def split_isfatal(
+        isfatal: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+    """Separate 'isfatal' from the positional arguments for the driver.
+
+    DBUtils 3.2 had it as the first of them.  What is None or callable there
+    is meant as 'isfatal', since no driver takes such an argument first.
+    """
+    if isfatal is None and args and (args[0] is None or callable(args[0])):
+        return args[0], args[1:]
+    if isfatal is not None and not callable(isfatal):
+        raise TypeError("'isfatal' must be a callable.")
+    return isfatal, args
+
+
+def connect_pg(*args: Any, **kwargs: Any) -> Any:
+    """Open a connection with whatever module is called pg by now."""
+    try:
+        from pg import DB  # noqa: PLC0415 - PyGreSQL is not required
+    except ImportError as error:
+        raise ImportError(
+            "The classic PyGreSQL module 'pg' cannot be imported."
+            " Please install it with: pip install DBUtils[pg]") from error
+    return DB(*args, **kwargs)

@@ -1,0 +1,64 @@
+"""What the users of a pool hold: one visit to a connection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._errors import closed_text
+
+__all__ = ["Lease"]
+
+
+class Lease:
+    """A proxy that gives its connection back when it is closed.
+
+    It does so exactly once, however many threads close it, and also when it
+    is collected: whoever pops the only item of a list returns it.
+    """
+
+    _con: Any = None
+    _pool: Any = None
+    _turn: Any = None
+
+    def __init__(self, pool: Any, con: Any) -> None:
+        self._pool = pool
+        self._hold(con)
+
+    def _hold(self, con: Any) -> None:
+        self._con = con
+        self._turn = [con]
+
+    def close(self) -> None:
+        """Give the connection back to the pool; do not close it."""
+        try:
+            con = self._turn.pop()
+        except (IndexError, AttributeError):  # not, or never, held
+            return
+        self._con = None
+        self._give_back(con)
+
+    def _give_back(self, con: Any) -> None:
+        self._pool.cache(con)
+
+    def _closed_error(self, name: str) -> Exception:
+        """Return the error for the use of a closed lease."""
+        return AttributeError(closed_text("connection", name))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the connection has."""
+        con = self._con
+        if con is None:
+            raise self._closed_error(name)
+        return getattr(con, name)
+
+    def __enter__(self) -> Any:
+        """Begin a context at whose end the connection is given back."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Give the connection back; this does not commit."""
+        self.close()
+
+    def __del__(self) -> None:
+        """Give the connection back when nobody holds the lease any more."""
+        self.close()

@@ -1,0 +1,71 @@
+"""When and how a connection is asked whether it is still alive."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+from ._errors import quietly
+
+__all__ = ["Ping", "ask", "parse_ping"]
+
+_ALLOWED = (
+    "'ping' must be an integer, an SQL statement, a callable,"
+    " or a pair of an integer and one of the latter.")
+
+
+class Ping(NamedTuple):
+    """A parsed ping parameter: bits for the moments, and the question."""
+
+    when: int
+    pinger: Callable[[Any], Any] | None
+
+
+def parse_ping(ping: Any) -> Ping:
+    """Split a ping parameter into its moments and its question."""
+    if isinstance(ping, tuple):
+        try:
+            when, question = ping
+        except ValueError:
+            raise TypeError(_ALLOWED) from None
+    elif isinstance(ping, str) or callable(ping):
+        when, question = 1, ping
+    else:
+        when, question = ping, None
+    if isinstance(question, str):
+        question = _SqlPinger(question)
+    elif question is not None and not callable(question):
+        raise TypeError(_ALLOWED)
+    return Ping(when if isinstance(when, int) else 0, question)
+
+
+class _SqlPinger:
+    """Ask a connection by executing an SQL statement.
+
+    Classic PyGreSQL has no cursors, its connections execute queries.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+
+    def __repr__(self) -> str:
+        return f"<ping with {self.sql!r}>"
+
+    def __call__(self, con: Any) -> None:
+        if not hasattr(con, "cursor"):
+            con.query(self.sql)
+            return
+        cursor = con.cursor()
+        try:
+            cursor.execute(self.sql)
+        finally:
+            with quietly("closing the cursor of a ping"):
+                cursor.close()
+
+
+def ask(pinger: Callable[[Any], Any], con: Any) -> bool:
+    """Tell whether the answer of a check function means alive."""
+    try:
+        alive = pinger(con)
+    except Exception:  # noqa: BLE001 - whatever it raises means not alive
+        return False
+    return alive is None or bool(alive)

@@ -1,0 +1,90 @@
+"""Connections that belong to one thread each, for any DB-API 2 driver.
+
+A thread gets the same steady connection whenever it asks for one, and it
+is closed when the thread ends.  This suits programs with a fixed number
+of threads that use the database all the time; otherwise take pooled_db.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from . import __version__
+from ._affine import local, own_connection
+from ._dbapi import creator_threadsafety, split_isfatal
+from ._steady import line_of
+from .steady_db import SteadyDBConnection, connect
+
+__all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]
+
+
+class PersistentDBError(Exception):
+    """General PersistentDB error."""
+
+
+class NotSupportedError(PersistentDBError):
+    """DB-API module not supported by PersistentDB."""
+
+
+class PersistentDB:
+    """A generator of steady connections that stay with their thread."""
+
+    version = __version__
+
+    def __init__(
+            self, creator: Any, maxusage: int | None = None,
+            setsession: Any = None, failures: Any = None, ping: Any = 1,
+            closeable: Any = False, threadlocal: Any = None, *args: Any,
+            isfatal: Callable[[Exception], Any] | None = None,
+            **kwargs: Any) -> None:
+        """Set up the generator.
+
+        threadlocal: a class for thread-local data to be used instead of
+            our own in pure Python; threading.local is faster, but under
+            mod_wsgi its contents get lost between requests
+
+        All other parameters are those of steady_db.connect(), except that
+        close() keeps the connections open by default.
+        """
+        if not creator_threadsafety(creator):
+            raise NotSupportedError("Database module is not thread-safe.")
+        self._isfatal, self._args = split_isfatal(isfatal, args)
+        self._creator = creator
+        self._maxusage = maxusage
+        self._setsession = setsession
+        self._failures = failures
+        self._ping = ping
+        self._closeable = closeable
+        self._kwargs = kwargs
+        self.thread = (threadlocal or local)()
+
+    def steady_connection(self) -> SteadyDBConnection:
+        """Return a new steady connection that does not stay."""
+        return connect(
+            self._creator, self._maxusage, self._setsession, self._failures,
+            self._ping, self._closeable, self._isfatal, *self._args,
+            **self._kwargs)
+
+    def connection(
+            self,
+            shareable: bool = False,  # noqa: ARG002 - PooledDB has it
+    ) -> SteadyDBConnection:
+        """Return the connection of this thread.
+
+        The parameter has no effect, since persistent connections are never
+        shared.
+        """
+        con = own_connection(self.thread, self._first_connection)
+        line_of(con).check(1)
+        return con
+
+    def _first_connection(self) -> SteadyDBConnection:
+        con = self.steady_connection()
+        if con.threadsafety():
+            return con
+        line_of(con).close()
+        raise NotSupportedError("Database module is not thread-safe.")
+
+    def dedicated_connection(self) -> SteadyDBConnection:
+        """Return the connection of this thread, like connection()."""
+        return self.connection()

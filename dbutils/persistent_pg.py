@@ -1,0 +1,58 @@
+"""Connections that belong to one thread each, for classic PyGreSQL.
+
+A thread gets the same steady connection whenever it asks for one, and it
+is closed when the thread ends.  This suits programs with a fixed number
+of threads that use the database all the time; otherwise take pooled_pg.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from . import __version__
+from ._affine import local, own_connection
+from ._steady import line_of
+from .steady_pg import SteadyPgConnection
+
+__all__ = ["PersistentPg", "local"]
+
+
+class PersistentPg:
+    """A generator of steady connections that stay with their thread."""
+
+    version = __version__
+
+    def __init__(
+            self, maxusage: int | None = None, setsession: Any = None,
+            closeable: Any = False, threadlocal: Any = None, *args: Any,
+            failures: Any = None, ping: Any = 1,
+            isfatal: Callable[[Exception], Any] | None = None,
+            **kwargs: Any) -> None:
+        """Set up the generator.
+
+        The parameter threadlocal is that of persistent_db.PersistentDB, all
+        others are those of steady_pg.SteadyPgConnection, except that
+        close() keeps the connections open by default.
+        """
+        self._maxusage = maxusage
+        self._setsession = setsession
+        self._failures = failures
+        self._ping = ping
+        self._isfatal = isfatal
+        self._args = args
+        self._closeable = closeable
+        self._kwargs = kwargs
+        self.thread = (threadlocal or local)()
+
+    def steady_connection(self) -> SteadyPgConnection:
+        """Return a new steady connection that does not stay."""
+        return SteadyPgConnection(
+            self._maxusage, self._setsession, self._closeable, *self._args,
+            failures=self._failures, ping=self._ping, isfatal=self._isfatal,
+            **self._kwargs)
+
+    def connection(self) -> SteadyPgConnection:
+        """Return the connection of this thread."""
+        con = own_connection(self.thread, self.steady_connection)
+        line_of(con).check(1)
+        return con

@@ -1,0 +1,295 @@
+"""Pools of hardened connections for any DB-API 2 driver.
+
+A thread borrows a steady connection from the pool and gives it back by
+closing it, leaving its "with" block, or dropping it.  Connections are
+dedicated to one borrower or, if the driver and the program allow that,
+shared by several.  Requests are served in the order of their coming.
+"""
+
+from __future__ import annotations
+
+from functools import total_ordering
+from operator import attrgetter
+from typing import Any, Callable, Sequence
+
+from . import __version__
+from ._dbapi import creator_threadsafety, split_isfatal
+from ._errors import closed_text, too_many_text
+from ._lease import Lease
+from ._ledger import make_limits
+from ._pool import Backend, PoolCore, Refused, core_of
+from ._steady import as_statements, line_of
+from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
+from .steady_db import SteadyDBConnection, connect
+
+__all__ = [
+    "InvalidConnectionError",
+    "NotSupportedError",
+    "PooledDB",
+    "PooledDBError",
+    "PooledDedicatedDBConnection",
+    "PooledSharedDBConnection",
+    "SharedDBConnection",
+    "TooManyConnectionsError",
+]
+
+
+class PooledDBError(Exception):
+    """General PooledDB error."""
+
+
+class InvalidConnectionError(PooledDBError):
+    """Database connection is invalid."""
+
+
+class NotSupportedError(PooledDBError):
+    """DB-API module not supported by PooledDB."""
+
+
+class TooManyConnectionsError(PooledDBError):
+    """Too many database connections were opened."""
+
+
+# The names of these errors before DBUtils 2.0.
+InvalidConnection = InvalidConnectionError
+TooManyConnections = TooManyConnectionsError
+
+
+class PooledDB:
+    """A pool of steady DB-API 2 connections."""
+
+    version = __version__
+
+    _core: Any = None
+
+    def __init__(
+            self, creator: Any, mincached: int | None = 0,
+            maxcached: int | None = 0, maxshared: int | None = 0,
+            maxconnections: int | None = 0, blocking: Any = False,
+            maxusage: int | None = None, setsession: Any = None,
+            reset: Any = True, failures: Any = None, ping: Any = 1,
+            *args: Any, isfatal: Callable[[Exception], Any] | None = None,
+            **kwargs: Any) -> None:
+        """Set up the pool.
+
+        mincached: how many connections are opened at the start
+        maxcached: how many idle connections are kept at most
+            (0 or None means any number); raised to mincached
+        maxshared: how many connections may be shared at most, if they are
+            requested as shareable and the driver allows that
+            (0 or None means that all connections are dedicated)
+        maxconnections: how many connections may be in use at most
+            (0 or None means any number); raised to maxcached and maxshared
+        blocking: what happens beyond that limit: if true, a request waits
+            for its turn, otherwise it gets a TooManyConnectionsError
+        reset: how a returned connection is cleaned: if true, it is always
+            rolled back, otherwise only a transaction begun with begin() is
+
+        All other parameters are those of steady_db.connect().  The check
+        that ping=1 asks for is made when a connection is taken out of the
+        pool.
+        """
+        threadsafety = creator_threadsafety(creator)
+        if not threadsafety:
+            raise NotSupportedError("Database module is not thread-safe.")
+        self._isfatal, self._args = split_isfatal(isfatal, args)
+        self._creator = creator
+        self._kwargs = kwargs
+        self._blocking = blocking
+        self._maxusage = maxusage
+        self._setsession = as_statements(setsession)
+        self._failures = failures
+        self._ping = ping
+        self._mincached = mincached or 0
+        self._core = PoolCore(_DbBackend(reset), make_limits(
+            self._mincached, maxcached, maxshared, maxconnections,
+            threadsafety > 1))
+        leases = [self.dedicated_connection() for _ in range(self._mincached)]
+        for lease in reversed(leases):
+            lease.close()
+
+    # Inner names of DBUtils 3.x that programs and their tests read.
+    _reset = property(attrgetter("_core.backend.force"))
+    _maxshared = property(attrgetter("_core.limits.maxshared"))
+
+    @property
+    def _maxcached(self) -> int:
+        return self._core.limits.maxcached or 0
+
+    @property
+    def _maxconnections(self) -> int:
+        return self._core.limits.maxconnections or 0
+
+    @property
+    def _connections(self) -> int:
+        return self._core.figures().in_use
+
+    @property
+    def _idle_cache(self) -> Sequence[SteadyDBConnection]:
+        return self._core.idle_connections()
+
+    @property
+    def _shared_cache(self) -> Sequence[SharedDBConnection]:
+        if not self._maxshared:
+            raise AttributeError("This pool does not share connections.")
+        return self._core.shared_records()
+
+    def steady_connection(self) -> SteadyDBConnection:
+        """Return a new steady connection that does not count as pooled."""
+        return connect(
+            self._creator, self._maxusage, self._setsession, self._failures,
+            self._ping, True, self._isfatal, *self._args, **self._kwargs)
+
+    def connection(self, shareable: bool = True) -> Any:
+        """Return a connection from the pool, to be given back by close().
+
+        If it may be shareable, other threads may get the same connection
+        at the same time, unless it is in a transaction.
+        """
+        try:
+            slot = self._core.acquire(self._open, self._blocking, shareable)
+        except Refused as refused:
+            text = too_many_text(refused.figures)
+            raise TooManyConnectionsError(text) from None
+        if slot.shared is None:
+            return PooledDedicatedDBConnection(self, slot.con)
+        return PooledSharedDBConnection(self, slot.shared)
+
+    def dedicated_connection(self) -> Any:
+        """Return a connection from the pool that is never shared."""
+        return self.connection(shareable=False)
+
+    def _open(self) -> SteadyDBConnection:
+        con = self.steady_connection()
+        if con.threadsafety():
+            return con
+        con.close()
+        raise NotSupportedError("Database module is not thread-safe.")
+
+    def cache(self, con: SteadyDBConnection) -> None:
+        """Take back a dedicated connection, as its close() does."""
+        if not self._core.release(con):
+            raise InvalidConnectionError(
+                "This connection was not taken out of the pool.")
+
+    def unshare(self, con: SharedDBConnection) -> None:
+        """Take back one share of a connection, as its close() does."""
+        self._core.leave(con.con)
+
+    def close(self) -> None:
+        """Close all idle and shared connections; the pool stays usable."""
+        self._core.clear()
+
+    def __del__(self) -> None:
+        """Close the connections when nobody holds the pool any more."""
+        if self._core is not None:
+            self.close()
+
+
+class _DbBackend(Backend):
+    """What a pool does with steady DB-API 2 connections."""
+
+    def __init__(self, force: Any) -> None:
+        self.force = force
+
+    def check(self, con: Any) -> None:
+        line_of(con).check(1)
+
+    def reset(self, con: Any) -> None:
+        line_of(con).clean(self.force)
+
+    def share(self, con: Any) -> SharedDBConnection:
+        if not con.threadsafety() > 1:
+            raise NotSupportedError("Database connection is not thread-safe.")
+        return SharedDBConnection(con)
+
+    def is_shareable(self, con: Any) -> bool:
+        return not line_of(con).transaction
+
+
+class _PooledDBConnection(Lease):
+    """What a borrower holds; it behaves like the steady connection."""
+
+    def _closed_error(self, name: str) -> Exception:
+        return InvalidConnectionError(closed_text("connection", name))
+
+
+class PooledDedicatedDBConnection(_PooledDBConnection):
+    """A borrowed connection that nobody else can use meanwhile."""
+
+
+class PooledSharedDBConnection(_PooledDBConnection):
+    """A borrowed connection that others may use at the same time."""
+
+    _shared_con: Any = None
+
+    def __init__(self, pool: PooledDB, shared_con: SharedDBConnection) -> None:
+        super().__init__(pool, shared_con.con)
+        self._shared_con = shared_con
+
+    def _give_back(self, con: Any) -> None:
+        self._shared_con = None
+        core_of(self._pool).leave(con)
+
+    def _end(self, verb: str) -> None:
+        """End the transaction, and with it the wait of others for it."""
+        con = self._con
+        if con is None:
+            raise self._closed_error(verb)
+        try:
+            getattr(con, verb)()
+        finally:
+            core_of(self._pool).look_again()
+
+    def commit(self) -> None:
+        """Commit what was done."""
+        self._end("commit")
+
+    def rollback(self) -> None:
+        """Roll back what was done."""
+        self._end("rollback")
+
+    def cancel(self) -> None:
+        """Cancel a long-running transaction, if the driver can do that."""
+        self._end("cancel")
+
+
+@total_ordering
+class SharedDBConnection:
+    """The record of those who share a connection.
+
+    Records compare by rank, the connection to be shared next first, and
+    are equal if they are of the same rank, as in DBUtils 3.1.  As keys,
+    however, they are as different as their connections.
+    """
+
+    def __init__(self, con: Any) -> None:
+        self.con = con
+        self.shared = 1
+
+    def _rank(self) -> tuple[bool, int]:
+        con = self.con
+        in_transaction = con._transaction  # noqa: SLF001 - a name of 3.x
+        return bool(in_transaction), self.shared
+
+    def __lt__(self, other: Any) -> bool:
+        """Tell whether this connection is to be shared before the other."""
+        if not isinstance(other, SharedDBConnection):
+            return NotImplemented
+        return self._rank() < other._rank()
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether both are of the same rank."""
+        if not isinstance(other, SharedDBConnection):
+            return NotImplemented
+        return self._rank() == other._rank()
+
+    __hash__ = object.__hash__
+
+    def share(self) -> None:
+        """Count one more."""
+        self.shared += 1
+
+    def unshare(self) -> None:
+        """Count one less."""
+        self.shared -= 1

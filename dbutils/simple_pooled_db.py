@@ -1,0 +1,64 @@
+"""A very simple pool of plain connections for any DB-API 2 driver.
+
+It opens all its connections at once, never checks or replaces one, and
+has no options.  It shows how little a pool needs to be, and serves small
+programs well; otherwise take pooled_db.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import __version__
+from ._simple import Queued, SimpleLease, SimplePool, TakenInTurn
+
+__all__ = [
+    "NotSupportedError",
+    "PooledDB",
+    "PooledDBConnection",
+    "PooledDBError",
+]
+
+
+class PooledDBError(Exception):
+    """General PooledDB error."""
+
+
+class NotSupportedError(PooledDBError):
+    """DB-API module not supported by PooledDB."""
+
+
+class PooledDBConnection(SimpleLease):
+    """What a user of the pool holds; close() gives it back."""
+
+
+class PooledDB(SimplePool):
+    """A very simple pool of DB-API 2 connections."""
+
+    version = __version__
+
+    _lease_class = PooledDBConnection
+
+    def __init__(
+            self, dbapi: Any, maxconnections: int,
+            *args: Any, **kwargs: Any) -> None:
+        """Open all connections.
+
+        dbapi: the DB-API 2 module; with threadsafety 1 its connections
+            have one user at a time, with 2 or 3 they are shared
+        maxconnections: how many connections are opened
+        args, kwargs: passed to dbapi.connect()
+        """
+        super().__init__(_store_for(getattr(dbapi, "threadsafety", None)))
+        for _ in range(maxconnections):
+            self.addConnection(dbapi.connect(*args, **kwargs))
+
+
+def _store_for(threadsafety: Any) -> Any:
+    if threadsafety == 1:
+        return Queued()
+    if threadsafety in {2, 3}:
+        return TakenInTurn()
+    raise NotSupportedError(
+        "Database module is not thread-safe"
+        f" (its threadsafety is {threadsafety!r}).")

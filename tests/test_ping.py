@@ -1,0 +1,64 @@
+"""The forms of the ping parameter."""
+
+import sqlite3
+
+import pytest
+
+from dbutils._ping import ask, parse_ping
+
+
+@pytest.mark.parametrize(("ping", "when"), [
+    (None, 0), (0, 0), (1, 1), (7, 7), (True, True), ("select 1", 1),
+    (len, 1), ((4, "select 1"), 4), ((2, len), 2), ((0, None), 0),
+    ((None, "select 1"), 0), (2.5, 0),
+])
+def test_the_moments_of_a_ping(ping, when):
+    assert parse_ping(ping).when == when
+
+
+@pytest.mark.parametrize("ping", [
+    (), (1,), (1, 2), (1, "select 1", 3), (1, ["select 1"])])
+def test_a_senseless_pair_is_rejected_with_what_is_allowed(ping):
+    with pytest.raises(TypeError, match="an SQL statement, a callable"):
+        parse_ping(ping)
+
+
+def test_without_a_question_the_driver_is_asked():
+    assert parse_ping(3).pinger is None
+    assert parse_ping((3, None)).pinger is None
+
+
+def test_an_sql_statement_is_executed():
+    con = sqlite3.connect(":memory:")
+    pinger = parse_ping("select 1").pinger
+    assert ask(pinger, con)
+    assert "select 1" in repr(pinger)
+    con.close()
+    assert not ask(pinger, con)
+
+
+class Cursor:
+    """A cursor that cannot be closed."""
+
+    def execute(self, sql):
+        """Do nothing."""
+
+    def close(self):
+        """Fail."""
+        raise OSError
+
+    cursor = __call__ = lambda self: self
+
+
+def test_a_cursor_that_cannot_be_closed_is_no_sign_of_death():
+    assert ask(parse_ping("select 1").pinger, Cursor())
+
+
+@pytest.mark.parametrize(("answer", "alive"), [
+    (True, True), (None, True), (1, True), (False, False), (0, False)])
+def test_what_a_callable_answers(answer, alive):
+    assert ask(lambda con: answer, object()) is alive
+
+
+def test_an_exception_is_a_no():
+    assert ask(parse_ping(lambda con: 1 / 0).pinger, object()) is False
