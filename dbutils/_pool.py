@@ -116,10 +116,7 @@ class PoolCore:
         return True
 
     def leave(self, con: Any) -> None:
-        """Let one of those who share a connection go.
-
-        This can be called at any moment, also by a finalizer.
-        """
+        """Let one of those who share a connection go, like release()."""
         slot = self._taken.get(id(con))
         if slot is not None:
             self._entries.append((self._depart_locked, slot))

@@ -46,8 +46,8 @@ class PooledDB(SimplePool):
 
         dbapi: the DB-API 2 module; with threadsafety 1 its connections
             have one user at a time, with 2 or 3 they are shared
-        maxconnections: how many connections are opened
-        args, kwargs: passed to dbapi.connect()
+        maxconnections: how many connections are opened, with the other
+            parameters
         """
         super().__init__(_store_for(getattr(dbapi, "threadsafety", None)))
         for _ in range(maxconnections):

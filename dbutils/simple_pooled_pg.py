@@ -29,11 +29,7 @@ class PooledPg(SimplePool):
 
     def __init__(
             self, maxconnections: int, *args: Any, **kwargs: Any) -> None:
-        """Open all connections.
-
-        maxconnections: how many connections are opened
-        args, kwargs: passed to pg.DB()
-        """
+        """Open that many connections with the parameters for pg.DB()."""
         super().__init__(Queued())
         for _ in range(maxconnections):
             self.addConnection(connect_pg(*args, **kwargs))

@@ -513,7 +513,7 @@ class SteadyDBCursor:
         """Make a call on a new connection, since the old has served."""
         line = self._line
         text = line.used_up_text()
-        done = self._repeat(call, line.failure)
+        done = self._repeat(call, failure=())
         if done is None:
             raise line.failure(text)
         return done.result
@@ -537,7 +537,8 @@ class SteadyDBCursor:
         self._clearsizes()
         return result
 
-    # The ladder: each rung returns None if it has not helped.
+    # The ladder: each rung returns None if it has not helped.  The failure
+    # is the kind of error that began it, if that came from the driver.
 
     def _repeat(self, call: _Call, failure: Any) -> _Done | None:
         """Climb the ladder."""

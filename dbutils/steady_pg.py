@@ -87,10 +87,8 @@ class _PgLine(Line):
         done = False
         with quietly("resetting a connection"):
             self.con.reset()
-            self.transaction = False
-            self.prepare()
-            self.usage = 0
-            self.valid = done = True
+            self._begin_anew()
+            done = True
         if not done:
             self._reopen_or_roll_back()
 
@@ -112,12 +110,19 @@ class _PgLine(Line):
             self.con.reopen()
             done = True
         if done:
-            self.store(self.con)
-            self.prepare()
+            self._begin_anew()
         elif self.transaction:
             self.transaction = False
             with quietly("rolling back"):
                 self.con.query("rollback")
+
+    def _begin_anew(self) -> None:
+        """Prepare the session of what is a new connection now."""
+        self.transaction = False
+        self.closed = False
+        self.prepare()
+        self.usage = 0
+        self.valid = True
 
     def query(self, verb: str, sql: str | None) -> Any:
         """Begin or end a transaction with the method made for it, if any."""
@@ -164,24 +169,17 @@ class SteadyPgConnection(Steady):
             ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
             **kwargs: Any) -> None:
-        """Open a connection.
+        """Open a connection with the parameters for pg.DB().
 
-        maxusage: after so many queries the connection is reset before the
-            next one outside of a transaction; 0 or None means never
-        setsession: SQL statements that are executed after each opening and
-            reset to prepare the session, as any sequence of strings
-        closeable: if false, close() keeps the connection open
-        args, kwargs: passed to pg.DB()
         failures: an exception class, or a tuple of classes, that means a
             lost connection although the driver's status is still good;
             with a bad status any exception means that
-        ping: when to look whether the connection is alive, as a sum of
-            1 (when it is handed out by a pool) and 4 (before a query), or
-            0 for never.  The question is the driver's status, which needs
-            no round trip; it can be an SQL statement or a callable, too,
-            which gets the pg.DB object, alone or in a pair with a number.
-        isfatal: a callable that gets an exception that means a lost
-            connection, and returns whether it really does
+        ping: the moments 1 (when a connection is handed out) and 4 (before
+            a query) make sense here; the question is the driver's status,
+            which needs no round trip, if no other is given
+
+        All other parameters are those of steady_db.connect(), only that
+        the connection is reset where another one would be opened there.
         """
         line = _PgLine(
             make_terms(maxusage, failures, isfatal, ping, closeable),

@@ -1,0 +1,165 @@
+"""Rules that the whole project keeps, read from the checkout."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+import dbutils
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "dbutils"
+
+pytestmark = pytest.mark.skipif(
+    not PACKAGE.is_dir(), reason="there is no checkout around these tests")
+
+# a module may import what is in the layers before its own
+LAYERS = [
+    {"__init__"},
+    {"_errors", "_collecting"},
+    {"_ping", "_slots", "_waiters"},
+    {"_dbapi", "_failover", "_affine", "_ledger"},
+    {"_pool", "_steady"},
+    {"_lease"},
+    {"_simple"},
+    {"steady_db", "steady_pg"},
+    {"persistent_db", "persistent_pg", "simple_pooled_db",
+     "simple_pooled_pg"},
+    {"pooled_db", "pooled_pg"},
+    {"__main__"},
+]
+LAYER_OF = {
+    name: number for number, names in enumerate(LAYERS) for name in names}
+
+MODULES = sorted(PACKAGE.glob("*.py"))
+
+STANDARD = {
+    "__future__", "_threading_local", "collections", "contextlib", "enum",
+    "functools", "gc", "importlib", "logging", "operator", "pathlib",
+    "queue", "sqlite3", "sys", "tempfile", "threading", "time", "typing"}
+
+
+def parse(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(tree):
+    """Yield the modules that are imported, those of the package with a dot."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            yield "." + (node.module or "__init__")
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_point_down(path):
+    layer = LAYER_OF[path.stem]
+    for name in imports_of(parse(path)):
+        if name.startswith("."):
+            assert LAYER_OF[name[1:]] < layer, name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_only_the_standard_library_is_needed(path):
+    for name in imports_of(parse(path)):
+        known = name.startswith(".") or name.split(".")[0] in STANDARD
+        assert known or (name, path.stem) == ("pg", "_dbapi")
+
+
+def code_lines(function):
+    """Count the lines of a function without its docstring."""
+    body = function.body
+    if ast.get_docstring(function):
+        body = body[1:]
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+# ast tells the last lines of nodes from Python 3.8 on
+has_last_lines = pytest.mark.skipif(
+    not hasattr(ast.parse("1").body[0], "end_lineno"),
+    reason="this Python does not tell where functions end")
+
+
+@has_last_lines
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_functions_are_short_and_classes_not_long(path):
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.FunctionDef):
+            assert code_lines(node) <= 40, node.name
+        elif isinstance(node, ast.ClassDef):
+            assert node.end_lineno - node.lineno <= 250, node.name
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_no_try_stands_in_a_try(path):
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Try):
+            inner = [sub for child in node.body for sub in ast.walk(child)]
+            assert not any(isinstance(sub, ast.Try) for sub in inner)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_a_module_begins_with_a_short_description(path):
+    text = ast.get_docstring(parse(path))
+    assert text
+    assert len(text.splitlines()) <= 18
+
+
+def explanations_in(path):
+    """Return what the functions of a module say about parameters."""
+    texts = [
+        ast.get_docstring(node) or "" for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef)]
+    return re.findall(
+        r"^([a-z]+(?:, [a-z]+)*: .*)$", "\n".join(texts), re.MULTILINE)
+
+
+def test_parameters_are_explained_only_once():
+    seen = {}
+    for path in MODULES:
+        for said in explanations_in(path):
+            seen.setdefault(said, []).append(path.stem)
+    assert len(seen) > 20
+    assert [places for places in seen.values() if len(places) > 1] == []
+
+
+@pytest.mark.parametrize("name", [
+    "pyproject.toml", "README.md", "docs/main.rst", "docs/main.de.rst",
+    "docs/changelog.rst", ".bumpversion.cfg"])
+def test_the_version_is_the_same_everywhere(name):
+    assert dbutils.__version__ in (ROOT / name).read_text(encoding="utf-8")
+
+
+def test_the_readme_has_exactly_two_set_up_commands():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```sh\n(.*?)\n```", text, re.DOTALL)
+    assert blocks == [
+        "python -m dbutils",
+        'python -m pip install -e ".[tests]" && python -m pytest']
+
+
+def test_the_first_program_of_the_readme_works(tmp_path, monkeypatch):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    program, = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(program, "README.md", "exec"), names)
+    with names["pool"].connection() as db, db.cursor() as cursor:
+        cursor.execute("select count(*) from visits")
+        assert cursor.fetchone() == (20,)
+    names["pool"].close()
+
+
+def test_nothing_but_the_agreed_stands_at_the_top():
+    expected = {
+        "pyproject.toml", "tox.ini", "README.md", "LICENSE", "MANIFEST.in",
+        "dbutils", "docs", "tests"}
+    found = {path.name for path in ROOT.iterdir()
+             if not path.name.startswith((".", "DBUtils.egg-info"))}
+    assert expected <= found
+    assert found - expected <= {"build", "dist", "venv", "__pycache__"}
