@@ -106,7 +106,7 @@ def test_the_libraries_agree_wherever_they_are_meant_to(reference):
                 pytest.fail(describe(shrink(sequence, reference), reference))
             seen[name] += 1
     assert sum(seen.values()) == NUMBER
-    assert seen[None] > 0.95 * NUMBER
+    assert seen[None] > 0.9 * NUMBER
     unseen = [difference.__name__ for difference in differences.ALL
               if not seen[difference.__name__]]
     assert unseen == []

@@ -22,6 +22,9 @@ sys.modules["pg"] = mock_pg
 # Closing a driver's cursor depends on when references are dropped.
 UNRELIABLE = {"close cursor"}
 
+# Operations after which nobody may hold something any more.
+DROPPING = {"forget_cursor", "drop"}
+
 
 def outcome_of(error):
     """Describe an exception; only those of the driver with their text."""
@@ -317,6 +320,8 @@ def run(sequence):
     seen = [made.observe()]
     for name, *args in sequence["steps"]:
         outcome = attempt(getattr(made, "do_" + name), *args)
+        if name in DROPPING:
+            gc.collect()  # errors may have left cycles behind
         seen.append(dict(made.observe(), outcome=outcome))
     return seen
 
@@ -333,8 +338,9 @@ def main(place, version):
     results = []
     for number, sequence in enumerate(json.load(sys.stdin)):
         results.append(run(sequence))
+        gc.collect()  # so that the next one begins without leftovers
         if not number % 50:
-            gc.collect()
+            gc.freeze()  # nobody needs to look at the results again
     sys.stdout.write(json.dumps(results))
 
 
