@@ -165,6 +165,21 @@ class Steady:
         elif self._line.transaction:
             self._line.clean()
 
+    def commit(self) -> Any:
+        """Commit what was done."""
+        raise NotImplementedError
+
+    def rollback(self) -> Any:
+        """Roll back what was done."""
+        raise NotImplementedError
+
+    def __exit__(self, *exc: object) -> None:
+        """Commit, or roll back if there was an error; do not close."""
+        if exc[0] is None:
+            self.commit()
+        else:
+            self.rollback()
+
     def __del__(self) -> None:
         """Close the connection when nobody holds it any more."""
         if self._line is not None:

@@ -289,13 +289,6 @@ class SteadyDBConnection(Steady):
         """Begin a context that is a transaction."""
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        """Commit, or roll back if there was an error; do not close."""
-        if exc[0] is None:
-            self.commit()
-        else:
-            self.rollback()
-
     def dbapi(self) -> Any:
         """Return the DB-API 2 module of the connection."""
         if self._line.dbapi is None:

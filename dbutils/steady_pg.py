@@ -198,13 +198,6 @@ class SteadyPgConnection(Steady):
         self.begin()
         return self
 
-    def __exit__(self, *exc: object) -> None:
-        """Commit, or roll back if there was an error; do not close."""
-        if exc[0] is None:
-            self.commit()
-        else:
-            self.rollback()
-
     def reopen(self) -> None:
         """Reopen the connection; it is no error if that is impossible."""
         self._line.reopen()
