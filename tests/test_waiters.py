@@ -3,6 +3,7 @@
 from threading import Thread
 
 from dbutils._errors import Figures
+from dbutils._ledger import Ledger, Limits
 from dbutils._waiters import Waiter, WaitQueue
 
 FIGURES = Figures(limit=1, in_use=1, idle=0, waiting=0, maxshared=0)
@@ -74,3 +75,15 @@ def test_the_queue_is_in_the_order_of_coming():
     queue.drop(waiters[1])
     assert queue.in_order() == (waiters[0], waiters[2])
     assert len(queue) == 2
+
+
+def test_a_place_offered_to_one_who_gave_up_goes_to_the_next():
+    ledger = Ledger(Limits(maxconnections=1), is_shareable=bool)
+    gone, next_one = Waiter(False, True), Waiter(False, True)
+    for waiter in (gone, next_one):
+        ledger.waiters.add(waiter)
+    assert gone.give_up()  # and was interrupted before leaving the queue
+    ledger.serve_locked()
+    assert gone.slot is None
+    assert next_one.slot is not None
+    assert ledger.total == 1
