@@ -8,6 +8,7 @@ DB-API 2 connections.  What the library has to know about the driver
 from __future__ import annotations
 
 import sys
+from types import FunctionType
 from typing import Any, Callable, Iterator
 
 __all__ = [
@@ -27,9 +28,22 @@ _FAILURES = ("OperationalError", "InterfaceError", "InternalError")
 def connect_of(creator: Any) -> Callable[..., Any]:
     """Return the function of a creator that opens connections."""
     connect = getattr(creator, "connect", creator)
+    if isinstance(creator, type) and isinstance(connect, FunctionType):
+        connect = _connect_of_class(creator, connect)
     if not callable(connect):
         raise TypeError(f"{creator!r} is not a connection provider.")
     return connect
+
+
+def _connect_of_class(creator: type, connect: Any) -> Any:
+    """Return the class if its function is a method of its connections.
+
+    So it is with PyMySQL, whose connections open themselves when made.
+    """
+    is_static = any(
+        isinstance(vars(base).get("connect"), staticmethod)
+        for base in creator.__mro__)
+    return connect if is_static else creator
 
 
 def module_of_creator(creator: Any) -> Any:

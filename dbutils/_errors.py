@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 from typing import Any, NamedTuple
 
-__all__ = ["Figures", "closed_text", "quietly", "too_many_text"]
+__all__ = [
+    "Figures", "add_note", "closed_text", "quietly", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 
@@ -35,6 +36,13 @@ class quietly:  # noqa: N801 - used like a function: with quietly("...")
             return False
         logger.debug("%s failed with %s", self.step, kind.__name__)
         return True
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note to an error, which tracebacks show from Python 3.11 on."""
+    with quietly("adding a note to an error"):
+        notes = [*getattr(error, "__notes__", ()), text]
+        error.__notes__ = notes  # type: ignore[attr-defined]
 
 
 class Figures(NamedTuple):

@@ -1,18 +1,17 @@
 """What to do when the driver raises an error.
 
-The decision is a pure function.  What it orders is done by the steady
-connections, with the help of a spare connection that is closed again
-unless it is kept.
+The decisions are pure functions, one for the rules of DBUtils 3.x and one
+for the safe rules.  What they order is done by others.
 """
 
 from __future__ import annotations
 
 import enum
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from ._errors import quietly
 
-__all__ = ["Spare", "Verdict", "judge"]
+__all__ = ["Loss", "Spare", "Verdict", "judge", "reason_not_to_repeat"]
 
 
 class Verdict(enum.Enum):
@@ -28,6 +27,34 @@ def judge(fatal: bool, in_transaction: bool) -> Verdict:
     if not fatal:
         return Verdict.RAISE
     return Verdict.REPLACE if in_transaction else Verdict.REPEAT
+
+
+class Loss(NamedTuple):
+    """What there was when a connection was lost in a statement."""
+
+    # Work of the program that is lost with the connection.
+    in_transaction: bool
+    has_work: bool
+    is_marked: bool
+    is_private: bool
+    # What can be said about the statement.
+    is_read: bool
+    is_exhausted: bool
+    # What the program has demanded.
+    is_forbidden: bool
+
+
+def reason_not_to_repeat(loss: Loss) -> str | None:
+    """Say why the statement is not executed again, or None if it may be."""
+    reasons = (
+        (loss.in_transaction, "a transaction was begun with begin()"),
+        (loss.has_work, "the transaction with what was done before is lost"),
+        (loss.is_marked, "earlier statements had changed the session"),
+        (loss.is_private, "the data were lost with the connection"),
+        (not loss.is_read, "it may have been executed already"),
+        (loss.is_exhausted, "its parameters can be read only once"),
+        (loss.is_forbidden, 'failover is "never"'))
+    return next((reason for applies, reason in reasons if applies), None)
 
 
 class Spare:

@@ -21,12 +21,11 @@ class Lease:
     _turn: Any = None
 
     def __init__(self, pool: Any, con: Any) -> None:
-        self._pool = pool
-        self._hold(con)
+        self._hold(pool, con)
 
-    def _hold(self, con: Any) -> None:
-        self._con = con
-        self._turn = [con]
+    def _hold(self, pool: Any, con: Any) -> None:
+        # written in one go, since subclasses look at every single attribute
+        self.__dict__.update(_pool=pool, _con=con, _turn=[con])
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""

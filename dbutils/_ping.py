@@ -6,7 +6,7 @@ from typing import Any, Callable, NamedTuple
 
 from ._errors import quietly
 
-__all__ = ["Ping", "ask", "parse_ping"]
+__all__ = ["Ping", "SqlPinger", "ask", "parse_ping"]
 
 _ALLOWED = (
     "'ping' must be an integer, an SQL statement, a callable,"
@@ -32,13 +32,13 @@ def parse_ping(ping: Any) -> Ping:
     else:
         when, question = ping, None
     if isinstance(question, str):
-        question = _SqlPinger(question)
+        question = SqlPinger(question)
     elif question is not None and not callable(question):
         raise TypeError(_ALLOWED)
     return Ping(when if isinstance(when, int) else 0, question)
 
 
-class _SqlPinger:
+class SqlPinger:
     """Ask a connection by executing an SQL statement.
 
     Classic PyGreSQL has no cursors, its connections execute queries.

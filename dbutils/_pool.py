@@ -48,8 +48,9 @@ class Backend:
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
 
-    def reset(self, con: Any) -> None:
-        """Clean a connection that has come back."""
+    def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
+        """Clean a connection that has come back; tell whether it can stay."""
+        return True
 
     def close(self, con: Any) -> None:
         """Close a connection for good."""
@@ -214,15 +215,15 @@ class PoolCore:
 
     def _clean(self, slot: Slot) -> None:
         """Reset a connection that came back, or close it if it is surplus."""
-        if self._ledger.is_full():
-            self._discard(slot)
-            return
+        can_stay = False
         try:
-            self.backend.reset(slot.con)
-        except BaseException:
-            self._discard(slot)
-            raise
-        self._put_back(slot)
+            can_stay = (
+                not self._ledger.is_full() and self.backend.reset(slot.con))
+        finally:
+            if can_stay:
+                self._put_back(slot)
+            else:
+                self._discard(slot)
 
     def _put_back(self, slot: Slot) -> None:
         """Let a slot be idle, or go to whoever is next.

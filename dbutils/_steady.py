@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from . import __version__
+from ._drivers import Profile
 from ._errors import quietly
 from ._ping import parse_ping
 
@@ -29,6 +30,7 @@ class Terms(NamedTuple):
     ping: int
     pinger: Callable[[Any], Any] | None
     closeable: Any
+    failover: str
 
     def is_fatal(self, error: Exception) -> bool:
         """Tell whether the program lets an error count as a loss."""
@@ -37,7 +39,7 @@ class Terms(NamedTuple):
 
 def make_terms(
         maxusage: Any, failures: Any, isfatal: Any, ping: Any,
-        closeable: Any) -> Terms:
+        closeable: Any, failover: str) -> Terms:
     """Check the parameters of a steady connection."""
     if maxusage is None:
         maxusage = 0
@@ -49,7 +51,15 @@ def make_terms(
         raise TypeError("'failures' must be a tuple of exceptions.")
     if isfatal is not None and not callable(isfatal):
         raise TypeError("'isfatal' must be a callable.")
-    return Terms(maxusage, failures, isfatal, *parse_ping(ping), closeable)
+    check_failover(failover)
+    return Terms(
+        maxusage, failures, isfatal, *parse_ping(ping), closeable, failover)
+
+
+def check_failover(failover: str) -> None:
+    """Check whether there are rules for failing over of this name."""
+    if failover not in {"safe", "always", "never"}:
+        raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
 
 
 def as_statements(setsession: Any) -> tuple[Any, ...] | None:
@@ -72,6 +82,17 @@ class Line:
         self.transaction = False
         self.closed = True
         self.valid = True
+        self.profile = Profile()
+        # Whether statements have changed the session, and whether the
+        # connection is known to be lost; the safe rules keep account.
+        self.marked = False
+        self.lost = False
+        # Attributes of the driver connection: whether some may have been
+        # changed, how they were at the beginning, and what the program has
+        # changed, which is done again with every new connection.
+        self.touched = False
+        self.settings: dict[str, Any] = {}
+        self.changes: dict[str, Any] = {}
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""
@@ -80,15 +101,51 @@ class Line:
         self.transaction = False
         self.closed = False
         self.valid = True
+        self.marked = self.lost = False
+        profile = self.profile
+        self.settings = {
+            name: profile.read(con, name) for name in profile.settings
+            if hasattr(con, name)}
+        for name, value in self.changes.items():
+            profile.write(con, name, value)
+
+    def renew(self) -> None:
+        """Go on with a new driver connection; raise why that fails."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Close the driver connection, unless that was already done."""
         if self.closed:
             return
         with quietly("closing a connection"):
-            self.con.close()
+            self.profile.close(self.con)
         self.transaction = False
         self.closed = True
+
+    def change(self, name: str, value: Any) -> None:
+        """Change an attribute until the end of the visit."""
+        profile = self.profile
+        if name not in self.settings:
+            self.settings[name] = profile.read(self.con, name)
+        profile.write(self.con, name, value)
+        self.changes[name] = value
+        self.touched = True
+
+    def change_back(self) -> None:
+        """Change the attributes back to how they were at the beginning."""
+        self.changes = {}
+        profile = self.profile
+        for name, value in self.settings.items():
+            if profile.read(self.con, name) != value:
+                profile.write(self.con, name, value)
+        self.touched = False
+
+    def is_attribute(self, name: str) -> bool:
+        """Tell whether the driver connection has a value of that name."""
+        if name in self.settings:
+            return True
+        value = getattr(self.con, name, _call_me)
+        return not callable(value)
 
     def is_used_up(self) -> bool:
         """Tell whether a new driver connection is due before the next use."""
@@ -104,13 +161,17 @@ class Line:
             f" (maxusage={self.terms.maxusage}).")
 
 
-def inner(name: str) -> Any:
-    """Show an attribute of the line as one of the steady connection."""
+def _call_me() -> None:
+    """Stand for what is no value."""
+
+
+def inner(name: str, side: str = "_line") -> Any:
+    """Show an attribute of the inner side as one of the outside."""
     def read(steady: Any) -> Any:
-        return getattr(line_of(steady), name)
+        return getattr(getattr(steady, side), name)
 
     def write(steady: Any, value: Any) -> None:
-        setattr(line_of(steady), name, value)
+        setattr(getattr(steady, side), name, value)
 
     return property(read, write)
 
@@ -150,6 +211,19 @@ class Steady:
     def valid(self, value: bool) -> None:
         self._line.valid = bool(value)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, of the driver connection if that has it.
+
+        The driver connection gets its old value back at the end of the
+        visit, and if it is replaced before that, the next one gets the new.
+        """
+        line = self._line
+        if (name.startswith("_") or line is None or hasattr(type(self), name)
+                or not line.is_attribute(name)):
+            super().__setattr__(name, value)
+        else:
+            line.change(name, value)
+
     def _close(self) -> None:
         """Close the connection, even if it is not closeable."""
         self._line.close()
@@ -162,8 +236,8 @@ class Steady:
         """
         if self._line.terms.closeable:
             self._line.close()
-        elif self._line.transaction:
-            self._line.clean()
+        else:
+            self._line.end_visit()
 
     def commit(self) -> Any:
         """Commit what was done."""

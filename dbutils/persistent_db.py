@@ -12,7 +12,7 @@ from typing import Any, Callable
 from . import __version__
 from ._affine import local, own_connection
 from ._dbapi import creator_threadsafety, split_isfatal
-from ._steady import line_of
+from ._steady import check_failover, line_of
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]
@@ -36,19 +36,26 @@ class PersistentDB:
             setsession: Any = None, failures: Any = None, ping: Any = 1,
             closeable: Any = False, threadlocal: Any = None, *args: Any,
             isfatal: Callable[[Exception], Any] | None = None,
+            failover: str = "safe", fresh: Any = False,
             **kwargs: Any) -> None:
         """Set up the generator.
 
         threadlocal: a class for thread-local data to be used instead of
             our own in pure Python; threading.local is faster, but under
             mod_wsgi its contents get lost between requests
+        fresh: if true, a connection that is handed out again first ends a
+            transaction in which nothing was written, so that it reads what
+            others have committed meanwhile
 
         All other parameters are those of steady_db.connect(), except that
         close() keeps the connections open by default.
         """
         if not creator_threadsafety(creator):
             raise NotSupportedError("Database module is not thread-safe.")
+        check_failover(failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
+        self._failover = failover
+        self._fresh = fresh
         self._creator = creator
         self._maxusage = maxusage
         self._setsession = setsession
@@ -63,7 +70,7 @@ class PersistentDB:
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
             self._ping, self._closeable, self._isfatal, *self._args,
-            **self._kwargs)
+            failover=self._failover, **self._kwargs)
 
     def connection(
             self,
@@ -75,6 +82,8 @@ class PersistentDB:
         shared.
         """
         con = own_connection(self.thread, self._first_connection)
+        if self._fresh:
+            line_of(con).end_reading()
         line_of(con).check(1)
         return con
 

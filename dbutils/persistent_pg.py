@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from . import __version__
 from ._affine import local, own_connection
-from ._steady import line_of
+from ._steady import check_failover, line_of
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]
@@ -27,18 +27,20 @@ class PersistentPg:
             closeable: Any = False, threadlocal: Any = None, *args: Any,
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            **kwargs: Any) -> None:
+            failover: str = "safe", **kwargs: Any) -> None:
         """Set up the generator.
 
         The parameter threadlocal is that of persistent_db.PersistentDB, all
         others are those of steady_pg.SteadyPgConnection, except that
         close() keeps the connections open by default.
         """
+        check_failover(failover)
         self._maxusage = maxusage
         self._setsession = setsession
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
+        self._failover = failover
         self._args = args
         self._closeable = closeable
         self._kwargs = kwargs
@@ -49,7 +51,7 @@ class PersistentPg:
         return SteadyPgConnection(
             self._maxusage, self._setsession, self._closeable, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
-            **self._kwargs)
+            failover=self._failover, **self._kwargs)
 
     def connection(self) -> SteadyPgConnection:
         """Return the connection of this thread."""

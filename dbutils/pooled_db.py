@@ -18,7 +18,7 @@ from ._errors import closed_text, too_many_text
 from ._lease import Lease
 from ._ledger import make_limits
 from ._pool import Backend, PoolCore, Refused, core_of
-from ._steady import as_statements, line_of
+from ._steady import as_statements, check_failover, line_of
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import SteadyDBConnection, connect
 
@@ -69,7 +69,7 @@ class PooledDB:
             maxusage: int | None = None, setsession: Any = None,
             reset: Any = True, failures: Any = None, ping: Any = 1,
             *args: Any, isfatal: Callable[[Exception], Any] | None = None,
-            **kwargs: Any) -> None:
+            failover: str = "safe", **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -92,7 +92,9 @@ class PooledDB:
         threadsafety = creator_threadsafety(creator)
         if not threadsafety:
             raise NotSupportedError("Database module is not thread-safe.")
+        check_failover(failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
+        self._failover = failover
         self._creator = creator
         self._kwargs = kwargs
         self._blocking = blocking
@@ -138,7 +140,8 @@ class PooledDB:
         """Return a new steady connection that does not count as pooled."""
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
-            self._ping, True, self._isfatal, *self._args, **self._kwargs)
+            self._ping, True, self._isfatal, *self._args,
+            failover=self._failover, **self._kwargs)
 
     def connection(self, shareable: bool = True) -> Any:
         """Return a connection from the pool, to be given back by close().
@@ -195,8 +198,8 @@ class _DbBackend(Backend):
     def check(self, con: Any) -> None:
         line_of(con).check(1)
 
-    def reset(self, con: Any) -> None:
-        line_of(con).clean(self.force)
+    def reset(self, con: Any) -> bool:
+        return line_of(con).hand_back(self.force)
 
     def share(self, con: Any) -> SharedDBConnection:
         if not con.threadsafety() > 1:
@@ -209,6 +212,14 @@ class _DbBackend(Backend):
 
 class _PooledDBConnection(Lease):
     """What a borrower holds; it behaves like the steady connection."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, of the driver connection if that has it."""
+        con = None if name.startswith("_") else self._con
+        if con is None or not line_of(con).is_attribute(name):
+            super().__setattr__(name, value)
+        else:
+            setattr(con, name, value)
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(closed_text("connection", name))

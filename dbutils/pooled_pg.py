@@ -11,11 +11,12 @@ from queue import Empty, Full
 from typing import Any, Callable
 
 from . import __version__
-from ._errors import closed_text, quietly, too_many_text
+from ._errors import closed_text, too_many_text
 from ._lease import Lease
 from ._ledger import make_limits
+from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._pool import Backend, PoolCore, Refused
-from ._steady import as_statements, line_of
+from ._steady import as_statements, check_failover, line_of
 from .steady_pg import SteadyPgConnection
 
 __all__ = [
@@ -27,10 +28,6 @@ __all__ = [
     "PooledPgError",
     "TooManyConnectionsError",
 ]
-
-# Values for the parameter "reset".
-RESET_ALWAYS_ROLLBACK = 1
-RESET_COMPLETELY = 2
 
 
 class PooledPgError(Exception):
@@ -65,7 +62,7 @@ class PooledPg:
             maxshared: Any = None,  # noqa: ARG002 - PooledDB has it
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            **kwargs: Any) -> None:
+            failover: str = "safe", **kwargs: Any) -> None:
         """Set up the pool.
 
         reset: how a returned connection is cleaned: 0 or None rolls back
@@ -76,6 +73,7 @@ class PooledPg:
         The other sizes and "blocking" are those of pooled_db.PooledDB, all
         other parameters those of steady_pg.SteadyPgConnection.
         """
+        check_failover(failover)
         self._args = args
         self._kwargs = kwargs
         self._blocking = blocking
@@ -85,6 +83,7 @@ class PooledPg:
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
+        self._failover = failover
         mincached = mincached or 0
         self._core = PoolCore(
             _PgBackend(self._reset),
@@ -109,7 +108,7 @@ class PooledPg:
         return SteadyPgConnection(
             self._maxusage, self._setsession, True, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
-            **self._kwargs)
+            failover=self._failover, **self._kwargs)
 
     def pooled_connection(self) -> SteadyPgConnection:
         """Return a steady connection from the pool as such.
@@ -146,18 +145,14 @@ class PooledPg:
 class _PgBackend(Backend):
     """What a pool does with steady PyGreSQL connections."""
 
-    def __init__(self, mode: int) -> None:
+    def __init__(self, mode: Any) -> None:
         self._mode = mode
 
     def check(self, con: Any) -> None:
         line_of(con).check(1)
 
-    def reset(self, con: Any) -> None:
-        if self._mode == RESET_COMPLETELY:
-            con.reset()
-        elif self._mode == RESET_ALWAYS_ROLLBACK or line_of(con).transaction:
-            with quietly("rolling back"):
-                con.rollback()
+    def reset(self, con: Any) -> bool:
+        return line_of(con).hand_back(self._mode)
 
 
 class PooledPgConnection(Lease):
@@ -167,7 +162,7 @@ class PooledPgConnection(Lease):
         """Reopen the connection, or borrow another one after close()."""
         con = self._con
         if con is None:
-            self._hold(self._pool.pooled_connection())
+            self._hold(self._pool, self._pool.pooled_connection())
         else:
             con.reopen()
 

@@ -15,9 +15,9 @@ from typing import Any, Callable
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._dbapi import connect_pg
-from ._errors import quietly
-from ._ping import ask
-from ._steady import Line, Steady, make_terms
+from ._pg_line import PgLine
+from ._pg_rules import PgClassic, PgSafe
+from ._steady import Steady, make_terms
 
 __all__ = [
     "InvalidConnectionError",
@@ -38,126 +38,7 @@ class InvalidConnectionError(SteadyPgError):
 InvalidConnection = InvalidConnectionError
 
 
-class _PgLine(Line):
-    """The line to PostgreSQL through a pg.DB object.
-
-    Such an object can reset and reopen itself, so it is never exchanged.
-    """
-
-    @property
-    def has_bad_status(self) -> bool:
-        """Whether the driver knows that the connection is lost."""
-        db = getattr(self.con, "db", None)
-        return not getattr(db, "status", False)
-
-    def prepare(self) -> None:
-        """Prepare the session."""
-        for sql in self.setsession or ():
-            self.con.query(sql)
-
-    def check(self, moment: int) -> bool | None:
-        """Tell whether the connection is alive, None if that is unknown.
-
-        A dead one is reset, unless it is in a transaction.
-        """
-        if not moment & self.terms.ping:
-            return None
-        if self._is_alive():
-            return True
-        if self.transaction:
-            return False
-        self.reset()
-        return not self.has_bad_status
-
-    def _is_alive(self) -> bool:
-        if not self.valid or self.has_bad_status:
-            return False
-        pinger = self.terms.pinger
-        return pinger is None or ask(pinger, self.con)
-
-    def is_lost(self, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
-        failures = self.terms.failures
-        lost = self.has_bad_status or (
-            failures is not None and isinstance(error, failures))
-        return lost and self.terms.is_fatal(error)
-
-    def reset(self) -> None:
-        """Reset the connection, or reopen it if that is not possible."""
-        done = False
-        with quietly("resetting a connection"):
-            self.con.reset()
-            self._begin_anew()
-            done = True
-        if not done:
-            self._reopen_or_roll_back()
-
-    clean = reset
-
-    def _reopen_or_roll_back(self) -> None:
-        done = False
-        with quietly("reopening a connection"):
-            self.reopen()
-            done = True
-        if not done:
-            with quietly("rolling back"):
-                self.query("rollback", None)
-
-    def reopen(self) -> None:
-        """Reopen the connection, or roll back if that is not possible."""
-        done = False
-        with quietly("reopening a connection"):
-            self.con.reopen()
-            done = True
-        if done:
-            self._begin_anew()
-        elif self.transaction:
-            self.transaction = False
-            with quietly("rolling back"):
-                self.con.query("rollback")
-
-    def _begin_anew(self) -> None:
-        """Prepare the session of what is a new connection now."""
-        self.transaction = False
-        self.closed = False
-        self.prepare()
-        self.usage = 0
-        self.valid = True
-
-    def query(self, verb: str, sql: str | None) -> Any:
-        """Begin or end a transaction with the method made for it, if any."""
-        self.transaction = verb == "begin"
-        method = getattr(self.con, verb, None)
-        if method is None:
-            return self.con.query(sql or verb)
-        return method(sql=sql) if sql else method()
-
-    def run(self, method: Callable[..., Any], args: Any, kwargs: Any) -> Any:
-        """Call a method of the connection, again if that was lost."""
-        in_transaction = self.transaction
-        if not in_transaction:
-            self._refresh()
-        try:
-            result = method(*args, **kwargs)
-        except Exception as error:
-            if in_transaction:
-                self.transaction = False
-                raise
-            if not self.is_lost(error):
-                raise
-        else:
-            self.usage += 1
-            return result
-        self.reset()
-        result = method(*args, **kwargs)
-        self.usage += 1
-        return result
-
-    def _refresh(self) -> None:
-        """Reset the connection if it is bad, or due for being replaced."""
-        alive = self.check(4)
-        if self.is_used_up() or (alive is None and self.has_bad_status):
-            self.reset()
+_RULES = {"always": PgClassic(), "safe": PgSafe(True), "never": PgSafe(False)}
 
 
 class SteadyPgConnection(Steady):
@@ -168,7 +49,7 @@ class SteadyPgConnection(Steady):
             closeable: Any = True, *args: Any, failures: Any = None,
             ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            **kwargs: Any) -> None:
+            failover: str = "safe", **kwargs: Any) -> None:
         """Open a connection with the parameters for pg.DB().
 
         failures: an exception class, or a tuple of classes, that means a
@@ -181,10 +62,14 @@ class SteadyPgConnection(Steady):
         All other parameters are those of steady_db.connect(), only that
         the connection is reset where another one would be opened there.
         """
-        line = _PgLine(
-            make_terms(maxusage, failures, isfatal, ping, closeable),
+        line = PgLine(
+            make_terms(
+                maxusage, failures, isfatal, ping, closeable, failover),
             setsession)
         line.store(connect_pg(*args, **kwargs))
+        if failover == "safe" and not line.profile.is_telling:
+            failover = "always"  # it is no PyGreSQL that we know
+        line.rules = _RULES[failover]
         self._line = line
         line.prepare()
 
@@ -208,19 +93,19 @@ class SteadyPgConnection(Steady):
 
     def begin(self, sql: str | None = None) -> Any:
         """Begin a transaction."""
-        return self._line.query("begin", sql)
+        return self._line.rules.end(self._line, "begin", sql)
 
     def end(self, sql: str | None = None) -> Any:
         """Commit the current transaction."""
-        return self._line.query("end", sql)
+        return self._line.rules.end(self._line, "end", sql)
 
     def commit(self, sql: str | None = None) -> Any:
         """Commit the current transaction."""
-        return self._line.query("commit", sql)
+        return self._line.rules.end(self._line, "commit", sql)
 
     def rollback(self, sql: str | None = None) -> Any:
         """Roll back the current transaction."""
-        return self._line.query("rollback", sql)
+        return self._line.rules.end(self._line, "rollback", sql)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the pg.DB object has; its queries are hardened."""
@@ -231,7 +116,8 @@ class SteadyPgConnection(Steady):
             return attribute
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            return self._line.run(attribute, args, kwargs)
+            line = self._line
+            return line.rules.run(line, name, args, kwargs)
         return run
 
 

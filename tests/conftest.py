@@ -1,10 +1,13 @@
 """What the tests have in common."""
 
 import sys
+from contextlib import ExitStack
 
+import drivers
 import mock_db
 import mock_pg
 import pytest
+import servers
 
 
 @pytest.fixture
@@ -25,3 +28,45 @@ def pg(monkeypatch, dbapi):
     """Classic PyGreSQL, as far as the library can tell."""
     monkeypatch.setitem(sys.modules, "pg", mock_pg)
     return mock_pg
+
+
+@pytest.fixture(scope="session")
+def servers_running():
+    """The ports of the servers that were started, until the end."""
+    with ExitStack() as stack:
+        ports = {}
+
+        def port_of(family):
+            if family not in ports:
+                ports[family] = start(stack, getattr(servers, family))
+            return ports[family]
+        yield port_of
+
+
+def start(stack, server):
+    """Start a server; where it is not installed, skip, or fail in CI."""
+    try:
+        return stack.enter_context(server())
+    except servers.MissingServerError as missing:
+        if drivers.IN_CI:
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(params=drivers.POSTGRESQL + drivers.MARIADB, ids=repr)
+def driver(request, servers_running):
+    """A real driver, and its server."""
+    return ready(request.param, servers_running)
+
+
+@pytest.fixture(params=drivers.POSTGRESQL, ids=repr)
+def pg_driver(request, servers_running):
+    """A real driver for PostgreSQL, and its server."""
+    return ready(request.param, servers_running)
+
+
+def ready(driver, servers_running):
+    """Return a driver that knows where its server is."""
+    driver.load()
+    driver.port = servers_running(driver.family)
+    return driver

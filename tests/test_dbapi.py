@@ -209,3 +209,31 @@ def test_the_module_called_pg_is_used(monkeypatch):
     module.DB = lambda *args, **kwargs: (args, kwargs)
     monkeypatch.setitem(sys.modules, "pg", module)
     assert _dbapi.connect_pg("db", user="me") == (("db",), {"user": "me"})
+
+
+def test_a_class_whose_connections_open_themselves_is_called():
+    class Connection:
+        def connect(self):
+            """Open a connection that was made already."""
+
+    assert _dbapi.connect_of(Connection) is Connection
+
+
+def test_a_class_with_a_static_or_class_method_is_asked_for_it():
+    class Static:
+        @staticmethod
+        def connect():
+            return "static"
+
+    class Derived(Static):
+        @classmethod
+        def other(cls):
+            """Be another one."""
+
+    class ByClass:
+        @classmethod
+        def connect(cls):
+            return cls
+
+    assert _dbapi.connect_of(Derived)() == "static"
+    assert _dbapi.connect_of(ByClass)() is ByClass

@@ -60,6 +60,7 @@ class TokenBackend(Backend):
 
     def reset(self, con):
         self._do("reset", con)
+        return True
 
     def close(self, con):
         self._do("close", con)

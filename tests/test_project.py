@@ -17,12 +17,15 @@ pytestmark = pytest.mark.skipif(
 # a module may import what is in the layers before its own
 LAYERS = [
     {"__init__"},
-    {"_errors", "_collecting"},
+    {"_errors", "_collecting", "_sockets", "_sql"},
     {"_ping", "_slots", "_waiters"},
-    {"_dbapi", "_failover", "_affine", "_ledger"},
+    {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_pool", "_steady"},
-    {"_lease"},
-    {"_simple"},
+    {"_lease", "_db_line", "_pg_line"},
+    {"_simple", "_db_cursor"},
+    {"_db_classic"},
+    {"_db_safe"},
+    {"_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
      "simple_pooled_pg"},
@@ -37,7 +40,8 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_threading_local", "collections", "contextlib", "enum",
     "functools", "gc", "importlib", "logging", "operator", "pathlib",
-    "queue", "sqlite3", "sys", "tempfile", "threading", "time", "typing"}
+    "queue", "re", "select", "sqlite3", "sys", "tempfile", "threading",
+    "time", "types", "typing"}
 
 
 def parse(path):

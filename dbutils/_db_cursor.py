@@ -1,0 +1,94 @@
+"""The inner side of a steady cursor: a driver cursor that can be replaced."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ._errors import quietly
+
+__all__ = ["Call", "Hand"]
+
+
+class Call(NamedTuple):
+    """A call of a cursor method that may have to be made again."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether the input and output sizes are for this call."""
+        return self.name.startswith("execute")
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether the parameters are all there when it is made again."""
+        return not any(
+            hasattr(arg, "__next__")
+            for arg in (*self.args, *self.kwargs.values()))
+
+    def __call__(self, cursor: Any) -> Any:
+        """Make the call on a driver cursor."""
+        return getattr(cursor, self.name)(*self.args, **self.kwargs)
+
+
+class Hand:
+    """A driver cursor, and what is needed to open another one like it."""
+
+    def __init__(
+            self, line: Any, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> None:
+        self.line = line
+        self.args = args
+        self.kwargs = kwargs
+        self.con: Any = None  # of which driver connection the cursor is
+        self.cursor: Any = None
+        self.closed = True
+        self.moved = False  # to another cursor than at the beginning
+        self.no_failover = 0
+        self.inputsizes: Any = []
+        self.outputsizes: dict[Any, Any] = {}
+
+    def open(self) -> None:
+        """Open a cursor of the connection of the line."""
+        self.move_to(self.line.cursor(self.args, self.kwargs))
+
+    def move_to(self, cursor: Any) -> None:
+        """Go on with another driver cursor."""
+        self.close()
+        self.cursor = cursor
+        self.con = self.line.con
+        self.closed = False
+
+    def close(self) -> None:
+        """Close the driver cursor, unless that was already done."""
+        if self.closed:
+            return
+        with quietly("closing a cursor"):
+            self.cursor.close()
+        self.closed = True
+
+    def call(self, call: Call, cursor: Any) -> Any:
+        """Make a call on a driver cursor."""
+        if not call.takes_sizes:
+            return call(cursor)
+        self._set_sizes(cursor)
+        result = call(cursor)
+        self.clear_sizes()
+        return result
+
+    def clear_sizes(self) -> None:
+        """Forget the sizes."""
+        self.inputsizes = []
+        self.outputsizes = {}
+
+    def _set_sizes(self, cursor: Any) -> None:
+        """Tell a driver cursor the sizes."""
+        if self.inputsizes:
+            cursor.setinputsizes(self.inputsizes)
+        for column, size in self.outputsizes.items():
+            if column is None:
+                cursor.setoutputsize(size)
+            else:
+                cursor.setoutputsize(size, column)

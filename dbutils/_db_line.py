@@ -1,0 +1,215 @@
+"""The line to a database through a DB-API 2 driver.
+
+It holds the driver connection with all that is known about it, and can
+replace it.  When it does so, and what is tried again then, is the business
+of its rules: those of DBUtils 3.x, or the safe ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._dbapi import (
+    connect_of,
+    failures_of,
+    module_of_connection,
+    module_of_creator,
+)
+from ._drivers import profile_of
+from ._errors import quietly
+from ._sockets import Sight, Watch
+from ._steady import Line
+
+__all__ = ["DbLine"]
+
+
+class DbLine(Line):
+    """A driver connection that can be replaced, and its book-keeping."""
+
+    def __init__(
+            self, creator: Any, setsession: Any, terms: Any,
+            args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(terms, setsession)
+        self.creator = connect_of(creator)
+        self.args = args
+        self.kwargs = kwargs
+        self.dbapi = module_of_creator(creator)
+        self.threadsafety = getattr(
+            creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
+        self.failures = terms.failures
+        self.ping = terms.ping
+        self.rules: Any = None
+        # Whether work has been done that is not committed; None means that
+        # the driver has to be asked.
+        self.work: bool | None = False
+        self._watch: Watch | None = None
+
+    def open(self) -> Any:
+        """Return a new driver connection with a prepared session."""
+        con = self.creator(*self.args, **self.kwargs)
+        try:
+            self._learn_from(con)
+            self.prepare(con)
+        except BaseException:
+            with quietly("closing a connection that could not be prepared"):
+                con.close()
+            raise
+        return con
+
+    def _learn_from(self, con: Any) -> None:
+        """Find out what the creator did not tell."""
+        self.profile = profile_of(con)
+        if self.dbapi is None:
+            self.dbapi = module_of_connection(con)
+        if self.threadsafety is None:
+            self.threadsafety = getattr(
+                self.dbapi, "threadsafety",
+                getattr(con, "threadsafety", None))
+        if self.failures is None:
+            self.failures = failures_of(self.dbapi, self.creator, con)
+
+    @property
+    def failure(self) -> Any:
+        """The exception class that reports a failure of our own."""
+        failures = self.failures
+        return failures[0] if isinstance(failures, tuple) else failures
+
+    def prepare(self, con: Any) -> None:
+        """Prepare the session of a driver connection.
+
+        A rollback would undo that if it were not committed.
+        """
+        if not self.setsession:
+            return
+        cursor = con.cursor()
+        for sql in self.setsession:
+            cursor.execute(sql)
+        cursor.close()
+        profile = self.profile
+        if profile.is_telling and profile.in_transaction(con) is not False:
+            con.commit()
+
+    def store(self, con: Any) -> None:
+        """Go on with a new driver connection."""
+        super().store(con)
+        self.work = False
+        descriptor = self.profile.descriptor(con) if self.ping else None
+        self._watch = None if descriptor is None else Watch(descriptor)
+
+    def replace(self, con: Any) -> None:
+        """Close the driver connection and go on with another one."""
+        self.close()
+        self.store(con)
+
+    def reopen(self) -> bool:
+        """Try to replace the driver connection; tell whether that worked."""
+        con = None
+        with quietly("opening a connection again"):
+            con = self.open()
+        if con is None:
+            return False
+        self.replace(con)
+        return True
+
+    def renew(self) -> None:
+        """Close the driver connection, then go on with a new one.
+
+        If no other can be opened, the error is raised, and the next use of
+        the line tries again.
+        """
+        self.close()
+        self.lost = True
+        self.store(self.open())
+
+    def give_up(self) -> None:
+        """Close a driver connection that is lost; the next use opens one."""
+        self.close()
+        self.lost = True
+        self.marked = self.work = False
+
+    def is_private(self) -> bool:
+        """Tell whether the data would be lost with the connection."""
+        return self.profile.is_private(self.con)
+
+    # Looking at the connection without asking the server.
+
+    def sight(self) -> Sight | None:
+        """Return what is to be seen on the socket, if there is one."""
+        return None if self._watch is None else self._watch.look()
+
+    def is_gone(self) -> bool:
+        """Tell whether the connection is closed, on this or the other side."""
+        if self.profile.is_closed(self.con):
+            return True
+        return self._watch is not None and self._watch.look() is Sight.GONE
+
+    def has_work(self) -> bool:
+        """Tell whether work may have been done that is not committed."""
+        if self.work is None:
+            self.work = self.profile.in_transaction(self.con) is not False
+        return self.work
+
+    def expose(self) -> None:
+        """Note that the program can use the driver connection directly."""
+        if self.work is False:
+            self.work = None
+        self.touched = bool(self.settings)
+
+    def end_reading(self) -> None:
+        """End a transaction in which nothing was written."""
+        if self.transaction or self.lost or self.has_work():
+            return
+        if self.profile.in_transaction(self.con) is not False:
+            with quietly("ending a transaction that only reads"):
+                self.end("rollback")
+
+    # What the rules decide.
+
+    def check(self, moment: int, reconnect: bool = True) -> bool | None:
+        """Tell whether the connection is alive, None if that is unknown.
+
+        A dead one is replaced if that is wanted and possible, and nothing
+        would be torn apart.
+        """
+        if not moment & self.ping:
+            return None
+        return self.rules.check(self, reconnect)
+
+    def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return a new driver cursor, of a new connection if need be."""
+        return self.rules.cursor(self, args, kwargs)
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Begin a transaction."""
+        self.rules.begin(self, args, kwargs)
+
+    def call_begin(
+            self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Call the method of the driver that begins one, if it has it."""
+        begin = getattr(self.con, "begin", None)
+        if begin is not None:
+            begin(*args, **kwargs)
+
+    def end(self, verb: str) -> None:
+        """Commit or roll back.
+
+        This is not repeated: an error says that the outcome is unknown.
+        """
+        self.transaction = False
+        self.rules.end(self, verb)
+
+    def clean(self, force: bool = False) -> None:
+        """Roll back what is or, if forced, what may be in a transaction."""
+        if not self.closed and (force or self.transaction):
+            with quietly("rolling back"):
+                self.end("rollback")
+
+    def end_visit(self) -> None:
+        """Clean the connection of a program that goes on to hold it."""
+        is_dirty = self.transaction or self.marked or self.touched
+        if is_dirty and not self.rules.hand_back(self, reset=False):
+            self.give_up()
+
+    def hand_back(self, reset: Any) -> bool:
+        """Clean the connection after a visit; tell whether it can stay."""
+        return self.rules.hand_back(self, reset)

@@ -1,0 +1,279 @@
+"""The rules for failing over that lose nothing and do nothing twice.
+
+A statement is only executed again if the connection is really lost, if it is
+a read, and if nothing was open that is lost with the connection.  Otherwise
+the connection is replaced at its next use, and the error raised with a note
+that says why.  A connection that the server has closed is noticed and
+replaced before a statement is sent, if there is nothing to lose.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._db_classic import driver_ping
+from ._db_cursor import Call, Hand
+from ._db_line import DbLine
+from ._errors import add_note, quietly
+from ._failover import Loss, reason_not_to_repeat
+from ._ping import SqlPinger, ask
+from ._sockets import Sight
+from ._sql import UNKNOWN_WORK, Kind, kind_of
+from ._steady import Line
+
+__all__ = ["OUTCOME_UNKNOWN", "Safe", "may_repeat"]
+
+OUTCOME_UNKNOWN = (
+    "DBUtils: the connection was lost in commit(),"
+    " it is unknown whether the transaction was committed.")
+
+
+class Safe:
+    """Fail over only where that is safe."""
+
+    def __init__(self, replays: bool) -> None:
+        self._replays = replays
+
+    # Looking at the connection before it is used.
+
+    def check(self, line: DbLine, reconnect: bool) -> bool | None:
+        """Tell whether the connection is alive, None if that is unknown."""
+        alive = self._is_alive(line)
+        if alive is False:
+            line.lost = not line.marked
+            if reconnect and not line.transaction and self._may_lose(line):
+                with quietly("opening a connection again"):
+                    line.renew()
+                    return True
+        return alive
+
+    def _is_alive(self, line: DbLine) -> bool | None:
+        if line.lost or not line.valid or line.is_gone():
+            return False
+        if line.terms.pinger is not None:
+            return self._ask(line, line.terms.pinger)
+        if hasattr(line.con, "ping"):
+            return self._ping(line)
+        if line.sight() is Sight.UNREAD:
+            return self._ask(line, SqlPinger(line.profile.question))
+        return True
+
+    def _ping(self, line: DbLine) -> bool:
+        try:
+            return driver_ping(line.con)
+        except Exception:  # noqa: BLE001 - any error means not alive
+            return False
+
+    def _ask(self, line: DbLine, pinger: Any) -> bool:
+        """Ask the server, without leaving a transaction open."""
+        in_transaction = line.profile.in_transaction
+        was_idle = not line.transaction and (
+            in_transaction(line.con) is False
+            or (in_transaction(line.con) is None and not line.work))
+        alive = ask(pinger, line.con)
+        if alive and was_idle and in_transaction(line.con) is not False:
+            with quietly("ending the transaction of a ping"):
+                line.con.rollback()
+        return alive
+
+    def _may_lose(self, line: DbLine) -> bool:
+        """Tell whether nothing is lost with the driver connection."""
+        return line.lost or not (
+            line.marked or line.has_work() or line.is_private())
+
+    def _freshen(self, line: DbLine, moment: int) -> None:
+        """Replace a connection that is known to be dead, or is due.
+
+        This is called when no work can be lost.
+        """
+        line.check(moment)
+        if not line.lost:
+            if line.ping and line.is_gone():
+                line.lost = not line.marked and not line.is_private()
+            elif not (line.is_used_up() and self._may_lose(line)):
+                return
+            else:
+                line.lost = True
+        if line.lost:
+            line.renew()
+
+    # Beginning and ending transactions.
+
+    def begin(
+            self, line: DbLine, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> None:
+        """Begin a transaction, of a new connection if need be."""
+        if not line.transaction and not line.has_work():
+            self._freshen(line, 0)
+        line.transaction = True
+        try:
+            line.call_begin(args, kwargs)
+        except Exception as error:
+            line.transaction = False
+            loss = self._loss(line, error, UNKNOWN_WORK._replace(is_read=True))
+            if not may_repeat(line, error, loss):
+                raise
+        else:
+            return
+        line.transaction = True
+        line.call_begin(args, kwargs)
+
+    def end(self, line: DbLine, verb: str) -> None:
+        """Commit or roll back; that is never done again."""
+        if line.lost:
+            if verb == "commit":
+                raise line.failure(
+                    "The connection was lost, and the transaction with it:"
+                    " nothing was committed.")
+            return
+        try:
+            getattr(line.con, verb)()
+        except Exception as error:
+            self._note_end(line, verb, error)
+            raise
+        line.work = False
+
+    def _note_end(self, line: DbLine, verb: str, error: Exception) -> None:
+        """Note what the failure of a commit or rollback means."""
+        if not self._is_lost(line, error):
+            self._note_error(line, error)
+            return
+        line.give_up()
+        if verb == "commit":
+            add_note(error, OUTCOME_UNKNOWN)
+
+    def hand_back(self, line: DbLine, reset: Any) -> bool:
+        """Clean the connection after a visit; tell whether it can stay."""
+        is_clean = False
+        if not (line.lost or line.closed) and line.valid:
+            with quietly("cleaning a connection"):
+                is_clean = self._clean(line, reset)
+        return is_clean
+
+    def _clean(self, line: DbLine, reset: Any) -> bool:
+        dirty = line.marked or line.touched or reset == "session"
+        if reset or dirty or line.transaction or line.has_work():
+            line.end("rollback")
+        if dirty and not self._clean_session(line, reset):
+            return False
+        if callable(reset):
+            reset(line.con)
+        return True
+
+    def _clean_session(self, line: DbLine, reset: Any) -> bool:
+        """Undo what was done to the session; tell whether that worked."""
+        if line.touched:
+            line.change_back()
+        if line.marked or reset == "session":
+            if line.is_private():
+                return True
+            if not line.profile.clean(line.con):
+                return False
+            line.prepare(line.con)
+            line.marked = False
+        return True
+
+    # Opening cursors and executing statements.
+
+    def cursor(
+            self, line: DbLine, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Return a new driver cursor, of a new connection if need be."""
+        if not line.transaction and not line.has_work():
+            self._freshen(line, 2)
+        try:
+            return line.con.cursor(*args, **kwargs)
+        except Exception as error:
+            loss = self._loss(line, error, UNKNOWN_WORK._replace(is_read=True))
+            if not may_repeat(line, error, loss):
+                raise
+        return line.con.cursor(*args, **kwargs)
+
+    def run(self, hand: Hand, call: Call) -> Any:
+        """Make a call of a cursor, again if that loses and doubles nothing."""
+        line = hand.line
+        kind = _kind(call)
+        if not line.transaction and not line.has_work():
+            self._freshen(line, 4)
+        if hand.con is not line.con:
+            hand.open()
+        if kind.marks:
+            line.marked = True
+        try:
+            result = hand.call(call, hand.cursor)
+        except Exception as error:
+            loss = self._loss(line, error, kind, call)
+            if hand.no_failover or not may_repeat(line, error, loss):
+                raise
+        else:
+            line.usage += 1
+            if not kind.is_read:
+                line.work = None
+            return result
+        hand.open()
+        result = hand.call(call, hand.cursor)
+        line.usage += 1
+        return result
+
+    # What an error means.
+
+    def _is_lost(self, line: DbLine, error: Exception) -> bool:
+        """Tell whether an error means that the connection is lost."""
+        listed = isinstance(error, line.failures)
+        if line.terms.isfatal is not None and listed:
+            return line.terms.is_fatal(error)
+        if line.terms.failures is not None and not listed:
+            return False
+        lost = line.profile.is_loss(error)
+        if lost is None:
+            lost = line.is_gone() or (listed and not line.profile.is_known)
+        return lost
+
+    def _note_error(self, line: DbLine, error: Exception) -> None:
+        """Note an error after which the connection stays."""
+        if line.profile.in_transaction(line.con) is not None:
+            line.work = None
+        if line.profile.is_read_only(error):
+            line.valid = False
+
+    def _loss(
+            self, line: DbLine, error: Exception, kind: Kind,
+            call: Call | None = None) -> Loss | None:
+        """Return what would be lost or doubled, None if nothing was lost."""
+        if not self._is_lost(line, error):
+            self._note_error(line, error)
+            return None
+        loss = Loss(
+            in_transaction=line.transaction, has_work=line.has_work(),
+            is_marked=line.marked, is_private=line.is_private(),
+            is_read=kind.is_read, is_forbidden=not self._replays,
+            is_exhausted=call is not None and not call.can_be_repeated)
+        if not loss.is_private:
+            line.give_up()
+        return loss
+
+
+def may_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:
+    """Tell whether there is another connection now to do it again."""
+    if loss is None:
+        return False
+    reason = reason_not_to_repeat(loss)
+    if reason is None:
+        with quietly("opening another connection"):
+            line.renew()
+            return True
+        reason = "no other connection could be opened"
+    add_note(error, f"DBUtils: not executed again, because {reason}.")
+    return False
+
+
+def _kind(call: Call) -> Kind:
+    """Return what is known about a call of a cursor."""
+    if call.name not in {"execute", "executemany"}:
+        return UNKNOWN_WORK
+    statement = call.args[0] if call.args else next(
+        iter(call.kwargs.values()), None)
+    kind = kind_of(statement)
+    if call.name == "executemany":
+        return kind._replace(is_read=False)
+    return kind

@@ -1,0 +1,148 @@
+"""The line to PostgreSQL through a pg.DB object of classic PyGreSQL.
+
+Such an object can reset and reopen itself, so it is never exchanged.  When
+this is done, and what is tried again then, is the business of its rules:
+those of DBUtils 3.x, or the safe ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._drivers import profile_of
+from ._errors import quietly
+from ._ping import ask
+from ._sockets import Sight, Watch
+from ._steady import Line
+
+__all__ = ["PgLine"]
+
+
+class PgLine(Line):
+    """A pg.DB object, and its book-keeping."""
+
+    def __init__(self, terms: Any, setsession: Any) -> None:
+        super().__init__(terms, setsession)
+        self.rules: Any = None
+        self._watch: Watch | None = None
+
+    def store(self, con: Any) -> None:
+        """Begin with a pg.DB object."""
+        self.profile = profile_of(con)
+        super().store(con)
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        descriptor = (
+            self.profile.descriptor(self.con) if self.terms.ping else None)
+        self._watch = None if descriptor is None else Watch(descriptor)
+
+    @property
+    def has_bad_status(self) -> bool:
+        """Whether the driver knows that the connection is lost."""
+        db = getattr(self.con, "db", None)
+        return not getattr(db, "status", False)
+
+    def is_gone(self) -> bool:
+        """Tell whether the connection is closed, on this or the other side."""
+        if self.has_bad_status:
+            return True
+        return self._watch is not None and self._watch.look() is Sight.GONE
+
+    def has_work(self) -> bool:
+        """Tell whether a transaction is open."""
+        return bool(self.profile.in_transaction(self.con))
+
+    def prepare(self) -> None:
+        """Prepare the session."""
+        for sql in self.setsession or ():
+            self.con.query(sql)
+
+    def check(self, moment: int) -> bool | None:
+        """Tell whether the connection is alive, None if that is unknown.
+
+        A dead one is reset, unless it is in a transaction.
+        """
+        if not moment & self.terms.ping:
+            return None
+        if self._is_alive():
+            return True
+        if self.transaction or self.marked:
+            return False
+        self.reset()
+        return not self.has_bad_status
+
+    def _is_alive(self) -> bool:
+        if not self.valid or self.lost or self.is_gone():
+            return False
+        pinger = self.terms.pinger
+        return pinger is None or ask(pinger, self.con)
+
+    def reset(self) -> None:
+        """Reset the connection, or reopen it if that is not possible."""
+        done = False
+        with quietly("resetting a connection"):
+            self.rules.reset(self)
+            done = True
+        if not done:
+            self._reopen_or_roll_back()
+
+    def clean(self) -> None:
+        """End the open transaction."""
+        self.reset()
+
+    def _reopen_or_roll_back(self) -> None:
+        done = False
+        with quietly("reopening a connection"):
+            self.reopen()
+            done = True
+        if not done:
+            with quietly("rolling back"):
+                self.query("rollback", None)
+
+    def reopen(self) -> None:
+        """Reopen the connection, or roll back if that is not possible."""
+        done = False
+        with quietly("reopening a connection"):
+            self.con.reopen()
+            done = True
+        if done:
+            self.begin_anew()
+        elif self.transaction:
+            self.transaction = False
+            with quietly("rolling back"):
+                self.con.query("rollback")
+
+    def renew(self) -> None:
+        """Reopen the connection; if that is impossible, raise the error."""
+        self.con.reopen()
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Prepare the session of what is a new connection now."""
+        self.transaction = False
+        self.closed = False
+        self.prepare()
+        self.usage = 0
+        self.valid = True
+        self.marked = self.lost = False
+        self._look_anew()
+
+    def query(self, verb: str, sql: str | None) -> Any:
+        """Begin or end a transaction with the method made for it, if any."""
+        self.transaction = verb == "begin"
+        method = getattr(self.con, verb, None)
+        if method is None:
+            return self.con.query(sql or verb)
+        return method(sql=sql) if sql else method()
+
+    def end_visit(self) -> None:
+        """Clean the connection of a program that goes on to hold it."""
+        if self.transaction:
+            self.clean()
+        elif self.marked or self.touched:
+            self.hand_back(reset=0)
+
+    def hand_back(self, reset: Any) -> bool:
+        """Clean the connection after a visit; tell whether it can stay."""
+        return self.rules.hand_back(self, reset)

@@ -1,0 +1,125 @@
+"""The real drivers to test with, and how each is used."""
+
+import importlib
+import os
+
+import pytest
+from servers import HOST
+
+IN_CI = bool(os.environ.get("CI"))
+
+
+class Driver:
+    """A driver for a server, with what differs between drivers."""
+
+    family = "postgresql"
+    mark = "%s"  # of a parameter
+    # what the drivers say in SQL
+    who_am_i = "select pg_backend_pid()"
+    table = "create table {} (id integer primary key, value integer)"
+
+    def __init__(self, name, **kwargs):
+        self.name = name
+        self.kwargs = kwargs
+        self.port = None
+
+    def __repr__(self):
+        return self.name
+
+    def load(self):
+        """Return the module, or skip the test; in CI that is a failure."""
+        try:
+            return importlib.import_module(self.name)
+        except ImportError as error:
+            problem = f"{self.name} cannot be imported: {error}"
+            if IN_CI:
+                pytest.fail(problem)
+            pytest.skip(problem)
+
+    @property
+    def error(self):
+        """The base class of its exceptions."""
+        return self.load().Error
+
+    def parameters(self):
+        """Return the parameters for opening a connection."""
+        return dict(
+            self.kwargs, host=HOST, port=self.port, user="postgres")
+
+    def connect(self):
+        """Return a connection of the driver, for the tests themselves."""
+        return self.load().connect(**self.parameters())
+
+    def run(self, sql, *args):
+        """Execute something in a connection of its own; return the rows."""
+        con = self.connect()
+        try:
+            cursor = con.cursor()
+            cursor.execute(sql, args)
+            rows = cursor.fetchall() if cursor.description else None
+            con.commit()
+            cursor.close()
+        finally:
+            con.close()
+        return [tuple(row) for row in rows] if rows is not None else None
+
+    def kill(self, *sessions):
+        """End sessions on the server, and wait until they are gone."""
+        for session in sessions:
+            self.run("select pg_terminate_backend(%s, 10000)", session)
+
+    def sessions_in_transaction(self):
+        """Return how many sessions are idle in a transaction."""
+        return self.run(
+            "select count(*) from pg_stat_activity"
+            " where state in ('idle in transaction',"
+            " 'idle in transaction (aborted)')")[0][0]
+
+    def new_table(self, name):
+        """Make an empty table."""
+        self.run(f"drop table if exists {name}")
+        self.run(self.table.format(name))
+        return name
+
+
+class Pgdb(Driver):
+    def parameters(self):
+        return {"host": f"{HOST}:{self.port}", "user": "postgres",
+                **self.kwargs}
+
+
+class MySql(Driver):
+    family = "mariadb"
+    who_am_i = "select connection_id()"
+    table = Driver.table + " engine=innodb"
+
+    def parameters(self):
+        return dict(
+            self.kwargs, host=HOST, port=self.port, user="root", password="",
+            database="test")
+
+    def kill(self, *sessions):
+        con = self.connect()
+        cursor = con.cursor()
+        for session in sessions:
+            cursor.execute(f"kill {int(session)}")
+            gone = False
+            while not gone:
+                cursor.execute(
+                    "select count(*) from information_schema.processlist"
+                    " where id = %s", (session,))
+                gone = not cursor.fetchone()[0]
+        con.close()
+
+    def sessions_in_transaction(self):
+        return self.run(
+            "select count(*) from information_schema.innodb_trx")[0][0]
+
+
+POSTGRESQL = [
+    Driver("psycopg2", dbname="postgres"),
+    Driver("psycopg", dbname="postgres"),
+    Pgdb("pgdb", database="postgres"),
+    Driver("pg8000.dbapi", database="postgres"),
+]
+MARIADB = [MySql("pymysql"), MySql("mysql.connector")]

@@ -1,0 +1,235 @@
+"""One contract for all drivers, on real servers."""
+
+import pytest
+
+from dbutils.persistent_db import PersistentDB
+from dbutils.pooled_db import PooledDB
+from dbutils.steady_db import connect
+
+
+def ask(con, sql, *args):
+    """Execute something, and return the first value of the first row."""
+    cursor = con.cursor()
+    cursor.execute(sql, args)
+    row = cursor.fetchone() if cursor.description else None
+    cursor.close()
+    return row and row[0]
+
+
+@pytest.fixture
+def make(driver):
+    """Make a steady connection, a pool, or a persistent one."""
+    made = []
+
+    def make(kind=connect, **options):
+        thing = kind(driver.load(), **options, **driver.parameters())
+        made.append(thing)
+        return thing
+    yield make
+    for thing in made:
+        if isinstance(thing, PooledDB):
+            thing.close()
+        else:
+            con = thing.connection() if hasattr(thing, "thread") else thing
+            con._close()
+
+
+def notes_of(info):
+    return "\n".join(getattr(info.value, "__notes__", ()))
+
+
+def insert(con, table, number):
+    ask(con, f"insert into {table} values (%s, 1)", number)
+
+
+def numbers_in(driver, table):
+    return [row[0] for row in driver.run(f"select id from {table} order by 1")]
+
+
+def test_a_read_is_repeated_when_the_connection_was_lost(make, driver):
+    db = make()
+    session = ask(db, driver.who_am_i)
+    db.commit()
+    driver.kill(session)
+    assert ask(db, "select 42") == 42
+    assert ask(db, driver.who_am_i) != session
+
+
+def test_a_read_is_repeated_without_looking_at_the_socket(make, driver):
+    db = make(ping=0)
+    session = ask(db, driver.who_am_i)
+    driver.kill(session)
+    assert ask(db, "select 42") == 42
+
+
+def test_work_that_was_begun_is_not_torn_apart(make, driver):
+    table = driver.new_table("torn")
+    db = make()
+    insert(db, table, 1)
+    driver.kill(ask(db, driver.who_am_i))
+    with pytest.raises(driver.error) as info:
+        insert(db, table, 2)
+    assert "not executed again" in notes_of(info)
+    db.rollback()
+    insert(db, table, 3)
+    db.commit()
+    assert numbers_in(driver, table) == [3]
+
+
+def test_a_transaction_that_was_lost_cannot_be_committed(make, driver):
+    table = driver.new_table("lost")
+    db = make()
+    insert(db, table, 1)
+    driver.kill(ask(db, driver.who_am_i))
+    with pytest.raises(driver.error):
+        insert(db, table, 2)
+    with pytest.raises(driver.error, match="nothing was committed"):
+        db.commit()
+    insert(db, table, 3)
+    db.commit()
+    assert numbers_in(driver, table) == [3]
+
+
+def test_work_after_begin_is_not_torn_apart(make, driver):
+    table = driver.new_table("begun")
+    db = make()
+    db.begin()
+    driver.kill(ask(db, driver.who_am_i))
+    with pytest.raises(driver.error) as info:
+        ask(db, "select 1")
+    assert "begin()" in notes_of(info)
+    insert(db, table, 1)
+    db.commit()
+    assert numbers_in(driver, table) == [1]
+
+
+def test_a_transaction_begins_on_a_live_connection(make, driver):
+    table = driver.new_table("alive")
+    db = make()
+    session = ask(db, driver.who_am_i)
+    db.commit()
+    driver.kill(session)
+    db.begin()
+    insert(db, table, 1)
+    db.commit()
+    assert numbers_in(driver, table) == [1]
+
+
+def test_a_dead_connection_is_replaced_before_a_write_is_sent(make, driver):
+    table = driver.new_table("sent")
+    db = make()
+    session = ask(db, driver.who_am_i)
+    db.commit()
+    driver.kill(session)
+    insert(db, table, 1)
+    db.commit()
+    assert numbers_in(driver, table) == [1]
+
+
+def test_an_error_of_a_statement_is_raised_as_it_is(make, driver):
+    table = driver.new_table("wrong")
+    db = make()
+    insert(db, table, 1)
+    with pytest.raises(driver.error) as info:
+        insert(db, table, 1)
+    assert not notes_of(info)
+    if driver.family == "postgresql":
+        with pytest.raises(driver.error, match="aborted"):
+            insert(db, table, 2)
+    db.rollback()
+    assert numbers_in(driver, table) == []
+
+
+def test_the_preparation_of_the_session_survives_a_rollback(make, driver):
+    statement, question, expected = {
+        "postgresql": ("set search_path to tenant_a", "show search_path",
+                       "tenant_a"),
+        "mariadb": ("set lc_time_names = 'de_DE'",
+                    "select @@lc_time_names", "de_DE"),
+    }[driver.family]
+    pool = make(PooledDB, setsession=[statement], maxconnections=1)
+    for _ in range(3):
+        with pool.connection() as db:
+            assert ask(db, question) == expected
+    assert driver.sessions_in_transaction() == 0
+
+
+def test_a_ping_leaves_no_transaction_open(make, driver):
+    pool = make(PooledDB, ping="select 1", maxconnections=1)
+    pool.connection().close()
+    with pool.connection():
+        assert driver.sessions_in_transaction() == 0
+
+
+def test_an_idle_connection_that_was_killed_is_not_handed_out(make, driver):
+    pool = make(PooledDB, maxconnections=1)
+    with pool.connection() as db:
+        session = ask(db, driver.who_am_i)
+    driver.kill(session)
+    with pool.connection() as db, db.cursor() as cursor:
+        with cursor.no_failover():
+            cursor.execute(driver.who_am_i)
+        assert cursor.fetchone()[0] != session
+
+
+def test_rotation_waits_for_the_end_of_a_transaction(make, driver):
+    table = driver.new_table("rotated")
+    db = make(maxusage=2)
+    for number in range(5):
+        insert(db, table, number)
+    db.rollback()
+    assert numbers_in(driver, table) == []
+    for number in range(5):
+        insert(db, table, number)
+    db.commit()
+    assert numbers_in(driver, table) == [0, 1, 2, 3, 4]
+
+
+def test_parameters_that_can_be_read_once_are_not_read_again(make, driver):
+    table = driver.new_table("given_once")
+    db = make(ping=0)
+    cursor = db.cursor()
+    driver.kill(ask(db, driver.who_am_i))
+    rows = ((number,) for number in range(3))
+    with pytest.raises(driver.error) as info:
+        cursor.executemany(f"insert into {table} values (%s, 1)", rows)
+    assert "not executed again" in notes_of(info)
+    assert numbers_in(driver, table) == []
+
+
+def test_never_means_that_nothing_is_repeated(make, driver):
+    db = make(failover="never", ping=0)
+    driver.kill(ask(db, driver.who_am_i))
+    with pytest.raises(driver.error) as info:
+        ask(db, "select 42")
+    assert "never" in notes_of(info)
+    assert ask(db, "select 42") == 42
+
+
+def test_always_means_what_it_meant_in_the_old_days(make, driver):
+    table = driver.new_table("always")
+    db = make(failover="always")
+    insert(db, table, 1)
+    driver.kill(ask(db, driver.who_am_i))
+    try:
+        insert(db, table, 2)
+    except db.dbapi().Error:  # not all drivers take that as a failure
+        return
+    db.commit()
+    assert numbers_in(driver, table) == [2]
+
+
+def test_a_fresh_read_is_not_of_an_old_snapshot(make, driver):
+    table = driver.new_table("fresh")
+    level = {"postgresql": "set session characteristics as transaction"
+             " isolation level repeatable read"}.get(driver.family)
+    options = {"setsession": [level]} if level else {}
+    persistent = make(PersistentDB, fresh=True, **options)
+    count = f"select count(*) from {table}"
+    assert ask(persistent.connection(), count) == 0
+    driver.run(f"insert into {table} values (1, 1)")
+    assert ask(persistent.connection(), count) == 1
+    insert(persistent.connection(), table, 2)
+    assert ask(persistent.connection(), count) == 2
+    persistent.connection().rollback()
+    assert ask(persistent.connection(), count) == 1
