@@ -16,7 +16,8 @@ _HOMES = {
     "persistent_db": ("PersistentDB", "PersistentDBError", "local"),
     "persistent_pg": ("PersistentPg",),
     "pooled_db": (
-        "InvalidConnectionError", "NotSupportedError", "PooledDB",
+        "CommitUnknownError", "InvalidConnectionError",
+        "NotSupportedError", "PooledDB",
         "PooledDBError", "PooledDedicatedDBConnection",
         "PooledSharedDBConnection", "SharedDBConnection",
         "TooManyConnectionsError"),

@@ -64,6 +64,10 @@ class Classic:
             line.reopen()
             raise
 
+    def was_lost(self, line: DbLine, error: Exception) -> bool:
+        """Tell whether an error was taken as the loss of the connection."""
+        return isinstance(error, line.failures) and line.terms.is_fatal(error)
+
     def hand_back(self, line: DbLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         line.clean(reset)

@@ -42,6 +42,8 @@ class DbLine(Line):
         # Whether work has been done that is not committed; None means that
         # the driver has to be asked.
         self.work: bool | None = False
+        # Whether the data would be lost with the connection.
+        self.private = False
         self._watch: Watch | None = None
 
     def open(self) -> Any:
@@ -93,6 +95,7 @@ class DbLine(Line):
         """Go on with a new driver connection."""
         super().store(con)
         self.work = False
+        self.private = self.profile.is_private(con)
         descriptor = self.profile.descriptor(con) if self.ping else None
         self._watch = None if descriptor is None else Watch(descriptor)
 
@@ -127,10 +130,6 @@ class DbLine(Line):
         self.lost = True
         self.marked = self.work = False
 
-    def is_private(self) -> bool:
-        """Tell whether the data would be lost with the connection."""
-        return self.profile.is_private(self.con)
-
     # Looking at the connection without asking the server.
 
     def sight(self) -> Sight | None:
@@ -146,8 +145,15 @@ class DbLine(Line):
     def has_work(self) -> bool:
         """Tell whether work may have been done that is not committed."""
         if self.work is None:
-            self.work = self.profile.in_transaction(self.con) is not False
+            self.work = self._ask_for_work()
         return self.work
+
+    def _ask_for_work(self) -> bool:
+        """Ask the driver; who has closed it behind our back knew of none."""
+        answer = self.profile.in_transaction(self.con)
+        if answer is None:
+            return not self.profile.is_closed(self.con)
+        return answer
 
     def expose(self) -> None:
         """Note that the program can use the driver connection directly."""

@@ -79,7 +79,7 @@ class Safe:
     def _may_lose(self, line: DbLine) -> bool:
         """Tell whether nothing is lost with the driver connection."""
         return line.lost or not (
-            line.marked or line.has_work() or line.is_private())
+            line.marked or line.has_work() or line.private)
 
     def _freshen(self, line: DbLine, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due.
@@ -89,7 +89,7 @@ class Safe:
         line.check(moment)
         if not line.lost:
             if line.ping and line.is_gone():
-                line.lost = not line.marked and not line.is_private()
+                line.lost = not line.marked and not line.private
             elif not (line.is_used_up() and self._may_lose(line)):
                 return
             else:
@@ -142,6 +142,12 @@ class Safe:
         if verb == "commit":
             add_note(error, OUTCOME_UNKNOWN)
 
+    def was_lost(
+            self, line: DbLine,
+            error: Exception) -> bool:  # noqa: ARG002 - the line knows
+        """Tell whether an error was the loss of the connection."""
+        return line.lost
+
     def hand_back(self, line: DbLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         is_clean = False
@@ -165,7 +171,7 @@ class Safe:
         if line.touched:
             line.change_back()
         if line.marked or reset == "session":
-            if line.is_private():
+            if line.private:
                 return True
             if not line.profile.clean(line.con):
                 return False
@@ -209,6 +215,7 @@ class Safe:
             line.usage += 1
             if not kind.is_read:
                 line.work = None
+                line.has_work()
             return result
         hand.open()
         result = hand.call(call, hand.cursor)
@@ -245,7 +252,7 @@ class Safe:
             return None
         loss = Loss(
             in_transaction=line.transaction, has_work=line.has_work(),
-            is_marked=line.marked, is_private=line.is_private(),
+            is_marked=line.marked, is_private=line.private,
             is_read=kind.is_read, is_forbidden=not self._replays,
             is_exhausted=call is not None and not call.can_be_repeated)
         if not loss.is_private:

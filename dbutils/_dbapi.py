@@ -91,15 +91,29 @@ def _prefixes(name: Any) -> Iterator[str]:
 
 
 def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
-    """Return the failure exceptions of the first source that has them."""
+    """Return the failure exceptions of the first source that has them.
+
+    A source that has all of them is better than one that has only some.
+    """
+    best: tuple[type[Exception], ...] = ()
     for source in sources:
-        failures = tuple(getattr(source, name, None) for name in _FAILURES)
-        if None not in failures:
-            return failures  # type: ignore[return-value]
+        failures = tuple(_failures_in(source))
+        if len(failures) > len(best):
+            best = failures
+        if len(best) == len(_FAILURES):
+            break
+    if best:
+        return best
     raise AttributeError(
         "Could not determine the failure exceptions of the driver:"
         " please pass them with the keyword 'failures',"
         " or set creator.dbapi to the DB-API 2 module.")
+
+
+def _failures_in(source: Any) -> Iterator[type[Exception]]:
+    for name in _FAILURES:
+        if hasattr(source, name):
+            yield getattr(source, name)
 
 
 def creator_threadsafety(creator: Any) -> int:

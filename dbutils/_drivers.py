@@ -156,7 +156,8 @@ class _Psycopg2(_PostgreSql):
         "cursor_factory")
 
     def in_transaction(self, con: Any) -> bool | None:
-        return con.get_transaction_status() != 0
+        status = _ask(con, "get_transaction_status")
+        return None if status is None else status != 0
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
@@ -169,7 +170,8 @@ class _Psycopg(_PostgreSql):
         "prepare_threshold")
 
     def in_transaction(self, con: Any) -> bool | None:
-        return con.info.transaction_status != 0
+        status = _ask(con, "info.transaction_status")
+        return None if status is None else status != 0
 
 
 class _Pgdb(_PostgreSql):
@@ -321,7 +323,7 @@ class _Sqlite(_Known):
     settings = ("isolation_level", "row_factory", "text_factory")
 
     def in_transaction(self, con: Any) -> bool | None:
-        return con.in_transaction
+        return _ask(con, "in_transaction")
 
     def is_closed(self, con: Any) -> bool | None:
         try:
@@ -329,9 +331,6 @@ class _Sqlite(_Known):
         except Exception as error:  # noqa: BLE001 - of this module, or a fake
             return "closed" in str(error)
         return False
-
-    def is_loss(self, error: BaseException) -> bool | None:  # noqa: ARG002
-        return False  # there is no network
 
     def is_private(self, con: Any) -> bool:
         return _is_without_file(con, "pragma database_list", 2)
@@ -391,9 +390,6 @@ class _Pymssql(_SqlServer):
 
 
 class _DuckDb(_Known):
-    def is_loss(self, error: BaseException) -> bool | None:  # noqa: ARG002
-        return False  # there is no network
-
     def is_private(self, con: Any) -> bool:
         return _is_without_file(
             con, "select path from duckdb_databases() where not internal", 0)

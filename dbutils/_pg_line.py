@@ -51,7 +51,7 @@ class PgLine(Line):
 
     def has_work(self) -> bool:
         """Tell whether a transaction is open."""
-        return bool(self.profile.in_transaction(self.con))
+        return not self.lost and bool(self.profile.in_transaction(self.con))
 
     def prepare(self) -> None:
         """Prepare the session."""

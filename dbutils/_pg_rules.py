@@ -47,7 +47,7 @@ class PgClassic:
             if in_transaction:
                 line.transaction = False
                 raise
-            if not self._is_lost(line, error):
+            if not self.was_lost(line, error):
                 raise
         else:
             line.usage += 1
@@ -63,7 +63,7 @@ class PgClassic:
         if line.is_used_up() or (alive is None and line.has_bad_status):
             line.reset()
 
-    def _is_lost(self, line: PgLine, error: Exception) -> bool:
+    def was_lost(self, line: PgLine, error: Exception) -> bool:
         """Tell whether an error means that the connection is lost."""
         failures = line.terms.failures
         lost = line.has_bad_status or (
@@ -160,6 +160,12 @@ class PgSafe:
         line.lost = True
         line.transaction = line.marked = False
         return loss
+
+    def was_lost(
+            self, line: PgLine,
+            error: Exception) -> bool:  # noqa: ARG002 - the line knows
+        """Tell whether an error was the loss of the connection."""
+        return line.lost
 
     def _is_lost(self, line: PgLine, error: Exception) -> bool:
         """Tell whether an error means that the connection is lost."""

@@ -9,8 +9,9 @@ from ._errors import quietly
 __all__ = ["Ping", "SqlPinger", "ask", "parse_ping"]
 
 _ALLOWED = (
-    "'ping' must be an integer, an SQL statement, a callable,"
-    " or a pair of an integer and one of the latter.")
+    "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
+    " or a pair of such an integer and one of the latter.")
+_ALWAYS = 7
 
 
 class Ping(NamedTuple):
@@ -35,7 +36,18 @@ def parse_ping(ping: Any) -> Ping:
         question = SqlPinger(question)
     elif question is not None and not callable(question):
         raise TypeError(_ALLOWED)
-    return Ping(when if isinstance(when, int) else 0, question)
+    return Ping(_moments(when), question)
+
+
+def _moments(when: Any) -> int:
+    """Return the sum of the moments for a check."""
+    if when is None:
+        return 0
+    if not isinstance(when, int):
+        raise TypeError(_ALLOWED)
+    if not 0 <= when <= _ALWAYS:
+        raise ValueError(_ALLOWED)
+    return when
 
 
 class SqlPinger:

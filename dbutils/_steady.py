@@ -16,7 +16,13 @@ from ._errors import quietly
 from ._ping import parse_ping
 
 __all__ = [
-    "Line", "Steady", "Terms", "as_statements", "inner", "line_of",
+    "Line",
+    "Steady",
+    "Terms",
+    "as_statements",
+    "check_reset",
+    "inner",
+    "line_of",
     "make_terms",
 ]
 
@@ -45,21 +51,28 @@ def make_terms(
         maxusage = 0
     if not isinstance(maxusage, int):
         raise TypeError("'maxusage' must be an integer value.")
-    if not (failures is None or isinstance(failures, tuple)
-            or (isinstance(failures, type)
-                and issubclass(failures, Exception))):
+    kinds = failures if isinstance(failures, tuple) else (failures,)
+    if failures is not None and not all(map(_is_exception, kinds)):
         raise TypeError("'failures' must be a tuple of exceptions.")
     if isfatal is not None and not callable(isfatal):
         raise TypeError("'isfatal' must be a callable.")
-    check_failover(failover)
+    if failover not in {"safe", "always", "never"}:
+        raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
     return Terms(
         maxusage, failures, isfatal, *parse_ping(ping), closeable, failover)
 
 
-def check_failover(failover: str) -> None:
-    """Check whether there are rules for failing over of this name."""
-    if failover not in {"safe", "always", "never"}:
-        raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
+def _is_exception(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
+
+def check_reset(reset: Any, *words: Any) -> None:
+    """Check how connections are to be cleaned that come back to a pool."""
+    if isinstance(reset, str) and reset not in words:
+        allowed = ", ".join(map(repr, words))
+        raise ValueError(
+            "'reset' must be a truth value, a number, a callable, or one of"
+            f" these: {allowed}.")
 
 
 def as_statements(setsession: Any) -> tuple[Any, ...] | None:

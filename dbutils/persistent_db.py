@@ -12,7 +12,7 @@ from typing import Any, Callable
 from . import __version__
 from ._affine import local, own_connection
 from ._dbapi import creator_threadsafety, split_isfatal
-from ._steady import check_failover, line_of
+from ._steady import line_of, make_terms
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]
@@ -52,7 +52,7 @@ class PersistentDB:
         """
         if not creator_threadsafety(creator):
             raise NotSupportedError("Database module is not thread-safe.")
-        check_failover(failover)
+        make_terms(maxusage, failures, isfatal, ping, True, failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
         self._failover = failover
         self._fresh = fresh

@@ -11,7 +11,7 @@ from typing import Any, Callable
 
 from . import __version__
 from ._affine import local, own_connection
-from ._steady import check_failover, line_of
+from ._steady import line_of, make_terms
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]
@@ -34,7 +34,7 @@ class PersistentPg:
         others are those of steady_pg.SteadyPgConnection, except that
         close() keeps the connections open by default.
         """
-        check_failover(failover)
+        make_terms(maxusage, failures, isfatal, ping, True, failover)
         self._maxusage = maxusage
         self._setsession = setsession
         self._failures = failures

@@ -18,11 +18,13 @@ from ._errors import closed_text, too_many_text
 from ._lease import Lease
 from ._ledger import make_limits
 from ._pool import Backend, PoolCore, Refused, core_of
-from ._steady import as_statements, check_failover, line_of
+from ._steady import as_statements, check_reset, line_of, make_terms
+from ._transactions import Transactions
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = [
+    "CommitUnknownError",
     "InvalidConnectionError",
     "NotSupportedError",
     "PooledDB",
@@ -55,12 +57,17 @@ InvalidConnection = InvalidConnectionError
 TooManyConnections = TooManyConnectionsError
 
 
-class PooledDB:
+class CommitUnknownError(PooledDBError):
+    """The connection was lost while a transaction was committed."""
+
+
+class PooledDB(Transactions):
     """A pool of steady DB-API 2 connections."""
 
     version = __version__
 
     _core: Any = None
+    _commit_unknown_error = CommitUnknownError
 
     def __init__(
             self, creator: Any, mincached: int | None = 0,
@@ -83,7 +90,10 @@ class PooledDB:
         blocking: what happens beyond that limit: if true, a request waits
             for its turn, otherwise it gets a TooManyConnectionsError
         reset: how a returned connection is cleaned: if true, it is always
-            rolled back, otherwise only a transaction begun with begin() is
+            rolled back, otherwise only a transaction begun with begin() is;
+            a callable is called after that with the driver connection, and
+            "session" always gives it a new session, which is otherwise done
+            only if statements like SET have changed the old one
 
         All other parameters are those of steady_db.connect().  The check
         that ping=1 asks for is made when a connection is taken out of the
@@ -92,9 +102,10 @@ class PooledDB:
         threadsafety = creator_threadsafety(creator)
         if not threadsafety:
             raise NotSupportedError("Database module is not thread-safe.")
-        check_failover(failover)
+        make_terms(maxusage, failures, isfatal, ping, True, failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
         self._failover = failover
+        check_reset(reset, "session")
         self._creator = creator
         self._kwargs = kwargs
         self._blocking = blocking
@@ -161,6 +172,9 @@ class PooledDB:
     def dedicated_connection(self) -> Any:
         """Return a connection from the pool that is never shared."""
         return self.connection(shareable=False)
+
+    def _borrow(self) -> Any:
+        return self.dedicated_connection()
 
     def _open(self) -> SteadyDBConnection:
         con = self.steady_connection()

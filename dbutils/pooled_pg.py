@@ -16,12 +16,14 @@ from ._lease import Lease
 from ._ledger import make_limits
 from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._pool import Backend, PoolCore, Refused
-from ._steady import as_statements, check_failover, line_of
+from ._steady import as_statements, check_reset, line_of, make_terms
+from ._transactions import Transactions
 from .steady_pg import SteadyPgConnection
 
 __all__ = [
     "RESET_ALWAYS_ROLLBACK",
     "RESET_COMPLETELY",
+    "CommitUnknownError",
     "InvalidConnectionError",
     "PooledPg",
     "PooledPgConnection",
@@ -47,18 +49,23 @@ InvalidConnection = InvalidConnectionError
 TooManyConnections = TooManyConnectionsError
 
 
-class PooledPg:
+class CommitUnknownError(PooledPgError):
+    """The connection was lost while a transaction was committed."""
+
+
+class PooledPg(Transactions):
     """A pool of steady classic PyGreSQL connections."""
 
     version = __version__
 
     _core: Any = None
+    _commit_unknown_error = CommitUnknownError
 
     def __init__(
             self, mincached: int | None = 0, maxcached: int | None = 0,
             maxconnections: int | None = 0, blocking: Any = False,
             maxusage: int | None = None, setsession: Any = None,
-            reset: int | None = None, *args: Any,
+            reset: Any = None, *args: Any,
             maxshared: Any = None,  # noqa: ARG002 - PooledDB has it
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
@@ -67,13 +74,14 @@ class PooledPg:
 
         reset: how a returned connection is cleaned: 0 or None rolls back
             a transaction begun with begin(), 1 rolls back always, 2 resets
-            the connection completely
+            the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
 
         The other sizes and "blocking" are those of pooled_db.PooledDB, all
         other parameters those of steady_pg.SteadyPgConnection.
         """
-        check_failover(failover)
+        make_terms(maxusage, failures, isfatal, ping, True, failover)
+        check_reset(reset, "session")
         self._args = args
         self._kwargs = kwargs
         self._blocking = blocking
@@ -125,6 +133,9 @@ class PooledPg:
     def connection(self) -> PooledPgConnection:
         """Return a connection from the pool, to be given back by close()."""
         return PooledPgConnection(self, self.pooled_connection())
+
+    def _borrow(self) -> Any:
+        return self.connection()
 
     def cache(self, con: SteadyPgConnection) -> None:
         """Take a connection back, as its close() does."""

@@ -59,12 +59,6 @@ def driver(request, servers_running):
     return ready(request.param, servers_running)
 
 
-@pytest.fixture(params=drivers.POSTGRESQL, ids=repr)
-def pg_driver(request, servers_running):
-    """A real driver for PostgreSQL, and its server."""
-    return ready(request.param, servers_running)
-
-
 def ready(driver, servers_running):
     """Return a driver that knows where its server is."""
     driver.load()

@@ -123,3 +123,4 @@ POSTGRESQL = [
     Driver("pg8000.dbapi", database="postgres"),
 ]
 MARIADB = [MySql("pymysql"), MySql("mysql.connector")]
+BY_NAME = {driver.name: driver for driver in POSTGRESQL + MARIADB}

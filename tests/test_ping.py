@@ -10,16 +10,23 @@ from dbutils._ping import ask, parse_ping
 @pytest.mark.parametrize(("ping", "when"), [
     (None, 0), (0, 0), (1, 1), (7, 7), (True, True), ("select 1", 1),
     (len, 1), ((4, "select 1"), 4), ((2, len), 2), ((0, None), 0),
-    ((None, "select 1"), 0), (2.5, 0),
+    ((None, "select 1"), 0),
 ])
 def test_the_moments_of_a_ping(ping, when):
     assert parse_ping(ping).when == when
 
 
 @pytest.mark.parametrize("ping", [
-    (), (1,), (1, 2), (1, "select 1", 3), (1, ["select 1"])])
-def test_a_senseless_pair_is_rejected_with_what_is_allowed(ping):
+    (), (1,), (1, 2), (1, "select 1", 3), (1, ["select 1"]), 2.5, [1],
+    ("1", "select 1")])
+def test_a_senseless_ping_is_rejected_with_what_is_allowed(ping):
     with pytest.raises(TypeError, match="an SQL statement, a callable"):
+        parse_ping(ping)
+
+
+@pytest.mark.parametrize("ping", [8, -1, (9, "select 1")])
+def test_a_senseless_sum_of_moments_is_rejected(ping):
+    with pytest.raises(ValueError, match="from 0 to 7"):
         parse_ping(ping)
 
 

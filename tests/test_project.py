@@ -24,7 +24,7 @@ LAYERS = [
     {"_lease", "_db_line", "_pg_line"},
     {"_simple", "_db_cursor"},
     {"_db_classic"},
-    {"_db_safe"},
+    {"_db_safe", "_transactions"},
     {"_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
@@ -40,8 +40,8 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_threading_local", "collections", "contextlib", "enum",
     "functools", "gc", "importlib", "logging", "operator", "pathlib",
-    "queue", "re", "select", "sqlite3", "sys", "tempfile", "threading",
-    "time", "types", "typing"}
+    "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
+    "threading", "time", "types", "typing"}
 
 
 def parse(path):
