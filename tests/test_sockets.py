@@ -1,0 +1,90 @@
+"""Looking at sockets."""
+
+import select
+import socket
+from threading import Event, Thread
+
+import pytest
+
+from dbutils._sockets import Sight, Watch
+
+
+@pytest.fixture
+def pair():
+    """Two sockets that are connected over the network."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        here = socket.create_connection(server.getsockname())
+        there = server.accept()[0]
+    with here, there:
+        yield here, there
+
+
+def wait_for_data(sock):
+    assert select.select([sock], [], [], 10)[0]
+
+
+def test_a_live_socket_is_quiet(pair):
+    assert Watch(pair[0].fileno()).look() is Sight.QUIET
+
+
+def test_a_socket_closed_on_the_other_side_is_gone(pair):
+    watch = Watch(pair[0].fileno())
+    pair[1].close()
+    wait_for_data(pair[0])
+    assert watch.look() is Sight.GONE
+
+
+def test_a_last_word_does_not_hide_the_end(pair):
+    watch = Watch(pair[0].fileno())
+    pair[1].sendall(b"terminating")
+    pair[1].close()
+    wait_for_data(pair[0])
+    while pair[0].recv(11, socket.MSG_PEEK) != b"terminating":
+        pass
+    wait_until(lambda: watch.look() is Sight.GONE)
+
+
+def wait_until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        Event().wait(0.01)
+    pytest.fail("this never happens")
+
+
+def test_unread_data_says_nothing(pair):
+    pair[1].sendall(b"notice")
+    wait_for_data(pair[0])
+    assert Watch(pair[0].fileno()).look() is Sight.UNREAD
+
+
+def test_a_socket_closed_on_this_side_is_gone(pair):
+    watch = Watch(pair[0].fileno())
+    pair[0].close()
+    assert watch.look() is Sight.GONE
+
+
+def test_threads_can_look_at_the_same_time(pair):
+    def look():
+        for _ in range(2000):
+            seen.add(watch.look())
+
+    seen = set()
+    watch = Watch(pair[0].fileno())
+    threads = [Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {Sight.QUIET}
+
+
+def test_without_poll_there_is_select(pair, monkeypatch):
+    monkeypatch.delattr(select, "poll")
+    watch = Watch(pair[0].fileno())
+    assert watch.look() is Sight.QUIET
+    pair[1].close()
+    wait_for_data(pair[0])
+    assert watch.look() is Sight.UNREAD
+    pair[0].close()
+    assert watch.look() is Sight.UNREAD
