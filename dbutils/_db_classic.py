@@ -63,6 +63,7 @@ class Classic:
         except line.failures:
             line.reopen()
             raise
+        line.work = False
 
     def was_lost(self, line: DbLine, error: Exception) -> bool:
         """Tell whether an error was taken as the loss of the connection."""
@@ -122,6 +123,8 @@ class Classic:
         """Make a call of a cursor, again if the connection was lost."""
         line = hand.line
         in_transaction = line.transaction
+        if not call.kind().is_read:
+            line.work = True
         if not in_transaction:
             line.check(4)
             if line.is_used_up():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ._errors import quietly
+from ._sql import UNKNOWN_WORK, Kind, kind_of
 
 __all__ = ["Call", "Hand"]
 
@@ -27,6 +28,17 @@ class Call(NamedTuple):
         return not any(
             hasattr(arg, "__next__")
             for arg in (*self.args, *self.kwargs.values()))
+
+    def kind(self) -> Kind:
+        """Return what is known about the statement."""
+        if self.name not in {"execute", "executemany"}:
+            return UNKNOWN_WORK
+        statement = self.args[0] if self.args else next(
+            iter(self.kwargs.values()), None)
+        kind = kind_of(statement)
+        if self.name == "executemany":
+            return kind._replace(is_read=False)
+        return kind
 
     def __call__(self, cursor: Any) -> Any:
         """Make the call on a driver cursor."""

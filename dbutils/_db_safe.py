@@ -18,10 +18,10 @@ from ._errors import add_note, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
 from ._sockets import Sight
-from ._sql import UNKNOWN_WORK, Kind, kind_of
+from ._sql import UNKNOWN_WORK, Kind
 from ._steady import Line
 
-__all__ = ["OUTCOME_UNKNOWN", "Safe", "may_repeat"]
+__all__ = ["OUTCOME_UNKNOWN", "Safe", "can_repeat"]
 
 OUTCOME_UNKNOWN = (
     "DBUtils: the connection was lost in commit(),"
@@ -39,12 +39,11 @@ class Safe:
     def check(self, line: DbLine, reconnect: bool) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
         alive = self._is_alive(line)
-        if alive is False:
-            line.lost = not line.marked
-            if reconnect and not line.transaction and self._may_lose(line):
-                with quietly("opening a connection again"):
-                    line.renew()
-                    return True
+        is_idle = not line.transaction and self._may_lose(line)
+        if alive is False and reconnect and is_idle:
+            with quietly("opening a connection again"):
+                line.renew()
+                return True
         return alive
 
     def _is_alive(self, line: DbLine) -> bool | None:
@@ -87,14 +86,8 @@ class Safe:
         This is called when no work can be lost.
         """
         line.check(moment)
-        if not line.lost:
-            if line.ping and line.is_gone():
-                line.lost = not line.marked and not line.private
-            elif not (line.is_used_up() and self._may_lose(line)):
-                return
-            else:
-                line.lost = True
-        if line.lost:
+        is_due = line.is_used_up() or (line.ping and line.is_gone())
+        if line.lost or (is_due and not line.marked and not line.private):
             line.renew()
 
     # Beginning and ending transactions.
@@ -111,7 +104,7 @@ class Safe:
         except Exception as error:
             line.transaction = False
             loss = self._loss(line, error, UNKNOWN_WORK._replace(is_read=True))
-            if not may_repeat(line, error, loss):
+            if not can_repeat(line, error, loss):
                 raise
         else:
             return
@@ -158,7 +151,7 @@ class Safe:
 
     def _clean(self, line: DbLine, reset: Any) -> bool:
         dirty = line.marked or line.touched or reset == "session"
-        if reset or dirty or line.transaction or line.has_work():
+        if reset or dirty or line.transaction:
             line.end("rollback")
         if dirty and not self._clean_session(line, reset):
             return False
@@ -191,14 +184,14 @@ class Safe:
             return line.con.cursor(*args, **kwargs)
         except Exception as error:
             loss = self._loss(line, error, UNKNOWN_WORK._replace(is_read=True))
-            if not may_repeat(line, error, loss):
+            if not can_repeat(line, error, loss):
                 raise
         return line.con.cursor(*args, **kwargs)
 
     def run(self, hand: Hand, call: Call) -> Any:
         """Make a call of a cursor, again if that loses and doubles nothing."""
         line = hand.line
-        kind = _kind(call)
+        kind = call.kind()
         if not line.transaction and not line.has_work():
             self._freshen(line, 4)
         if hand.con is not line.con:
@@ -209,18 +202,23 @@ class Safe:
             result = hand.call(call, hand.cursor)
         except Exception as error:
             loss = self._loss(line, error, kind, call)
-            if hand.no_failover or not may_repeat(line, error, loss):
+            if hand.no_failover or not can_repeat(line, error, loss):
                 raise
-        else:
-            line.usage += 1
-            if not kind.is_read:
-                line.work = None
-                line.has_work()
-            return result
-        hand.open()
-        result = hand.call(call, hand.cursor)
+            result = self._make_again(hand, call, kind)
         line.usage += 1
+        if not kind.is_read:
+            line.work = None
+            line.has_work()
         return result
+
+    def _make_again(self, hand: Hand, call: Call, kind: Kind) -> Any:
+        """Make a call a second and last time, on a new connection."""
+        try:
+            hand.open()
+            return hand.call(call, hand.cursor)
+        except Exception as error:
+            self._loss(hand.line, error, kind, call)
+            raise
 
     # What an error means.
 
@@ -260,7 +258,7 @@ class Safe:
         return loss
 
 
-def may_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:
+def can_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:
     """Tell whether there is another connection now to do it again."""
     if loss is None:
         return False
@@ -272,15 +270,3 @@ def may_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:
         reason = "no other connection could be opened"
     add_note(error, f"DBUtils: not executed again, because {reason}.")
     return False
-
-
-def _kind(call: Call) -> Kind:
-    """Return what is known about a call of a cursor."""
-    if call.name not in {"execute", "executemany"}:
-        return UNKNOWN_WORK
-    statement = call.args[0] if call.args else next(
-        iter(call.kwargs.values()), None)
-    kind = kind_of(statement)
-    if call.name == "executemany":
-        return kind._replace(is_read=False)
-    return kind

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._db_safe import OUTCOME_UNKNOWN, may_repeat
+from ._db_safe import OUTCOME_UNKNOWN, can_repeat
 from ._errors import add_note, quietly
 from ._failover import Loss
 from ._pg_line import PgLine
@@ -118,7 +118,7 @@ class PgSafe:
             if loss is not None and verb in {"commit", "end"}:
                 add_note(error, OUTCOME_UNKNOWN)
                 raise
-            if not may_repeat(line, error, loss):
+            if not can_repeat(line, error, loss):
                 raise
         return line.query(verb, sql)
 
@@ -136,7 +136,7 @@ class PgSafe:
             result = getattr(line.con, name)(*args, **kwargs)
         except Exception as error:
             loss = self._loss(line, error, kind, in_transaction)
-            if not may_repeat(line, error, loss):
+            if not can_repeat(line, error, loss):
                 raise
         else:
             line.usage += 1

@@ -215,6 +215,13 @@ class SteadyDBConnection(Steady):
         return SteadyDBCursor(self, *args, **kwargs)
 
 
+# What can be used of a driver cursor without anything being written.
+_HARMLESS = {
+    "arraysize", "description", "fetchall", "fetchmany", "fetchone",
+    "lastrowid", "messages", "nextset", "query", "rowcount", "rownumber",
+    "scroll", "statusmessage"}
+
+
 class SteadyDBCursor:
     """A DB-API 2 cursor that heals itself together with its connection."""
 
@@ -310,6 +317,8 @@ class SteadyDBCursor:
         """
         cursor = self._driver_cursor()
         if not name.startswith(("execute", "call")):
+            if name not in _HARMLESS:
+                self._hand.line.expose()
             return getattr(cursor, name)
 
         def run(*args: Any, **kwargs: Any) -> Any:

@@ -5,6 +5,7 @@ on the server at random.  Afterwards every unit is counted.
 """
 
 import random
+import sys
 from collections import Counter
 from threading import Event, Thread
 
@@ -15,7 +16,9 @@ from conftest import ready
 from dbutils.pooled_db import PooledDB
 
 WORKERS = 8
-KILLS = 300
+# the oldest and the newest Python do the whole work in CI
+IS_THOROUGH = drivers.IN_CI and sys.version_info[:2] in {(3, 7), (3, 13)}
+KILLS = 300 if IS_THOROUGH else 60
 STEPS = 3
 
 THE_DRIVERS = [
@@ -144,8 +147,9 @@ def test_nothing_is_lost_or_doubled_under_kills(driver, mode):
     pool.close()
     ledger.check(driver.run(f"select unit, step from {table}"))
     outcomes = Counter(ledger.said.values())
-    assert outcomes["stored"] > 100
-    assert outcomes["failed"] + outcomes["unknown"] > 20
+    assert killer.kills >= KILLS
+    assert outcomes["stored"] > KILLS
+    assert outcomes["failed"] + outcomes["unknown"] > KILLS / 15
 
 
 def work_under_kills(ledger, killer):

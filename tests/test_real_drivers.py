@@ -106,6 +106,8 @@ def test_work_after_begin_is_not_torn_apart(make, driver):
 def test_a_transaction_begins_on_a_live_connection(make, driver):
     table = driver.new_table("alive")
     db = make()
+    if db._line._watch is None:
+        pytest.skip("this build of the driver does not show its socket")
     session = ask(db, driver.who_am_i)
     db.commit()
     driver.kill(session)
@@ -186,6 +188,8 @@ def test_rotation_waits_for_the_end_of_a_transaction(make, driver):
 
 
 def test_parameters_that_can_be_read_once_are_not_read_again(make, driver):
+    if driver.name == "mysql.connector":
+        pytest.skip("this driver wants a list in some of its builds")
     table = driver.new_table("given_once")
     db = make(ping=0)
     cursor = db.cursor()
