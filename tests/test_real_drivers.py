@@ -1,5 +1,8 @@
 """One contract for all drivers, on real servers."""
 
+from functools import partial
+
+import drivers
 import pytest
 
 from dbutils.persistent_db import PersistentDB
@@ -140,6 +143,71 @@ def test_an_error_of_a_statement_is_raised_as_it_is(make, driver):
             insert(db, table, 2)
     db.rollback()
     assert numbers_in(driver, table) == []
+
+
+def test_a_statement_that_takes_too_long_is_not_executed_again(make, driver):
+    sequence = "takes_too_long"
+    driver.run(f"drop sequence if exists {sequence}")
+    driver.run(f"create sequence {sequence}")
+    prepare, slow = {
+        "postgresql": (
+            "set statement_timeout = 50",
+            "select pg_sleep(5) from nextval('{}')"),
+        "mariadb": (
+            "set max_statement_time = 0.05",
+            "select nextval({}), sleep(5)"),
+    }[driver.family]
+    db = make(setsession=[prepare])
+    with pytest.raises(driver.error) as info:
+        ask(db, slow.format(sequence))
+    assert not notes_of(info)
+    db.rollback()
+    used = {"postgresql": f"select last_value from {sequence}",
+            "mariadb": f"select nextval({sequence}) - 1"}[driver.family]
+    assert driver.run(used)[0][0] == 1
+
+
+def test_the_old_connection_is_closed_before_another_is_opened(driver):
+    events = []
+
+    def creator(**parameters):
+        assert all(con_is_closed(con) for con in events)
+        con = driver.load().connect(**parameters)
+        events.append(con)
+        return con
+
+    def con_is_closed(con):
+        try:
+            con.cursor().execute("select 1")
+        except (driver.error, AttributeError):
+            return True
+        return False
+
+    creator.dbapi = driver.load()
+    db = connect(creator, maxusage=2, **driver.parameters())
+    session = ask(db, driver.who_am_i)
+    db.commit()
+    driver.kill(session)
+    for _ in range(5):
+        assert ask(db, "select 1") == 1
+        db.rollback()
+    assert len(events) > 2
+    db.close()
+
+
+@pytest.mark.parametrize(
+    "driver", [drivers.BY_NAME["psycopg"]], indirect=True, ids=repr)
+def test_the_driver_is_known_whatever_the_creator_is(driver):
+    psycopg = driver.load()
+    for creator in (
+            psycopg, psycopg.connect, psycopg.Connection,
+            psycopg.Connection.connect, partial(psycopg.connect),
+            lambda **parameters: psycopg.connect(**parameters)):
+        db = connect(creator, **driver.parameters())
+        assert type(db._line.profile).__name__ == "_Psycopg"
+        driver.kill(ask(db, driver.who_am_i))
+        assert ask(db, "select 1") == 1
+        db.close()
 
 
 def test_the_preparation_of_the_session_survives_a_rollback(make, driver):

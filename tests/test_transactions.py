@@ -99,13 +99,34 @@ def test_what_may_have_been_committed_is_not_repeated(pool, server, dbapi):
     assert pool._connections == 0
 
 
+class CountingCursor(sqlite3.Cursor):
+    """A cursor that counts what is executed."""
+
+    executed = 0
+
+    def execute(self, *args):
+        CountingCursor.executed += 1
+        return super().execute(*args)
+
+
+class Counting(sqlite3.Connection):
+    """A connection with counting cursors."""
+
+    def cursor(self):
+        return super().cursor(CountingCursor)
+
+
 def test_a_locked_sqlite_file_is_not_waited_for_again(tmp_path):
-    pool = PooledDB(sqlite3, database=str(tmp_path / "locked"), timeout=0)
+    pool = PooledDB(
+        sqlite3, database=str(tmp_path / "locked"), timeout=0,
+        factory=Counting)
     with pool.connection() as one, pool.connection() as other:
         ask(one, "create table it (id integer)")
         ask(one, "begin immediate")
+        before = CountingCursor.executed
         with pytest.raises(sqlite3.OperationalError, match="locked"):
             ask(other, "insert into it values (1)")
+        assert CountingCursor.executed == before + 1
         one.rollback()
         ask(other, "insert into it values (2)")
         other.commit()
@@ -151,7 +172,20 @@ def test_an_unknown_outcome_of_a_commit_is_reported(driver, real_pool):
     assert numbers_in(driver, table) == []
 
 
-def test_transfers_that_deadlock_make_no_money(driver, real_pool):
+def run_by_hand(pool, function, error):
+    """Repeat a transaction that was not begun with begin()."""
+    while True:
+        try:
+            with pool.connection() as db:
+                function(db)
+                db.commit()
+        except error:
+            continue
+        return
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_transfers_that_deadlock_make_no_money(driver, real_pool, by_hand):
     """Four threads move money between two accounts in different orders."""
     def move(number):
         source, target = (1, 2) if number % 2 else (2, 1)
@@ -163,7 +197,10 @@ def test_transfers_that_deadlock_make_no_money(driver, real_pool):
 
         barrier.wait()
         for _ in range(10):
-            real_pool.run(transfer, retries=1000)
+            if by_hand:
+                run_by_hand(real_pool, transfer, driver.error)
+            else:
+                real_pool.run(transfer, retries=1000)
 
     table = driver.new_table("bank")
     driver.run(f"insert into {table} values (1, 1000), (2, 1000)")
