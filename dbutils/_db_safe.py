@@ -28,6 +28,10 @@ OUTCOME_UNKNOWN = (
     " it is unknown whether the transaction was committed.")
 
 
+# Opening a cursor or a transaction does nothing that could be done twice.
+_NOTHING_SENT = UNKNOWN_WORK._replace(is_read=True)
+
+
 class Safe:
     """Fail over only where that is safe."""
 
@@ -96,14 +100,15 @@ class Safe:
             self, line: DbLine, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> None:
         """Begin a transaction, of a new connection if need be."""
-        if not line.transaction and not line.has_work():
+        had_work = line.has_work()
+        if not (line.transaction or had_work):
             self._freshen(line, 0)
         line.transaction = True
         try:
             line.call_begin(args, kwargs)
         except Exception as error:
             line.transaction = False
-            loss = self._loss(line, error, UNKNOWN_WORK._replace(is_read=True))
+            loss = self._loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise
         else:
@@ -178,12 +183,13 @@ class Safe:
             self, line: DbLine, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""
-        if not line.transaction and not line.has_work():
+        had_work = line.has_work()
+        if not (line.transaction or had_work):
             self._freshen(line, 2)
         try:
             return line.con.cursor(*args, **kwargs)
         except Exception as error:
-            loss = self._loss(line, error, UNKNOWN_WORK._replace(is_read=True))
+            loss = self._loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise
         return line.con.cursor(*args, **kwargs)
@@ -192,23 +198,23 @@ class Safe:
         """Make a call of a cursor, again if that loses and doubles nothing."""
         line = hand.line
         kind = call.kind()
-        if not line.transaction and not line.has_work():
+        had_work = line.has_work()
+        if not (line.transaction or had_work):
             self._freshen(line, 4)
         if hand.con is not line.con:
             hand.open()
-        if kind.marks:
-            line.marked = True
+        if not kind.is_read:  # also if this is interrupted
+            line.work = None
+            line.marked = line.marked or kind.marks
         try:
             result = hand.call(call, hand.cursor)
         except Exception as error:
-            loss = self._loss(line, error, kind, call)
+            loss = self._loss(line, error, kind, had_work, call)
             if hand.no_failover or not can_repeat(line, error, loss):
                 raise
             result = self._make_again(hand, call, kind)
         line.usage += 1
-        if not kind.is_read:
-            line.work = None
-            line.has_work()
+        line.has_work()
         return result
 
     def _make_again(self, hand: Hand, call: Call, kind: Kind) -> Any:
@@ -217,7 +223,7 @@ class Safe:
             hand.open()
             return hand.call(call, hand.cursor)
         except Exception as error:
-            self._loss(hand.line, error, kind, call)
+            self._loss(hand.line, error, kind)
             raise
 
     # What an error means.
@@ -242,14 +248,14 @@ class Safe:
             line.valid = False
 
     def _loss(
-            self, line: DbLine, error: Exception, kind: Kind,
-            call: Call | None = None) -> Loss | None:
+            self, line: DbLine, error: Exception, kind: Kind = _NOTHING_SENT,
+            had_work: bool = False, call: Call | None = None) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
         if not self._is_lost(line, error):
             self._note_error(line, error)
             return None
         loss = Loss(
-            in_transaction=line.transaction, has_work=line.has_work(),
+            in_transaction=line.transaction, has_work=had_work,
             is_marked=line.marked, is_private=line.private,
             is_read=kind.is_read, is_forbidden=not self._replays,
             is_exhausted=call is not None and not call.can_be_repeated)

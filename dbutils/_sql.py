@@ -48,7 +48,9 @@ _MARK = re.compile(
         (?: set \s+ (?! (?:local|transaction|constraints)\b )
           | reset\b | listen\b | unlisten\b | prepare\b | deallocate\b
           | declare\b | use\b | discard\b | lock \s+ (?:tables?|instance)\b
-          | unlock\b | handler\b | load \s+ ' | attach\b | detach\b | pragma\b
+          | unlock\b | handler\b | load \s+ ' | attach\b | detach\b
+          | pragma \s+ (?! [\w.]+ \s* (?:;\s*)? $
+              | [\w.]*(?:_x?info|_list|_check|_columns) \s* \( )
           | create \s+ (?:or\s+replace\s+)? (?:(?:global|local)\s+)?
             temp(?:orary)?\b
           | create \s+ table \s+ \# | alter \s+ session\b )

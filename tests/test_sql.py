@@ -23,13 +23,15 @@ WORK = [
     "select pg_terminate_backend(1)", "select lo_unlink(1)",
     "insert into t values ('set x')", "set local a = 1",
     "set transaction read only", "selection", "", "  ", "call something()",
-    "select set_config('a', 'b', true)", 42, None,
+    "select set_config('a', 'b', true)", 42, None, "pragma foreign_keys",
+    "pragma table_info(t)", "pragma main.foreign_keys ;",
 ]
 MARKS = [
     "set a = 1", "SET ROLE somebody", "reset all", "listen it",
     "unlisten it", "prepare p as select 1", "deallocate p", "use other",
     "declare c cursor with hold for select 1", "discard all",
     "lock tables t write", "unlock tables", "pragma foreign_keys = on",
+    "pragma main.synchronous(1)",
     "attach 'file' as other", "create temp table t (id integer)",
     "CREATE TEMPORARY TABLE t AS SELECT 1", "create local temporary table t",
     "create or replace temp view v as select 1", "create table #t (id int)",
