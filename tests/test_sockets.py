@@ -12,7 +12,9 @@ from dbutils._sockets import Sight, Watch
 @pytest.fixture
 def pair():
     """Two sockets that are connected over the network."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(1)
         here = socket.create_connection(server.getsockname())
         there = server.accept()[0]
     with here, there:
