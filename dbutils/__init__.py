@@ -17,7 +17,7 @@ _HOMES = {
     "persistent_pg": ("PersistentPg",),
     "pooled_db": (
         "CommitUnknownError", "InvalidConnectionError",
-        "NotSupportedError", "PooledDB",
+        "NotSupportedError", "PoolClosedError", "PooledDB",
         "PooledDBError", "PooledDedicatedDBConnection",
         "PooledSharedDBConnection", "SharedDBConnection",
         "TooManyConnectionsError"),

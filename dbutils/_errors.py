@@ -7,10 +7,11 @@ through which an exception may be swallowed.
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Sequence
 
 __all__ = [
-    "Figures", "add_note", "closed_text", "quietly", "too_many_text"]
+    "Figures", "add_note", "closed_text", "ended_text", "quietly",
+    "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 
@@ -45,6 +46,11 @@ def add_note(error: BaseException, text: str) -> None:
         error.__notes__ = notes  # type: ignore[attr-defined]
 
 
+# How many visits an error tells about, and how long a wait is no wait.
+_MANY = 5
+_MOMENT = 0.001
+
+
 class Figures(NamedTuple):
     """The state of a pool at one moment."""
 
@@ -53,9 +59,11 @@ class Figures(NamedTuple):
     idle: int
     waiting: int
     maxshared: int
+    maxwaiting: int | None = None
 
 
-def too_many_text(figures: Figures) -> str:
+def too_many_text(
+        figures: Figures, waited: float, visits: Sequence[Any]) -> str:
     """Say why no connection could be handed out, and what to change."""
     limit = "unlimited" if figures.limit is None else figures.limit
     state = (
@@ -63,15 +71,32 @@ def too_many_text(figures: Figures) -> str:
         f" in use: {figures.in_use}, idle: {figures.idle},"
         f" waiting: {figures.waiting})")
     if figures.limit is not None and figures.in_use >= figures.limit:
-        return (
-            f"All connections of the pool are in use {state}."
-            " Raise maxconnections, close connections earlier,"
-            " or wait for one with blocking=True.")
+        reason = f"All connections of the pool are in use {state}."
+        advice = "Raise maxconnections, close connections earlier,"
+    else:
+        reason = f"All shared connections are in a transaction {state}."
+        advice = (
+            "Raise maxshared, end transactions earlier,"
+            " ask for a dedicated connection,")
+    holders = "".join(f"\n- {visit}" for visit in visits[:_MANY])
+    return f"{reason} {_advice(figures, waited, advice)}" + (
+        f"\nThe oldest of those in use:{holders}" if holders else "")
+
+
+def _advice(figures: Figures, waited: float, advice: str) -> str:
+    if figures.maxwaiting is not None and (
+            figures.waiting >= figures.maxwaiting):
+        return f"{advice} or raise maxwaiting ({figures.maxwaiting})."
+    if waited < _MOMENT:
+        return f"{advice} or wait for one with blocking=True or maxwait."
     return (
-        f"All shared connections are in a transaction {state}."
-        " Raise maxshared, end transactions earlier,"
-        " ask for a dedicated connection,"
-        " or wait for a shared one with blocking=True.")
+        f"None has become free in {waited:.3g} seconds."
+        f" {advice} or wait longer (maxwait).")
+
+
+def ended_text() -> str:
+    """Say why a pool hands out nothing any more."""
+    return "This pool was shut down, it has no connections any more."
 
 
 def closed_text(what: str, name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._collecting import is_collecting
 from ._errors import closed_text
 
 __all__ = ["Lease"]
@@ -20,23 +21,35 @@ class Lease:
     _pool: Any = None
     _turn: Any = None
 
-    def __init__(self, pool: Any, con: Any) -> None:
-        self._hold(pool, con)
+    def __init__(self, pool: Any, con: Any, right: Any = None) -> None:
+        self._hold(pool, con, right)
 
-    def _hold(self, pool: Any, con: Any) -> None:
+    def _hold(self, pool: Any, con: Any, right: Any) -> None:
         # written in one go, since subclasses look at every single attribute
-        self.__dict__.update(_pool=pool, _con=con, _turn=[con])
+        self.__dict__.update(_pool=pool, _con=con, _turn=[right])
+
+    def hand_over(self) -> tuple[Any, Any]:
+        """Return the connection and the right to it; hold it no more."""
+        con, self._con = self._con, None
+        return con, self._turn.pop()
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
         try:
-            con = self._turn.pop()
+            right = self._turn.pop()
         except (IndexError, AttributeError):  # not, or never, held
             return
+        con = self._con
         self._con = None
-        self._give_back(con)
+        try:
+            if right is not None and is_collecting():
+                right.slot.alarm()  # the right dies, and who waits finds it
+            elif right is None or not right.visit.is_over:
+                self._give_back(con, right)
+        finally:
+            right = None  # not to be kept by the traceback of an interrupt
 
-    def _give_back(self, con: Any) -> None:
+    def _give_back(self, con: Any, right: Any) -> None:  # noqa: ARG002 - some need it
         self._pool.cache(con)
 
     def _closed_error(self, name: str) -> Exception:

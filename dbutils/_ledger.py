@@ -1,262 +1,293 @@
 """The book-keeping of a pool: places, visits, and requests.
 
-Nothing here opens, checks, cleans or closes a connection.  What has to be
-done with one after an entry was made is noted as a chore, and is done by
-the pool when it has released its lock.
+Nothing here opens, checks, cleans or closes a connection, and nothing needs
+a lock: each entry is a single step that nothing can divide, and what is in
+nobody's hands any more comes back through the inbox.
 """
 
 from __future__ import annotations
 
-import enum
 from collections import deque
-from typing import Any, Callable, NamedTuple
+from contextlib import suppress
+from typing import Any, Callable, Iterator, NamedTuple
 
+from ._checks import check_size
 from ._errors import Figures
-from ._slots import Slot, State
+from ._slots import Right, Slot, Visit
 from ._waiters import Waiter, WaitQueue
 
-__all__ = ["Chore", "Ledger", "Limits", "make_limits"]
+__all__ = ["Ledger", "Limits", "make_limits"]
 
 
 class Limits(NamedTuple):
-    """How much a pool may hold; the first two may be None for unlimited."""
+    """How much a pool may hold; except for sharing None means unlimited."""
 
     maxconnections: int | None = None
     maxcached: int | None = None
     maxshared: int = 0
+    maxwaiting: int | None = None
 
 
 def make_limits(
         mincached: int, maxcached: int | None, maxshared: int | None,
-        maxconnections: int | None, can_share: bool = False) -> Limits:
-    """Raise each limit to what the smaller ones demand."""
+        maxconnections: int | None, can_share: bool = False,
+        maxwaiting: int | None = None) -> Limits:
+    """Check the limits; raise each to what the smaller ones demand."""
+    check_size("maxcached", maxcached)
+    check_size("maxshared", maxshared)
+    check_size("maxconnections", maxconnections)
+    check_size("maxwaiting", maxwaiting)
     if maxcached:
         maxcached = max(maxcached, mincached)
     if maxconnections:
         maxconnections = max(maxconnections, maxcached or 0, maxshared or 0)
     return Limits(
         maxconnections or None, maxcached or None,
-        (can_share and maxshared) or 0)
-
-
-class Chore(enum.Enum):
-    """What remains to be done with the connection of a slot."""
-
-    CLEAN = "make it ready for the next user"
-    DISCARD = "close it and forget the slot"
-    CLOSE = "close it, the slot is already forgotten"
+        (can_share and maxshared) or 0, maxwaiting)
 
 
 class Ledger:
-    """The slots of a pool, and those who wait for one.
-
-    The methods whose names end in "locked" need the lock of the pool.  The
-    others rely on single operations on a deque being atomic.
-    """
+    """The slots of a pool, and those who wait for one."""
 
     def __init__(
             self, limits: Limits, is_shareable: Callable[[Any], bool]) -> None:
         self.limits = limits
         self._is_shareable = is_shareable
-        # The idle slots, the oldest first, and the chores: not guarded.
-        self.idle: deque[Slot] = deque()
-        self.chores: deque[tuple[Chore, Slot]] = deque()
-        # Guarded by the lock: the shared slots; how many slots there are;
-        # how many of them count as shared, with those that are being opened
-        # or cleaned; the waiting requests.
-        self.shared: list[Slot] = []
-        self.total = 0
-        self._sharing = 0
+        # The connections opened in earlier rounds do not stay.
+        self.round = 0
+        # What is left of rights that have died.
+        self.inbox: deque[Any] = deque()
+        # The rights to the places with an idle connection, the oldest first,
+        # to the empty ones, and to those that are beyond the limit.
+        self.idle: deque[Right] = deque()
+        self.vacant: deque[Right] = deque()
+        self.surplus: deque[Right] = deque()
+        # All places by their numbers; those whose connections are shared,
+        # with the right that the sharers have together; those which count as
+        # shared, also while their connection is being opened or cleaned.
+        self._slots: dict[int, Slot] = {}
+        self.shared: dict[Slot, Right] = {}
+        self._sharing: dict[int, Slot] = {}
         self.waiters = WaitQueue()
 
-    # Entries that need no lock.
+    # Reading.
 
-    def pop_idle(self) -> Slot | None:
-        """Take the oldest idle slot, if there is one."""
-        try:
-            slot = self.idle.popleft()
-        except IndexError:
-            return None
-        slot.move(State.LEASED)
-        return slot
+    @property
+    def places(self) -> int:
+        """How many places there are, without those beyond the limit."""
+        return len(self._slots) - len(self.surplus)
 
-    def push_idle(self, slot: Slot) -> None:
-        """Let a slot be idle."""
-        slot.move(State.IDLE)
-        self.idle.append(slot)
+    def figures(self) -> Figures:
+        """Return the state of the pool."""
+        idle = len(self.idle)
+        return Figures(
+            self.limits.maxconnections,
+            max(self.places - idle - len(self.vacant), 0), idle,
+            len(self.waiters), self.limits.maxshared, self.limits.maxwaiting)
 
-    def trim(self) -> None:
-        """Have the slot closed that came back last, if there are too many."""
-        maxcached = self.limits.maxcached
-        if maxcached is None or len(self.idle) <= maxcached:
-            return
-        try:
-            slot = self.idle.pop()
-        except IndexError:  # they were all taken meanwhile
-            return
-        slot.move(State.LEASED)
-        self.chores.append((Chore.DISCARD, slot))
+    def visits(self) -> list[Visit]:
+        """Return the visits that are going on, the oldest first."""
+        visits = []
+        for slot in self._slots.copy().values():
+            visits += [share.visit for share in slot.shares()] or [slot.visit]
+        return sorted(
+            (visit for visit in visits if visit and not visit.is_over),
+            key=lambda visit: visit.since)
 
     def is_full(self) -> bool:
         """Tell whether no more slots may be idle."""
         maxcached = self.limits.maxcached
         return maxcached is not None and len(self.idle) >= maxcached
 
-    # Entries that need the lock.
+    def is_coming(self, waiter: Waiter) -> bool:
+        """Tell whether a connection is just being made ready to be shared."""
+        return waiter.shareable and len(self._sharing) > len(self.shared)
 
-    def figures_locked(self) -> Figures:
-        """Return the state of the pool."""
-        return Figures(
-            self.limits.maxconnections, self.total - len(self.idle),
-            len(self.idle), len(self.waiters), self.limits.maxshared)
+    def may_queue(self, waiter: Waiter) -> bool:
+        """Tell whether the queue is not too long for one who joined it."""
+        limit = self.limits.maxwaiting
+        return limit is None or waiter in self.waiters.in_order()[:limit]
 
-    def serve_locked(self) -> None:
-        """Serve whom it is possible to serve, in the order of service.
+    # Taking and giving places.
 
-        Requests for shared and for dedicated connections want different
-        things: where one kind has to wait, the other may go on.
-        """
-        kinds = {False, True} if self.limits.maxshared else {False}
-        for waiter in self.waiters.in_order():
-            if not kinds:
-                break
-            if waiter.shareable in kinds and not self._serve_one_locked(
-                    waiter):
-                kinds.discard(waiter.shareable)
-        self._refuse_locked()
+    def take_for(self, waiter: Waiter) -> Right | None:
+        """Return what a request wants, or None if that is not to be had."""
+        if not waiter.shareable:
+            return self.take()
+        right = None
+        if len(self._sharing) < self.limits.maxshared:
+            right = self.take()
+        if right is None:
+            return self._join(waiter.visit)
+        if not self._may_share(right.slot):
+            self.give(right)
+            return self._join(waiter.visit)
+        return right
 
-    def _serve_one_locked(self, waiter: Waiter) -> bool:
-        """Tell whether there was something to be had for a request."""
-        slot = self._slot_for_locked(waiter.shareable)
-        if slot is None:
-            return False
-        self.waiters.drop(waiter)
-        if not waiter.grant(slot):
-            self._take_back_locked(slot)
-        return True
-
-    def _refuse_locked(self) -> None:
-        """Turn away who does not want to wait.
-
-        A shared connection that is just being opened or cleaned is waited
-        for.
-        """
-        preparing = self._sharing > len(self.shared)
-        for waiter in self.waiters.in_order():
-            if not (waiter.patient or (waiter.shareable and preparing)):
-                self.waiters.drop(waiter)
-                waiter.refuse(self.figures_locked())
-
-    def _slot_for_locked(self, shareable: bool) -> Slot | None:
-        """Return a slot to be made ready, or None if none is to be had."""
-        if not shareable:
-            return self._free_slot_locked()
-        if self._sharing < self.limits.maxshared:
-            slot = self._free_slot_locked()
-            if slot is not None:
-                self._sharing += 1
-                slot.for_sharing = True
-                return slot
-        return self._joint_slot_locked()
-
-    def _free_slot_locked(self) -> Slot | None:
-        slot = self.pop_idle()
-        if slot is not None:
-            return slot
+    def take(self) -> Right | None:
+        """Return the right to a place, if possible with a connection."""
+        right = _pop(self.idle) or _pop(self.vacant)
         limit = self.limits.maxconnections
-        if limit is None or self.total < limit:
-            self.total += 1
-            return Slot()
+        if right is None and (limit is None or self.places < limit):
+            right = _pop(self.surplus) or self._add_place(limit)
+        return right
+
+    def _add_place(self, limit: int | None) -> Right | None:
+        while limit is None or self.places < limit:
+            number = len(self._slots)
+            slot = Slot(self.inbox, self.waiters.nudge)
+            right = slot.new_right()
+            if self._slots.setdefault(number, slot) is slot:
+                return right
         return None
 
-    def _joint_slot_locked(self) -> Slot | None:
-        """Return the least shared slot, which becomes the last in turn."""
-        self.shared.sort(key=self._rank)
-        if not self.shared or not self._is_shareable(self.shared[0].con):
-            return None
-        slot = self.shared.pop(0)
-        self.shared.append(slot)
-        slot.shared.share()
-        return slot
+    def any_place(self) -> Right:
+        """Return the right to an empty place, if need be beyond the limit."""
+        right = _pop(self.vacant) or _pop(self.surplus)
+        return right or self._add_place(None)  # type: ignore[return-value]
 
-    def _rank(self, slot: Slot) -> tuple[bool, int]:
-        return not self._is_shareable(slot.con), slot.shared.shared
-
-    def publish_locked(self, slot: Slot, record: Any) -> None:
-        """Let others share a slot that was made ready for that."""
-        slot.share(record)
-        self.shared.append(slot)
-
-    def leave_locked(self, waiter: Waiter) -> None:
-        """Let a request go whose wait was interrupted."""
-        if waiter.give_up():
-            self.waiters.drop(waiter)
-        elif waiter.slot is not None:
-            self._take_back_locked(waiter.slot)
-
-    def _take_back_locked(self, slot: Slot) -> None:
-        """Put a slot back that was granted to somebody who had gone."""
-        if slot.shared is not None:
-            self.depart_locked(slot)
-        elif slot.con is None:
-            slot.move(State.CLOSED)
-            self.forget_locked(slot)
+    def give(self, right: Right) -> None:
+        """Put a place back that is not needed now; it is the next in turn."""
+        slot = right.slot
+        self.stop_sharing(slot)
+        fresh = slot.new_right()
+        if slot.con is not None:
+            self.idle.appendleft(fresh)
+        elif (self.limits.maxconnections is None
+                or self.places <= self.limits.maxconnections):
+            self.vacant.append(fresh)
         else:
-            self._stop_sharing_locked(slot)
-            slot.move(State.IDLE)
-            self.idle.appendleft(slot)
+            self.surplus.append(fresh)
 
-    def return_locked(self, slot: Slot) -> None:
-        """Let a clean slot be idle, unless enough others are."""
-        self._stop_sharing_locked(slot)
-        self.push_idle(slot)
-        self.trim()
+    def retire(self, right: Right) -> None:
+        """Put a place back whose connection was closed."""
+        right.slot.con = None
+        self.give(right)
 
-    def stay_locked(self, slot: Slot) -> None:
-        """Change nothing; requests are served after each entry."""
+    def rest(self, right: Right) -> None:
+        """Let a clean connection be idle."""
+        slot = right.slot
+        self.stop_sharing(slot)
+        self.idle.append(slot.new_right())
 
-    def adopt_locked(self, slot: Slot) -> None:
-        """Take in a slot whose connection was opened by somebody else."""
-        self.total += 1
-        slot.move(State.LEASED)
-        self.return_locked(slot)
+    def too_many(self) -> Iterator[Right]:
+        """Take out what may not be idle, the one that came last first."""
+        maxcached = self.limits.maxcached
+        while maxcached is not None and len(self.idle) > maxcached:
+            right = _pop(self.idle, last=True)
+            if right is not None:
+                yield right
+        for right in self.idle.copy():
+            if right.slot.round != self.round and _remove(self.idle, right):
+                yield right
 
-    def expel_locked(self) -> Any:
-        """Return the oldest idle connection, which does not count now."""
-        slot = self.pop_idle()
-        if slot is None:
-            return None
-        slot.move(State.CLOSED)
-        self.forget_locked(slot)
-        return slot.con
+    def all_idle(self) -> Iterator[Right]:
+        """Take out all idle connections."""
+        return iter(lambda: _pop(self.idle), None)
 
-    def depart_locked(self, slot: Slot) -> None:
-        """Count down who shares a connection; the last one frees it."""
-        slot.shared.unshare()
-        if slot.shared.shared:
+    # Sharing.
+
+    def _may_share(self, slot: Slot) -> bool:
+        """Count a place as shared, if there are not enough of them."""
+        return any(
+            self._sharing.setdefault(number, slot) is slot
+            for number in range(self.limits.maxshared))
+
+    def is_for_sharing(self, slot: Slot) -> bool:
+        """Tell whether a place counts as shared."""
+        return slot in self._sharing.copy().values()
+
+    def stop_sharing(self, slot: Slot) -> None:
+        """Do not count a place as shared any more."""
+        if not self._sharing:
             return
-        slot.shared = None
-        if slot.state is State.CLOSED:  # the pool was closed meanwhile
-            self.chores.append((Chore.CLOSE, slot))
-        else:
-            self.shared.remove(slot)
-            self.chores.append((Chore.CLEAN, slot))
+        slot.record = None
+        for number, other in self._sharing.copy().items():
+            if other is slot:
+                self._sharing.pop(number, None)
 
-    def clear_locked(self) -> None:
-        """Have all idle and shared slots closed."""
-        for slot in iter(self.pop_idle, None):
-            self.chores.append((Chore.DISCARD, slot))
-        while self.shared:
-            slot = self.shared.pop(0)
-            slot.move(State.CLOSED)  # its leases may still use it
-            self.chores.append((Chore.DISCARD, slot))
+    def publish(self, right: Right, visit: Visit) -> Right:
+        """Let others join; return the first share."""
+        share = right.slot.join(visit)
+        self.shared[right.slot] = right
+        return share
 
-    def forget_locked(self, slot: Slot) -> None:
-        """Count a slot no more whose connection was closed."""
-        self._stop_sharing_locked(slot)
-        self.total -= 1
+    def _join(self, visit: Visit) -> Right | None:
+        """Return a share of the connection that the fewest share."""
+        slots = [slot for slot in self.shared.copy()
+                 if self._is_shareable(slot.con)]
+        for slot in sorted(slots, key=lambda slot: len(slot.shares())):
+            share = slot.join(visit)
+            right = self.shared.pop(slot, None)
+            if right is not None:
+                self.shared[slot] = right  # becomes the last in turn
+                return share
+        return None
 
-    def _stop_sharing_locked(self, slot: Slot) -> None:
-        if slot.for_sharing:
-            slot.for_sharing = False
-            self._sharing -= 1
+    def last_out(self, slot: Slot) -> Right | None:
+        """Return the right that the sharers had, if all of them have gone."""
+        while not slot.shares():
+            right = self.shared.pop(slot, None)
+            if right is None or not slot.shares():
+                return right
+            self.shared[slot] = right  # somebody came at the last moment
+        return None
+
+    def detach(self) -> Iterator[Slot]:
+        """Give new places to those that are shared, and yield the old."""
+        for slot in self.shared.copy():
+            slot.detach()
+            self._replace(slot)
+            self.shared.pop(slot, None)
+            self.stop_sharing(slot)
+            yield slot
+
+    def _replace(self, slot: Slot) -> None:
+        for number, other in self._slots.copy().items():
+            if other is slot:
+                fresh = Slot(self.inbox, self.waiters.nudge)
+                right = fresh.new_right()
+                self._slots[number] = fresh
+                self.give(right)
+
+    # What has come back by itself.
+
+    def inherited(self) -> Iterator[Right | Slot]:
+        """Yield the places whose right has died, and those with a share."""
+        while self.inbox:
+            will = None
+            with suppress(IndexError):  # others are doing the same
+                will = self.inbox[0]
+            if will is None:
+                return
+            found = self._inherit(will)
+            if found is not None:
+                yield found
+            with suppress(ValueError):  # not before, if it is interrupted
+                self.inbox.remove(will)
+
+    def _inherit(self, will: Any) -> Right | Slot | None:
+        slot = will.slot()
+        if slot is None or not (
+                slot.is_detached or slot in self._slots.copy().values()):
+            return None  # it has never become a place of the pool
+        if slot.is_detached:
+            self._replace(slot)  # if that was interrupted
+        return slot.inherit() or slot
+
+
+def _pop(queue: deque[Right], last: bool = False) -> Right | None:
+    """Take the first or the last one, if there is one."""
+    try:
+        return queue.pop() if last else queue.popleft()
+    except IndexError:
+        return None
+
+
+def _remove(queue: deque[Right], right: Right) -> bool:
+    """Take a certain one, if nobody else has taken it."""
+    try:
+        queue.remove(right)
+    except ValueError:
+        return False
+    return True

@@ -1,40 +1,56 @@
 """The core of all pools, which knows no database.
 
-It hands out slots: places for connections, of which there are at most as
-many as the limit says.  Requests are served in the order of their coming,
-and a connection that comes back goes directly to whoever is next.
+It hands out places for connections, of which there are at most as many as
+the limit says.  Requests are served in the order of their coming, and a
+connection that comes back goes directly to whoever is next.
 
-The lock guards the ledger only.  Opening, checking, cleaning and closing
-connections is the business of the backend, and is done without the lock.
-Returning a connection never waits for the lock either, since a finalizer
-can do that, at any moment of any thread: what remains to be done is put
-into one of two queues, the chores and the entries, and whoever holds the
-lock, or can get it at once, does it for all.  In a finalizer that is
-called by the garbage collector nothing else is done at all, but those who
-wait are woken up to do it.
+There is no lock that something slow could be done under, or that could be
+left locked: what is in which hands is a matter of single, indivisible steps,
+and what was dropped comes back by itself; see the module _slots.  Therefore
+all this can be interrupted anywhere, by another thread, by a signal handler
+that uses the same pool, or by an exception.
+
+A finalizer that is called by the garbage collector must not talk to the
+database, so that it only lets go of what it held.  Who waits looks for that
+from time to time, and so does whoever comes next.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from threading import RLock
-from typing import Any, Callable, Iterator
+from threading import Event, get_ident
+from time import monotonic
+from traceback import clear_frames
+from typing import Any, Callable
 
+from ._callers import caller
 from ._collecting import is_collecting
-from ._errors import Figures, quietly
-from ._ledger import Chore, Ledger, Limits
-from ._slots import Slot, State
+from ._errors import Figures
+from ._keeper import Backend, Keeper
+from ._ledger import Ledger, Limits
+from ._slots import Right, Visit
 from ._waiters import Waiter
 
-__all__ = ["Backend", "PoolCore", "Refused", "core_of"]
+__all__ = ["Ended", "PoolCore", "Refused", "core_of"]
+
+# After so many seconds without an answer, who waits looks for what nobody
+# else has noticed: often if it is the first in turn.
+_FIRST_LOOK = 0.05
+_OTHER_LOOK = 0.25
+_SHORT_LOOK = 0.01
 
 
 class Refused(Exception):  # noqa: N818 - what happened, not an error as such
-    """No connection is to be had, and the request does not want to wait."""
+    """No connection is to be had, and the request does not wait longer."""
 
-    def __init__(self, figures: Figures) -> None:
-        super().__init__(figures)
+    def __init__(
+            self, figures: Figures, waited: float,
+            visits: list[Visit]) -> None:
+        super().__init__(figures, waited, visits)
         self.figures = figures
+
+
+class Ended(Exception):  # noqa: N818 - likewise
+    """The pool was shut down."""
 
 
 def core_of(pool: Any) -> Any:
@@ -42,42 +58,30 @@ def core_of(pool: Any) -> Any:
     return pool._core  # noqa: SLF001 - the one door from outside to inside
 
 
-class Backend:
-    """What a pool does with its connections; pools choose a subclass."""
+def let_go(error: BaseException) -> None:
+    """Let an interrupt not hold what the functions held that it has unwound.
 
-    def check(self, con: Any) -> None:
-        """Look whether a connection is alive before it is handed out."""
-
-    def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
-        """Clean a connection that has come back; tell whether it can stay."""
-        return True
-
-    def close(self, con: Any) -> None:
-        """Close a connection for good."""
-        con.close()
-
-    def share(self, con: Any) -> Any:
-        """Return a record of those who share a connection."""
-        raise NotImplementedError
-
-    def is_shareable(self, con: Any) -> bool:
-        """Tell whether another thread may join those who share it."""
-        raise NotImplementedError
+    As long as somebody keeps its traceback, their variables live on.
+    """
+    if not isinstance(error, Exception):
+        clear_frames(error.__traceback__)
 
 
 class PoolCore:
     """The places of a pool and the requests for them."""
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        self.backend = backend
         self._ledger = Ledger(limits, backend.is_shareable)
-        self._lock = RLock()
-        # Not guarded, since single operations on them are atomic: the slots
-        # in use by the identity of their connections, and the entries that
-        # are to be made in the ledger.
-        self._taken: dict[int, Slot] = {}
-        self._entries: deque[tuple[Callable[[Slot], None], Slot]] = deque()
-        self._chores = self._ledger.chores
+        self._keeper = Keeper(backend, self._ledger)
+        # The rights to connections that are in use without a lease.
+        self._kept: dict[int, Right] = {}
+        # Whether the pool was shut down.
+        self.is_over = False
+
+    @property
+    def backend(self) -> Backend:
+        """What the pool does with its connections."""
+        return self._keeper.backend
 
     @property
     def limits(self) -> Limits:
@@ -87,240 +91,185 @@ class PoolCore:
     # The verbs of the pools.
 
     def acquire(
-            self, connect: Callable[[], Any], patient: bool,
-            shareable: bool = False) -> Slot:
-        """Return a slot with a connection that is ready for use.
+            self, connect: Callable[[], Any], patience: float | None,
+            shareable: bool = False) -> Right:
+        """Return the right to a connection that is ready for use.
 
-        Raises Refused if there is none, unless the request is patient.
+        Raises Refused if there is none within so many seconds; None means
+        to wait for as long as it takes, and Ended if the pool was shut down.
         """
-        if self._chores:
-            self._settle()
-        shareable = shareable and self.limits.maxshared > 0
-        idle = None if shareable else self._idle_slot()
-        slot = idle or self._await_slot(Waiter(shareable, patient))
-        return self._ready(slot, connect)
+        if self.is_over:
+            raise Ended
+        try:
+            return self._acquire(connect, patience, shareable)
+        except BaseException as error:
+            let_go(error)
+            raise
+
+    def _acquire(
+            self, connect: Callable[[], Any], patience: float | None,
+            shareable: bool) -> Right:
+        self._keeper.settle()
+        ledger = self._ledger
+        visit = Visit(get_ident(), caller())
+        waiter = Waiter(visit, shareable and ledger.limits.maxshared > 0)
+        # The short way: who begins to wait after we have seen nobody looks
+        # for what is idle himself, and nobody is overtaken.
+        right = None if ledger.waiters else ledger.take_for(waiter)
+        if right is None:
+            right = self._wait(waiter, patience)
+        return self._keeper.ready(right, connect, visit, waiter.shareable)
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.
 
         This can be called at any moment, also by a finalizer.
         """
-        slot = self._taken.pop(id(con), None)  # whoever gets it returns it
-        if slot is None:
+        slot = self._keeper.place_of(con)
+        right = None if slot is None else slot.right
+        if right is None:
             return False
-        if self._may_work():
-            self._clean(slot)
-            self._settle()
-        else:
-            self._chores.append((Chore.CLEAN, slot))
+        self._kept.pop(id(con), None)
+        if right.visit is None or not right.visit.end():
+            return False
+        if is_collecting():  # the right dies with its holder
             self._ledger.waiters.nudge()
+            return True
+        try:
+            self._keeper.clean(right)
+        except BaseException as error:
+            let_go(error)
+            raise
+        self._keeper.settle()
         return True
 
-    def leave(self, con: Any) -> None:
+    def keep(self, right: Right) -> None:
+        """Let a connection be in use until it is released explicitly."""
+        self._kept[id(right.slot.con)] = right
+
+    def leave(self, share: Right) -> None:
         """Let one of those who share a connection go, like release()."""
-        slot = self._taken.get(id(con))
-        if slot is not None:
-            self._entries.append((self._depart_locked, slot))
-            self._settle()
-            self._ledger.waiters.nudge()
+        if share.slot.part(share):
+            self._keeper.settle()
+            self._keeper.serve()
+
+    def leave_one(self, con: Any) -> None:
+        """Let the first of those who share a connection go."""
+        slot = self._keeper.place_of(con)
+        for share in slot.shares()[:1] if slot is not None else ():
+            self.leave(share)
 
     def adopt(self, con: Any) -> None:
         """Take in a connection that was opened by somebody else."""
-        self._locked(self._ledger.adopt_locked, Slot(con))
+        right = self._ledger.any_place()
+        right.slot.round = self._ledger.round
+        right.slot.con = con
+        self._keeper.put_back(right)
 
     def expel(self) -> Any:
         """Return the oldest idle connection, which leaves the pool.
 
         If no connection is idle, this is None.
         """
-        return self._locked(self._ledger.expel_locked)
+        self._keeper.settle()
+        for right in self._ledger.all_idle():
+            con = right.slot.con
+            self._ledger.retire(right)
+            self._keeper.serve()
+            return con
+        return None
 
     def clear(self) -> None:
         """Close all idle and all shared connections."""
-        self._locked(self._ledger.clear_locked)
+        self._keeper.settle()
+        ledger = self._ledger
+        for right in ledger.all_idle():
+            self._keeper.discard(right)
+        for slot in ledger.detach():
+            self._keeper.close(slot)
+        self._keeper.serve()
+
+    def drain(self) -> None:
+        """Close all connections, those in use as soon as they come back."""
+        self._ledger.round += 1
+        self.clear()
+
+    def shutdown(self, timeout: float | None) -> bool:
+        """End everything; tell whether all connections came back in time."""
+        self.is_over = True
+        self.drain()
+        for waiter in self._ledger.waiters.in_order():
+            if waiter.give_up():
+                waiter.nudge()
+        pause, start = Event(), monotonic()
+        while self.figures().in_use:
+            if timeout is not None and monotonic() - start >= timeout:
+                return False
+            pause.wait(_SHORT_LOOK)
+        return True
 
     def look_again(self) -> None:
         """Serve those who wait for a shared connection to become free."""
-        if self._ledger.waiters:
-            self.figures()
+        self._keeper.settle()
+        self._keeper.serve()
 
     def figures(self) -> Figures:
         """Return the state of the pool."""
-        return self._locked(self._ledger.figures_locked)
+        self._keeper.settle()
+        return self._ledger.figures()
 
     def idle_connections(self) -> list[Any]:
         """Return the idle connections, the oldest first."""
-        return [slot.con for slot in self._locked(self._ledger.idle.copy)]
+        self._keeper.settle()
+        return [right.slot.con for right in self._ledger.idle.copy()]
 
     def shared_records(self) -> list[Any]:
         """Return the records of the shared connections."""
-        return [slot.shared for slot in self._locked(self._ledger.shared.copy)]
+        self._keeper.settle()
+        return [slot.record for slot in self._ledger.shared.copy()]
 
     # The way out.
 
-    def _idle_slot(self) -> Slot | None:
-        """Return an idle slot at once, if nobody waits for one.
-
-        This is the short way, which needs no lock: taking a slot out of the
-        queue of the idle ones is atomic, and whoever begins to wait looks
-        into that queue after it has become visible as a waiter.
-        """
-        return None if self._ledger.waiters else self._ledger.pop_idle()
-
-    def _await_slot(self, waiter: Waiter) -> Slot:
-        """Return the slot that a request is granted in its turn."""
+    def _wait(self, waiter: Waiter, patience: float | None) -> Right:
+        """Return the place that a request is granted in its turn."""
+        ledger, start = self._ledger, monotonic()
         try:
-            self._locked(self._ledger.waiters.add, waiter)
-            while not waiter.wait():
-                self._settle()
+            ledger.waiters.add(waiter)
+            self._keeper.serve()
+            if not ledger.may_queue(waiter):
+                patience = 0
+            while waiter.is_waiting:
+                self._wait_a_bit(waiter, patience, monotonic() - start)
         except BaseException:
-            self._locked(self._ledger.leave_locked, waiter)
+            self._withdraw(waiter)
             raise
-        if waiter.refusal is not None:
-            raise Refused(waiter.refusal)
-        return waiter.slot
+        ledger.waiters.drop(waiter)
+        if waiter.right is not None:
+            return waiter.right
+        if self.is_over:
+            raise Ended
+        raise Refused(ledger.figures(), monotonic() - start, ledger.visits())
 
-    def _ready(self, slot: Slot, connect: Callable[[], Any]) -> Slot:
-        """Open or check the connection of a slot that was granted."""
-        try:
-            self._open_or_check(slot, connect)
-            if slot.for_sharing and slot.shared is None:
-                record = self.backend.share(slot.con)
-                self._locked(self._ledger.publish_locked, slot, record)
-        except BaseException:
-            self._abort(slot)
-            raise
-        self._taken[id(slot.con)] = slot
-        return slot
+    def _wait_a_bit(
+            self, waiter: Waiter, patience: float | None,
+            waited: float) -> None:
+        """Wait until woken up, or until it is time to look again."""
+        waiters = self._ledger.waiters
+        pause = _FIRST_LOOK if waiters.is_first(waiter) else _OTHER_LOOK
+        if patience is not None and waited < patience:
+            pause = min(pause, patience - waited)
+        elif patience is not None and not self._ledger.is_coming(waiter):
+            waiter.give_up()
+        if self.is_over:
+            waiter.give_up()
+        if waiter.is_waiting and not waiter.wait(pause):
+            self._keeper.settle()
+            self._keeper.serve()
 
-    def _open_or_check(self, slot: Slot, connect: Callable[[], Any]) -> None:
-        if slot.con is None:
-            slot.con = connect()
-            slot.move(State.LEASED)
-        elif slot.shared is None:
-            self.backend.check(slot.con)
-        else:
-            with slot.checking:
-                self.backend.check(slot.con)
-
-    def _abort(self, slot: Slot) -> None:
-        """Give up a slot whose connection could not be made ready."""
-        if slot.shared is not None:
-            self._entries.append((self._depart_locked, slot))
-        else:
-            self._chores.append((Chore.DISCARD, slot))
-        self._settle()
-
-    # The way back.
-
-    def _clean(self, slot: Slot) -> None:
-        """Reset a connection that came back, or close it if it is surplus."""
-        can_stay = False
-        try:
-            can_stay = (
-                not self._ledger.is_full() and self.backend.reset(slot.con))
-        finally:
-            if can_stay:
-                self._put_back(slot)
-            else:
-                self._discard(slot)
-
-    def _put_back(self, slot: Slot) -> None:
-        """Let a slot be idle, or go to whoever is next.
-
-        The short way back needs no lock, like the one out.  A request that
-        came in the meantime may have looked into the queue before the slot
-        was there, and is served now.
-        """
-        ledger = self._ledger
-        if ledger.waiters or slot.for_sharing:
-            self._entries.append((ledger.return_locked, slot))
-            return
-        ledger.push_idle(slot)
-        if ledger.waiters:
-            self._entries.append((ledger.stay_locked, slot))
-        else:
-            ledger.trim()
-
-    def _discard(self, slot: Slot) -> None:
-        """Close a connection that is not needed any more."""
-        try:
-            if slot.con is not None:
-                self._close(slot)
-        finally:
-            slot.move(State.CLOSED)
-            self._entries.append((self._ledger.forget_locked, slot))
-
-    def _close(self, slot: Slot) -> None:
-        with quietly("closing a connection of a pool"):
-            self.backend.close(slot.con)
-
-    def _depart_locked(self, slot: Slot) -> None:
-        self._ledger.depart_locked(slot)
-        if slot.shared is None:
-            del self._taken[id(slot.con)]
-
-    # The two queues.
-
-    def _may_work(self) -> bool:
-        """Tell whether the driver and the lock may be used here and now.
-
-        That is not so in a finalizer called by the garbage collector, nor
-        in a finalizer or signal handler that interrupts a section which
-        holds the lock.
-        """
-        inside = self._lock._is_owned()  # type: ignore[attr-defined] # noqa: SLF001 - threading.Condition asks the same
-        return not inside and not is_collecting()
-
-    def _settle(self) -> None:
-        """Do what remains to be done, if possible.
-
-        If the lock is held, then its holder comes here after releasing it.
-        """
-        while (self._chores or self._entries) and self._may_work():
-            self._do_chores()
-            if not self._lock.acquire(blocking=False):
-                return
-            try:
-                self._serve_locked()
-            finally:
-                self._lock.release()
-
-    def _do_chores(self) -> None:
-        for chore, slot in _drain(self._chores):
-            if chore is Chore.CLEAN:
-                self._clean(slot)
-            elif chore is Chore.DISCARD:
-                self._discard(slot)
-            else:
-                self._close(slot)
-
-    def _locked(self, entry: Callable[..., Any], *args: Any) -> Any:
-        """Make an entry in the ledger, and serve the requests after it."""
-        self._settle()
-        try:
-            with self._lock:
-                self._make_entries_locked()
-                result = entry(*args)
-                self._serve_locked()
-        finally:
-            self._settle()
-        return result
-
-    def _serve_locked(self) -> None:
-        self._make_entries_locked()
-        self._ledger.serve_locked()
-
-    def _make_entries_locked(self) -> None:
-        for entry, slot in _drain(self._entries):
-            entry(slot)
-
-
-def _drain(queue: deque[Any]) -> Iterator[Any]:
-    """Take what is in a queue, which others may be doing as well."""
-    while queue:
-        try:
-            item = queue.popleft()
-        except IndexError:
-            return
-        yield item
+    def _withdraw(self, waiter: Waiter) -> None:
+        """Let a request go whose wait was interrupted."""
+        waiter.give_up()
+        self._ledger.waiters.drop(waiter)
+        if waiter.right is not None:
+            self._keeper.unused(waiter.right)
+        self._keeper.serve()

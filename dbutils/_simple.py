@@ -10,9 +10,10 @@ from __future__ import annotations
 from threading import Lock
 from typing import Any
 
+from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import Limits
-from ._pool import Backend, PoolCore
+from ._pool import PoolCore
 
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
 
@@ -27,9 +28,10 @@ class Queued:
         """Add another connection."""
         self._core.adopt(con)
 
-    def take(self) -> Any:
-        """Return a connection, waiting for one if need be."""
-        return self._core.acquire(connect=_never, patient=True).con
+    def take(self) -> tuple[Any, Any]:
+        """Return a connection and the right to it, waiting if need be."""
+        right = self._core.acquire(_never, None)
+        return right.slot.con, right
 
     def put_back(self, con: Any) -> None:
         """Take a connection back, or in if it comes from elsewhere."""
@@ -56,12 +58,12 @@ class TakenInTurn:
         """Add another connection."""
         self._connections.append(con)
 
-    def take(self) -> Any:
-        """Return the connection whose turn it is."""
+    def take(self) -> tuple[Any, Any]:
+        """Return the connection whose turn it is, which nobody owns."""
         with self._lock:
             con = self._connections[self._next]
             self._next = (self._next + 1) % len(self._connections)
-        return con
+        return con, None
 
     def put_back(self, con: Any) -> None:
         """Do nothing, since the connection was never taken away."""
@@ -70,7 +72,7 @@ class TakenInTurn:
 class SimpleLease(Lease):
     """What a user holds; it behaves like the driver's connection."""
 
-    def _give_back(self, con: Any) -> None:
+    def _give_back(self, con: Any, right: Any) -> None:  # noqa: ARG002 - not this
         self._pool.returnConnection(con)
 
 
@@ -87,7 +89,8 @@ class SimplePool:
 
         If there is none and they cannot be shared, this waits for one.
         """
-        return self._lease_class(self, self._store.take())
+        con, right = self._store.take()
+        return self._lease_class(self, con, right)
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""

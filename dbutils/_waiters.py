@@ -6,93 +6,99 @@ from collections import deque
 from contextlib import suppress
 from threading import Lock
 from typing import Any
-
-from ._errors import Figures
+from weakref import ref
 
 __all__ = ["WaitQueue", "Waiter"]
 
 
 class Waiter:
-    """A request for a connection that is answered at most once.
+    """A request for a connection that is answered at most once."""
 
-    The answer is a slot, or a refusal that tells the state of the pool.
-    """
+    __slots__ = ("__weakref__", "_answer", "_gate", "shareable", "visit")
 
-    __slots__ = (
-        "_chance", "_gate", "patient", "refusal", "shareable", "slot")
-
-    def __init__(self, shareable: bool, patient: bool) -> None:
+    def __init__(self, visit: Any, shareable: bool) -> None:
+        self.visit = visit
         self.shareable = shareable
-        self.patient = patient
-        self.slot: Any = None
-        self.refusal: Figures | None = None
-        # Whoever pops the only item may answer: popping is atomic.
-        self._chance = [True]
+        # The first who sets the only item has answered: that is atomic, so
+        # an answer cannot get lost on its way.
+        self._answer: dict[int, Any] = {}
         self._gate = Lock()
         self._gate.acquire()
 
-    def _claim(self) -> bool:
-        try:
-            return self._chance.pop()
-        except IndexError:
-            return False
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is no answer yet."""
+        return not self._answer
 
-    def grant(self, slot: Any) -> bool:
-        """Answer with a slot; tell whether the waiter took it."""
-        if not self._claim():
+    @property
+    def right(self) -> Any:
+        """The answer; None if there is none."""
+        return self._answer.get(0)
+
+    def grant(self, right: Any) -> bool:
+        """Answer with the right to a place; tell whether it was accepted."""
+        if self._answer.setdefault(0, right) is not right:
             return False
-        self.slot = slot
         self.nudge()
         return True
 
-    def refuse(self, figures: Figures) -> None:
-        """Answer that there is nothing to be had."""
-        if self._claim():
-            self.refusal = figures
-            self.nudge()
+    def give_up(self) -> bool:
+        """Take no answer any more; tell whether there was none yet."""
+        return self._answer.setdefault(0, None) is None
 
     def nudge(self) -> None:
         """Wake the waiter up, be it with an answer or without."""
         with suppress(RuntimeError):  # it is being woken up already
             self._gate.release()
 
-    def give_up(self) -> bool:
-        """Take no answer any more; tell whether there was none yet."""
-        return self._claim()
-
-    def wait(self) -> bool:
-        """Wait until woken up; tell whether there is an answer."""
-        self._gate.acquire()
-        return self.slot is not None or self.refusal is not None
+    def wait(self, seconds: float) -> bool:
+        """Wait until woken up, or so long; tell whether there is an answer."""
+        self._gate.acquire(timeout=max(seconds, 0))
+        return bool(self._answer)
 
 
 class WaitQueue:
     """The order of service: first come, first served.
 
-    All its methods need the lock of the pool, except for the last one and
-    the truth value.
+    A waiter belongs to the function that waits.  When that is interrupted,
+    the waiter is gone, and with it what it was granted.
     """
 
     def __init__(self) -> None:
-        self._queue: deque[Waiter] = deque()
+        self._queue: deque[Any] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._queue)
 
     def __len__(self) -> int:
-        return len(self._queue)
+        return len(self.in_order())
 
     def add(self, waiter: Waiter) -> None:
         """Let a waiter queue up."""
-        self._queue.append(waiter)
+        self._queue.append(ref(waiter))
 
     def drop(self, waiter: Waiter) -> None:
         """Take a waiter out of the queue, if it is still there."""
-        if waiter in self._queue:
-            self._queue.remove(waiter)
+        with suppress(ValueError):
+            self._queue.remove(ref(waiter))
 
-    def in_order(self) -> tuple[Waiter, ...]:
-        """Return the waiters, the one to be served next first."""
-        return tuple(self._queue)
+    def in_order(self) -> list[Waiter]:
+        """Return those who wait, the one to be served next first."""
+        waiters = []
+        for link in self._queue.copy():
+            waiter = link()
+            if waiter is not None and waiter.is_waiting:
+                waiters.append(waiter)
+            else:
+                with suppress(ValueError):
+                    self._queue.remove(link)
+        return waiters
+
+    def is_first(self, waiter: Waiter) -> bool:
+        """Tell whether a waiter is the next in turn."""
+        return self.in_order()[:1] == [waiter]
 
     def nudge(self) -> None:
-        """Wake all waiters up, to do what others had to leave undone."""
-        for waiter in tuple(self._queue):  # a copy, made at once
+        """Wake the first one up, to do what others had to leave undone."""
+        for waiter in self.in_order()[:1]:
             waiter.nudge()

@@ -13,13 +13,15 @@ from operator import attrgetter
 from typing import Any, Callable, Sequence
 
 from . import __version__
+from ._checks import check_size
 from ._dbapi import creator_threadsafety, split_isfatal
-from ._errors import closed_text, too_many_text
+from ._errors import closed_text
+from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import make_limits
-from ._pool import Backend, PoolCore, Refused, core_of
+from ._pool import core_of
+from ._pooled import Pooled, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
-from ._transactions import Transactions
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import SteadyDBConnection, connect
 
@@ -27,6 +29,7 @@ __all__ = [
     "CommitUnknownError",
     "InvalidConnectionError",
     "NotSupportedError",
+    "PoolClosedError",
     "PooledDB",
     "PooledDBError",
     "PooledDedicatedDBConnection",
@@ -57,16 +60,22 @@ InvalidConnection = InvalidConnectionError
 TooManyConnections = TooManyConnectionsError
 
 
+class PoolClosedError(PooledDBError):
+    """The pool was shut down."""
+
+
 class CommitUnknownError(PooledDBError):
     """The connection was lost while a transaction was committed."""
 
 
-class PooledDB(Transactions):
+class PooledDB(Pooled):
     """A pool of steady DB-API 2 connections."""
 
     version = __version__
 
-    _core: Any = None
+    _too_many_error = TooManyConnectionsError
+    _invalid_error = InvalidConnectionError
+    _closed_error = PoolClosedError
     _commit_unknown_error = CommitUnknownError
 
     def __init__(
@@ -76,7 +85,8 @@ class PooledDB(Transactions):
             maxusage: int | None = None, setsession: Any = None,
             reset: Any = True, failures: Any = None, ping: Any = 1,
             *args: Any, isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", **kwargs: Any) -> None:
+            failover: str = "safe", maxwait: float | None = None,
+            maxwaiting: int | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -94,6 +104,10 @@ class PooledDB(Transactions):
             a callable is called after that with the driver connection, and
             "session" always gives it a new session, which is otherwise done
             only if statements like SET have changed the old one
+        maxwait: for how many seconds a request waits at most until it gets
+            a TooManyConnectionsError; 0 means not at all.  If this is set,
+            "blocking" has no effect.
+        maxwaiting: how many requests may wait at the same time
 
         All other parameters are those of steady_db.connect().  The check
         that ping=1 asks for is made when a connection is taken out of the
@@ -113,13 +127,12 @@ class PooledDB(Transactions):
         self._setsession = as_statements(setsession)
         self._failures = failures
         self._ping = ping
-        self._mincached = mincached or 0
-        self._core = PoolCore(_DbBackend(reset), make_limits(
-            self._mincached, maxcached, maxshared, maxconnections,
-            threadsafety > 1))
-        leases = [self.dedicated_connection() for _ in range(self._mincached)]
-        for lease in reversed(leases):
-            lease.close()
+        self._mincached = check_size("mincached", mincached) or 0
+        self._begin(
+            _DbBackend(reset), make_limits(
+                self._mincached, maxcached, maxshared, maxconnections,
+                threadsafety > 1, maxwaiting),
+            make_habits(blocking, maxwait), self._mincached)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = property(attrgetter("_core.backend.force"))
@@ -154,24 +167,23 @@ class PooledDB(Transactions):
             self._ping, True, self._isfatal, *self._args,
             failover=self._failover, **self._kwargs)
 
-    def connection(self, shareable: bool = True) -> Any:
+    def connection(
+            self, shareable: bool = True, *,
+            maxwait: float | None = None) -> Any:
         """Return a connection from the pool, to be given back by close().
 
-        If it may be shareable, other threads may get the same connection
-        at the same time, unless it is in a transaction.
+        shareable: if true, other threads may get the same connection at
+            the same time, unless it is in a transaction
+        maxwait: like that of the pool, for this request only
         """
-        try:
-            slot = self._core.acquire(self._open, self._blocking, shareable)
-        except Refused as refused:
-            text = too_many_text(refused.figures)
-            raise TooManyConnectionsError(text) from None
-        if slot.shared is None:
-            return PooledDedicatedDBConnection(self, slot.con)
-        return PooledSharedDBConnection(self, slot.shared)
+        right = self._acquire(self._open, shareable, maxwait)
+        if right.is_share:
+            return PooledSharedDBConnection(self, right.slot.record, right)
+        return PooledDedicatedDBConnection(self, right.slot.con, right)
 
-    def dedicated_connection(self) -> Any:
+    def dedicated_connection(self, *, maxwait: float | None = None) -> Any:
         """Return a connection from the pool that is never shared."""
-        return self.connection(shareable=False)
+        return self.connection(shareable=False, maxwait=maxwait)
 
     def _borrow(self) -> Any:
         return self.dedicated_connection()
@@ -183,24 +195,9 @@ class PooledDB(Transactions):
         con.close()
         raise NotSupportedError("Database module is not thread-safe.")
 
-    def cache(self, con: SteadyDBConnection) -> None:
-        """Take back a dedicated connection, as its close() does."""
-        if not self._core.release(con):
-            raise InvalidConnectionError(
-                "This connection was not taken out of the pool.")
-
     def unshare(self, con: SharedDBConnection) -> None:
         """Take back one share of a connection, as its close() does."""
-        self._core.leave(con.con)
-
-    def close(self) -> None:
-        """Close all idle and shared connections; the pool stays usable."""
-        self._core.clear()
-
-    def __del__(self) -> None:
-        """Close the connections when nobody holds the pool any more."""
-        if self._core is not None:
-            self.close()
+        self._core.leave_one(con.con)
 
 
 class _DbBackend(Backend):
@@ -248,13 +245,15 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     _shared_con: Any = None
 
-    def __init__(self, pool: PooledDB, shared_con: SharedDBConnection) -> None:
-        super().__init__(pool, shared_con.con)
+    def __init__(
+            self, pool: PooledDB, shared_con: SharedDBConnection,
+            right: Any) -> None:
+        super().__init__(pool, shared_con.con, right)
         self._shared_con = shared_con
 
-    def _give_back(self, con: Any) -> None:
+    def _give_back(self, con: Any, right: Any) -> None:  # noqa: ARG002 - not this
         self._shared_con = None
-        core_of(self._pool).leave(con)
+        core_of(self._pool).leave(right)
 
     def _end(self, verb: str) -> None:
         """End the transaction, and with it the wait of others for it."""

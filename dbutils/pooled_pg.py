@@ -11,13 +11,15 @@ from queue import Empty, Full
 from typing import Any, Callable
 
 from . import __version__
-from ._errors import closed_text, too_many_text
+from ._checks import check_size
+from ._errors import closed_text
+from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import make_limits
 from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
-from ._pool import Backend, PoolCore, Refused
+from ._pool import PoolCore
+from ._pooled import Pooled, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
-from ._transactions import Transactions
 from .steady_pg import SteadyPgConnection
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "RESET_COMPLETELY",
     "CommitUnknownError",
     "InvalidConnectionError",
+    "PoolClosedError",
     "PooledPg",
     "PooledPgConnection",
     "PooledPgError",
@@ -49,16 +52,22 @@ InvalidConnection = InvalidConnectionError
 TooManyConnections = TooManyConnectionsError
 
 
+class PoolClosedError(PooledPgError):
+    """The pool was shut down."""
+
+
 class CommitUnknownError(PooledPgError):
     """The connection was lost while a transaction was committed."""
 
 
-class PooledPg(Transactions):
+class PooledPg(Pooled):
     """A pool of steady classic PyGreSQL connections."""
 
     version = __version__
 
-    _core: Any = None
+    _too_many_error = TooManyConnectionsError
+    _invalid_error = InvalidConnectionError
+    _closed_error = PoolClosedError
     _commit_unknown_error = CommitUnknownError
 
     def __init__(
@@ -69,7 +78,8 @@ class PooledPg(Transactions):
             maxshared: Any = None,  # noqa: ARG002 - PooledDB has it
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", **kwargs: Any) -> None:
+            failover: str = "safe", maxwait: float | None = None,
+            maxwaiting: int | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
         reset: how a returned connection is cleaned: 0 or None rolls back
@@ -77,8 +87,9 @@ class PooledPg(Transactions):
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
 
-        The other sizes and "blocking" are those of pooled_db.PooledDB, all
-        other parameters those of steady_pg.SteadyPgConnection.
+        The other sizes, "blocking", "maxwait" and "maxwaiting" are those of
+        pooled_db.PooledDB, all other parameters those of
+        steady_pg.SteadyPgConnection.
         """
         make_terms(maxusage, failures, isfatal, ping, True, failover)
         check_reset(reset, "session")
@@ -92,13 +103,12 @@ class PooledPg(Transactions):
         self._ping = ping
         self._isfatal = isfatal
         self._failover = failover
-        mincached = mincached or 0
-        self._core = PoolCore(
-            _PgBackend(self._reset),
-            make_limits(mincached, maxcached, 0, maxconnections))
-        leases = [self.connection() for _ in range(mincached)]
-        for lease in reversed(leases):
-            lease.close()
+        mincached = check_size("mincached", mincached) or 0
+        self._begin(
+            _PgBackend(self._reset), make_limits(
+                mincached, maxcached, 0, maxconnections,
+                maxwaiting=maxwaiting),
+            make_habits(blocking, maxwait), mincached)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -118,39 +128,30 @@ class PooledPg(Transactions):
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
             failover=self._failover, **self._kwargs)
 
-    def pooled_connection(self) -> SteadyPgConnection:
+    def pooled_connection(
+            self, *, maxwait: float | None = None) -> SteadyPgConnection:
         """Return a steady connection from the pool as such.
 
         Somebody has to give it back to the pool with cache().
         """
-        try:
-            return self._core.acquire(
-                self.steady_connection, self._blocking).con
-        except Refused as refused:
-            text = too_many_text(refused.figures)
-            raise TooManyConnectionsError(text) from None
+        right = self._acquire(self._open, maxwait=maxwait)
+        self._core.keep(right)
+        return right.slot.con
 
-    def connection(self) -> PooledPgConnection:
-        """Return a connection from the pool, to be given back by close()."""
-        return PooledPgConnection(self, self.pooled_connection())
+    def connection(
+            self, *, maxwait: float | None = None) -> PooledPgConnection:
+        """Return a connection from the pool, to be given back by close().
+
+        The parameter is that of PooledDB.connection().
+        """
+        right = self._acquire(self._open, maxwait=maxwait)
+        return PooledPgConnection(self, right.slot.con, right)
 
     def _borrow(self) -> Any:
         return self.connection()
 
-    def cache(self, con: SteadyPgConnection) -> None:
-        """Take a connection back, as its close() does."""
-        if not self._core.release(con):
-            raise InvalidConnectionError(
-                "This connection was not taken out of the pool.")
-
-    def close(self) -> None:
-        """Close all idle connections; the pool stays usable."""
-        self._core.clear()
-
-    def __del__(self) -> None:
-        """Close the connections when nobody holds the pool any more."""
-        if self._core is not None:
-            self.close()
+    def _open(self) -> SteadyPgConnection:
+        return self.steady_connection()
 
 
 class _PgBackend(Backend):
@@ -173,7 +174,8 @@ class PooledPgConnection(Lease):
         """Reopen the connection, or borrow another one after close()."""
         con = self._con
         if con is None:
-            self._hold(self._pool, self._pool.pooled_connection())
+            other = self._pool.connection()
+            self._hold(self._pool, *other.hand_over())
         else:
             con.reopen()
 

@@ -1,15 +1,15 @@
 """The core of the pools, with connections that are mere tokens."""
 
 import gc
+import weakref
 from contextlib import contextmanager
 from threading import Event, Lock, Thread, current_thread
 
 import pytest
 
+from dbutils._keeper import Backend
 from dbutils._ledger import Limits, make_limits
-from dbutils._pool import Backend, PoolCore, Refused
-from dbutils._slots import Slot, State
-from dbutils._waiters import Waiter
+from dbutils._pool import PoolCore, Refused
 
 PATIENCE = 20  # seconds after which a test has failed
 
@@ -32,12 +32,6 @@ class Sharers:
         self.con = con
         self.shared = 1
 
-    def share(self):
-        self.shared += 1
-
-    def unshare(self):
-        self.shared -= 1
-
 
 class TokenBackend(Backend):
     """Records what is done, each of which can be made to do more."""
@@ -45,6 +39,7 @@ class TokenBackend(Backend):
     def __init__(self):
         self.done = []
         self.also = {}
+        self.opened = []
 
     def _do(self, verb, con):
         self.done.append(verb)
@@ -52,6 +47,7 @@ class TokenBackend(Backend):
 
     def connect(self):
         con = Token()
+        self.opened.append(weakref.ref(con))
         self._do("connect", con)
         return con
 
@@ -81,14 +77,27 @@ class Pool:
         self.backend = TokenBackend()
         self.core = PoolCore(self.backend, Limits(**limits))
         self.patient = patient
+        self.shares = []
 
     def take(self, shareable=False, patient=None):
         patient = self.patient if patient is None else patient
-        return self.core.acquire(
-            self.backend.connect, patient, shareable).con
+        right = self.core.acquire(
+            self.backend.connect, None if patient else 0, shareable)
+        if right.is_share:
+            self.shares.append(right)
+        else:
+            self.core.keep(right)
+        return right.slot.con
 
     def give(self, con):
         assert self.core.release(con)
+
+    def leave(self, con):
+        """Give up the first share of a connection."""
+        share = next(
+            share for share in self.shares if share.slot.con is con)
+        self.shares.remove(share)
+        self.core.leave(share)
 
     @property
     def state(self):
@@ -183,17 +192,10 @@ def test_connections_that_come_back_together_are_not_too_many():
 
 
 def test_limits_raise_each_other():
-    assert make_limits(4, 3, 2, 1, can_share=True) == (4, 4, 2)
-    assert make_limits(0, 0, 5, 3, can_share=False) == (5, None, 0)
-    assert make_limits(0, None, None, 0) == (None, None, 0)
-    assert make_limits(4, 0, 0, 2) == (2, None, 0)
-
-
-def test_a_slot_cannot_be_idle_before_it_was_leased():
-    slot = Slot()
-    with pytest.raises(RuntimeError, match="from opening to idle"):
-        slot.move(State.IDLE)
-    assert "opening" in repr(slot)
+    assert make_limits(4, 3, 2, 1, can_share=True) == (4, 4, 2, None)
+    assert make_limits(0, 0, 5, 3, can_share=False) == (5, None, 0, None)
+    assert make_limits(0, None, None, 0) == (None, None, 0, None)
+    assert make_limits(4, 0, 0, 2) == (2, None, 0, None)
 
 
 # Failures.
@@ -277,7 +279,7 @@ def test_an_impatient_request_is_refused_with_the_state_of_the_pool():
     cons = [pool.take(), pool.take()]
     with pytest.raises(Refused) as caught:
         pool.take()
-    assert caught.value.figures == (2, 2, 0, 0, 0)
+    assert caught.value.figures == (2, 2, 0, 0, 0, None)
     pool.give(cons[0])
     assert pool.take() is cons[0]
 
@@ -322,100 +324,7 @@ def test_who_returns_a_connection_cannot_overtake_those_who_wait():
     assert served == [con]
 
 
-def test_a_request_that_comes_during_the_return_is_served():
-    """No wake-up is lost between looking for waiters and being idle."""
-    pool = Pool(maxconnections=1)
-    con = pool.take()
-    ledger = pool.core._ledger
-    served = []
-    push_idle = ledger.push_idle
-
-    def push_late(slot):
-        # nobody waited, so the short way was taken, but now somebody does
-        thread = Thread(target=lambda: served.append(pool.take()))
-        thread.start()
-        wait_for_waiters(pool, 1)
-        push_idle(slot)
-        threads.append(thread)
-
-    threads = []
-    ledger.push_idle = push_late
-    pool.give(con)
-    threads[0].join(PATIENCE)
-    assert served == [con]
-
-
-class Interrupt(BaseException):
-    """As if Ctrl-C had been pressed."""
-
-
-def test_a_slot_granted_to_an_interrupted_waiter_goes_to_the_next(
-        monkeypatch):
-    pool = Pool(maxconnections=1)
-    con = pool.take()
-    served = []
-    wait = Waiter.wait
-
-    def interrupted_wait(waiter):
-        if current_thread().name != "interrupted":
-            return wait(waiter)
-        wait(waiter)
-        raise Interrupt
-
-    def visit_in_vain():
-        with pytest.raises(Interrupt):
-            pool.take()
-
-    monkeypatch.setattr(Waiter, "wait", interrupted_wait)
-    first = Thread(target=visit_in_vain, name="interrupted")
-    second = Thread(target=lambda: served.append(pool.take()))
-    first.start()
-    wait_for_waiters(pool, 1)
-    second.start()
-    wait_for_waiters(pool, 2)
-    pool.give(con)
-    first.join(PATIENCE)
-    second.join(PATIENCE)
-    assert served == [con]
-    assert pool.state == (1, 0, 0)
-
-
-def test_a_waiter_interrupted_before_it_is_served_leaves_the_queue(
-        monkeypatch):
-    pool = Pool(maxconnections=1)
-    con = pool.take()
-
-    def interrupted_wait(waiter):
-        raise Interrupt
-
-    monkeypatch.setattr(Waiter, "wait", interrupted_wait)
-    with pytest.raises(Interrupt):
-        pool.take()
-    assert pool.state == (1, 0, 0)
-    pool.give(con)
-    assert pool.state == (0, 1, 0)
-
-
-@pytest.mark.parametrize("shareable", [False, True])
-def test_a_place_granted_to_an_interrupted_waiter_is_not_lost(
-        monkeypatch, shareable):
-    pool = Pool(maxconnections=1, maxshared=1)
-    wait = Waiter.wait
-
-    def interrupted_wait(waiter):
-        wait(waiter)
-        raise Interrupt
-
-    monkeypatch.setattr(Waiter, "wait", interrupted_wait)
-    for _ in range(3):
-        with pytest.raises(Interrupt):
-            pool.take(shareable)
-    monkeypatch.undo()
-    assert pool.state == (0, 0, 0)
-    assert pool.take(shareable)
-
-
-# Nothing slow happens under the lock.
+# Nobody waits for what is slow elsewhere.
 
 
 @pytest.mark.parametrize("verb", ["connect", "check", "reset", "close"])
@@ -468,47 +377,7 @@ def test_connections_are_opened_at_the_same_time():
     assert pool.state == (4, 0, 0)
 
 
-def test_returning_does_not_wait_for_the_lock():
-    pool = Pool(maxconnections=2)
-    cons = [pool.take(), pool.take()]
-    inside, go_on = Event(), Event()
-    served = []
-
-    def hold_the_lock():
-        inside.set()
-        assert go_on.wait(PATIENCE)
-
-    with background(lambda: served.append(pool.take())):
-        wait_for_waiters(pool, 1)
-        with background(lambda: pool.core._locked(hold_the_lock)):
-            assert inside.wait(PATIENCE)
-            pool.give(cons[0])  # returns although the lock is held
-            assert not served
-            go_on.set()
-    assert served == [cons[0]]
-
-
-# Finalizers and signal handlers, which run at any moment.
-
-
-@pytest.mark.parametrize("shareable", [False, True])
-def test_a_lease_that_is_collected_inside_of_the_lock_comes_back(shareable):
-    pool = Pool(maxconnections=2, maxshared=1)
-    con = pool.take(shareable)
-    inside = []
-
-    def finalizer():
-        pool.backend.also["reset"] = lambda con: inside.append(
-            not pool.core._may_work())
-        if shareable:
-            pool.core.leave(con)
-        else:
-            pool.give(con)
-        assert not pool.backend.done.count("reset")
-
-    pool.core._locked(finalizer)
-    assert inside == [False]  # it was reset after the lock was released
-    assert pool.state == (0, 1, 0)
+# Finalizers, which run at any moment.
 
 
 def test_a_lease_that_is_collected_while_its_thread_asks_serves_it():
@@ -523,18 +392,6 @@ def test_a_lease_that_is_collected_while_its_thread_asks_serves_it():
 
     waiters.add = add_and_collect
     assert pool.take() is con
-
-
-def test_a_signal_handler_can_use_the_pool_anywhere():
-    pool = Pool(maxconnections=2)
-
-    def handler():
-        con = pool.take()
-        pool.give(con)
-
-    pool.core._locked(handler)
-    assert pool.state == (0, 1, 0)
-    assert pool.take()
 
 
 # Sharing.
@@ -554,7 +411,7 @@ def test_the_least_shared_connection_is_shared_next():
     pool = Pool(maxshared=3)
     cons = [pool.take(shareable=True) for _ in range(3)]
     assert [pool.take(shareable=True) for _ in range(3)] == cons
-    pool.core.leave(cons[1])
+    pool.leave(cons[1])
     assert pool.take(shareable=True) is cons[1]
     assert [record.shared for record in pool.core.shared_records()] == [2] * 3
 
@@ -563,9 +420,9 @@ def test_the_last_of_the_sharers_frees_the_connection():
     pool = Pool(maxshared=1)
     con = pool.take(shareable=True)
     pool.take(shareable=True)
-    pool.core.leave(con)
+    pool.leave(con)
     assert pool.state == (1, 0, 0)
-    pool.core.leave(con)
+    pool.leave(con)
     assert pool.state == (0, 1, 0)
     assert pool.take() is con
 
@@ -600,7 +457,7 @@ def test_who_waits_to_share_does_not_keep_others_waiting():
         wait_for_waiters(pool, 1)
         pool.give(pool.take())
         assert pool.state == (1, 1, 1)
-        pool.core.leave(con)
+        pool.leave(con)
 
 
 def test_a_connection_that_is_being_opened_for_sharing_is_waited_for():
@@ -656,7 +513,7 @@ def test_who_waited_for_a_failing_shared_connection_is_refused():
 def test_sharers_of_one_connection_check_it_one_after_the_other():
     pool = Pool(maxshared=1)
     pool.take(shareable=True)
-    slot = pool.core._ledger.shared[0]
+    slot, = pool.core._ledger.shared
     alone = []
     pool.backend.also["check"] = lambda con: alone.append(
         slot.checking.locked())
@@ -697,12 +554,10 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
     pool.take(shareable=True)
     pool.core.clear()
     con.closed = False  # as if it had been opened again
-    pool.core.leave(con)
+    pool.leave(con)
     assert not con.closed
-    pool.core.leave(con)
+    pool.leave(con)
     assert con.closed
-    assert pool.state == (0, 0, 0)
-    pool.core.leave(con)  # one time too many changes nothing
     assert pool.state == (0, 0, 0)
 
 
@@ -738,7 +593,7 @@ def test_a_pool_is_collected_at_once_when_it_is_dropped():
     gc.disable()
     try:
         closed = []
-        pool.core._ledger.idle[0].con.__class__ = type(
+        pool.core._ledger.idle[0].slot.con.__class__ = type(
             "Told", (Token,), {"__del__": lambda con: closed.append(con)})
         del pool
         assert len(closed) == 1

@@ -17,14 +17,16 @@ pytestmark = pytest.mark.skipif(
 # a module may import what is in the layers before its own
 LAYERS = [
     {"__init__"},
-    {"_errors", "_collecting", "_sockets", "_sql"},
+    {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
     {"_ping", "_slots", "_waiters"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
-    {"_pool", "_steady"},
+    {"_keeper", "_steady"},
+    {"_pool"},
     {"_lease", "_db_line", "_pg_line"},
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},
+    {"_pooled"},
     {"_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
@@ -38,10 +40,10 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_threading_local", "collections", "contextlib", "enum",
-    "functools", "gc", "importlib", "logging", "operator", "pathlib",
+    "__future__", "_threading_local", "collections", "contextlib", "dis",
+    "enum", "functools", "gc", "importlib", "logging", "operator", "pathlib",
     "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
-    "threading", "time", "types", "typing"}
+    "threading", "time", "traceback", "types", "typing", "weakref"}
 
 
 def parse(path):

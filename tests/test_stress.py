@@ -94,6 +94,8 @@ def eager_gc():
     when all other threads wait for one.
     """
     thresholds = gc.get_threshold()
+    gc.collect()
+    gc.freeze()  # so that it does not look at all that the tests have made
     gc.set_threshold(7, 2, 2)
     end = Event()
 
@@ -109,6 +111,7 @@ def eager_gc():
         end.set()
         collector.join()
         gc.set_threshold(*thresholds)
+        gc.unfreeze()
         gc.collect()
 
 
@@ -252,16 +255,26 @@ def test_a_lease_closed_by_many_threads_is_returned_once():
         assert len(pool._idle_cache) == 1
 
 
-def test_abandoned_leases_come_back_in_the_middle_of_an_acquire():
+def test_ten_thousand_abandoned_leases_come_back():
+    """The garbage collector runs at any moment of any thread."""
     pool = PooledDB(Driver(), maxconnections=LIMIT, blocking=True)
     numbers = count()
+    twice = []
 
     def abandon():
-        for _ in range(150):
-            cycle = [pool.dedicated_connection(), next(numbers)]
+        for _ in range(2500):
+            lease = pool.dedicated_connection()
+            holders = lease.dbapi_connection.holders
+            holders.append(lease._turn)
+            if len(holders) > 1:
+                twice.append(holders)
+            cycle = [lease, next(numbers)]
             cycle.append(cycle)
+            holders.remove(lease._turn)
+            del lease, cycle
 
     with eager_gc():
-        run_all([abandon] * (LIMIT - 1))
-    assert next(numbers) == 150 * (LIMIT - 1)
+        run_all([abandon] * 4)
+    assert next(numbers) == 10_000
+    assert twice == []
     assert_complete(pool)

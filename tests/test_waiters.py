@@ -2,68 +2,61 @@
 
 from threading import Thread
 
-from dbutils._errors import Figures
 from dbutils._ledger import Ledger, Limits
 from dbutils._waiters import Waiter, WaitQueue
 
-FIGURES = Figures(limit=1, in_use=1, idle=0, waiting=0, maxshared=0)
+AT_ONCE = 0
 
 
 def make_waiter():
-    return Waiter(shareable=False, patient=True)
+    return Waiter(visit=None, shareable=False)
 
 
-def test_a_waiter_is_granted_one_slot_only():
+def test_a_waiter_is_granted_one_place_only():
     waiter = make_waiter()
     assert waiter.grant("first")
     assert not waiter.grant("second")
-    waiter.wait()
-    assert waiter.slot == "first"
-
-
-def test_a_waiter_that_was_granted_a_slot_is_not_refused():
-    waiter = make_waiter()
-    waiter.grant("slot")
-    waiter.refuse(FIGURES)
-    assert waiter.refusal is None
-
-
-def test_a_refused_waiter_learns_the_state_of_the_pool():
-    waiter = make_waiter()
-    waiter.refuse(FIGURES)
-    waiter.wait()
-    assert waiter.refusal == FIGURES
-    assert waiter.slot is None
+    assert waiter.wait(AT_ONCE)
+    assert waiter.right == "first"
 
 
 def test_a_waiter_that_gave_up_takes_nothing():
     waiter = make_waiter()
     assert waiter.give_up()
-    assert not waiter.grant("slot")
-    assert waiter.slot is None
+    assert not waiter.grant("place")
+    assert waiter.right is None
+    assert not waiter.is_waiting
 
 
 def test_a_waiter_notices_that_it_gave_up_too_late():
     waiter = make_waiter()
-    waiter.grant("slot")
+    waiter.grant("place")
     assert not waiter.give_up()
-    assert waiter.slot == "slot"
+    assert waiter.right == "place"
+
+
+def test_a_waiter_can_be_woken_up_without_an_answer():
+    waiter = make_waiter()
+    waiter.nudge()
+    waiter.nudge()
+    assert not waiter.wait(20)
+    assert waiter.is_waiting
 
 
 def test_many_threads_grant_a_waiter_only_once():
     waiter = make_waiter()
     granted = []
 
-    def grant(slot):
-        if waiter.grant(slot):
-            granted.append(slot)
+    def grant(right):
+        if waiter.grant(right):
+            granted.append(right)
 
-    threads = [Thread(target=grant, args=(slot,)) for slot in range(16)]
+    threads = [Thread(target=grant, args=(right,)) for right in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert granted == [waiter.slot]
+    assert granted == [waiter.right]
 
 
 def test_the_queue_is_in_the_order_of_coming():
@@ -71,19 +64,30 @@ def test_the_queue_is_in_the_order_of_coming():
     waiters = [make_waiter() for _ in range(3)]
     for waiter in waiters:
         queue.add(waiter)
+    assert queue.is_first(waiters[0])
     queue.drop(waiters[1])
     queue.drop(waiters[1])
-    assert queue.in_order() == (waiters[0], waiters[2])
+    assert queue.in_order() == [waiters[0], waiters[2]]
     assert len(queue) == 2
 
 
-def test_a_place_offered_to_one_who_gave_up_goes_to_the_next():
-    ledger = Ledger(Limits(maxconnections=1), is_shareable=bool)
-    gone, next_one = Waiter(False, True), Waiter(False, True)
-    for waiter in (gone, next_one):
-        ledger.waiters.add(waiter)
-    assert gone.give_up()  # and was interrupted before leaving the queue
-    ledger.serve_locked()
-    assert gone.slot is None
-    assert next_one.slot is not None
-    assert ledger.total == 1
+def test_who_was_answered_or_has_gone_is_not_in_the_queue():
+    queue = WaitQueue()
+    waiters = [make_waiter() for _ in range(3)]
+    for waiter in waiters:
+        queue.add(waiter)
+    waiters[0].grant("place")
+    del waiters[1], waiter
+    assert queue.in_order() == waiters[1:]
+    waiters.clear()
+    assert queue.in_order() == []
+    assert not queue
+
+
+def test_a_place_is_created_only_within_the_limit():
+    ledger = Ledger(Limits(maxconnections=2), is_shareable=bool)
+    rights = [ledger.take() for _ in range(3)]
+    assert rights[2] is None
+    assert rights[0].slot is not rights[1].slot
+    ledger.retire(rights[0])
+    assert ledger.take().slot is rights[0].slot

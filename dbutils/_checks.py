@@ -1,0 +1,28 @@
+"""Checks of what programs pass as sizes and times."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["check_seconds", "check_size"]
+
+
+def check_size(name: str, value: Any) -> int | None:
+    """Return a size, of which None and 0 often mean that there is none."""
+    if value is None or (isinstance(value, int) and value >= 0):
+        return value
+    if isinstance(value, int):
+        raise ValueError(f"{name!r} must not be negative, but is {value}.")
+    raise TypeError(f"{name!r} must be an integer, not {value!r}.")
+
+
+def check_seconds(name: str, value: Any, least: float = 0) -> float | None:
+    """Return a time in seconds, or None."""
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name!r} must be a number, not {value!r}.")
+    if not value >= least:  # not a number is not greater either
+        raise ValueError(
+            f"{name!r} must be at least {least} seconds, but is {value}.")
+    return value

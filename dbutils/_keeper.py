@@ -1,0 +1,215 @@
+"""What a pool does with the connections of its places.
+
+This is where the seams of the pool meet: the ledger says whose turn it is,
+and the backend does what the database needs.
+"""
+
+from __future__ import annotations
+
+from threading import Lock
+from typing import Any, Callable
+
+from ._collecting import is_collecting
+from ._errors import quietly
+from ._ledger import Ledger
+from ._slots import Right, Slot, Visit
+
+__all__ = ["Backend", "Keeper"]
+
+
+class Backend:
+    """What a pool does with its connections; pools choose a subclass."""
+
+    def check(self, con: Any) -> None:
+        """Look whether a connection is alive before it is handed out."""
+
+    def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
+        """Clean a connection that has come back; tell whether it can stay."""
+        return True
+
+    def close(self, con: Any) -> None:
+        """Close a connection for good."""
+        con.close()
+
+    def share(self, con: Any) -> Any:
+        """Return a record of those who share a connection."""
+        raise NotImplementedError
+
+    def is_shareable(self, con: Any) -> bool:
+        """Tell whether another thread may join those who share it."""
+        raise NotImplementedError
+
+
+class Keeper:
+    """Opens, checks, cleans and closes the connections of a pool."""
+
+    def __init__(self, backend: Backend, ledger: Ledger) -> None:
+        self.backend = backend
+        self._ledger = ledger
+        # The places in use by the identities of their connections.
+        self._taken: dict[int, Slot] = {}
+
+    def place_of(self, con: Any) -> Slot | None:
+        """Return the place of a connection that may be in use."""
+        slot = self._taken.get(id(con))
+        return slot if slot is not None and slot.con is con else None
+
+    # The way out.
+
+    def ready(
+            self, right: Right, connect: Callable[[], Any],
+            visit: Visit, shareable: bool) -> Right:
+        """Open or check the connection of a place that was granted."""
+        slot = right.slot
+        try:
+            self._open_or_check(right, connect)
+            if shareable and not right.is_share:
+                right = self._publish(right, visit)
+        except BaseException:
+            self.abort(right)
+            raise
+        self._taken[id(slot.con)] = slot
+        if right.is_share:
+            slot.shares()
+        else:
+            slot.hand_out(right, visit)
+        return right
+
+    def _open_or_check(
+            self, right: Right, connect: Callable[[], Any]) -> None:
+        slot = right.slot
+        if slot.con is None:
+            slot.round = self._ledger.round
+            slot.con = connect()
+        elif right.is_share:
+            with slot.checking:
+                self.backend.check(slot.con)
+        else:
+            self.backend.check(slot.con)
+
+    def _publish(self, right: Right, visit: Visit) -> Right:
+        """Let others share a connection that was made ready for that."""
+        slot = right.slot
+        slot.record = self.backend.share(slot.con)
+        slot.checking = Lock()
+        share = self._ledger.publish(right, visit)
+        self.serve()
+        return share
+
+    def abort(self, right: Right) -> None:
+        """Give up a place whose connection could not be made ready."""
+        slot = right.slot
+        if right.is_share:
+            slot.part(right)
+            self.settle()
+        elif slot in self._ledger.shared:
+            self.last_out(slot)
+        else:
+            self.discard(right)
+
+    def unused(self, right: Right) -> None:
+        """Put back what was granted to somebody who had gone."""
+        if right.is_share:
+            self.abort(right)
+        else:
+            self._ledger.give(right)
+
+    # Those who wait.
+
+    def serve(self) -> None:
+        """Serve whom it is possible to serve, in the order of service.
+
+        Requests for shared and for dedicated connections want different
+        things: where one kind has to wait, the other may go on.
+        """
+        ledger = self._ledger
+        again = bool(ledger.waiters)
+        while again:
+            again = False
+            blocked = set()
+            for waiter in ledger.waiters.in_order():
+                right = None
+                if waiter.shareable not in blocked:
+                    right = ledger.take_for(waiter)
+                if right is None:
+                    blocked.add(waiter.shareable)
+                elif waiter.grant(right):
+                    ledger.waiters.drop(waiter)
+                else:
+                    self.unused(right)
+                    again = True
+
+    # The way back.
+
+    def settle(self) -> None:
+        """Take back what nobody holds any more, if this is the moment."""
+        if self._ledger.inbox and not is_collecting():
+            for found in self._ledger.inherited():
+                with quietly("taking a connection back"):
+                    self._reclaim(found)
+
+    def _reclaim(self, found: Right | Slot) -> None:
+        """Take a place over whose right has died, or look for its sharers."""
+        slot = found if isinstance(found, Slot) else found.slot
+        if slot.is_detached:
+            slot.detach()  # if that was interrupted
+        if isinstance(found, Slot) or slot.is_detached:
+            self.last_out(slot)
+        elif slot.shares():
+            self._ledger.shared[slot] = found
+        elif slot.con is None:
+            self._ledger.give(found)
+            self.serve()
+        else:
+            self.clean(found)
+
+    def last_out(self, slot: Slot) -> None:
+        """Take a connection back that nobody shares any more."""
+        if slot.is_detached:
+            if not slot.shares():
+                self.close(slot)
+            return
+        right = self._ledger.last_out(slot)
+        if right is not None:
+            self.clean(right)
+
+    def clean(self, right: Right) -> None:
+        """Reset a connection that came back, or close it if it is surplus."""
+        slot = right.slot
+        can_stay = False
+        try:
+            can_stay = (
+                slot.round == self._ledger.round
+                and not self._ledger.is_full()
+                and self.backend.reset(slot.con))
+        finally:
+            if can_stay:
+                self.put_back(right)
+            else:
+                self.discard(right)
+
+    def put_back(self, right: Right) -> None:
+        """Let a connection be idle, or go to whoever is next.
+
+        A request that came in the meantime may have looked before it was
+        there, and is served now.
+        """
+        ledger = self._ledger
+        ledger.rest(right)
+        self.serve()
+        for surplus in ledger.too_many():
+            self.discard(surplus)
+
+    def discard(self, right: Right) -> None:
+        """Close a connection that is not needed any more."""
+        try:
+            if right.slot.con is not None:
+                self.close(right.slot)
+        finally:
+            self._ledger.retire(right)
+            self.serve()
+
+    def close(self, slot: Slot) -> None:
+        self._taken.pop(id(slot.con), None)
+        with quietly("closing a connection of a pool"):
+            self.backend.close(slot.con)

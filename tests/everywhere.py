@@ -1,0 +1,111 @@
+"""Let something happen at every single step that the library makes."""
+
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import get_ident
+
+import dbutils
+
+MANY = 100_000
+HERE = str(Path(dbutils.__file__).parent)
+
+
+class Interrupt(BaseException):
+    """As if Ctrl-C had been pressed."""
+
+
+def interrupt():
+    """Raise an exception that nobody expects."""
+    raise Interrupt
+
+
+class Everywhere:
+    """Do something at a certain step of a function.
+
+    Every instruction that the interpreter executes in the library counts as
+    a step, from the first one on.
+    """
+
+    def __init__(self, happening):
+        self.happening = happening
+        self.steps = 0
+        self.at = 0
+
+    def run(self, function, at):
+        """Run a function; tell whether it came to that step."""
+        self.steps, self.at = 0, at
+        trace = monitored if hasattr(sys, "monitoring") else traced
+        with suppress(Interrupt), trace(self._step):
+            function()
+        return self.steps >= at
+
+    def _step(self):
+        self.steps += 1
+        if self.steps == self.at:
+            self.happening()
+
+
+@contextmanager
+def traced(step):
+    """Make a call before each instruction of the library."""
+    def follow(frame, event, arg):
+        if event == "opcode":
+            step()
+        return follow
+
+    def enter(frame, event, arg):
+        if not frame.f_code.co_filename.startswith(HERE):
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return follow
+
+    before = sys.gettrace()
+    sys.settrace(enter)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
+@contextmanager
+def monitored(step):
+    """Do so with later interpreters."""
+    monitoring = sys.monitoring
+    tool, event = monitoring.OPTIMIZER_ID, monitoring.events.INSTRUCTION
+    here = get_ident()
+
+    def follow(code, offset):
+        if not code.co_filename.startswith(HERE):
+            return monitoring.DISABLE
+        if get_ident() == here:
+            step()
+        return None
+
+    monitoring.use_tool_id(tool, "everywhere")
+    monitoring.register_callback(tool, event, follow)
+    monitoring.set_events(tool, event)
+    try:
+        yield
+    finally:
+        monitoring.set_events(tool, monitoring.events.NO_EVENTS)
+        monitoring.register_callback(tool, event, None)
+        monitoring.free_tool_id(tool)
+
+
+def sweep(prepare, happening=interrupt):
+    """Let something happen at each step of what is prepared anew each time.
+
+    prepare: returns a function to be run, and one to be called afterwards
+    """
+    everywhere = Everywhere(happening)
+    for at in range(1, MANY):
+        work, check = prepare()
+        reached = everywhere.run(work, at)
+        del work
+        check()
+        del check
+        if not reached:
+            return at
+    raise AssertionError("There is no end of it.")

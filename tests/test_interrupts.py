@@ -1,0 +1,184 @@
+"""An exception, or a signal handler, at any point of the library."""
+
+import gc
+import sys
+from contextlib import suppress
+from threading import Thread
+
+import pytest
+from everywhere import Interrupt, sweep
+from test_pool_core import Pool, wait_for_waiters
+
+from dbutils import _pool
+from dbutils._pool import Refused
+
+LIMIT = 2
+
+
+@pytest.fixture(autouse=True)
+def _collected():
+    """Let no garbage be collected while steps are counted."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+class Lease:
+    """Holds what a lease of the public pools holds."""
+
+    def __init__(self, pool, shareable=False):
+        self.pool = pool
+        self.shareable = shareable
+        self.right = None
+
+    def take(self):
+        self.right = self.pool.core.acquire(
+            self.pool.backend.connect, 0, self.shareable)
+
+    def give(self):
+        right, self.right = self.right, None
+        if right.is_share:
+            self.pool.core.leave(right)
+        else:
+            self.pool.core.release(right.slot.con)
+
+
+def make_pool(**limits):
+    return Pool(maxconnections=LIMIT, **limits)
+
+
+def assert_sound(pool):
+    """Check that no place is lost, and no connection left open."""
+    assert pool.state[0] == 0, pool.core._ledger.__dict__
+    assert pool.state[2] == 0
+    rights = [pool.core.acquire(pool.backend.connect, 0)
+              for _ in range(LIMIT)]
+    assert len({right.slot for right in rights}) == LIMIT
+    assert pool.state[0] == LIMIT
+    for right in rights:
+        assert not right.slot.con.closed
+        pool.core.release(right.slot.con)
+    for link in pool.backend.opened:
+        con = link()
+        assert con is None or con.closed or (
+            con in pool.core.idle_connections())
+    assert pool.core.shared_records() == []
+
+
+@pytest.mark.parametrize("shareable", [False, True])
+@pytest.mark.parametrize("idle", [False, True])
+@pytest.mark.parametrize("does", ["take", "give", "both"])
+def test_an_interrupt_anywhere_loses_nothing(does, idle, shareable):
+    def prepare():
+        pool = make_pool(maxshared=int(shareable))
+        lease = Lease(pool, shareable)
+        if idle or does == "give":
+            lease.take()
+        if idle and does != "give":
+            lease.give()
+
+        def work():
+            if does != "give":
+                lease.take()
+            if does != "take":
+                lease.give()
+
+        def check():
+            lease.right = None
+            assert_sound(pool)
+        return work, check
+
+    assert sweep(prepare) > 100
+
+
+def test_an_interrupt_while_another_one_is_served_loses_nothing(monkeypatch):
+    monkeypatch.setattr(_pool, "_FIRST_LOOK", 0.001)
+
+    def prepare():
+        pool = make_pool()
+        leases = [Lease(pool) for _ in range(LIMIT)]
+        for lease in leases:
+            lease.take()
+        served = []
+        thread = Thread(target=lambda: served.append(
+            pool.core.acquire(pool.backend.connect, None)))
+        thread.start()
+        wait_for_waiters(pool, 1)
+
+        def check():
+            leases[0].right = None
+            thread.join()
+            assert len(served) == 1
+            served.clear()
+            for lease in leases:
+                lease.right = None
+            assert_sound(pool)
+        return leases[0].give, check
+
+    assert sweep(prepare) > 100
+
+
+def test_an_interrupt_in_the_wait_leaves_nothing_behind():
+    def prepare():
+        pool = make_pool()
+        leases = [Lease(pool) for _ in range(LIMIT)]
+        for lease in leases:
+            lease.take()
+
+        def work():
+            with suppress(Refused):
+                pool.core.acquire(pool.backend.connect, 0.001)
+
+        def check():
+            for lease in leases:
+                lease.right = None
+            assert_sound(pool)
+        return work, check
+
+    assert sweep(prepare) > 100
+
+
+@pytest.mark.skipif(
+    not hasattr(sys, "monitoring"), reason="tracing keeps variables alive")
+def test_an_interrupt_in_an_error_that_is_kept_loses_nothing():
+    """A traceback keeps the variables of all functions alive."""
+    def prepare():
+        pool = make_pool()
+        lease = Lease(pool)
+        kept = []
+
+        def work():
+            try:
+                lease.take()
+            except Interrupt as error:
+                kept.append(error)
+
+        def check():
+            lease.right = None
+            assert_sound(pool)
+        return work, check
+
+    assert sweep(prepare) > 100
+
+
+@pytest.mark.parametrize("shareable", [False, True])
+def test_a_signal_handler_can_use_the_pool_anywhere(shareable):
+    pools = []
+
+    def handler():
+        pool = pools[-1]
+        right = pool.core.acquire(pool.backend.connect, 0)
+        pool.core.release(right.slot.con)
+
+    def prepare():
+        pool = make_pool(maxshared=int(shareable))
+        pools.append(pool)
+        lease = Lease(pool, shareable)
+
+        def work():
+            lease.take()
+            lease.give()
+        return work, lambda: assert_sound(pool)
+
+    assert sweep(prepare, handler) > 100
