@@ -57,6 +57,9 @@ class Hand:
         self.con: Any = None  # of which driver connection the cursor is
         self.cursor: Any = None
         self.closed = True
+        # If the connection is borrowed: from where, and for how long.
+        self.lease: Any = None
+        self.visit: Any = None
         self.moved = False  # to another cursor than at the beginning
         self.no_failover = 0
         self.inputsizes: Any = []

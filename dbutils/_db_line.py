@@ -23,6 +23,19 @@ from ._steady import Line
 __all__ = ["DbLine"]
 
 
+class _Orphan:
+    """Stands for a driver connection that belongs to the parent process."""
+
+    def __init__(self, failure: Any) -> None:
+        self._failure = failure
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse to be used."""
+        raise (self._failure or RuntimeError)(
+            "This connection belongs to the parent process,"
+            " and its transaction is not part of this one.")
+
+
 class DbLine(Line):
     """A driver connection that can be replaced, and its book-keeping."""
 
@@ -45,6 +58,13 @@ class DbLine(Line):
         # Whether the data would be lost with the connection.
         self.private = False
         self._watch: Watch | None = None
+
+    def begin_anew(self) -> None:
+        """Leave the driver connection to the process that has opened it."""
+        if self.con is not None and not self.closed:
+            super().begin_anew()
+            self.con = _Orphan(self.failure)
+            self._watch = None
 
     def open(self) -> Any:
         """Return a new driver connection with a prepared session."""

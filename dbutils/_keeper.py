@@ -130,7 +130,7 @@ class Keeper:
             for waiter in ledger.waiters.in_order():
                 right = None
                 if waiter.shareable not in blocked:
-                    right = ledger.take_for(waiter)
+                    right = ledger.take_for(waiter.visit, waiter.shareable)
                 if right is None:
                     blocked.add(waiter.shareable)
                 elif waiter.grant(right):
@@ -196,9 +196,11 @@ class Keeper:
         """
         ledger = self._ledger
         ledger.rest(right)
-        self.serve()
-        for surplus in ledger.too_many():
-            self.discard(surplus)
+        if ledger.waiters:
+            self.serve()
+        if ledger.has_too_many(right):
+            for surplus in ledger.too_many():
+                self.discard(surplus)
 
     def discard(self, right: Right) -> None:
         """Close a connection that is not needed any more."""

@@ -42,7 +42,7 @@ class Lease:
         con = self._con
         self._con = None
         try:
-            if right is not None and is_collecting():
+            if right is not None and (is_collecting() or right.is_given_up):
                 right.slot.alarm()  # the right dies, and who waits finds it
             elif right is None or not right.visit.is_over:
                 self._give_back(con, right)
@@ -58,10 +58,15 @@ class Lease:
 
     def __getattr__(self, name: str) -> Any:
         """Return what the connection has."""
-        con = self._con
-        if con is None:
+        if self._is_over():
             raise self._closed_error(name)
-        return getattr(con, name)
+        return getattr(self._con, name)
+
+    def _is_over(self) -> bool:
+        """Tell whether the connection does not belong to the user now."""
+        turn = self._turn
+        return not turn or (
+            turn[0] is not None and turn[0].visit.is_over)
 
     def __enter__(self) -> Any:
         """Begin a context at whose end the connection is given back."""

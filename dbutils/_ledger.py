@@ -110,18 +110,18 @@ class Ledger:
 
     # Taking and giving places.
 
-    def take_for(self, waiter: Waiter) -> Right | None:
+    def take_for(self, visit: Visit, shareable: bool) -> Right | None:
         """Return what a request wants, or None if that is not to be had."""
-        if not waiter.shareable:
+        if not shareable:
             return self.take()
         right = None
         if len(self._sharing) < self.limits.maxshared:
             right = self.take()
         if right is None:
-            return self._join(waiter.visit)
+            return self._join(visit)
         if not self._may_share(right.slot):
             self.give(right)
-            return self._join(waiter.visit)
+            return self._join(visit)
         return right
 
     def take(self) -> Right | None:
@@ -169,6 +169,12 @@ class Ledger:
         slot = right.slot
         self.stop_sharing(slot)
         self.idle.append(slot.new_right())
+
+    def has_too_many(self, right: Right) -> bool:
+        """Tell whether something may not be idle after one has come back."""
+        maxcached = self.limits.maxcached
+        return right.slot.round != self.round or (
+            maxcached is not None and len(self.idle) > maxcached)
 
     def too_many(self) -> Iterator[Right]:
         """Take out what may not be idle, the one that came last first."""

@@ -25,6 +25,7 @@ from typing import Any, Callable
 from ._callers import caller
 from ._collecting import is_collecting
 from ._errors import Figures
+from ._forks import follow
 from ._keeper import Backend, Keeper
 from ._ledger import Ledger, Limits
 from ._slots import Right, Visit
@@ -77,6 +78,16 @@ class PoolCore:
         self._kept: dict[int, Right] = {}
         # Whether the pool was shut down.
         self.is_over = False
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Be empty in a forked child; what is in use stays in the parent."""
+        for visit in self._ledger.visits():
+            visit.end()
+        backend = self.backend
+        self._ledger = Ledger(self.limits, backend.is_shareable)
+        self._keeper = Keeper(backend, self._ledger)
+        self._kept = {}
 
     @property
     def backend(self) -> Backend:
@@ -109,16 +120,19 @@ class PoolCore:
     def _acquire(
             self, connect: Callable[[], Any], patience: float | None,
             shareable: bool) -> Right:
-        self._keeper.settle()
         ledger = self._ledger
+        if ledger.inbox:
+            self._keeper.settle()
         visit = Visit(get_ident(), caller())
-        waiter = Waiter(visit, shareable and ledger.limits.maxshared > 0)
+        shareable = shareable and ledger.limits.maxshared > 0
         # The short way: who begins to wait after we have seen nobody looks
         # for what is idle himself, and nobody is overtaken.
-        right = None if ledger.waiters else ledger.take_for(waiter)
+        right = None
+        if not ledger.waiters:
+            right = ledger.take_for(visit, shareable)
         if right is None:
-            right = self._wait(waiter, patience)
-        return self._keeper.ready(right, connect, visit, waiter.shareable)
+            right = self._wait(Waiter(visit, shareable), patience)
+        return self._keeper.ready(right, connect, visit, shareable)
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.
@@ -140,7 +154,8 @@ class PoolCore:
         except BaseException as error:
             let_go(error)
             raise
-        self._keeper.settle()
+        if self._ledger.inbox:
+            self._keeper.settle()
         return True
 
     def keep(self, right: Right) -> None:

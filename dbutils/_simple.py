@@ -7,13 +7,17 @@ Otherwise they are handed out in turn, to any number of users.
 
 from __future__ import annotations
 
-from threading import Lock
-from typing import Any
+from collections import deque
+from threading import Lock, get_ident
+from typing import Any, Callable
 
+from ._drivers import profile_of
+from ._forks import disown, follow
 from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import Limits
 from ._pool import PoolCore
+from ._slots import Right, Slot, Visit
 
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
 
@@ -53,6 +57,15 @@ class TakenInTurn:
         self._connections: list[Any] = []
         self._lock = Lock()
         self._next = 0
+        # One visit for all, which only a fork ends.
+        slot = Slot(deque(), _nobody_waits)
+        self._right = Right(slot, Visit(get_ident(), ""), is_share=True)
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Let the leases be over in a forked child."""
+        if self._right.visit is not None:
+            self._right.visit.end()
 
     def add(self, con: Any) -> None:
         """Add another connection."""
@@ -63,10 +76,14 @@ class TakenInTurn:
         with self._lock:
             con = self._connections[self._next]
             self._next = (self._next + 1) % len(self._connections)
-        return con, None
+        return con, self._right
 
     def put_back(self, con: Any) -> None:
         """Do nothing, since the connection was never taken away."""
+
+
+def _nobody_waits() -> None:
+    """Stand for waking up who waits."""
 
 
 class SimpleLease(Lease):
@@ -81,16 +98,45 @@ class SimplePool:
 
     _lease_class: type[SimpleLease] = SimpleLease
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
+    def __init__(
+            self, make_store: Callable[[], Any], connect: Callable[[], Any],
+            number: int) -> None:
+        self._make_store = make_store
+        self._connect = connect
+        self._number = number
+        self._connections: list[Any] = []
+        self._begin()
+        self._fill()
+        follow(self)
+
+    def _begin(self) -> None:
+        self._store = self._make_store()
+        self._is_filled = False
+        self._filling = Lock()
+
+    def _fill(self) -> None:
+        """Open the connections, as many as there have to be."""
+        with self._filling:
+            if not self._is_filled:
+                for _ in range(self._number):
+                    self.addConnection(self._connect())
+                self._is_filled = True
+
+    def begin_anew(self) -> None:
+        """Open other connections in a forked child when they are needed."""
+        for con in self._connections:
+            disown(con, profile_of(con).descriptor(con))
+        self._connections = []
+        self._begin()
 
     def connection(self) -> Any:
         """Return a connection, to be given back by close().
 
         If there is none and they cannot be shared, this waits for one.
         """
-        con, right = self._store.take()
-        return self._lease_class(self, con, right)
+        if not self._is_filled:
+            self._fill()
+        return self._lease_class(self, *self._store.take())
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""
@@ -98,6 +144,7 @@ class SimplePool:
 
     def addConnection(self, con: Any) -> None:  # noqa: N802 - likewise
         """Add a driver connection to the pool."""
+        self._connections.append(con)
         self._store.add(con)
 
     def returnConnection(self, con: Any) -> None:  # noqa: N802 - likewise

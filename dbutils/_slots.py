@@ -65,6 +65,11 @@ class Right:
         self.visit = visit
         self.is_share = is_share
 
+    @property
+    def is_given_up(self) -> bool:
+        """Whether the garbage collector has told already that it died."""
+        return not self.is_share and self.slot.right is not self
+
 
 def _nowhere() -> None:
     """Stand for the reference to a place."""
@@ -76,18 +81,21 @@ class _Will(ref):
     # A reference that is weak, since a place must not refer to itself.
     slot: Callable[[], Any] = staticmethod(_nowhere)
     visit: Visit | None = None
+    # The will of the next right; the first who sets it has the place.
+    heir: Any = None
 
 
 class Slot:
     """A place in a pool, which lives as long as the pool."""
 
     __slots__ = (
-        "__weakref__", "_inbox", "_sharers", "_will", "alarm", "checking",
-        "con", "is_detached", "record", "round")
+        "__weakref__", "_inbox", "_sharers", "_this", "_will", "alarm",
+        "checking", "con", "is_detached", "record", "round")
 
     def __init__(
             self, inbox: deque[Any], alarm: Callable[[], None]) -> None:
         self._inbox = inbox
+        self._this = ref(self)
         # Wakes up somebody who looks into the inbox.
         self.alarm = alarm
         self._will: Any = None
@@ -111,12 +119,12 @@ class Slot:
         # The callback is a function written in C, so that nothing else runs
         # and nothing can go wrong when a right dies, wherever that happens.
         will = _Will(right, self._inbox.append)
-        will.slot = ref(self)
+        will.slot = self._this
         return will
 
     def _last_will(self) -> Any:
         will = self._will
-        while will is not None and "heir" in will.__dict__:
+        while will is not None and will.heir is not None:
             will = will.heir
         return will
 
@@ -126,7 +134,7 @@ class Slot:
         right = Right(self)
         will = self._make(right)
         if last is not None:
-            last.__dict__["heir"] = will  # for those who hold the old one
+            last.heir = will  # for those who hold the old one
         self._will = will
         return right
 

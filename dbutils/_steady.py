@@ -13,6 +13,7 @@ from typing import Any, Callable, NamedTuple
 from . import __version__
 from ._drivers import Profile
 from ._errors import quietly
+from ._forks import disown, follow
 from ._ping import parse_ping
 
 __all__ = [
@@ -106,6 +107,19 @@ class Line:
         self.touched = False
         self.settings: dict[str, Any] = {}
         self.changes: dict[str, Any] = {}
+        follow(self, is_connection=True)
+
+    def begin_anew(self) -> None:
+        """Leave the driver connection to the process that has opened it.
+
+        The next use opens another one.  A transaction is lost, however, which
+        the next use of the old connection tells.
+        """
+        if self.con is None or self.closed:
+            return
+        disown(self.con, self.profile.descriptor(self.con))
+        self.closed = self.lost = True
+        self.valid = self.marked = False
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""

@@ -12,6 +12,7 @@ from typing import Any, Callable
 from . import __version__
 from ._affine import local, own_connection
 from ._dbapi import creator_threadsafety, split_isfatal
+from ._forks import follow
 from ._steady import line_of, make_terms
 from .steady_db import SteadyDBConnection, connect
 
@@ -64,6 +65,11 @@ class PersistentDB:
         self._closeable = closeable
         self._kwargs = kwargs
         self.thread = (threadlocal or local)()
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Open other connections in a forked child."""
+        self.thread = type(self.thread)()
 
     def steady_connection(self) -> SteadyDBConnection:
         """Return a new steady connection that does not stay."""

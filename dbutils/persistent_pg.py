@@ -11,6 +11,7 @@ from typing import Any, Callable
 
 from . import __version__
 from ._affine import local, own_connection
+from ._forks import follow
 from ._steady import line_of, make_terms
 from .steady_pg import SteadyPgConnection
 
@@ -45,6 +46,11 @@ class PersistentPg:
         self._closeable = closeable
         self._kwargs = kwargs
         self.thread = (threadlocal or local)()
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Open other connections in a forked child."""
+        self.thread = type(self.thread)()
 
     def steady_connection(self) -> SteadyPgConnection:
         """Return a new steady connection that does not stay."""

@@ -23,7 +23,7 @@ from ._pool import core_of
 from ._pooled import Pooled, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
-from .steady_db import SteadyDBConnection, connect
+from .steady_db import SteadyDBConnection, bind, connect
 
 __all__ = [
     "CommitUnknownError",
@@ -226,11 +226,21 @@ class _PooledDBConnection(Lease):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it."""
-        con = None if name.startswith("_") else self._con
+        con = None if name.startswith("_") or self._is_over() else self._con
         if con is None or not line_of(con).is_attribute(name):
             super().__setattr__(name, value)
         else:
             setattr(con, name, value)
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a hardened cursor that can be used until close()."""
+        if self._is_over():
+            raise self._closed_error("cursor")
+        right = self._turn[0]
+        cursor = self._con.cursor(*args, **kwargs)
+        if right is not None:
+            bind(cursor, self, right.visit)
+        return cursor
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(closed_text("connection", name))
@@ -257,11 +267,10 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _end(self, verb: str) -> None:
         """End the transaction, and with it the wait of others for it."""
-        con = self._con
-        if con is None:
+        if self._is_over():
             raise self._closed_error(verb)
         try:
-            getattr(con, verb)()
+            getattr(self._con, verb)()
         finally:
             core_of(self._pool).look_again()
 

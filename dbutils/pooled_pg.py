@@ -172,12 +172,11 @@ class PooledPgConnection(Lease):
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
-        con = self._con
-        if con is None:
+        if self._is_over():
             other = self._pool.connection()
             self._hold(self._pool, *other.hand_over())
         else:
-            con.reopen()
+            self._con.reopen()
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(closed_text("connection", name))

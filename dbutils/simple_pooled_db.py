@@ -7,6 +7,7 @@ programs well; otherwise take pooled_db.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from . import __version__
@@ -49,16 +50,16 @@ class PooledDB(SimplePool):
         maxconnections: how many connections are opened, with the other
             parameters
         """
-        super().__init__(_store_for(getattr(dbapi, "threadsafety", None)))
-        for _ in range(maxconnections):
-            self.addConnection(dbapi.connect(*args, **kwargs))
+        super().__init__(
+            _store_for(getattr(dbapi, "threadsafety", None)),
+            partial(dbapi.connect, *args, **kwargs), maxconnections)
 
 
 def _store_for(threadsafety: Any) -> Any:
     if threadsafety == 1:
-        return Queued()
+        return Queued
     if threadsafety in {2, 3}:
-        return TakenInTurn()
+        return TakenInTurn
     raise NotSupportedError(
         "Database module is not thread-safe"
         f" (its threadsafety is {threadsafety!r}).")

@@ -7,6 +7,7 @@ programs well; otherwise take pooled_pg.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from . import __version__
@@ -30,9 +31,8 @@ class PooledPg(SimplePool):
     def __init__(
             self, maxconnections: int, *args: Any, **kwargs: Any) -> None:
         """Open that many connections with the parameters for pg.DB()."""
-        super().__init__(Queued())
-        for _ in range(maxconnections):
-            self.addConnection(connect_pg(*args, **kwargs))
+        super().__init__(
+            Queued, partial(connect_pg, *args, **kwargs), maxconnections)
 
     def cache(self, con: Any) -> None:
         """Add or take back a driver connection."""

@@ -268,10 +268,13 @@ class SteadyDBCursor:
             return iter(cursor.fetchone, None)
 
     def _driver_cursor(self) -> Any:
-        cursor = None if self._hand is None else self._hand.cursor
-        if cursor is None:
+        hand = self._hand
+        if hand is None or hand.cursor is None:
             raise InvalidCursorError("This cursor could not be opened.")
-        return cursor
+        if hand.visit is not None and hand.visit.is_over:
+            raise InvalidCursorError(
+                "The connection of this cursor was given back to its pool.")
+        return hand.cursor
 
     @property
     def dbapi_cursor(self) -> Any:
@@ -309,6 +312,7 @@ class SteadyDBCursor:
         """Close the cursor; this can be done more than once."""
         if self._hand is not None:
             self._hand.close()
+            self._hand.lease = None
 
     def __getattr__(self, name: str) -> Any:
         """Return what the driver's cursor has.
@@ -322,6 +326,7 @@ class SteadyDBCursor:
             return getattr(cursor, name)
 
         def run(*args: Any, **kwargs: Any) -> Any:
+            self._driver_cursor()
             hand = self._hand
             return hand.line.rules.run(hand, Call(name, args, kwargs))
         return run
@@ -329,3 +334,13 @@ class SteadyDBCursor:
     def __del__(self) -> None:
         """Close the cursor when nobody holds it any more."""
         self.close()
+
+
+def bind(cursor: SteadyDBCursor, lease: Any, visit: Any) -> None:
+    """Let a cursor be used for as long as a visit to its connection lasts.
+
+    The visit does not end before the cursor is gone, unless it is ended.
+    """
+    hand = cursor._hand  # noqa: SLF001 - of this module
+    hand.lease = lease
+    hand.visit = visit

@@ -9,6 +9,10 @@ import mock_pg
 import pytest
 import servers
 
+from dbutils import pooled_db, pooled_pg
+from dbutils.pooled_db import PooledDB
+from dbutils.pooled_pg import PooledPg
+
 
 @pytest.fixture
 def dbapi():
@@ -28,6 +32,45 @@ def pg(monkeypatch, dbapi):
     """Classic PyGreSQL, as far as the library can tell."""
     monkeypatch.setitem(sys.modules, "pg", mock_pg)
     return mock_pg
+
+
+class Kind:
+    """A kind of pool of steady connections, its module, and its maker."""
+
+    def __init__(self, module, make):
+        self.module = module
+        self.make = make
+
+    @staticmethod
+    def driver_con(lease):
+        """Return the driver's connection behind a lease."""
+        return getattr(lease._con._con, "db", lease._con._con)
+
+    @staticmethod
+    def idle(pool):
+        """Return how many connections are idle."""
+        if isinstance(pool, PooledPg):
+            return pool._cache.qsize()
+        return len(pool._idle_cache)
+
+    @staticmethod
+    def in_use(pool):
+        """Return how many connections are in use."""
+        return pool._core.figures().in_use
+
+    @staticmethod
+    def is_open(con):
+        """Tell whether a driver's connection is open."""
+        return bool(getattr(con, "valid", getattr(con, "status", None)))
+
+
+@pytest.fixture(params=["db", "pg"])
+def kind(request, dbapi, pg):
+    """Both kinds, which keep one contract."""
+    if request.param == "pg":
+        return Kind(pooled_pg, PooledPg)
+    return Kind(
+        pooled_db, lambda *args, **options: PooledDB(dbapi, *args, **options))
 
 
 @pytest.fixture(scope="session")

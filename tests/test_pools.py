@@ -5,44 +5,10 @@ from threading import Event, Thread
 
 import pytest
 
-from dbutils import pooled_db, pooled_pg
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 
 PATIENCE = 20  # seconds after which a test has failed
-
-
-class Kind:
-    """A kind of pool, its module, and how it is made."""
-
-    def __init__(self, module, make):
-        self.module = module
-        self.make = make
-
-    @staticmethod
-    def driver_con(lease):
-        """Return the driver's connection behind a lease."""
-        return getattr(lease._con._con, "db", lease._con._con)
-
-    @staticmethod
-    def idle(pool):
-        """Return how many connections are idle."""
-        if isinstance(pool, PooledPg):
-            return pool._cache.qsize()
-        return len(pool._idle_cache)
-
-    @staticmethod
-    def is_open(con):
-        """Tell whether a driver's connection is open."""
-        return bool(getattr(con, "valid", getattr(con, "status", None)))
-
-
-@pytest.fixture(params=["db", "pg"])
-def kind(request, dbapi, pg):
-    if request.param == "pg":
-        return Kind(pooled_pg, PooledPg)
-    return Kind(
-        pooled_db, lambda *args, **options: PooledDB(dbapi, *args, **options))
 
 
 def test_connections_are_opened_at_the_start(kind, server):

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
-    {"_ping", "_slots", "_waiters"},
+    {"_forks", "_ping", "_slots", "_waiters"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_keeper", "_steady"},
     {"_pool"},
@@ -41,8 +41,8 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
     "__future__", "_threading_local", "collections", "contextlib", "dis",
-    "enum", "functools", "gc", "importlib", "logging", "operator", "pathlib",
-    "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
+    "enum", "functools", "gc", "importlib", "logging", "operator", "os",
+    "pathlib", "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
     "threading", "time", "traceback", "types", "typing", "weakref"}
 
 

@@ -154,6 +154,31 @@ def surplus_classic_connection_is_just_closed(step):
             and len(ours) < len(theirs) and set(ours) <= {"close"})
 
 
+def cursor_ends_with_the_visit(step):
+    """A cursor goes on to work on a connection that was given back.
+
+    Somebody else may have it meanwhile.  Here the cursor refuses.
+    """
+    gave_back = any(
+        operation[0] in LEAVING or operation[1:3] == ["close"]
+        or "close" in operation for operation in step.before)
+    return (step.family == "pooled_db" and gave_back
+            and step.errors()[0] == "InvalidCursorError"
+            and step.operation[0] in {"use", "guarded"})
+
+
+def cursor_keeps_the_visit_alive(step):
+    """A lease that is dropped while a cursor is open is given back.
+
+    Here it stays in use until the cursor is closed or dropped as well.
+    """
+    return (
+        step.family == "pooled_db" and step.verb == "drop"
+        and any(operation[0] == "cursor" for operation in step.before)
+        and (step.ours["pool"]["in use"] > step.theirs["pool"]["in use"]
+             or bool(step.ours["pool"]["shared"])))
+
+
 ALL = [
     used_up_error_says_something,
     moved_cursor_can_be_closed,
@@ -163,6 +188,8 @@ ALL = [
     lost_classic_connection_raises_the_error_of_the_driver,
     closed_classic_connection_is_open_again_after_a_reset,
     surplus_classic_connection_is_just_closed,
+    cursor_ends_with_the_visit,
+    cursor_keeps_the_visit_alive,
 ]
 
 

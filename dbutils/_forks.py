@@ -1,0 +1,51 @@
+"""What a forked child does with what it has inherited.
+
+The sockets of the connections still belong to the parent.  If the child used
+one, both would get the answers of the other, and if it closed one, it would
+say good-bye to the server in the name of the parent.  So the child neither
+uses nor closes any: it covers the sockets over, and begins anew.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from weakref import WeakSet
+
+from ._errors import quietly
+
+__all__ = ["disown", "follow"]
+
+# All that has to begin anew, the connections before what holds them.
+_connections: WeakSet[Any] = WeakSet()
+_holders: WeakSet[Any] = WeakSet()
+
+# Connections whose sockets are not known must not even be destroyed.
+_inherited: list[Any] = []
+
+
+def follow(thing: Any, is_connection: bool = False) -> None:
+    """Let the method begin_anew() be called in every forked child."""
+    (_connections if is_connection else _holders).add(thing)
+
+
+def disown(con: Any, descriptor: int | None) -> None:
+    """Let a driver connection not reach the server any more."""
+    if descriptor is None or descriptor < 0:
+        _inherited.append(con)
+        return
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    try:
+        os.dup2(nowhere, descriptor, inheritable=False)
+    finally:
+        os.close(nowhere)
+
+
+def _begin_anew() -> None:
+    for thing in (*_connections, *_holders):
+        with quietly("beginning anew after a fork"):
+            thing.begin_anew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_anew)
