@@ -181,6 +181,11 @@ class DbLine(Line):
             self.work = None
         self.touched = bool(self.settings)
 
+    def end_question(self) -> None:
+        """End the transaction that a question may have begun."""
+        if self.profile.in_transaction(self.con) is not False:
+            self.con.rollback()
+
     def end_reading(self) -> None:
         """End a transaction in which nothing was written."""
         if self.transaction or self.lost or self.has_work():

@@ -30,6 +30,8 @@ class Profile:
 
     # Whether all is known that the rules for failing over have to know.
     is_known = False
+    # Whether the database is in the same process.
+    is_embedded = False
     # Whether at least the status of the transaction is known.
     is_telling = False
     # The attributes of a connection that belong to its session.
@@ -320,6 +322,7 @@ class _MariaDb(_MySql):
 
 
 class _Sqlite(_Known):
+    is_embedded = True
     settings = ("isolation_level", "row_factory", "text_factory")
 
     def in_transaction(self, con: Any) -> bool | None:
@@ -390,6 +393,8 @@ class _Pymssql(_SqlServer):
 
 
 class _DuckDb(_Known):
+    is_embedded = True
+
     def is_private(self, con: Any) -> bool:
         return _is_without_file(
             con, "select path from duckdb_databases() where not internal", 0)

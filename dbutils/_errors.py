@@ -10,8 +10,8 @@ import logging
 from typing import Any, NamedTuple, Sequence
 
 __all__ = [
-    "Figures", "add_note", "closed_text", "ended_text", "quietly",
-    "too_many_text"]
+    "Figures", "add_note", "closed_text", "ended_text", "logger",
+    "quietly", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 

@@ -13,6 +13,7 @@ from ._collecting import is_collecting
 from ._errors import quietly
 from ._ledger import Ledger
 from ._slots import Right, Slot, Visit
+from ._upkeep import Upkeep
 
 __all__ = ["Backend", "Keeper"]
 
@@ -22,6 +23,14 @@ class Backend:
 
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
+
+    def ask(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
+        """Tell whether the server answers on a connection."""
+        return True
+
+    def opens_at_once(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Tell whether opening connections takes no time."""
+        return False
 
     def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
         """Clean a connection that has come back; tell whether it can stay."""
@@ -45,6 +54,7 @@ class Keeper:
 
     def __init__(self, backend: Backend, ledger: Ledger) -> None:
         self.backend = backend
+        self.upkeep: Upkeep | None = None
         self._ledger = ledger
         # The places in use by the identities of their connections.
         self._taken: dict[int, Slot] = {}
@@ -78,14 +88,25 @@ class Keeper:
     def _open_or_check(
             self, right: Right, connect: Callable[[], Any]) -> None:
         slot = right.slot
+        upkeep = self.upkeep
+        if upkeep is not None and not right.is_share and (
+                slot.con is not None and upkeep.is_due(slot)):
+            self.close(slot)
+            slot.con = None
         if slot.con is None:
-            slot.round = self._ledger.round
-            slot.con = connect()
+            self.open(slot, connect)
         elif right.is_share:
             with slot.checking:
                 self.backend.check(slot.con)
         else:
             self.backend.check(slot.con)
+
+    def open(self, slot: Slot, connect: Callable[[], Any]) -> None:
+        """Open the connection of an empty place."""
+        slot.round = self._ledger.round
+        slot.con = connect()
+        if self.upkeep is not None:
+            self.upkeep.opened(slot)
 
     def _publish(self, right: Right, visit: Visit) -> Right:
         """Let others share a connection that was made ready for that."""
@@ -179,11 +200,31 @@ class Keeper:
         can_stay = False
         try:
             can_stay = (
-                slot.round == self._ledger.round
-                and not self._ledger.is_full()
-                and self.backend.reset(slot.con))
+                self._may_stay(slot) and self.backend.reset(slot.con))
         finally:
             if can_stay:
+                self.put_back(right)
+            else:
+                self.discard(right)
+
+    def _may_stay(self, slot: Slot) -> bool:
+        """Tell whether a connection is still wanted."""
+        upkeep = self.upkeep
+        if upkeep is not None:
+            upkeep.used(slot)
+            if upkeep.is_expired(slot):
+                return False
+        return slot.round == self._ledger.round and not self._ledger.is_full()
+
+    def _ask(self, right: Right) -> None:
+        """Ask whether an idle connection is alive; close it if not."""
+        can_stay = False
+        try:
+            can_stay = self.backend.ask(right.slot.con)
+        finally:
+            if can_stay:
+                if self.upkeep is not None:
+                    self.upkeep.used(right.slot)
                 self.put_back(right)
             else:
                 self.discard(right)
@@ -215,3 +256,30 @@ class Keeper:
         self._taken.pop(id(slot.con), None)
         with quietly("closing a connection of a pool"):
             self.backend.close(slot.con)
+
+    # In the background.
+
+    def weed(self, is_due: Callable[[Slot], bool]) -> None:
+        """Close idle connections that have to go."""
+        self.settle()
+        for right in self._ledger.idle_ones(is_due):
+            self.discard(right)
+
+    def ask(self, is_silent: Callable[[Slot], bool]) -> None:
+        """Ask idle connections whether they are alive, to keep them so."""
+        for right in self._ledger.idle_ones(is_silent):
+            with quietly("asking an idle connection"):
+                self._ask(right)
+
+    def fill(self, number: int, connect: Callable[[], Any]) -> None:
+        """Open connections until so many are idle, as far as possible."""
+        while len(self._ledger.idle) < number:
+            right = self._ledger.take_empty()
+            if right is None:
+                return
+            try:
+                self.open(right.slot, connect)
+            except BaseException:
+                self.abort(right)
+                raise
+            self.put_back(right)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from typing import Any
 
 from ._collecting import is_collecting
@@ -78,4 +80,17 @@ class Lease:
 
     def __del__(self) -> None:
         """Give the connection back when nobody holds the lease any more."""
+        if self._turn and _is_strict and not self._is_over():
+            _warn(self._turn[0])
         self.close()
+
+
+# In the development mode of Python, dropping a lease is reported.
+_is_strict = sys.flags.dev_mode
+
+
+def _warn(right: Any) -> None:
+    if right is not None and right.visit.place:
+        warnings.warn(
+            "A connection was dropped instead of closed by"
+            f" {right.visit}.", ResourceWarning, stacklevel=3)

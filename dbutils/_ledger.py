@@ -126,11 +126,7 @@ class Ledger:
 
     def take(self) -> Right | None:
         """Return the right to a place, if possible with a connection."""
-        right = _pop(self.idle) or _pop(self.vacant)
-        limit = self.limits.maxconnections
-        if right is None and (limit is None or self.places < limit):
-            right = _pop(self.surplus) or self._add_place(limit)
-        return right
+        return _pop(self.idle) or self.take_empty()
 
     def _add_place(self, limit: int | None) -> Right | None:
         while limit is None or self.places < limit:
@@ -140,6 +136,14 @@ class Ledger:
             if self._slots.setdefault(number, slot) is slot:
                 return right
         return None
+
+    def take_empty(self) -> Right | None:
+        """Return the right to a place without a connection."""
+        right = _pop(self.vacant)
+        limit = self.limits.maxconnections
+        if right is None and (limit is None or self.places < limit):
+            right = _pop(self.surplus) or self._add_place(limit)
+        return right
 
     def any_place(self) -> Right:
         """Return the right to an empty place, if need be beyond the limit."""
@@ -185,6 +189,12 @@ class Ledger:
                 yield right
         for right in self.idle.copy():
             if right.slot.round != self.round and _remove(self.idle, right):
+                yield right
+
+    def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Right]:
+        """Take out the idle connections that are wanted."""
+        for right in self.idle.copy():
+            if is_wanted(right.slot) and _remove(self.idle, right):
                 yield right
 
     def all_idle(self) -> Iterator[Right]:

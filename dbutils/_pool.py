@@ -28,15 +28,14 @@ from ._errors import Figures
 from ._forks import follow
 from ._keeper import Backend, Keeper
 from ._ledger import Ledger, Limits
+from ._queue import Queue
 from ._slots import Right, Visit
+from ._upkeep import Terms, Upkeep
 from ._waiters import Waiter
 
 __all__ = ["Ended", "PoolCore", "Refused", "core_of"]
 
-# After so many seconds without an answer, who waits looks for what nobody
-# else has noticed: often if it is the first in turn.
-_FIRST_LOOK = 0.05
-_OTHER_LOOK = 0.25
+# In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
 
 
@@ -73,7 +72,8 @@ class PoolCore:
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
         self._ledger = Ledger(limits, backend.is_shareable)
-        self._keeper = Keeper(backend, self._ledger)
+        self.keeper = Keeper(backend, self._ledger)
+        self._queue = Queue(self._ledger, self.keeper)
         # The rights to connections that are in use without a lease.
         self._kept: dict[int, Right] = {}
         # Whether the pool was shut down.
@@ -84,15 +84,22 @@ class PoolCore:
         """Be empty in a forked child; what is in use stays in the parent."""
         for visit in self._ledger.visits():
             visit.end()
-        backend = self.backend
+        backend, upkeep = self.backend, self.keeper.upkeep
         self._ledger = Ledger(self.limits, backend.is_shareable)
-        self._keeper = Keeper(backend, self._ledger)
+        self.keeper = Keeper(backend, self._ledger)
+        self.keeper.upkeep = upkeep
+        self._queue = Queue(self._ledger, self.keeper)
         self._kept = {}
+
+    def look_after(self, terms: Terms, connect: Callable[[], Any]) -> None:
+        """Let connections not live for ever, and be kept ready."""
+        if terms.interval is not None:
+            self.keeper.upkeep = Upkeep(self, terms, connect)
 
     @property
     def backend(self) -> Backend:
         """What the pool does with its connections."""
-        return self._keeper.backend
+        return self.keeper.backend
 
     @property
     def limits(self) -> Limits:
@@ -122,7 +129,7 @@ class PoolCore:
             shareable: bool) -> Right:
         ledger = self._ledger
         if ledger.inbox:
-            self._keeper.settle()
+            self.keeper.settle()
         visit = Visit(get_ident(), caller())
         shareable = shareable and ledger.limits.maxshared > 0
         # The short way: who begins to wait after we have seen nobody looks
@@ -132,14 +139,14 @@ class PoolCore:
             right = ledger.take_for(visit, shareable)
         if right is None:
             right = self._wait(Waiter(visit, shareable), patience)
-        return self._keeper.ready(right, connect, visit, shareable)
+        return self.keeper.ready(right, connect, visit, shareable)
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.
 
         This can be called at any moment, also by a finalizer.
         """
-        slot = self._keeper.place_of(con)
+        slot = self.keeper.place_of(con)
         right = None if slot is None else slot.right
         if right is None:
             return False
@@ -150,12 +157,12 @@ class PoolCore:
             self._ledger.waiters.nudge()
             return True
         try:
-            self._keeper.clean(right)
+            self.keeper.clean(right)
         except BaseException as error:
             let_go(error)
             raise
         if self._ledger.inbox:
-            self._keeper.settle()
+            self.keeper.settle()
         return True
 
     def keep(self, right: Right) -> None:
@@ -165,12 +172,12 @@ class PoolCore:
     def leave(self, share: Right) -> None:
         """Let one of those who share a connection go, like release()."""
         if share.slot.part(share):
-            self._keeper.settle()
-            self._keeper.serve()
+            self.keeper.settle()
+            self.keeper.serve()
 
     def leave_one(self, con: Any) -> None:
         """Let the first of those who share a connection go."""
-        slot = self._keeper.place_of(con)
+        slot = self.keeper.place_of(con)
         for share in slot.shares()[:1] if slot is not None else ():
             self.leave(share)
 
@@ -179,30 +186,30 @@ class PoolCore:
         right = self._ledger.any_place()
         right.slot.round = self._ledger.round
         right.slot.con = con
-        self._keeper.put_back(right)
+        self.keeper.put_back(right)
 
     def expel(self) -> Any:
         """Return the oldest idle connection, which leaves the pool.
 
         If no connection is idle, this is None.
         """
-        self._keeper.settle()
+        self.keeper.settle()
         for right in self._ledger.all_idle():
             con = right.slot.con
             self._ledger.retire(right)
-            self._keeper.serve()
+            self.keeper.serve()
             return con
         return None
 
     def clear(self) -> None:
         """Close all idle and all shared connections."""
-        self._keeper.settle()
+        self.keeper.settle()
         ledger = self._ledger
         for right in ledger.all_idle():
-            self._keeper.discard(right)
+            self.keeper.discard(right)
         for slot in ledger.detach():
-            self._keeper.close(slot)
-        self._keeper.serve()
+            self.keeper.close(slot)
+        self.keeper.serve()
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
@@ -212,10 +219,8 @@ class PoolCore:
     def shutdown(self, timeout: float | None) -> bool:
         """End everything; tell whether all connections came back in time."""
         self.is_over = True
+        self._queue.end()
         self.drain()
-        for waiter in self._ledger.waiters.in_order():
-            if waiter.give_up():
-                waiter.nudge()
         pause, start = Event(), monotonic()
         while self.figures().in_use:
             if timeout is not None and monotonic() - start >= timeout:
@@ -225,66 +230,36 @@ class PoolCore:
 
     def look_again(self) -> None:
         """Serve those who wait for a shared connection to become free."""
-        self._keeper.settle()
-        self._keeper.serve()
+        self.keeper.settle()
+        self.keeper.serve()
+
+    def visits(self) -> list[Visit]:
+        """Return the visits that are going on, the oldest first."""
+        return self._ledger.visits()
 
     def figures(self) -> Figures:
         """Return the state of the pool."""
-        self._keeper.settle()
+        self.keeper.settle()
         return self._ledger.figures()
 
     def idle_connections(self) -> list[Any]:
         """Return the idle connections, the oldest first."""
-        self._keeper.settle()
+        self.keeper.settle()
         return [right.slot.con for right in self._ledger.idle.copy()]
 
     def shared_records(self) -> list[Any]:
         """Return the records of the shared connections."""
-        self._keeper.settle()
+        self.keeper.settle()
         return [slot.record for slot in self._ledger.shared.copy()]
-
-    # The way out.
 
     def _wait(self, waiter: Waiter, patience: float | None) -> Right:
         """Return the place that a request is granted in its turn."""
-        ledger, start = self._ledger, monotonic()
-        try:
-            ledger.waiters.add(waiter)
-            self._keeper.serve()
-            if not ledger.may_queue(waiter):
-                patience = 0
-            while waiter.is_waiting:
-                self._wait_a_bit(waiter, patience, monotonic() - start)
-        except BaseException:
-            self._withdraw(waiter)
-            raise
-        ledger.waiters.drop(waiter)
-        if waiter.right is not None:
-            return waiter.right
+        start = monotonic()
+        right = self._queue.wait(waiter, patience)
+        if right is not None:
+            return right
         if self.is_over:
             raise Ended
-        raise Refused(ledger.figures(), monotonic() - start, ledger.visits())
-
-    def _wait_a_bit(
-            self, waiter: Waiter, patience: float | None,
-            waited: float) -> None:
-        """Wait until woken up, or until it is time to look again."""
-        waiters = self._ledger.waiters
-        pause = _FIRST_LOOK if waiters.is_first(waiter) else _OTHER_LOOK
-        if patience is not None and waited < patience:
-            pause = min(pause, patience - waited)
-        elif patience is not None and not self._ledger.is_coming(waiter):
-            waiter.give_up()
-        if self.is_over:
-            waiter.give_up()
-        if waiter.is_waiting and not waiter.wait(pause):
-            self._keeper.settle()
-            self._keeper.serve()
-
-    def _withdraw(self, waiter: Waiter) -> None:
-        """Let a request go whose wait was interrupted."""
-        waiter.give_up()
-        self._ledger.waiters.drop(waiter)
-        if waiter.right is not None:
-            self._keeper.unused(waiter.right)
-        self._keeper.serve()
+        raise Refused(
+            self._ledger.figures(), monotonic() - start,
+            self._ledger.visits())

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from functools import partial
+from threading import Thread
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from ._checks import check_seconds
 from ._errors import ended_text, too_many_text
@@ -10,6 +12,7 @@ from ._keeper import Backend
 from ._ledger import Limits
 from ._pool import Ended, PoolCore, Refused
 from ._transactions import Transactions
+from ._upkeep import Terms, make_terms
 
 __all__ = ["Habits", "Pooled", "make_habits"]
 
@@ -18,14 +21,44 @@ class Habits(NamedTuple):
     """What a pool was asked to do beyond handing out connections."""
 
     patience: float | None
+    upkeep: Terms
+    mincached: int
 
 
-def make_habits(blocking: Any, maxwait: Any) -> Habits:
-    """Check the options of a pool that have to do with time."""
+def make_habits(
+        mincached: int, blocking: Any, maxwait: Any, *times: Any) -> Habits:
+    """Check the options of a pool that have to do with time.
+
+    The times are those of the upkeep.
+    """
     check_seconds("maxwait", maxwait)
     if maxwait is None and not blocking:
         maxwait = 0
-    return Habits(maxwait)
+    return Habits(maxwait, make_terms(mincached, *times), mincached)
+
+
+def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call functions at the same time, and return what they return."""
+    results: list[Any] = [None] * len(functions)
+    errors: list[BaseException] = []
+
+    def call(number: int) -> None:
+        try:
+            results[number] = functions[number]()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            errors.append(error)
+
+    threads = [
+        Thread(target=call, args=(number,), daemon=True)
+        for number in range(len(functions))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        results.clear()
+        raise errors[0]
+    return results
 
 
 class Pooled(Transactions):
@@ -37,14 +70,26 @@ class Pooled(Transactions):
     _closed_error: type[Exception] = Exception
 
     def _begin(
-            self, backend: Backend, limits: Limits, habits: Habits,
-            mincached: int) -> None:
-        """Begin to work, with so many idle connections."""
+            self, backend: Backend, limits: Limits, habits: Habits) -> None:
+        """Begin to work, with as many idle connections as were asked for."""
         self._habits = habits
         self._core = PoolCore(backend, limits)
-        rights = [self._acquire(self._open) for _ in range(mincached)]
+        rights = list(self._first_connections(habits.mincached))
         for right in reversed(rights):
             self._core.release(right.slot.con)
+        self._core.look_after(habits.upkeep, self._open)
+
+    def _first_connections(self, number: int) -> Iterator[Any]:
+        """Open connections, all but the first one at the same time."""
+        if not number:
+            return
+        first = self._acquire(self._open)
+        yield first
+        others = [partial(self._acquire, self._open)] * (number - 1)
+        if self._core.backend.opens_at_once(first.slot.con):
+            yield from (other() for other in others)
+        else:
+            yield from together(others)
 
     def _open(self) -> Any:
         """Open a new steady connection for the pool."""

@@ -23,12 +23,13 @@ __all__ = ["Right", "Slot", "Visit"]
 class Visit:
     """One use of a connection, from its handing out to its return."""
 
-    __slots__ = ("_open", "place", "since", "thread")
+    __slots__ = ("_open", "place", "since", "thread", "was_reported")
 
     def __init__(self, thread: int, place: Any) -> None:
         self.thread = thread
         self.place = place
         self.since = monotonic()
+        self.was_reported = False
         # Whoever pops the only item ends the visit: popping is atomic.
         self._open = [True]
 
@@ -37,8 +38,12 @@ class Visit:
         name = next(
             (thread.name for thread in threading.enumerate()
              if thread.ident == self.thread), "a thread that has ended")
-        seconds = monotonic() - self.since
-        return f"{name}, for {seconds:.3g} seconds, taken at {self.place}"
+        return f"{name}, for {self.seconds:.3g} seconds, taken at {self.place}"
+
+    @property
+    def seconds(self) -> float:
+        """How long the visit has lasted."""
+        return monotonic() - self.since
 
     @property
     def is_over(self) -> bool:
@@ -90,7 +95,8 @@ class Slot:
 
     __slots__ = (
         "__weakref__", "_inbox", "_sharers", "_this", "_will", "alarm",
-        "checking", "con", "is_detached", "record", "round")
+        "checking", "con", "expires", "is_detached", "last_used", "record",
+        "round")
 
     def __init__(
             self, inbox: deque[Any], alarm: Callable[[], None]) -> None:
@@ -105,6 +111,9 @@ class Slot:
         # the pool it was opened.
         self.con: Any = None
         self.round = 0
+        # When the connection has to go, and when it was in use.
+        self.expires: float | None = None
+        self.last_used = 0.0
         # The record of those who share the connection, and the lock that is
         # held while it is checked for one of them.
         self.record: Any = None

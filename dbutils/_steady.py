@@ -14,7 +14,7 @@ from . import __version__
 from ._drivers import Profile
 from ._errors import quietly
 from ._forks import disown, follow
-from ._ping import parse_ping
+from ._ping import SqlPinger, ask, parse_ping
 
 __all__ = [
     "Line",
@@ -166,6 +166,19 @@ class Line:
             if profile.read(self.con, name) != value:
                 profile.write(self.con, name, value)
         self.touched = False
+
+    def answers(self) -> bool:
+        """Ask the server whether it is there; leave no transaction open."""
+        if self.lost or self.closed or not self.valid:
+            return False
+        question = self.terms.pinger or SqlPinger(self.profile.question)
+        if not ask(question, self.con):
+            return False
+        self.end_question()
+        return True
+
+    def end_question(self) -> None:
+        """End the transaction that a question may have begun."""
 
     def is_attribute(self, name: str) -> bool:
         """Tell whether the driver connection has a value of that name."""

@@ -86,7 +86,11 @@ class PooledDB(Pooled):
             reset: Any = True, failures: Any = None, ping: Any = 1,
             *args: Any, isfatal: Callable[[Exception], Any] | None = None,
             failover: str = "safe", maxwait: float | None = None,
-            maxwaiting: int | None = None, **kwargs: Any) -> None:
+            maxwaiting: int | None = None,
+            maxlifetime: float | None = None,
+            maxidletime: float | None = None,
+            keepalive: float | None = None, refill: Any = False,
+            leakafter: float | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -108,6 +112,15 @@ class PooledDB(Pooled):
             a TooManyConnectionsError; 0 means not at all.  If this is set,
             "blocking" has no effect.
         maxwaiting: how many requests may wait at the same time
+        maxlifetime: after how many seconds a connection is replaced, up to
+            a tenth earlier, so that not all are at the same time
+        maxidletime: after how many seconds an idle connection is closed
+        keepalive: after how many seconds an idle connection is asked
+            whether it is alive, in the background
+        refill: if true, mincached idle connections are kept ready in the
+            background
+        leakafter: after how many seconds a connection that was not given
+            back is reported, with the place in the program
 
         All other parameters are those of steady_db.connect().  The check
         that ping=1 asks for is made when a connection is taken out of the
@@ -132,7 +145,9 @@ class PooledDB(Pooled):
             _DbBackend(reset), make_limits(
                 self._mincached, maxcached, maxshared, maxconnections,
                 threadsafety > 1, maxwaiting),
-            make_habits(blocking, maxwait), self._mincached)
+            make_habits(
+                self._mincached, blocking, maxwait, maxlifetime, maxidletime,
+                keepalive, leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = property(attrgetter("_core.backend.force"))
@@ -211,6 +226,12 @@ class _DbBackend(Backend):
 
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self.force)
+
+    def ask(self, con: Any) -> bool:
+        return line_of(con).answers()
+
+    def opens_at_once(self, con: Any) -> bool:
+        return line_of(con).profile.is_embedded
 
     def share(self, con: Any) -> SharedDBConnection:
         if not con.threadsafety() > 1:

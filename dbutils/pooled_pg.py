@@ -79,7 +79,11 @@ class PooledPg(Pooled):
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
             failover: str = "safe", maxwait: float | None = None,
-            maxwaiting: int | None = None, **kwargs: Any) -> None:
+            maxwaiting: int | None = None,
+            maxlifetime: float | None = None,
+            maxidletime: float | None = None,
+            keepalive: float | None = None, refill: Any = False,
+            leakafter: float | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
         reset: how a returned connection is cleaned: 0 or None rolls back
@@ -87,7 +91,7 @@ class PooledPg(Pooled):
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
 
-        The other sizes, "blocking", "maxwait" and "maxwaiting" are those of
+        The other sizes, "blocking" and the options with times are those of
         pooled_db.PooledDB, all other parameters those of
         steady_pg.SteadyPgConnection.
         """
@@ -108,7 +112,9 @@ class PooledPg(Pooled):
             _PgBackend(self._reset), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
-            make_habits(blocking, maxwait), mincached)
+            make_habits(
+                mincached, blocking, maxwait, maxlifetime, maxidletime,
+                keepalive, leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -165,6 +171,9 @@ class _PgBackend(Backend):
 
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self._mode)
+
+    def ask(self, con: Any) -> bool:
+        return line_of(con).answers()
 
 
 class PooledPgConnection(Lease):

@@ -9,7 +9,7 @@ import pytest
 from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
-from dbutils import _pool
+from dbutils import _queue
 from dbutils._pool import Refused
 
 LIMIT = 2
@@ -93,7 +93,7 @@ def test_an_interrupt_anywhere_loses_nothing(does, idle, shareable):
 
 
 def test_an_interrupt_while_another_one_is_served_loses_nothing(monkeypatch):
-    monkeypatch.setattr(_pool, "_FIRST_LOOK", 0.001)
+    monkeypatch.setattr(_queue, "_FIRST_LOOK", 0.001)
 
     def prepare():
         pool = make_pool()

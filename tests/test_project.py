@@ -19,8 +19,11 @@ LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
     {"_forks", "_ping", "_slots", "_waiters"},
+    {"_housekeeper"},
+    {"_upkeep"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_keeper", "_steady"},
+    {"_queue"},
     {"_pool"},
     {"_lease", "_db_line", "_pg_line"},
     {"_simple", "_db_cursor"},
@@ -43,7 +46,7 @@ STANDARD = {
     "__future__", "_threading_local", "collections", "contextlib", "dis",
     "enum", "functools", "gc", "importlib", "logging", "operator", "os",
     "pathlib", "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
-    "threading", "time", "traceback", "types", "typing", "weakref"}
+    "threading", "time", "traceback", "types", "typing", "warnings", "weakref"}
 
 
 def parse(path):

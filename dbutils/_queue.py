@@ -1,0 +1,75 @@
+"""Waiting for a place, first come, first served."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from ._keeper import Keeper
+from ._ledger import Ledger
+from ._slots import Right
+from ._waiters import Waiter
+
+__all__ = ["Queue"]
+
+# After so many seconds without an answer, who waits looks for what nobody
+# else has noticed: often if it is the first in turn.
+_FIRST_LOOK = 0.05
+_OTHER_LOOK = 0.25
+
+
+class Queue:
+    """Lets requests wait until there is a place for them."""
+
+    def __init__(self, ledger: Ledger, keeper: Keeper) -> None:
+        self._ledger = ledger
+        self._keeper = keeper
+        self._is_over = False
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        self._is_over = True
+        for waiter in self._ledger.waiters.in_order():
+            if waiter.give_up():
+                waiter.nudge()
+
+    def wait(self, waiter: Waiter, patience: float | None) -> Right | None:
+        """Return the place that a request is granted in its turn, if any."""
+        ledger, start = self._ledger, monotonic()
+        try:
+            ledger.waiters.add(waiter)
+            self._keeper.serve()
+            if not ledger.may_queue(waiter):
+                patience = 0
+            while waiter.is_waiting:
+                self._wait_a_bit(waiter, patience, monotonic() - start)
+        except BaseException:
+            self._withdraw(waiter)
+            raise
+        ledger.waiters.drop(waiter)
+        right: Any = waiter.right
+        return right
+
+    def _wait_a_bit(
+            self, waiter: Waiter, patience: float | None,
+            waited: float) -> None:
+        """Wait until woken up, or until it is time to look again."""
+        waiters = self._ledger.waiters
+        pause = _FIRST_LOOK if waiters.is_first(waiter) else _OTHER_LOOK
+        if patience is not None and waited < patience:
+            pause = min(pause, patience - waited)
+        elif patience is not None and not self._ledger.is_coming(waiter):
+            waiter.give_up()
+        if self._is_over:
+            waiter.give_up()
+        if waiter.is_waiting and not waiter.wait(pause):
+            self._keeper.settle()
+            self._keeper.serve()
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        """Let a request go whose wait was interrupted."""
+        waiter.give_up()
+        self._ledger.waiters.drop(waiter)
+        if waiter.right is not None:
+            self._keeper.unused(waiter.right)
+        self._keeper.serve()

@@ -1,0 +1,123 @@
+"""What a pool does in the background, and how long its connections live."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from time import monotonic
+from typing import Any, Callable, NamedTuple
+from weakref import WeakMethod, ref
+
+from ._checks import check_seconds
+from ._errors import logger
+from ._housekeeper import housekeeper
+
+__all__ = ["Terms", "Upkeep", "make_terms"]
+
+_JITTER = 0.1
+# In seconds, the shortest and the longest time between two rounds.
+_SHORTEST = 0.02
+_LONGEST = 10.0
+_REFILL = 1.0
+
+
+class Terms(NamedTuple):
+    """How long connections live, in seconds, and what is kept ready."""
+
+    maxlifetime: float | None = None
+    maxidletime: float | None = None
+    keepalive: float | None = None
+    leakafter: float | None = None
+    refill: int = 0
+
+    @property
+    def interval(self) -> float | None:
+        """The time between two rounds; None if there is nothing to do."""
+        times = [time / 4 for time in self[:4] if time]
+        if self.refill:
+            times.append(_REFILL)
+        return min(max(min(times), _SHORTEST), _LONGEST) if times else None
+
+
+def make_terms(
+        mincached: int, maxlifetime: Any, maxidletime: Any, keepalive: Any,
+        leakafter: Any, refill: Any) -> Terms:
+    """Check the options; 0 means the same as None."""
+    return Terms(
+        check_seconds("maxlifetime", maxlifetime) or None,
+        check_seconds("maxidletime", maxidletime) or None,
+        check_seconds("keepalive", keepalive) or None,
+        check_seconds("leakafter", leakafter) or None,
+        mincached if refill else 0)
+
+
+class Upkeep:
+    """The rounds through a pool in the background.
+
+    It is a part of the pool, and does not keep it alive.
+    """
+
+    def __init__(
+            self, core: Any, terms: Terms, connect: Callable[[], Any]) -> None:
+        self._core = ref(core)
+        self._terms = terms
+        self._connect = WeakMethod(connect)
+        self.clock = monotonic
+        self.due_at = 0.0
+        if terms.interval is not None:
+            self._plan()
+            housekeeper.enlist(self)
+
+    def _plan(self) -> None:
+        self.due_at = monotonic() + (self._terms.interval or _LONGEST)
+
+    def tick(self) -> None:
+        """Make one round."""
+        self._plan()
+        core, connect = self._core(), self._connect()
+        if core is None or connect is None or core.is_over:
+            housekeeper.dismiss(self)
+            return
+        core.keeper.weed(self.is_due)
+        if self._terms.keepalive:
+            core.keeper.ask(self._is_silent)
+        if self._terms.refill:
+            core.keeper.fill(self._terms.refill, connect)
+        if self._terms.leakafter:
+            self._warn(core)
+
+    def opened(self, slot: Any) -> None:
+        """Note when a connection was opened, and when it has to go."""
+        maxlifetime = self._terms.maxlifetime
+        if maxlifetime:
+            slot.expires = self.clock() + maxlifetime * (
+                1 - _JITTER * random.random())  # noqa: S311 - no secret
+        slot.last_used = self.clock()
+
+    def used(self, slot: Any) -> None:
+        """Note that a connection has come back."""
+        slot.last_used = self.clock()
+
+    def is_expired(self, slot: Any) -> bool:
+        """Tell whether a connection has lived for long enough."""
+        return slot.expires is not None and self.clock() >= slot.expires
+
+    def is_due(self, slot: Any) -> bool:
+        """Tell whether an idle connection has to go."""
+        maxidletime = self._terms.maxidletime
+        return self.is_expired(slot) or bool(
+            maxidletime and self.clock() - slot.last_used >= maxidletime)
+
+    def _is_silent(self, slot: Any) -> bool:
+        """Tell whether nothing was heard of a connection for long."""
+        return self.clock() - slot.last_used >= (self._terms.keepalive or 0)
+
+    def _warn(self, core: Any) -> None:
+        """Tell of connections that are not given back."""
+        limit = self._terms.leakafter or 0
+        for visit in core.visits():
+            if visit.seconds >= limit and not visit.was_reported:
+                visit.was_reported = True
+                text = f"A connection was not given back by {visit}."
+                logger.warning(text)
+                warnings.warn(text, ResourceWarning, stacklevel=2)

@@ -1,0 +1,208 @@
+"""Lifetimes, what is done in the background, and reports of leaks."""
+
+import gc
+import logging
+import subprocess
+import sys
+from threading import Event
+
+import pytest
+
+from dbutils import _housekeeper
+
+PATIENCE = 20  # seconds after which a test has failed
+
+
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self):
+        self.now = 1000.0
+
+    def __call__(self):
+        return self.now
+
+
+def wait_until(condition):
+    tick = Event()
+    for _ in range(PATIENCE * 1000):
+        if condition():
+            return
+        tick.wait(0.001)
+    pytest.fail("The condition did not come true in time.")
+
+
+def timed(pool):
+    """Give a pool a clock, and its idle connections their times by it."""
+    upkeep = pool._core.keeper.upkeep
+    clock = upkeep.clock = Clock()
+    for right in pool._core._ledger.idle:
+        upkeep.opened(right.slot)
+    return clock, upkeep
+
+
+def opened(server):
+    return server.calls["connect"]
+
+
+def test_a_connection_is_replaced_at_the_end_of_its_life(kind, server):
+    pool = kind.make(mincached=1, maxconnections=1, maxlifetime=10_000)
+    clock, _ = timed(pool)
+    clock.now += 8_999
+    pool.connection().close()
+    assert opened(server) == 1
+    clock.now += 1_001
+    lease = pool.connection()
+    assert opened(server) == 2
+    assert not kind.is_open(server.connections[0])
+    clock.now += 5_000  # it has begun a new life
+    lease.close()
+    assert kind.idle(pool) == 1
+
+
+def test_a_connection_whose_life_ends_in_use_is_not_kept(kind, server):
+    pool = kind.make(mincached=1, maxlifetime=10_000)
+    clock, _ = timed(pool)
+    lease = pool.connection()
+    lease.begin()
+    clock.now += 20_000
+    assert kind.is_open(server.connections[0])  # not in a transaction
+    lease.commit()
+    lease.close()
+    assert kind.idle(pool) == 0
+    assert not kind.is_open(server.connections[0])
+
+
+def test_lives_do_not_all_end_at_the_same_time(kind):
+    pool = kind.make(mincached=20, maxlifetime=10_000)
+    clock, _ = timed(pool)
+    ends = {right.slot.expires for right in pool._core._ledger.idle}
+    assert len(ends) > 1
+    assert all(9_000 <= end - clock.now <= 10_000 for end in ends)
+
+
+def test_what_was_idle_for_long_is_closed_on_borrow_and_in_the_background(
+        kind, server):
+    pool = kind.make(mincached=3, maxidletime=10_000)
+    clock, upkeep = timed(pool)
+    clock.now += 9_999
+    upkeep.tick()
+    assert kind.idle(pool) == 3
+    pool.connection().close()  # this one was in use now
+    clock.now += 2
+    upkeep.tick()
+    assert kind.idle(pool) == 1
+    assert opened(server) == 3
+    clock.now += 10_000
+    pool.connection().close()
+    assert opened(server) == 4
+
+
+def test_idle_connections_are_asked_in_the_background(kind, server):
+    asked = []
+    pool = kind.make(mincached=2, keepalive=10_000, ping=asked.append)
+    clock, upkeep = timed(pool)
+    asked.clear()
+    clock.now += 10_001
+    upkeep.tick()
+    assert len(asked) == 2
+    assert kind.idle(pool) == 2
+    upkeep.tick()  # it has just heard of them
+    assert len(asked) == 2
+    clock.now += 10_001
+    server.is_down = True
+    for right in pool._core._ledger.idle:
+        right.slot.con.valid = False
+    upkeep.tick()
+    assert kind.idle(pool) == 0
+
+
+def test_connections_are_kept_ready(kind, server):
+    pool = kind.make(mincached=2, refill=True, maxconnections=3)
+    _, upkeep = timed(pool)
+    leases = [pool.connection() for _ in range(2)]
+    upkeep.tick()
+    assert kind.idle(pool) == 1  # the limit allows no more
+    leases.pop().close()
+    pool.close()
+    upkeep.tick()
+    assert kind.idle(pool) == 2
+    assert leases
+
+
+def test_the_background_thread_does_it_by_itself(kind):
+    pool = kind.make(mincached=2, maxidletime=0.05)
+    wait_until(lambda: kind.idle(pool) == 0)
+
+
+def test_the_background_thread_ends_with_the_last_pool(kind):
+    wait_until(lambda: gc.collect() is None or (
+        not _housekeeper.housekeeper.is_running))
+    pools = [kind.make(maxidletime=1000) for _ in range(2)]
+    assert _housekeeper.housekeeper.is_running
+    pools.clear()
+    wait_until(lambda: not _housekeeper.housekeeper.is_running)
+
+
+def test_a_pool_that_needs_no_upkeep_has_no_thread(kind):
+    pool = kind.make(mincached=2, maxlifetime=0, maxidletime=None)
+    assert pool._core.keeper.upkeep is None
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
+    pool = kind.make(leakafter=0.01)
+    with caplog.at_level(logging.WARNING, "dbutils"):
+        lease = pool.connection()
+        upkeep = pool._core.keeper.upkeep
+        wait_until(lambda: caplog.messages)
+        for _ in range(3):
+            upkeep.tick()
+    assert len(caplog.messages) == 1
+    assert f"taken at {__file__}:" in caplog.messages[0]
+    assert lease
+
+
+def test_such_a_report_is_a_warning_too(kind):
+    pool = kind.make(leakafter=1000)
+    lease = pool.connection()
+    pool._core.visits()[0].since -= 1000
+    with pytest.warns(ResourceWarning, match="not given back"):
+        pool._core.keeper.upkeep.tick()
+    assert lease
+
+
+@pytest.mark.parametrize(
+    "name", ["maxlifetime", "maxidletime", "keepalive", "leakafter"])
+def test_bad_times_are_named(kind, server, name):
+    for value, error in ((-1, ValueError), ("1", TypeError)):
+        with pytest.raises(error, match=f"'{name}'"):
+            kind.make(mincached=1, **{name: value})
+    assert opened(server) == 0
+
+
+SCRIPT = """
+import sqlite3
+from dbutils.pooled_db import PooledDB
+pool = PooledDB(sqlite3, database=":memory:")
+def leak():
+    pool.connection().cursor().execute("select 1")
+leak()
+with pool.connection():
+    pass
+pool.close()
+"""
+
+
+def test_a_dropped_lease_is_reported_in_the_development_mode():
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", SCRIPT], capture_output=True,
+        text=True, timeout=60, check=True)
+    reports = [line for line in done.stderr.splitlines()
+               if "ResourceWarning: A connection was dropped" in line]
+    assert len(reports) == 1
+    assert "taken at <string>:6" in reports[0]
+    quiet = subprocess.run(
+        [sys.executable, "-c", SCRIPT], capture_output=True, text=True,
+        timeout=60, check=True)
+    assert quiet.stderr == ""
