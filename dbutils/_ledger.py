@@ -233,7 +233,8 @@ class Ledger:
         slots = [slot for slot in self.shared.copy()
                  if self._is_shareable(slot.con)]
         for slot in sorted(slots, key=lambda slot: len(slot.shares())):
-            share = slot.join(visit)
+            # a visit of its own, which ends if somebody else is faster
+            share = slot.join(Visit(visit.thread, visit.place))
             right = self.shared.pop(slot, None)
             if right is not None:
                 self.shared[slot] = right  # becomes the last in turn
