@@ -84,6 +84,12 @@ class Hand:
             self.cursor.close()
         self.closed = True
 
+    def run(self, call: Call) -> Any:
+        """Make a call according to the rules."""
+        if hasattr(self.visit, "run"):
+            return self.visit.run(self, call)
+        return self.line.rules.run(self, call)
+
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
         if not call.takes_sizes:

@@ -7,6 +7,7 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 
 from __future__ import annotations
 
+from threading import Lock
 from typing import Any
 
 from ._dbapi import (
@@ -58,6 +59,39 @@ class DbLine(Line):
         # Whether the data would be lost with the connection.
         self.private = False
         self._watch: Watch | None = None
+        # Whose transaction is open if several share the connection; a lock
+        # lets one after the other execute a statement.
+        self.owner: Any = None
+        self.turn: Any = None
+
+    # Being shared.
+
+    def share(self) -> None:
+        """Begin to be shared."""
+        self.owner = None
+        self.turn = Lock()
+
+    @property
+    def is_owned(self) -> bool:
+        """Whether it is in the transaction of one of those who share it."""
+        return self.transaction or not (
+            self.owner is None or self.owner.is_over)
+
+    def may_use(self, visit: Any) -> bool:
+        """Tell whether it is in nobody else's transaction."""
+        owner = self.owner
+        if owner is not None and owner is not visit and owner.is_over:
+            self.owner = None
+            self.clean(force=True)  # who has gone has left something undone
+        return self.owner is None or self.owner is visit
+
+    def note_owner(self, visit: Any) -> None:
+        """Note whose transaction is open after something was done."""
+        has_work = self.transaction or (
+            self.profile.is_telling and self.has_work())
+        self.owner = visit if has_work else None
+
+    # Opening and closing driver connections.
 
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it."""

@@ -60,11 +60,11 @@ class Lease:
 
     def __getattr__(self, name: str) -> Any:
         """Return what the connection has."""
-        if self._is_over():
+        if self.is_over():
             raise self._closed_error(name)
         return getattr(self._con, name)
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
         """Tell whether the connection does not belong to the user now."""
         turn = self._turn
         return not turn or (
@@ -80,7 +80,7 @@ class Lease:
 
     def __del__(self) -> None:
         """Give the connection back when nobody holds the lease any more."""
-        if self._turn and _is_strict and not self._is_over():
+        if self._turn and _is_strict and not self.is_over():
             _warn(self._turn[0])
         self.close()
 

@@ -57,7 +57,10 @@ def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
         thread.join()
     if errors:
         results.clear()
-        raise errors[0]
+        try:
+            raise errors[0]
+        finally:
+            errors.clear()  # or the error would refer to itself
     return results
 
 
@@ -74,9 +77,12 @@ class Pooled(Transactions):
         """Begin to work, with as many idle connections as were asked for."""
         self._habits = habits
         self._core = PoolCore(backend, limits)
-        rights = list(self._first_connections(habits.mincached))
-        for right in reversed(rights):
-            self._core.release(right.slot.con)
+        rights: list[Any] = []
+        try:
+            rights.extend(self._first_connections(habits.mincached))
+        finally:
+            for right in reversed(rights):
+                self._core.release(right.slot.con)
         self._core.look_after(habits.upkeep, self._open)
 
     def _first_connections(self, number: int) -> Iterator[Any]:

@@ -9,8 +9,9 @@ shared by several.  Requests are served in the order of their coming.
 from __future__ import annotations
 
 from functools import total_ordering
-from operator import attrgetter
+from operator import attrgetter, methodcaller
 from typing import Any, Callable, Sequence
+from weakref import ref
 
 from . import __version__
 from ._checks import check_size
@@ -222,7 +223,18 @@ class _DbBackend(Backend):
         self.force = force
 
     def check(self, con: Any) -> None:
-        line_of(con).check(1)
+        line = line_of(con)
+        if line.turn is None:
+            line.check(1)
+        elif line.turn.acquire(blocking=False):  # or somebody uses it just now
+            try:
+                self._check_shared(line)
+            finally:
+                line.turn.release()
+
+    def _check_shared(self, line: Any) -> None:
+        if not line.is_owned:
+            line.check(1)
 
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self.force)
@@ -236,10 +248,11 @@ class _DbBackend(Backend):
     def share(self, con: Any) -> SharedDBConnection:
         if not con.threadsafety() > 1:
             raise NotSupportedError("Database connection is not thread-safe.")
+        line_of(con).share()
         return SharedDBConnection(con)
 
     def is_shareable(self, con: Any) -> bool:
-        return not line_of(con).transaction
+        return not line_of(con).is_owned
 
 
 class _PooledDBConnection(Lease):
@@ -247,7 +260,7 @@ class _PooledDBConnection(Lease):
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it."""
-        con = None if name.startswith("_") or self._is_over() else self._con
+        con = None if name.startswith("_") or self.is_over() else self._con
         if con is None or not line_of(con).is_attribute(name):
             super().__setattr__(name, value)
         else:
@@ -255,7 +268,7 @@ class _PooledDBConnection(Lease):
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
-        if self._is_over():
+        if self.is_over():
             raise self._closed_error("cursor")
         right = self._turn[0]
         cursor = self._con.cursor(*args, **kwargs)
@@ -272,7 +285,11 @@ class PooledDedicatedDBConnection(_PooledDBConnection):
 
 
 class PooledSharedDBConnection(_PooledDBConnection):
-    """A borrowed connection that others may use at the same time."""
+    """A borrowed connection that others may use at the same time.
+
+    If one of those who share it is in a transaction, the others go on with
+    another connection.
+    """
 
     _shared_con: Any = None
 
@@ -282,18 +299,78 @@ class PooledSharedDBConnection(_PooledDBConnection):
         super().__init__(pool, shared_con.con, right)
         self._shared_con = shared_con
 
-    def _give_back(self, con: Any, right: Any) -> None:  # noqa: ARG002 - not this
+    def _give_back(self, con: Any, right: Any) -> None:
         self._shared_con = None
+        line = line_of(con)
+        if line.owner is right.visit and len(right.slot.shares()) > 1:
+            with line.turn:
+                line.clean(force=True)
+                line.owner = None
         core_of(self._pool).leave(right)
+
+    def _do(self, act: Callable[[Any], Any], name: str) -> Any:
+        """Do something on a connection in nobody else's transaction."""
+        while True:
+            if self.is_over():
+                raise self._closed_error(name)
+            visit, line = self._turn[0].visit, line_of(self._con)
+            with line.turn:
+                if line.may_use(visit):
+                    return self._do_now(act, visit, line)
+            self._move()
+
+    def _do_now(
+            self, act: Callable[[Any], Any], visit: Any, line: Any) -> Any:
+        try:
+            return act(self._con)
+        finally:
+            line.note_owner(visit)
+
+    def _move(self) -> None:
+        """Go on with another connection."""
+        other = self._pool.connection()
+        con, right = other.hand_over()
+        old = self._turn.pop()
+        self._hold(self._pool, con, right)
+        self._shared_con = right.slot.record
+        core_of(self._pool).leave(old)
+
+    def run_shared(self, hand: Any, call: Any) -> Any:
+        """Execute a statement of a cursor of this connection."""
+        def act(con: Any) -> Any:
+            line = line_of(con)
+            if hand.line is not line:
+                hand.line = line
+                hand.open()
+            return line.rules.run(hand, call)
+        return self._do(act, call.name)
+
+    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+        """Return a hardened cursor that can be used until close()."""
+        cursor = self._do(
+            lambda con: con.cursor(*args, **kwargs), "cursor")
+        bind(cursor, self, _SharedVisit(self))
+        return cursor
+
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        """Begin a transaction that nobody else takes part in."""
+        self._do(lambda con: con.begin(*args, **kwargs), "begin")
 
     def _end(self, verb: str) -> None:
         """End the transaction, and with it the wait of others for it."""
-        if self._is_over():
+        if self.is_over():
             raise self._closed_error(verb)
+        line = line_of(self._con)
         try:
-            getattr(self._con, verb)()
+            with line.turn:
+                self._end_if_possible(line, verb)
         finally:
             core_of(self._pool).look_again()
+
+    def _end_if_possible(self, line: Any, verb: str) -> None:
+        visit = self._turn[0].visit
+        if line.may_use(visit):  # a transaction of somebody else goes on
+            self._do_now(methodcaller(verb), visit, line)
 
     def commit(self) -> None:
         """Commit what was done."""
@@ -305,7 +382,30 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
-        self._end("cancel")
+        if self.is_over():
+            raise self._closed_error("cancel")
+        try:
+            self._con.cancel()  # while another thread may be executing
+        finally:
+            line_of(self._con).note_owner(self._turn[0].visit)
+            core_of(self._pool).look_again()
+
+
+class _SharedVisit:
+    """The visit of a cursor to whatever connection its lease has."""
+
+    def __init__(self, lease: PooledSharedDBConnection) -> None:
+        self._lease = ref(lease)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the lease was closed or dropped."""
+        lease = self._lease()
+        return lease is None or lease.is_over()
+
+    def run(self, hand: Any, call: Any) -> Any:
+        """Execute a statement."""
+        return self._lease().run_shared(hand, call)  # type: ignore[union-attr]
 
 
 @total_ordering

@@ -181,7 +181,7 @@ class PooledPgConnection(Lease):
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
-        if self._is_over():
+        if self.is_over():
             other = self._pool.connection()
             self._hold(self._pool, *other.hand_over())
         else:

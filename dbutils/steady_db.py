@@ -327,8 +327,7 @@ class SteadyDBCursor:
 
         def run(*args: Any, **kwargs: Any) -> Any:
             self._driver_cursor()
-            hand = self._hand
-            return hand.line.rules.run(hand, Call(name, args, kwargs))
+            return self._hand.run(Call(name, args, kwargs))
         return run
 
     def __del__(self) -> None:
@@ -339,7 +338,8 @@ class SteadyDBCursor:
 def bind(cursor: SteadyDBCursor, lease: Any, visit: Any) -> None:
     """Let a cursor be used for as long as a visit to its connection lasts.
 
-    The visit does not end before the cursor is gone, unless it is ended.
+    The visit does not end before the cursor is gone, unless it is ended.  If
+    it has a method run(), it executes the statements.
     """
     hand = cursor._hand  # noqa: SLF001 - of this module
     hand.lease = lease

@@ -1,9 +1,11 @@
 """An exception, or a signal handler, at any point of the library."""
 
+import ctypes
 import gc
+import random
 import sys
 from contextlib import suppress
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 from everywhere import Interrupt, sweep
@@ -11,6 +13,7 @@ from test_pool_core import Pool, wait_for_waiters
 
 from dbutils import _queue
 from dbutils._pool import Refused
+from dbutils.pooled_db import PooledDB
 
 LIMIT = 2
 
@@ -182,3 +185,65 @@ def test_a_signal_handler_can_use_the_pool_anywhere(shareable):
         return work, lambda: assert_sound(pool)
 
     assert sweep(prepare, handler) > 100
+
+
+class Victim(Thread):
+    """Borrows connections while it is interrupted all the time."""
+
+    def __init__(self, pool):
+        super().__init__(daemon=True)
+        self.pool = pool
+        self.visits = 0
+        self.hits = 0
+        self.is_over = False
+
+    def run(self):
+        while not self.is_over:
+            try:
+                while not self.is_over:
+                    self.visit()
+            except Interrupt:
+                self.hits += 1
+
+    def visit(self):
+        with self.pool.dedicated_connection() as db:
+            db.cursor().execute("select one")
+            self.visits += 1
+
+    def interrupt(self):
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(self.ident), ctypes.py_object(Interrupt))
+
+    def end(self):
+        """Let it end, although the last interrupt may hit anything."""
+        self.is_over = True
+        self.join(20)
+        assert not self.is_alive()
+
+
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_twenty_thousand_interrupts_lose_nothing(dbapi):
+    pool = PooledDB(dbapi, maxconnections=LIMIT, blocking=True)
+    victims = [Victim(pool) for _ in range(4)]
+    for victim in victims:
+        victim.start()
+    rng = random.Random(1)
+    pause = Event()
+    while sum(victim.hits for victim in victims) < 20_000:
+        for victim in victims[-4:]:
+            if not victim.is_alive():  # it was hit outside of its loop
+                victims.remove(victim)
+                victims.insert(0, victim)
+                victims.append(Victim(pool))
+                victims[-1].start()
+        rng.choice(victims[-4:]).interrupt()
+        pause.wait(rng.random() / 10_000)
+    for victim in victims:
+        victim.end()
+    gc.collect()
+    assert sum(victim.visits for victim in victims) > 100
+    assert pool._connections == 0
+    leases = [pool.dedicated_connection(maxwait=0) for _ in range(LIMIT)]
+    assert len({id(lease._con) for lease in leases}) == LIMIT

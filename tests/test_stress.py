@@ -2,6 +2,7 @@
 
 import gc
 import random
+import sys
 from contextlib import contextmanager, suppress
 from itertools import count
 from threading import Barrier, Event, Lock, Thread
@@ -14,6 +15,15 @@ from dbutils.pooled_db import PooledDB
 PATIENCE = 120  # seconds after which a test has failed
 THREADS = 12
 LIMIT = 4
+
+
+@pytest.fixture(autouse=True)
+def _restless():
+    """Let threads interrupt each other much more often than usual."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(before)
 
 
 class TroubleError(Exception):

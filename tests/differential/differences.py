@@ -179,6 +179,20 @@ def cursor_keeps_the_visit_alive(step):
              or bool(step.ours["pool"]["shared"])))
 
 
+def transactions_of_those_who_share_are_apart(step):
+    """Who shares a connection takes part in the transactions of the others.
+
+    Here he goes on with another connection, if there is one, and a
+    transaction whose owner leaves is rolled back although others stay.
+    """
+    return (
+        step.family == "pooled_db"
+        and any(seen.get("pool", {}).get("shared") for seen in step.earlier)
+        and any("begin" in operation for operation in step.before)
+        and step.operation[0] in LEAVING | {
+            "call", "cursor", "use", "guarded", "with"})
+
+
 ALL = [
     used_up_error_says_something,
     moved_cursor_can_be_closed,
@@ -190,6 +204,7 @@ ALL = [
     surplus_classic_connection_is_just_closed,
     cursor_ends_with_the_visit,
     cursor_keeps_the_visit_alive,
+    transactions_of_those_who_share_are_apart,
 ]
 
 
