@@ -12,6 +12,7 @@ from typing import Any, Callable
 from ._collecting import is_collecting
 from ._errors import quietly
 from ._ledger import Ledger
+from ._outage import Outage
 from ._slots import Right, Slot, Visit
 from ._upkeep import Upkeep
 
@@ -23,6 +24,10 @@ class Backend:
 
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
+
+    def is_alive(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
+        """Look whether a connection is alive, and leave it as it is."""
+        return True
 
     def ask(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
         """Tell whether the server answers on a connection."""
@@ -55,7 +60,8 @@ class Keeper:
     def __init__(self, backend: Backend, ledger: Ledger) -> None:
         self.backend = backend
         self.upkeep: Upkeep | None = None
-        self._ledger = ledger
+        self.outage = Outage()
+        self.ledger = ledger
         # The places in use by the identities of their connections.
         self._taken: dict[int, Slot] = {}
 
@@ -68,11 +74,15 @@ class Keeper:
 
     def ready(
             self, right: Right, connect: Callable[[], Any],
-            visit: Visit, shareable: bool) -> Right:
-        """Open or check the connection of a place that was granted."""
+            visit: Visit, shareable: bool,
+            deadline: float | None = None) -> Right:
+        """Open or check the connection of a place that was granted.
+
+        deadline: until when to wait for a server that is not there
+        """
         slot = right.slot
         try:
-            self._open_or_check(right, connect)
+            self._open_or_check(right, connect, deadline)
             if shareable and not right.is_share:
                 right = self._publish(right, visit)
         except BaseException:
@@ -86,25 +96,38 @@ class Keeper:
         return right
 
     def _open_or_check(
-            self, right: Right, connect: Callable[[], Any]) -> None:
+            self, right: Right, connect: Callable[[], Any],
+            deadline: float | None) -> None:
         slot = right.slot
-        upkeep = self.upkeep
-        if upkeep is not None and not right.is_share and (
-                slot.con is not None and upkeep.is_due(slot)):
+        if slot.con is not None and not right.is_share and (
+                self._has_to_go(slot, deadline)):
             self.close(slot)
             slot.con = None
         if slot.con is None:
-            self.open(slot, connect)
+            self.open(slot, connect, deadline)
         elif right.is_share:
             with slot.checking:
                 self.backend.check(slot.con)
-        else:
+        elif deadline is None:
             self.backend.check(slot.con)
 
-    def open(self, slot: Slot, connect: Callable[[], Any]) -> None:
+    def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
+        """Tell whether another connection is due.
+
+        Who can wait for the server does not get a dead one.
+        """
+        upkeep = self.upkeep
+        if upkeep is not None and upkeep.is_due(slot):
+            return True
+        return deadline is not None and not self.backend.is_alive(slot.con)
+
+    def open(
+            self, slot: Slot, connect: Callable[[], Any],
+            deadline: float | None) -> None:
         """Open the connection of an empty place."""
-        slot.round = self._ledger.round
-        slot.con = connect()
+        slot.round = self.ledger.round
+        slot.con = self.outage.connect(
+            connect, deadline, self.ledger.idle.__len__)
         if self.upkeep is not None:
             self.upkeep.opened(slot)
 
@@ -113,7 +136,7 @@ class Keeper:
         slot = right.slot
         slot.record = self.backend.share(slot.con)
         slot.checking = Lock()
-        share = self._ledger.publish(right, visit)
+        share = self.ledger.publish(right, visit)
         self.serve()
         return share
 
@@ -123,7 +146,7 @@ class Keeper:
         if right.is_share:
             slot.part(right)
             self.settle()
-        elif slot in self._ledger.shared:
+        elif slot in self.ledger.shared:
             self.last_out(slot)
         else:
             self.discard(right)
@@ -133,7 +156,7 @@ class Keeper:
         if right.is_share:
             self.abort(right)
         else:
-            self._ledger.give(right)
+            self.ledger.give(right)
 
     # Those who wait.
 
@@ -143,7 +166,7 @@ class Keeper:
         Requests for shared and for dedicated connections want different
         things: where one kind has to wait, the other may go on.
         """
-        ledger = self._ledger
+        ledger = self.ledger
         again = bool(ledger.waiters)
         while again:
             again = False
@@ -164,8 +187,8 @@ class Keeper:
 
     def settle(self) -> None:
         """Take back what nobody holds any more, if this is the moment."""
-        if self._ledger.inbox and not is_collecting():
-            for found in self._ledger.inherited():
+        if self.ledger.inbox and not is_collecting():
+            for found in self.ledger.inherited():
                 with quietly("taking a connection back"):
                     self._reclaim(found)
 
@@ -177,9 +200,9 @@ class Keeper:
         if isinstance(found, Slot) or slot.is_detached:
             self.last_out(slot)
         elif slot.shares():
-            self._ledger.shared[slot] = found
+            self.ledger.shared[slot] = found
         elif slot.con is None:
-            self._ledger.give(found)
+            self.ledger.give(found)
             self.serve()
         else:
             self.clean(found)
@@ -190,7 +213,7 @@ class Keeper:
             if not slot.shares():
                 self.close(slot)
             return
-        right = self._ledger.last_out(slot)
+        right = self.ledger.last_out(slot)
         if right is not None:
             self.clean(right)
 
@@ -214,20 +237,7 @@ class Keeper:
             upkeep.used(slot)
             if upkeep.is_expired(slot):
                 return False
-        return slot.round == self._ledger.round and not self._ledger.is_full()
-
-    def _ask(self, right: Right) -> None:
-        """Ask whether an idle connection is alive; close it if not."""
-        can_stay = False
-        try:
-            can_stay = self.backend.ask(right.slot.con)
-        finally:
-            if can_stay:
-                if self.upkeep is not None:
-                    self.upkeep.used(right.slot)
-                self.put_back(right)
-            else:
-                self.discard(right)
+        return slot.round == self.ledger.round and not self.ledger.is_full()
 
     def put_back(self, right: Right) -> None:
         """Let a connection be idle, or go to whoever is next.
@@ -235,7 +245,7 @@ class Keeper:
         A request that came in the meantime may have looked before it was
         there, and is served now.
         """
-        ledger = self._ledger
+        ledger = self.ledger
         ledger.rest(right)
         if ledger.waiters:
             self.serve()
@@ -249,37 +259,10 @@ class Keeper:
             if right.slot.con is not None:
                 self.close(right.slot)
         finally:
-            self._ledger.retire(right)
+            self.ledger.retire(right)
             self.serve()
 
     def close(self, slot: Slot) -> None:
         self._taken.pop(id(slot.con), None)
         with quietly("closing a connection of a pool"):
             self.backend.close(slot.con)
-
-    # In the background.
-
-    def weed(self, is_due: Callable[[Slot], bool]) -> None:
-        """Close idle connections that have to go."""
-        self.settle()
-        for right in self._ledger.idle_ones(is_due):
-            self.discard(right)
-
-    def ask(self, is_silent: Callable[[Slot], bool]) -> None:
-        """Ask idle connections whether they are alive, to keep them so."""
-        for right in self._ledger.idle_ones(is_silent):
-            with quietly("asking an idle connection"):
-                self._ask(right)
-
-    def fill(self, number: int, connect: Callable[[], Any]) -> None:
-        """Open connections until so many are idle, as far as possible."""
-        while len(self._ledger.idle) < number:
-            right = self._ledger.take_empty()
-            if right is None:
-                return
-            try:
-                self.open(right.slot, connect)
-            except BaseException:
-                self.abort(right)
-                raise
-            self.put_back(right)

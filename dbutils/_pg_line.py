@@ -58,16 +58,16 @@ class PgLine(Line):
         for sql in self.setsession or ():
             self.con.query(sql)
 
-    def check(self, moment: int) -> bool | None:
+    def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown.
 
-        A dead one is reset, unless it is in a transaction.
+        A dead one is reset if that is wanted, unless it is in a transaction.
         """
         if not moment & self.terms.ping:
             return None
         if self._is_alive():
             return True
-        if self.transaction or self.marked:
+        if self.transaction or self.marked or not reconnect:
             return False
         self.reset()
         return not self.has_bad_status

@@ -28,6 +28,7 @@ from ._errors import Figures
 from ._forks import follow
 from ._keeper import Backend, Keeper
 from ._ledger import Ledger, Limits
+from ._outage import Elsewhere
 from ._queue import Queue
 from ._slots import Right, Visit
 from ._upkeep import Terms, Upkeep
@@ -127,11 +128,24 @@ class PoolCore:
     def _acquire(
             self, connect: Callable[[], Any], patience: float | None,
             shareable: bool) -> Right:
+        shareable = shareable and self._ledger.limits.maxshared > 0
+        deadline = monotonic() + patience if patience else None
+        while True:
+            visit = Visit(get_ident(), caller())
+            right = self._place_for(visit, shareable, patience)
+            try:
+                return self.keeper.ready(
+                    right, connect, visit, shareable, deadline)
+            except Elsewhere:
+                if deadline is not None:
+                    patience = max(deadline - monotonic(), 0)
+
+    def _place_for(
+            self, visit: Visit, shareable: bool,
+            patience: float | None) -> Right:
         ledger = self._ledger
         if ledger.inbox:
             self.keeper.settle()
-        visit = Visit(get_ident(), caller())
-        shareable = shareable and ledger.limits.maxshared > 0
         # The short way: who begins to wait after we have seen nobody looks
         # for what is idle himself, and nobody is overtaken.
         right = None
@@ -139,7 +153,7 @@ class PoolCore:
             right = ledger.take_for(visit, shareable)
         if right is None:
             right = self._wait(Waiter(visit, shareable), patience)
-        return self.keeper.ready(right, connect, visit, shareable)
+        return right
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.

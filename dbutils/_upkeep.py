@@ -9,7 +9,7 @@ from typing import Any, Callable, NamedTuple
 from weakref import WeakMethod, ref
 
 from ._checks import check_seconds
-from ._errors import logger
+from ._errors import logger, quietly
 from ._housekeeper import housekeeper
 
 __all__ = ["Terms", "Upkeep", "make_terms"]
@@ -78,13 +78,44 @@ class Upkeep:
         if core is None or connect is None or core.is_over:
             housekeeper.dismiss(self)
             return
-        core.keeper.weed(self.is_due)
+        keeper = core.keeper
+        keeper.settle()
+        for right in keeper.ledger.idle_ones(self.is_due):
+            keeper.discard(right)
         if self._terms.keepalive:
-            core.keeper.ask(self._is_silent)
+            for right in keeper.ledger.idle_ones(self._is_silent):
+                with quietly("asking an idle connection"):
+                    self._ask(keeper, right)
         if self._terms.refill:
-            core.keeper.fill(self._terms.refill, connect)
+            self._refill(keeper, connect)
         if self._terms.leakafter:
             self._warn(core)
+
+    def _ask(self, keeper: Any, right: Any) -> None:
+        """Ask whether a connection is alive, to keep it so, or close it."""
+        can_stay = False
+        try:
+            can_stay = keeper.backend.ask(right.slot.con)
+        finally:
+            if can_stay:
+                self.used(right.slot)
+                keeper.put_back(right)
+            else:
+                keeper.discard(right)
+
+    def _refill(self, keeper: Any, connect: Callable[[], Any]) -> None:
+        """Open connections until enough are idle, as far as possible."""
+        ledger = keeper.ledger
+        while len(ledger.idle) < self._terms.refill:
+            right = ledger.take_empty()
+            if right is None:
+                return
+            try:
+                keeper.open(right.slot, connect, None)
+            except BaseException:
+                keeper.abort(right)
+                raise
+            keeper.put_back(right)
 
     def opened(self, slot: Any) -> None:
         """Note when a connection was opened, and when it has to go."""

@@ -172,6 +172,9 @@ class _PgBackend(Backend):
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self._mode)
 
+    def is_alive(self, con: Any) -> bool:
+        return line_of(con).check(1, reconnect=False) is not False
+
     def ask(self, con: Any) -> bool:
         return line_of(con).answers()
 

@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
@@ -103,6 +103,54 @@ def postgresql():
             owner.run(
                 control, "-D", data, "-w", "-m", "immediate", "stop",
                 cwd=str(folder))
+
+
+class Restartable:
+    """A PostgreSQL server that can be killed and started again."""
+
+    def __init__(self, owner, folder, binaries):
+        self.port = free_port()
+        self._owner = owner
+        self._folder = folder
+        self._initdb, self._control = binaries
+        self._data = str(folder / "data")
+
+    def prepare(self):
+        self._owner.run(
+            self._initdb, "-D", self._data, "-U", "postgres", "-A", "trust",
+            "-N", "--no-locale", "-E", "UTF8", cwd=str(self._folder))
+
+    def start(self):
+        self._owner.run(
+            self._control, "-D", self._data, "-w", "-o",
+            f"-p {self.port} -k {self._folder} -c listen_addresses={HOST}"
+            " -c fsync=off -c max_connections=80 -c log_min_messages=panic",
+            "-l", str(self._folder / "log"), "start", cwd=str(self._folder))
+
+    def kill(self):
+        """End all its processes at once."""
+        self._owner.run(
+            self._control, "-D", self._data, "-w", "-m", "immediate", "stop",
+            cwd=str(self._folder))
+
+
+@contextmanager
+def restartable_postgresql():
+    """Run a PostgreSQL server that the test may end."""
+    folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
+    binaries = find("initdb", *folders), find("pg_ctl", *folders)
+    if not all(binaries):
+        raise MissingServerError("PostgreSQL's programs are not installed")
+    owner = Owner("postgres")
+    with owner.folder() as folder:
+        server = Restartable(owner, folder, binaries)
+        server.prepare()
+        server.start()
+        try:
+            yield server
+        finally:
+            with suppress(subprocess.CalledProcessError):
+                server.kill()
 
 
 @contextmanager

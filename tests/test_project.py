@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(
 LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
-    {"_forks", "_ping", "_slots", "_waiters"},
+    {"_forks", "_outage", "_ping", "_slots", "_waiters"},
     {"_housekeeper"},
     {"_upkeep"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
@@ -43,8 +43,8 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_threading_local", "collections", "contextlib", "dis",
-    "enum", "functools", "gc", "importlib", "logging", "operator", "os",
+    "__future__", "_threading_local", "collections", "contextlib", "copy",
+    "dis", "enum", "functools", "gc", "importlib", "logging", "operator", "os",
     "pathlib", "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
     "threading", "time", "traceback", "types", "typing", "warnings", "weakref"}
 

@@ -1,0 +1,142 @@
+"""What a pool does while its server refuses connections.
+
+A server that comes back should not be overrun, and who waits should be served
+at once.  So there is at most one attempt in each short span of time, made by
+whoever is the first to claim it; all others wait for its outcome, if they can
+wait, and otherwise get the error of the last attempt.
+"""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+from threading import Event
+from time import monotonic
+from typing import Any, Callable
+
+__all__ = ["Elsewhere", "Outage", "is_outage"]
+
+# In seconds, the time between two attempts, and by how much it varies.
+_SPAN = 0.05
+_JITTER = 0.005
+# So many attempts may fail before they are spaced.
+_FREE = 5
+
+# The codes of errors by which a server says that it cannot be used now, and
+# the words of those that have none.
+_CODES = {
+    "57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004",
+    "08006", 1040, 1203, 1053, 2002, 2003, 2006, 2013, 2055}
+_WORDS = re.compile(
+    "refused|starting up|shutting down|timed? ?out|too many|unreachable"
+    "|reset by peer|closed the connection|not connect|no connection"
+    "|cannot connect|gone away|broken pipe|recovery mode|network error"
+    "|remaining connection slots|no more connections",
+    re.IGNORECASE)
+_NEVER = re.compile("authentication|password|denied", re.IGNORECASE)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Tell whether another attempt to connect can help."""
+    if not isinstance(error, Exception) or isinstance(error, TypeError):
+        return False
+    codes = {
+        getattr(error, name, None)
+        for name in ("pgcode", "sqlstate", "errno")} | {
+            part for part in error.args if isinstance(part, int)}
+    text = str(error)
+    if _NEVER.search(text):
+        return False
+    return isinstance(error, OSError) or bool(
+        codes & _CODES) or bool(_WORDS.search(text))
+
+
+class Elsewhere(Exception):  # noqa: N818 - good news, and no error
+    """There is a connection to be had without opening one."""
+
+
+class Outage:
+    """The state of the server, as far as a pool knows it."""
+
+    def __init__(self) -> None:
+        self.clock = monotonic
+        # Why the last attempt failed; None if it did not.
+        self.error: Exception | None = None
+        self._failures = 0
+        self._start = 0.0
+        # The spans by number, with who has claimed them.
+        self._claims: dict[int, object] = {}
+        self._over = Event()
+
+    def connect(
+            self, connect: Callable[[], Any], deadline: float | None,
+            is_elsewhere: Callable[[], Any]) -> Any:
+        """Return a new connection, when the server is there again.
+
+        deadline: until when that is waited for; None means not at all, but
+            an attempt may be made
+        is_elsewhere: tells whether there is another connection meanwhile,
+            which ends the wait
+        """
+        while True:
+            if not self._may_try():
+                self._wait_or_raise(deadline)
+                if is_elsewhere():
+                    raise Elsewhere
+                continue
+            try:
+                con = connect()
+            except Exception as error:
+                if not self._note_failure(error) or deadline is None or (
+                        self.clock() >= deadline):
+                    raise
+            else:
+                self._note_success()
+                return con
+
+    def _may_try(self) -> bool:
+        """Tell whether an attempt may be made just now."""
+        if self.error is None or self._failures < _FREE:
+            return True
+        span = int((self.clock() - self._start) / _SPAN)
+        me = object()
+        if self._claims.setdefault(span, me) is not me:
+            return False
+        for old in self._claims.copy():
+            if old < span:
+                self._claims.pop(old, None)
+        return True
+
+    def _wait_or_raise(self, deadline: float | None) -> None:
+        """Wait for the next span; raise the error if that is too late."""
+        left = 0.0 if deadline is None else deadline - self.clock()
+        error = self.error
+        if left <= 0 and error is not None:
+            raise _again(error) from error
+        self._over.wait(min(left, _SPAN / 2))
+
+    def _note_failure(self, error: Exception) -> bool:
+        """Tell whether an error means that the server cannot be used."""
+        if not is_outage(error):
+            return False
+        if self.error is None:
+            self._start = self.clock() - random.random() * _JITTER  # noqa: S311
+            self._over.clear()
+        self.error = error
+        self._failures += 1
+        return True
+
+    def _note_success(self) -> None:
+        if self.error is not None:
+            self.error = None
+            self._failures = 0
+            self._over.set()
+
+
+def _again(error: Exception) -> Exception:
+    """Return an error like another one, which others may be handling."""
+    try:
+        return copy.copy(error)
+    except Exception:  # noqa: BLE001 - not all can be copied
+        return error
