@@ -18,8 +18,9 @@ from ._dbapi import (
 )
 from ._drivers import profile_of
 from ._errors import quietly
-from ._sockets import Sight, Watch
+from ._sockets import Sight, Watch, watch_of
 from ._steady import Line
+from ._watchdog import forget, watch
 
 __all__ = ["DbLine"]
 
@@ -150,8 +151,7 @@ class DbLine(Line):
         super().store(con)
         self.work = False
         self.private = self.profile.is_private(con)
-        descriptor = self.profile.descriptor(con) if self.ping else None
-        self._watch = None if descriptor is None else Watch(descriptor)
+        self._watch = watch_of(self.descriptor) if self.ping else None
 
     def replace(self, con: Any) -> None:
         """Close the driver connection and go on with another one."""
@@ -277,4 +277,8 @@ class DbLine(Line):
 
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
-        return self.rules.hand_back(self, reset)
+        watch(self, self.descriptor, None)
+        try:
+            return self.rules.hand_back(self, reset)
+        finally:
+            forget(self)

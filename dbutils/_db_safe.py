@@ -20,6 +20,7 @@ from ._ping import SqlPinger, ask
 from ._sockets import Sight
 from ._sql import UNKNOWN_WORK, Kind
 from ._steady import Line
+from ._watchdog import forget, watch
 
 __all__ = ["OUTCOME_UNKNOWN", "Safe", "can_repeat"]
 
@@ -53,6 +54,13 @@ class Safe:
     def _is_alive(self, line: DbLine) -> bool | None:
         if line.lost or not line.valid or line.is_gone():
             return False
+        watch(line, line.descriptor, line.limit)
+        try:
+            return self._answers(line)
+        finally:
+            forget(line)
+
+    def _answers(self, line: DbLine) -> bool | None:
         if line.terms.pinger is not None:
             return self._ask(line, line.terms.pinger)
         if hasattr(line.con, "ping"):

@@ -7,6 +7,7 @@ and the backend does what the database needs.
 from __future__ import annotations
 
 from threading import Lock
+from time import monotonic
 from typing import Any, Callable
 
 from ._collecting import is_collecting
@@ -25,8 +26,9 @@ class Backend:
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
 
-    def is_alive(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
-        """Look whether a connection is alive, and leave it as it is."""
+    def is_alive(
+            self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - as above
+        """Look whether a connection is alive, within so many seconds."""
         return True
 
     def ask(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
@@ -119,7 +121,8 @@ class Keeper:
         upkeep = self.upkeep
         if upkeep is not None and upkeep.is_due(slot):
             return True
-        return deadline is not None and not self.backend.is_alive(slot.con)
+        return deadline is not None and not self.backend.is_alive(
+            slot.con, deadline - monotonic())
 
     def open(
             self, slot: Slot, connect: Callable[[], Any],

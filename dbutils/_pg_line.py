@@ -12,8 +12,9 @@ from typing import Any
 from ._drivers import profile_of
 from ._errors import quietly
 from ._ping import ask
-from ._sockets import Sight, Watch
+from ._sockets import Sight, Watch, watch_of
 from ._steady import Line
+from ._watchdog import forget, watch
 
 __all__ = ["PgLine"]
 
@@ -33,9 +34,8 @@ class PgLine(Line):
         self._look_anew()
 
     def _look_anew(self) -> None:
-        descriptor = (
-            self.profile.descriptor(self.con) if self.terms.ping else None)
-        self._watch = None if descriptor is None else Watch(descriptor)
+        self.descriptor = self.profile.descriptor(self.con)
+        self._watch = watch_of(self.descriptor) if self.terms.ping else None
 
     @property
     def has_bad_status(self) -> bool:
@@ -76,7 +76,13 @@ class PgLine(Line):
         if not self.valid or self.lost or self.is_gone():
             return False
         pinger = self.terms.pinger
-        return pinger is None or ask(pinger, self.con)
+        if pinger is None:
+            return True
+        watch(self, self.descriptor, self.limit)
+        try:
+            return ask(pinger, self.con)
+        finally:
+            forget(self)
 
     def reset(self) -> None:
         """Reset the connection, or reopen it if that is not possible."""
@@ -145,4 +151,8 @@ class PgLine(Line):
 
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
-        return self.rules.hand_back(self, reset)
+        watch(self, self.descriptor, None)
+        try:
+            return self.rules.hand_back(self, reset)
+        finally:
+            forget(self)

@@ -77,13 +77,13 @@ class Pooled(Transactions):
         """Begin to work, with as many idle connections as were asked for."""
         self._habits = habits
         self._core = PoolCore(backend, limits)
+        self._core.look_after(habits.upkeep, self._open)
         rights: list[Any] = []
         try:
             rights.extend(self._first_connections(habits.mincached))
         finally:
             for right in reversed(rights):
                 self._core.release(right.slot.con)
-        self._core.look_after(habits.upkeep, self._open)
 
     def _first_connections(self, number: int) -> Iterator[Any]:
         """Open connections, all but the first one at the same time."""

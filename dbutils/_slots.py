@@ -209,6 +209,7 @@ class Slot:
                 shares.append(share)
             elif self._sharers.pop(key, None):
                 will.visit.end()  # type: ignore[union-attr]
-        if self.record is not None:
-            self.record.shared = len(shares)
+        record = self.record  # which may be taken away meanwhile
+        if record is not None:
+            record.shared = len(shares)
         return shares

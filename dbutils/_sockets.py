@@ -10,7 +10,7 @@ import enum
 import select
 from typing import Any
 
-__all__ = ["Sight", "Watch"]
+__all__ = ["Sight", "Watch", "watch_of"]
 
 
 class Sight(enum.Enum):
@@ -24,6 +24,11 @@ class Sight(enum.Enum):
 _HANG_UP = (
     getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
     | getattr(select, "POLLNVAL", 0) | getattr(select, "POLLRDHUP", 0))
+
+
+def watch_of(descriptor: int | None) -> Watch | None:
+    """Return a look at a socket, if it is known."""
+    return None if descriptor is None else Watch(descriptor)
 
 
 class Watch:

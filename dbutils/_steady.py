@@ -15,6 +15,7 @@ from ._drivers import Profile
 from ._errors import quietly
 from ._forks import disown, follow
 from ._ping import SqlPinger, ask, parse_ping
+from ._watchdog import forget, watch
 
 __all__ = [
     "Line",
@@ -107,6 +108,10 @@ class Line:
         self.touched = False
         self.settings: dict[str, Any] = {}
         self.changes: dict[str, Any] = {}
+        # The socket, if it is known, and how many seconds a question of our
+        # own may take, if that is less than usual.
+        self.descriptor: int | None = None
+        self.limit: float | None = None
         follow(self, is_connection=True)
 
     def begin_anew(self) -> None:
@@ -124,6 +129,7 @@ class Line:
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""
         self.con = con
+        self.descriptor = self.profile.descriptor(con)
         self.usage = 0
         self.transaction = False
         self.closed = False
@@ -144,6 +150,7 @@ class Line:
         """Close the driver connection, unless that was already done."""
         if self.closed:
             return
+        forget(self)  # its number may belong to another socket soon
         with quietly("closing a connection"):
             self.profile.close(self.con)
         self.transaction = False
@@ -167,14 +174,30 @@ class Line:
                 profile.write(self.con, name, value)
         self.touched = False
 
+    def check(self, moment: int, reconnect: bool = True) -> bool | None:
+        """Tell whether the connection is alive, if that is to be checked."""
+        raise NotImplementedError
+
+    def is_alive_within(self, seconds: float) -> bool:
+        """Tell whether the connection seems to be alive, after so long."""
+        self.limit = seconds
+        try:
+            return self.check(1, reconnect=False) is not False
+        finally:
+            self.limit = None
+
     def answers(self) -> bool:
         """Ask the server whether it is there; leave no transaction open."""
         if self.lost or self.closed or not self.valid:
             return False
         question = self.terms.pinger or SqlPinger(self.profile.question)
-        if not ask(question, self.con):
-            return False
-        self.end_question()
+        watch(self, self.descriptor, self.limit)
+        try:
+            if not ask(question, self.con):
+                return False
+            self.end_question()
+        finally:
+            forget(self)
         return True
 
     def end_question(self) -> None:

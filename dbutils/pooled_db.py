@@ -239,8 +239,8 @@ class _DbBackend(Backend):
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self.force)
 
-    def is_alive(self, con: Any) -> bool:
-        return line_of(con).check(1, reconnect=False) is not False
+    def is_alive(self, con: Any, seconds: float) -> bool:
+        return line_of(con).is_alive_within(seconds)
 
     def ask(self, con: Any) -> bool:
         return line_of(con).answers()

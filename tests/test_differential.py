@@ -99,6 +99,8 @@ def test_the_libraries_agree_wherever_they_are_meant_to(reference):
     for first in range(FIRST, FIRST + NUMBER, NUMBER // BATCHES):
         batch = [sequences.sequence(seed)
                  for seed in range(first, first + NUMBER // BATCHES)]
+        if first == FIRST:  # what comes about by chance too seldom
+            batch[:len(sequences.EXAMPLES)] = sequences.EXAMPLES
         ours, theirs = run_both(batch, reference)
         for sequence, here, there in zip(batch, ours, theirs):
             number, name = differences.explanation_of(sequence, here, there)

@@ -17,6 +17,11 @@ from dbutils.pooled_db import PooledDB
 
 LIMIT = 2
 
+# what is interrupted may just be ending, where nobody can catch anything
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 @pytest.fixture(autouse=True)
 def _collected():
@@ -221,9 +226,6 @@ class Victim(Thread):
         assert not self.is_alive()
 
 
-@pytest.mark.filterwarnings(
-    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_twenty_thousand_interrupts_lose_nothing(dbapi):
     pool = PooledDB(dbapi, maxconnections=LIMIT, blocking=True)
     victims = [Victim(pool) for _ in range(4)]

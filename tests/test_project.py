@@ -19,7 +19,7 @@ LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
-    {"_housekeeper"},
+    {"_housekeeper", "_watchdog"},
     {"_upkeep"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_keeper", "_steady"},
@@ -45,8 +45,9 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_threading_local", "collections", "contextlib", "copy",
     "dis", "enum", "functools", "gc", "importlib", "logging", "operator", "os",
-    "pathlib", "queue", "random", "re", "select", "sqlite3", "sys", "tempfile",
-    "threading", "time", "traceback", "types", "typing", "warnings", "weakref"}
+    "pathlib", "queue", "random", "re", "select", "socket", "sqlite3", "sys",
+    "tempfile", "threading", "time", "traceback", "types", "typing",
+    "warnings", "weakref"}
 
 
 def parse(path):

@@ -117,6 +117,14 @@ def test_idle_connections_are_asked_in_the_background(kind, server):
     assert kind.idle(pool) == 0
 
 
+def test_the_first_connections_are_not_taken_as_old(kind, server):
+    pool = kind.make(mincached=3, maxidletime=1000, maxlifetime=1000)
+    pool._core.keeper.upkeep.tick()
+    pool.connection().close()
+    assert kind.idle(pool) == 3
+    assert opened(server) == 3
+
+
 def test_connections_are_kept_ready(kind, server):
     pool = kind.make(mincached=2, refill=True, maxconnections=3)
     _, upkeep = timed(pool)

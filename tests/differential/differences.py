@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 TAKING = {"take", "take_dedicated", "get"}
 LEAVING = {"leave", "drop", "close"}
+ATTEMPTS = 5
 
 
 class Step:
@@ -193,6 +194,19 @@ def transactions_of_those_who_share_are_apart(step):
             "call", "cursor", "use", "guarded", "with"})
 
 
+def attempts_to_connect_are_spaced(step):
+    """Each request connects anew, however often that has just failed.
+
+    Here, after some failures, requests get the last error for a moment.
+    """
+    attempts = sum(
+        seen["log"].count(["connect", None]) for seen in step.earlier
+        if isinstance(seen.get("outcome"), list))
+    return (step.family.startswith("pooled") and attempts >= ATTEMPTS
+            and step.error_text(step.ours) == ["cannot connect"]
+            and ["connect", None] not in step.ours["log"])
+
+
 ALL = [
     used_up_error_says_something,
     moved_cursor_can_be_closed,
@@ -205,6 +219,7 @@ ALL = [
     cursor_ends_with_the_visit,
     cursor_keeps_the_visit_alive,
     transactions_of_those_who_share_are_apart,
+    attempts_to_connect_are_spaced,
 ]
 
 

@@ -10,6 +10,18 @@ ERRORS = ["OperationalError", "InternalError", "InterfaceError",
           "ProgrammingError"]
 
 
+# Sequences that show differences which are rare.
+EXAMPLES = [{
+    "seed": 0, "family": "pooled_db",
+    "options": {"maxshared": 1, "threadsafety": 2, "maxconnections": 2},
+    "steps": [["take"], ["take"], ["cursor", 1], ["call", 0, "begin"],
+              ["use", 0, "execute", "set a"]],
+}, {
+    "seed": 0, "family": "pooled_db", "options": {"threadsafety": 2},
+    "steps": [["down", True], *[["take"]] * 8],
+}]
+
+
 def sequence(seed):
     """Return a sequence; the same seed gives the same sequence."""
     rng = random.Random(seed)

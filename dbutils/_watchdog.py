@@ -1,0 +1,128 @@
+"""A time limit for what the library itself asks of a server.
+
+If the other side of a connection has vanished without a word, then an answer
+never comes.  When the time is up, the socket is shut down, whereupon the call
+of the driver ends with an error at once.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from threading import Event, Lock, Thread
+from time import monotonic
+from typing import NamedTuple
+
+from ._errors import quietly
+from ._forks import follow
+
+__all__ = ["forget", "watch"]
+
+# In seconds: the longest time that a call may take, and the time after which
+# the thread ends if it has nothing to do.
+LIMIT = 5.0
+_REST = 1.0
+
+
+class _Call(NamedTuple):
+    """A call of a driver that is going on."""
+
+    deadline: float
+    descriptor: int
+
+
+class _Watchdog:
+    """The thread that shuts sockets down; it is there while it is needed."""
+
+    def __init__(self) -> None:
+        self._begin()
+        follow(self)
+
+    def _begin(self) -> None:
+        # Setting and popping items is atomic and needs no lock.
+        self._calls: dict[object, _Call] = {}
+        self._wake = Event()
+        self._wakes_at = 0.0
+        self._has_rested = False
+        self._lock = Lock()
+        self._thread: Thread | None = None
+
+    def begin_anew(self) -> None:
+        """Have no thread in a forked child."""
+        self._begin()
+
+    def watch(self, key: object, call: _Call) -> None:
+        """Begin to watch a call."""
+        self._calls[key] = call
+        if self._thread is None:
+            self._start()
+        if call.deadline < self._wakes_at:
+            self._wake.set()
+
+    def _start(self) -> None:
+        with self._lock:
+            if self._thread is None:
+                self._thread = Thread(
+                    target=self._run, name="DBUtils watchdog", daemon=True)
+                self._thread.start()
+
+    def forget(self, key: object) -> None:
+        """End watching a call."""
+        self._calls.pop(key, None)
+
+    def _run(self) -> None:
+        while not self._may_end():
+            due = [
+                (key, call) for key, call in self._calls.copy().items()
+                if call.deadline <= monotonic()]
+            for key, call in due:
+                with quietly("shutting a socket down"):
+                    self._end(key, call)
+            self._sleep()
+
+    def _sleep(self) -> None:
+        """Sleep until the next deadline, which may still be set."""
+        self._wakes_at = monotonic() + _REST
+        ends = [call.deadline for call in self._calls.copy().values()]
+        self._wakes_at = min([self._wakes_at, *ends])
+        self._wake.wait(max(self._wakes_at - monotonic(), 0))
+        self._wake.clear()
+
+    def _may_end(self) -> bool:
+        """Tell whether there has been nothing to do for a while."""
+        if self._calls or not self._has_rested:
+            self._has_rested = not self._calls
+            return False
+        with self._lock:
+            if self._calls:
+                return False
+            self._thread = None
+            return True
+
+    def _end(self, key: object, call: _Call) -> None:
+        """Shut the socket of a call down, if it is still going on."""
+        copy = socket.socket(fileno=os.dup(call.descriptor))
+        try:
+            # only now it is certain that the copy is of the right socket
+            if self._calls.pop(key, None) is not None:
+                copy.shutdown(socket.SHUT_RDWR)
+        finally:
+            copy.close()
+
+
+_watchdog = _Watchdog()
+
+
+def watch(key: object, descriptor: int | None, seconds: float | None) -> None:
+    """Shut a socket down after so many seconds, unless it is forgotten.
+
+    Without a descriptor nothing happens.  The time is LIMIT at most.
+    """
+    if descriptor is not None:
+        limit = LIMIT if seconds is None else min(max(seconds, 0), LIMIT)
+        _watchdog.watch(key, _Call(monotonic() + limit, descriptor))
+
+
+def forget(key: object) -> None:
+    """Do not shut that socket down."""
+    _watchdog.forget(key)

@@ -1,0 +1,107 @@
+"""Servers that vanish without a word."""
+
+from threading import Event, Thread
+from time import monotonic
+
+import drivers
+import pytest
+from conftest import ready
+from proxies import Proxy
+
+from dbutils import _watchdog
+from dbutils.pooled_db import PooledDB
+
+PATIENCE = 60  # seconds after which a test has failed
+LIMIT = 0.3
+NEVER = 20  # seconds, which is as good as never here
+
+WITH_SOCKETS = [
+    driver for driver in drivers.POSTGRESQL + drivers.MARIADB
+    if driver.name != "mysql.connector"]
+
+
+@pytest.fixture(params=WITH_SOCKETS, ids=repr)
+def driver(request, servers_running):
+    return ready(request.param, servers_running)
+
+
+@pytest.fixture
+def proxy(driver):
+    with Proxy(driver.port) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def make(driver, proxy, monkeypatch):
+    monkeypatch.setattr(_watchdog, "LIMIT", LIMIT)
+    monkeypatch.setattr(driver, "port", proxy.port)
+    pools = []
+
+    def make(**options):
+        pools.append(PooledDB(
+            driver.load(), **driver.parameters(), **options))
+        return pools[-1]
+
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+def ask(db):
+    with db.cursor() as cursor:
+        cursor.execute("select 1")
+        return cursor.fetchone()[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"maxwait": NEVER}])
+def test_a_ping_without_an_answer_ends(make, proxy, options):
+    pool = make(mincached=1, ping="select 1", **options)
+    proxy.vanish()
+    begin = monotonic()
+    with pool.connection() as db:
+        assert monotonic() - begin < NEVER / 2
+        assert ask(db) == 1
+
+
+def test_a_rollback_without_an_answer_ends_and_stops_nobody(make, proxy):
+    pool = make(maxconnections=2)
+    lost, other = pool.connection(), pool.connection()
+    lost.begin()
+    ask(lost)
+    ask(other)
+    other.commit()
+    proxy.vanish()
+    begin = monotonic()
+    thread = Thread(target=lost.close)
+    thread.start()
+    begin_other = monotonic()
+    with pytest.raises(Exception, match="maxwait"):
+        pool.connection(maxwait=0)  # refused at once, and not stopped
+    assert monotonic() - begin_other < LIMIT
+    thread.join(PATIENCE)
+    assert monotonic() - begin < NEVER / 2
+    with pool.connection() as db:
+        assert ask(db) == 1
+
+
+def test_a_question_in_the_background_ends(make, proxy):
+    pool = make(mincached=1, keepalive=1000)
+    upkeep = pool._core.keeper.upkeep
+    for right in pool._core._ledger.idle:
+        right.slot.last_used -= 2000
+    proxy.vanish()
+    begin = monotonic()
+    upkeep.tick()
+    assert monotonic() - begin < NEVER / 2
+    assert len(pool._idle_cache) == 0
+
+
+def test_a_call_that_ends_in_time_is_left_alone(make):
+    pool = make(mincached=1, ping="select 1")
+    with pool.connection() as db:
+        con = db.dbapi_connection
+        ask(db)
+    Event().wait(2 * LIMIT)
+    with pool.connection() as db:
+        assert db.dbapi_connection is con
+        assert ask(db) == 1
