@@ -240,7 +240,9 @@ class Keeper:
             upkeep.used(slot)
             if upkeep.is_expired(slot):
                 return False
-        return slot.round == self.ledger.round and not self.ledger.is_full()
+        ledger = self.ledger
+        return slot.round == ledger.round and not (
+            ledger.is_full() or ledger.is_oversized())
 
     def put_back(self, right: Right) -> None:
         """Let a connection be idle, or go to whoever is next.

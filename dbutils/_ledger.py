@@ -69,6 +69,8 @@ class Ledger:
         self.shared: dict[Slot, Right] = {}
         self._sharing: dict[int, Slot] = {}
         self.waiters = WaitQueue()
+        # Whether the limit was changed, so that there may be too many places.
+        self._was_resized = False
 
     # Reading.
 
@@ -98,6 +100,25 @@ class Ledger:
         """Tell whether no more slots may be idle."""
         maxcached = self.limits.maxcached
         return maxcached is not None and len(self.idle) >= maxcached
+
+    def is_oversized(self) -> bool:
+        """Tell whether a place has to be given up when it comes back."""
+        limit = self.limits.maxconnections
+        return self._was_resized and limit is not None and self.places > limit
+
+    def resize(self, maxconnections: int | None) -> Iterator[Right]:
+        """Change the limit; take out idle connections that are too many."""
+        self.limits = self.limits._replace(maxconnections=maxconnections)
+        self._was_resized = True
+        while self.is_oversized():
+            right = _pop(self.vacant)
+            if right is not None:
+                self.give(right)
+                continue
+            right = _pop(self.idle)
+            if right is None:
+                return
+            yield right
 
     def is_coming(self, waiter: Waiter) -> bool:
         """Tell whether a connection is just being made ready to be shared."""

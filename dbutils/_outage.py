@@ -113,7 +113,7 @@ class Outage:
         left = 0.0 if deadline is None else deadline - self.clock()
         error = self.error
         if left <= 0 and error is not None:
-            raise _again(error) from error
+            raise _again(error)
         self._over.wait(min(left, _SPAN / 2))
 
     def _note_failure(self, error: Exception) -> bool:
@@ -123,7 +123,7 @@ class Outage:
         if self.error is None:
             self._start = self.clock() - random.random() * _JITTER  # noqa: S311
             self._over.clear()
-        self.error = error
+        self.error = _again(error)
         self._failures += 1
         return True
 
@@ -135,7 +135,7 @@ class Outage:
 
 
 def _again(error: Exception) -> Exception:
-    """Return an error like another one, which others may be handling."""
+    """Return an error like another one, without what that refers to."""
     try:
         return copy.copy(error)
     except Exception:  # noqa: BLE001 - not all can be copied

@@ -225,6 +225,13 @@ class PoolCore:
             self.keeper.close(slot)
         self.keeper.serve()
 
+    def resize(self, maxconnections: int | None) -> None:
+        """Change the limit; what is in use beyond it goes when it returns."""
+        self.keeper.settle()
+        for right in self._ledger.resize(maxconnections):
+            self.keeper.discard(right)
+        self.keeper.serve()
+
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
         self._ledger.round += 1

@@ -25,10 +25,12 @@ import sequences  # noqa: E402 - likewise
 
 IN_CI = bool(os.environ.get("CI"))
 REFERENCE = "3.2.0"
-NUMBER = 10_000
+# the oldest and the newest Python compare more than those between
+IS_THOROUGH = sys.version_info[:2] in {(3, 7), (3, 13)}
+NUMBER = 10_000 if IS_THOROUGH else 2_000
 BATCHES = 4
 # every Python tries other sequences
-FIRST = NUMBER * sys.version_info[1]
+FIRST = 10_000 * sys.version_info[1]
 PATIENCE = 600  # seconds
 
 
@@ -111,7 +113,7 @@ def test_the_libraries_agree_wherever_they_are_meant_to(reference):
     assert seen[None] > 0.9 * NUMBER
     unseen = [difference.__name__ for difference in differences.ALL
               if not seen[difference.__name__]]
-    assert unseen == []
+    assert unseen == [] or not IS_THOROUGH
 
 
 def test_a_wrong_library_is_noticed(reference):

@@ -1,0 +1,213 @@
+"""Whatever is done with a pool in whatever order, its books are right."""
+
+import gc
+from contextlib import suppress
+from itertools import count
+
+from everywhere import Everywhere, Interrupt, interrupt
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+)
+from test_pool_core import Token, TokenBackend
+
+from dbutils._ledger import Limits
+from dbutils._pool import PoolCore, Refused
+from dbutils._slots import Visit
+from dbutils._waiters import Waiter
+
+LIMIT = 3
+SOME = st.integers(0, 1000)
+
+
+class Failing(TokenBackend):
+    """Fails on demand."""
+
+    def __init__(self):
+        super().__init__()
+        self.fails = False
+
+    def connect(self):
+        if self.fails:
+            raise ConnectionError("planned")
+        con = Token()
+        self.opened.append(con)
+        return con
+
+    def reset(self, con):
+        return not self.fails
+
+    def check(self, con):
+        pass
+
+    def close(self, con):
+        con.close()
+
+
+class PoolMachine(RuleBasedStateMachine):
+    """A pool, those who hold its connections, and those who wait."""
+
+    def __init__(self):
+        super().__init__()
+        self.backend = Failing()
+        self.core = PoolCore(self.backend, Limits(LIMIT, maxcached=2))
+        # a clock on which each attempt to connect comes late enough
+        self.core.keeper.outage.clock = count().__next__
+        self.limit = LIMIT
+        self.held = []
+        self.waiting = []
+
+    def take(self):
+        try:
+            return self.core.acquire(self.backend.connect, 0)
+        except (ConnectionError, Refused, Interrupt):
+            return None
+
+    @rule()
+    def acquire(self):
+        free = self.limit - self.core.figures().in_use
+        right = self.take()
+        if right is not None:
+            self.held.append(right)
+        elif not self.backend.fails:
+            assert free <= 0 or self.waiting
+
+    @precondition(lambda self: self.held)
+    @rule(number=SOME)
+    def release(self, number):
+        right = self.held.pop(number % len(self.held))
+        con = right.slot.con
+        assert self.core.release(con)
+        assert not self.core.release(con) or self.waiting
+
+    @precondition(lambda self: self.held)
+    @rule(number=SOME)
+    def abandon(self, number):
+        cycle = [self.held.pop(number % len(self.held))]
+        cycle.append(cycle)
+        del cycle
+        gc.collect()
+
+    @rule()
+    def fail_or_work(self):
+        self.backend.fails = not self.backend.fails
+
+    @rule(at=st.integers(1, 900))
+    def be_interrupted_in_acquire(self, at):
+        rights = []
+
+        def work():
+            rights.append(self.take())
+
+        Everywhere(interrupt).run(work, at)
+        self.held += [right for right in rights if right is not None]
+
+    @precondition(lambda self: self.held)
+    @rule(number=SOME, at=st.integers(1, 600))
+    def be_interrupted_in_release(self, number, at):
+        held = [self.held.pop(number % len(self.held))]
+
+        def work():
+            self.core.release(held[0].slot.con)
+
+        Everywhere(interrupt).run(work, at)
+
+    @rule()
+    def queue_up(self):
+        waiter = Waiter(Visit(0, "nowhere"), shareable=False)
+        self.waiting.append(waiter)
+        self.core._ledger.waiters.add(waiter)
+        self.core.keeper.serve()
+
+    @precondition(lambda self: self.waiting)
+    @rule(number=SOME)
+    def lose_patience(self, number):
+        waiter = self.waiting.pop(number % len(self.waiting))
+        if not waiter.give_up():
+            self.core.keeper.unused(waiter.right)
+        self.core.keeper.serve()
+
+    def serve(self):
+        """Let those who were granted a place go on."""
+        for waiter in [one for one in self.waiting if not one.is_waiting]:
+            self.waiting.remove(waiter)
+            with suppress(ConnectionError):
+                self.held.append(self.core.keeper.ready(
+                    waiter.right, self.backend.connect, waiter.visit,
+                    shareable=False))
+
+    @rule()
+    def close(self):
+        self.core.clear()
+        assert self.core.figures().idle == 0 or self.waiting
+
+    @rule()
+    def drain(self):
+        self.core.drain()
+
+    @rule()
+    def fork(self):
+        self.core.begin_anew()
+        self.core.keeper.outage.clock = count().__next__
+        for right in self.held:
+            assert right.visit.is_over
+        self.held = []
+        self.waiting = []
+        self.backend.opened.clear()
+
+    @rule(limit=st.integers(1, 5))
+    def resize(self, limit):
+        self.limit = limit
+        self.core.resize(limit)
+
+    def settle(self):
+        """Do what those who wait do from time to time."""
+        self.core.look_again()
+        while any(not waiter.is_waiting for waiter in self.waiting):
+            self.serve()
+
+    @invariant()
+    def the_books_are_right(self):
+        self.settle()
+        figures = self.core.figures()
+        assert figures.in_use == len(self.held)
+        assert figures.waiting == len(self.waiting)
+        # what was taken before the limit was lowered may still be in use
+        assert figures.in_use + figures.idle <= max(
+            self.limit, figures.in_use)
+
+    @invariant()
+    def no_connection_is_in_two_hands(self):
+        self.settle()
+        cons = [right.slot.con for right in self.held]
+        cons += self.core.idle_connections()
+        assert len(set(map(id, cons))) == len(cons)
+        assert not any(con.closed for con in cons)
+        # and what is in no hand is closed
+        still_open = [con for con in self.backend.opened if not con.closed]
+        assert len(still_open) <= len(cons) + self.lost(still_open, cons)
+
+    @staticmethod
+    def lost(still_open, cons):
+        """Return how many were just being opened when it was interrupted."""
+        known = set(map(id, cons))
+        return sum(id(con) not in known for con in still_open)
+
+    @invariant()
+    def nobody_waits_while_a_place_is_free(self):
+        self.settle()
+        if self.waiting:
+            figures = self.core.figures()
+            assert figures.in_use >= self.limit
+            assert figures.idle == 0
+
+
+TestPoolMachine = PoolMachine.TestCase
+TestPoolMachine.settings = settings(
+    max_examples=50, stateful_step_count=30, deadline=None, database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck))
