@@ -139,7 +139,7 @@ class Keeper:
         slot = right.slot
         slot.record = self.backend.share(slot.con)
         slot.checking = Lock()
-        share = self.ledger.publish(right, visit)
+        share = self.ledger.sharing.publish(right, visit)
         self.serve()
         return share
 
@@ -216,7 +216,7 @@ class Keeper:
             if not slot.shares():
                 self.close(slot)
             return
-        right = self.ledger.last_out(slot)
+        right = self.ledger.sharing.last_out(slot)
         if right is not None:
             self.clean(right)
 

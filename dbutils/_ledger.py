@@ -13,6 +13,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 from ._checks import check_size
 from ._errors import Figures
+from ._sharing import Sharing
 from ._slots import Right, Slot, Visit
 from ._waiters import Waiter, WaitQueue
 
@@ -52,7 +53,6 @@ class Ledger:
     def __init__(
             self, limits: Limits, is_shareable: Callable[[Any], bool]) -> None:
         self.limits = limits
-        self._is_shareable = is_shareable
         # The connections opened in earlier rounds do not stay.
         self.round = 0
         # What is left of rights that have died.
@@ -62,12 +62,10 @@ class Ledger:
         self.idle: deque[Right] = deque()
         self.vacant: deque[Right] = deque()
         self.surplus: deque[Right] = deque()
-        # All places by their numbers; those whose connections are shared,
-        # with the right that the sharers have together; those which count as
-        # shared, also while their connection is being opened or cleaned.
+        # All places by their numbers, and those that are shared.
         self._slots: dict[int, Slot] = {}
-        self.shared: dict[Slot, Right] = {}
-        self._sharing: dict[int, Slot] = {}
+        self.sharing = Sharing(is_shareable)
+        self.shared = self.sharing.slots
         self.waiters = WaitQueue()
         # Whether the limit was changed, so that there may be too many places.
         self._was_resized = False
@@ -122,7 +120,7 @@ class Ledger:
 
     def is_coming(self, waiter: Waiter) -> bool:
         """Tell whether a connection is just being made ready to be shared."""
-        return waiter.shareable and len(self._sharing) > len(self.shared)
+        return waiter.shareable and self.sharing.is_preparing
 
     def may_queue(self, waiter: Waiter) -> bool:
         """Tell whether the queue is not too long for one who joined it."""
@@ -136,13 +134,13 @@ class Ledger:
         if not shareable:
             return self.take()
         right = None
-        if len(self._sharing) < self.limits.maxshared:
+        if self.sharing.number < self.limits.maxshared:
             right = self.take()
         if right is None:
-            return self._join(visit)
-        if not self._may_share(right.slot):
+            return self.sharing.join(visit)
+        if not self.sharing.may_begin(right.slot, self.limits.maxshared):
             self.give(right)
-            return self._join(visit)
+            return self.sharing.join(visit)
         return right
 
     def take(self) -> Right | None:
@@ -174,7 +172,7 @@ class Ledger:
     def give(self, right: Right) -> None:
         """Put a place back that is not needed now; it is the next in turn."""
         slot = right.slot
-        self.stop_sharing(slot)
+        self.sharing.stop(slot)
         fresh = slot.new_right()
         if slot.con is not None:
             self.idle.appendleft(fresh)
@@ -192,7 +190,7 @@ class Ledger:
     def rest(self, right: Right) -> None:
         """Let a clean connection be idle."""
         slot = right.slot
-        self.stop_sharing(slot)
+        self.sharing.stop(slot)
         self.idle.append(slot.new_right())
 
     def has_too_many(self, right: Right) -> bool:
@@ -224,60 +222,13 @@ class Ledger:
 
     # Sharing.
 
-    def _may_share(self, slot: Slot) -> bool:
-        """Count a place as shared, if there are not enough of them."""
-        return any(
-            self._sharing.setdefault(number, slot) is slot
-            for number in range(self.limits.maxshared))
-
-    def is_for_sharing(self, slot: Slot) -> bool:
-        """Tell whether a place counts as shared."""
-        return slot in self._sharing.copy().values()
-
-    def stop_sharing(self, slot: Slot) -> None:
-        """Do not count a place as shared any more."""
-        if not self._sharing:
-            return
-        slot.record = None
-        for number, other in self._sharing.copy().items():
-            if other is slot:
-                self._sharing.pop(number, None)
-
-    def publish(self, right: Right, visit: Visit) -> Right:
-        """Let others join; return the first share."""
-        share = right.slot.join(visit)
-        self.shared[right.slot] = right
-        return share
-
-    def _join(self, visit: Visit) -> Right | None:
-        """Return a share of the connection that the fewest share."""
-        slots = [slot for slot in self.shared.copy()
-                 if self._is_shareable(slot.con)]
-        for slot in sorted(slots, key=lambda slot: len(slot.shares())):
-            # a visit of its own, which ends if somebody else is faster
-            share = slot.join(Visit(visit.thread, visit.place))
-            right = self.shared.pop(slot, None)
-            if right is not None:
-                self.shared[slot] = right  # becomes the last in turn
-                return share
-        return None
-
-    def last_out(self, slot: Slot) -> Right | None:
-        """Return the right that the sharers had, if all of them have gone."""
-        while not slot.shares():
-            right = self.shared.pop(slot, None)
-            if right is None or not slot.shares():
-                return right
-            self.shared[slot] = right  # somebody came at the last moment
-        return None
-
     def detach(self) -> Iterator[Slot]:
         """Give new places to those that are shared, and yield the old."""
         for slot in self.shared.copy():
             slot.detach()
             self._replace(slot)
             self.shared.pop(slot, None)
-            self.stop_sharing(slot)
+            self.sharing.stop(slot)
             yield slot
 
     def _replace(self, slot: Slot) -> None:

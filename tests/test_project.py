@@ -19,7 +19,7 @@ LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
-    {"_housekeeper", "_watchdog"},
+    {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_keeper", "_steady"},
