@@ -55,7 +55,8 @@ class _Watchdog:
         """Begin to watch a call."""
         self._calls[key] = call
         if self._thread is None:
-            self._start()
+            with quietly("starting the watchdog"):  # at the program's end
+                self._start()
         if call.deadline < self._wakes_at:
             self._wake.set()
 

@@ -111,8 +111,11 @@ class Ledger:
                 is_last = True
                 if self.mode != "autocommit":
                     db.commit()
-        except self.error as error:
+        except Exception as error:
             notes = "".join(getattr(error, "__notes__", ()))
+            # psycopg can stumble over the loss itself, with a ValueError
+            if not isinstance(error, self.error) and "DBUtils:" not in notes:
+                raise
             if self.mode == "autocommit":
                 return "unknown" if is_last else "failed"
             return "unknown" if "unknown whether" in notes else "failed"
