@@ -148,13 +148,14 @@ class Ledger:
         return _pop(self.idle) or self.take_empty()
 
     def _add_place(self, limit: int | None) -> Right | None:
-        while limit is None or self.places < limit:
-            number = len(self._slots)
+        while True:
+            number = len(self._slots)  # first: it may grow at any moment
+            if limit is not None and number - len(self.surplus) >= limit:
+                return None
             slot = Slot(self.inbox, self.waiters.nudge)
             right = slot.new_right()
             if self._slots.setdefault(number, slot) is slot:
                 return right
-        return None
 
     def take_empty(self) -> Right | None:
         """Return the right to a place without a connection."""
