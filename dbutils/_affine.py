@@ -12,9 +12,7 @@ __all__ = ["local", "own_connection"]
 
 def own_connection(holder: Any, create: Callable[[], Any]) -> Any:
     """Return the connection of this thread, made when it is first needed."""
-    try:
-        return holder.connection
-    except AttributeError:
-        pass
-    con = holder.connection = create()
+    con = getattr(holder, "connection", None)
+    if con is None:
+        con = holder.connection = create()
     return con

@@ -7,7 +7,7 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 
 from __future__ import annotations
 
-from threading import Lock
+from threading import Lock, get_ident
 from typing import Any
 
 from ._dbapi import (
@@ -61,21 +61,28 @@ class DbLine(Line):
         self.private = False
         self._watch: Watch | None = None
         # Whose transaction is open if several share the connection; a lock
-        # lets one after the other execute a statement.
+        # lets one after the other execute a statement, and the thread that
+        # does so is known, since a signal handler of it cannot wait for that.
         self.owner: Any = None
         self.turn: Any = None
+        self.user: int | None = None
 
     # Being shared.
 
     def share(self) -> None:
         """Begin to be shared."""
-        self.owner = None
+        self.owner = self.user = None
         self.turn = Lock()
+
+    @property
+    def is_busy_here(self) -> bool:
+        """Whether this is called in the middle of a statement."""
+        return self.user == get_ident()
 
     @property
     def is_owned(self) -> bool:
         """Whether it is in the transaction of one of those who share it."""
-        return self.transaction or not (
+        return self.transaction or self.is_busy_here or not (
             self.owner is None or self.owner.is_over)
 
     def may_use(self, visit: Any) -> bool:
@@ -177,6 +184,16 @@ class DbLine(Line):
         self.close()
         self.lost = True
         self.store(self.open())
+
+    def doubt(self, error: BaseException) -> None:
+        """Do not keep the connection if an error is none of the driver.
+
+        An interrupt may have left an answer unread, which the next statement
+        would take for its own.
+        """
+        known = getattr(self.dbapi, "Error", Exception)
+        if not (isinstance(error, known) or self.profile.is_embedded):
+            self.valid = False
 
     def give_up(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""

@@ -137,6 +137,9 @@ class Safe:
         except Exception as error:
             self._note_end(line, verb, error)
             raise
+        except BaseException as error:
+            line.doubt(error)
+            raise
         line.work = False
 
     def _note_end(self, line: DbLine, verb: str, error: Exception) -> None:
@@ -221,6 +224,9 @@ class Safe:
             if hand.no_failover or not can_repeat(line, error, loss):
                 raise
             result = self._make_again(hand, call, kind)
+        except BaseException as error:
+            line.doubt(error)
+            raise
         line.usage += 1
         line.has_work()
         return result
@@ -254,6 +260,7 @@ class Safe:
             line.work = None
         if line.profile.is_read_only(error):
             line.valid = False
+        line.doubt(error)
 
     def _loss(
             self, line: DbLine, error: Exception, kind: Kind = _NOTHING_SENT,

@@ -6,7 +6,6 @@ and the backend does what the database needs.
 
 from __future__ import annotations
 
-from threading import Lock
 from time import monotonic
 from typing import Any, Callable
 
@@ -107,10 +106,7 @@ class Keeper:
             slot.con = None
         if slot.con is None:
             self.open(slot, connect, deadline)
-        elif right.is_share:
-            with slot.checking:
-                self.backend.check(slot.con)
-        elif deadline is None:
+        elif right.is_share or deadline is None:
             self.backend.check(slot.con)
 
     def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
@@ -138,7 +134,6 @@ class Keeper:
         """Let others share a connection that was made ready for that."""
         slot = right.slot
         slot.record = self.backend.share(slot.con)
-        slot.checking = Lock()
         share = self.ledger.sharing.publish(right, visit)
         self.serve()
         return share

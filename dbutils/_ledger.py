@@ -67,6 +67,8 @@ class Ledger:
         self.sharing = Sharing(is_shareable)
         self.shared = self.sharing.slots
         self.waiters = WaitQueue()
+        # Whether the pool was shut down, after which nothing is idle.
+        self.is_over = False
         # Whether the limit was changed, so that there may be too many places.
         self._was_resized = False
 
@@ -94,9 +96,13 @@ class Ledger:
             (visit for visit in visits if visit and not visit.is_over),
             key=lambda visit: visit.since)
 
+    @property
+    def _maxcached(self) -> int | None:
+        return 0 if self.is_over else self.limits.maxcached
+
     def is_full(self) -> bool:
         """Tell whether no more slots may be idle."""
-        maxcached = self.limits.maxcached
+        maxcached = self._maxcached
         return maxcached is not None and len(self.idle) >= maxcached
 
     def is_oversized(self) -> bool:
@@ -196,13 +202,13 @@ class Ledger:
 
     def has_too_many(self, right: Right) -> bool:
         """Tell whether something may not be idle after one has come back."""
-        maxcached = self.limits.maxcached
+        maxcached = self._maxcached
         return right.slot.round != self.round or (
             maxcached is not None and len(self.idle) > maxcached)
 
     def too_many(self) -> Iterator[Right]:
         """Take out what may not be idle, the one that came last first."""
-        maxcached = self.limits.maxcached
+        maxcached = self._maxcached
         while maxcached is not None and len(self.idle) > maxcached:
             right = _pop(self.idle, last=True)
             if right is not None:

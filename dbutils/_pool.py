@@ -77,8 +77,6 @@ class PoolCore:
         self._queue = Queue(self._ledger, self.keeper)
         # The rights to connections that are in use without a lease.
         self._kept: dict[int, Right] = {}
-        # Whether the pool was shut down.
-        self.is_over = False
         follow(self)
 
     def begin_anew(self) -> None:
@@ -86,7 +84,9 @@ class PoolCore:
         for visit in self._ledger.visits():
             visit.end()
         backend, upkeep = self.backend, self.keeper.upkeep
+        is_over = self.is_over
         self._ledger = Ledger(self.limits, backend.is_shareable)
+        self._ledger.is_over = is_over
         self.keeper = Keeper(backend, self._ledger)
         self.keeper.upkeep = upkeep
         self._queue = Queue(self._ledger, self.keeper)
@@ -101,6 +101,11 @@ class PoolCore:
     def backend(self) -> Backend:
         """What the pool does with its connections."""
         return self.keeper.backend
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the pool was shut down."""
+        return self._ledger.is_over
 
     @property
     def limits(self) -> Limits:
@@ -239,7 +244,7 @@ class PoolCore:
 
     def shutdown(self, timeout: float | None) -> bool:
         """End everything; tell whether all connections came back in time."""
-        self.is_over = True
+        self._ledger.is_over = True
         self._queue.end()
         self.drain()
         pause, start = Event(), monotonic()

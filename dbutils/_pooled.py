@@ -11,10 +11,30 @@ from ._errors import ended_text, too_many_text
 from ._keeper import Backend
 from ._ledger import Limits
 from ._pool import Ended, PoolCore, Refused
+from ._steady import line_of
 from ._transactions import Transactions
 from ._upkeep import Terms, make_terms
 
-__all__ = ["Habits", "Pooled", "make_habits"]
+__all__ = ["Habits", "Pooled", "SteadyBackend", "make_habits"]
+
+
+class SteadyBackend(Backend):
+    """What a pool does with steady connections of either kind."""
+
+    def __init__(self, mode: Any) -> None:
+        self.mode = mode  # in which a connection is cleaned
+
+    def check(self, con: Any) -> None:
+        line_of(con).check(1)
+
+    def reset(self, con: Any) -> bool:
+        return line_of(con).hand_back(self.mode)
+
+    def is_alive(self, con: Any, seconds: float) -> bool:
+        return line_of(con).is_alive_within(seconds)
+
+    def ask(self, con: Any) -> bool:
+        return line_of(con).answers()
 
 
 class Habits(NamedTuple):

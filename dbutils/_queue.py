@@ -24,11 +24,9 @@ class Queue:
     def __init__(self, ledger: Ledger, keeper: Keeper) -> None:
         self._ledger = ledger
         self._keeper = keeper
-        self._is_over = False
 
     def end(self) -> None:
-        """Let nobody wait any more."""
-        self._is_over = True
+        """Let nobody wait any more, since the pool is shut down."""
         for waiter in self._ledger.waiters.in_order():
             if waiter.give_up():
                 waiter.nudge()
@@ -60,7 +58,7 @@ class Queue:
             pause = min(pause, patience - waited)
         elif patience is not None and not self._ledger.is_coming(waiter):
             waiter.give_up()
-        if self._is_over:
+        if self._ledger.is_over:
             waiter.give_up()
         if waiter.is_waiting and not waiter.wait(pause):
             self._keeper.settle()

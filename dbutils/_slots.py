@@ -95,8 +95,7 @@ class Slot:
 
     __slots__ = (
         "__weakref__", "_inbox", "_sharers", "_this", "_will", "alarm",
-        "checking", "con", "expires", "is_detached", "last_used", "record",
-        "round")
+        "con", "expires", "is_detached", "last_used", "record", "round")
 
     def __init__(
             self, inbox: deque[Any], alarm: Callable[[], None]) -> None:
@@ -114,10 +113,8 @@ class Slot:
         # When the connection has to go, and when it was in use.
         self.expires: float | None = None
         self.last_used = 0.0
-        # The record of those who share the connection, and the lock that is
-        # held while it is checked for one of them.
+        # The record of those who share the connection.
         self.record: Any = None
-        self.checking: Any = None
         # Whether the pool was emptied while the connection was shared.
         self.is_detached = False
 

@@ -73,7 +73,10 @@ def kind_of(statement: Any) -> Kind:
     try:
         return _seen[statement]
     except (KeyError, TypeError):  # not seen yet, or not hashable
-        pass
+        return _new_kind(statement)
+
+
+def _new_kind(statement: Any) -> Kind:
     if isinstance(statement, (bytes, bytearray)):
         statement = bytes(statement).decode("latin-1")
     if not isinstance(statement, str):

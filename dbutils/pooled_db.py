@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from functools import total_ordering
 from operator import attrgetter, methodcaller
+from threading import get_ident
 from typing import Any, Callable, Sequence
 from weakref import ref
 
@@ -17,11 +18,10 @@ from . import __version__
 from ._checks import check_size
 from ._dbapi import creator_threadsafety, split_isfatal
 from ._errors import closed_text
-from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import make_limits
 from ._pool import core_of
-from ._pooled import Pooled, make_habits
+from ._pooled import Pooled, SteadyBackend, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import SteadyDBConnection, bind, connect
@@ -151,7 +151,7 @@ class PooledDB(Pooled):
                 keepalive, leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
-    _reset = property(attrgetter("_core.backend.force"))
+    _reset = property(attrgetter("_core.backend.mode"))
     _maxshared = property(attrgetter("_core.limits.maxshared"))
 
     @property
@@ -216,11 +216,8 @@ class PooledDB(Pooled):
         self._core.leave_one(con.con)
 
 
-class _DbBackend(Backend):
+class _DbBackend(SteadyBackend):
     """What a pool does with steady DB-API 2 connections."""
-
-    def __init__(self, force: Any) -> None:
-        self.force = force
 
     def check(self, con: Any) -> None:
         line = line_of(con)
@@ -235,15 +232,6 @@ class _DbBackend(Backend):
     def _check_shared(self, line: Any) -> None:
         if not line.is_owned:
             line.check(1)
-
-    def reset(self, con: Any) -> bool:
-        return line_of(con).hand_back(self.force)
-
-    def is_alive(self, con: Any, seconds: float) -> bool:
-        return line_of(con).is_alive_within(seconds)
-
-    def ask(self, con: Any) -> bool:
-        return line_of(con).answers()
 
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded
@@ -305,7 +293,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
     def _give_back(self, con: Any, right: Any) -> None:
         self._shared_con = None
         line = line_of(con)
-        if line.owner is right.visit and len(right.slot.shares()) > 1:
+        is_left = line.owner is right.visit and len(right.slot.shares()) > 1
+        if is_left and not line.is_busy_here:
             with line.turn:
                 line.clean(force=True)
                 line.owner = None
@@ -316,18 +305,26 @@ class PooledSharedDBConnection(_PooledDBConnection):
         while True:
             if self.is_over():
                 raise self._closed_error(name)
-            visit, line = self._turn[0].visit, line_of(self._con)
-            with line.turn:
-                if line.may_use(visit):
-                    return self._do_now(act, visit, line)
+            results = self._do_here(act)
+            if results:
+                return results[0]
             self._move()
 
-    def _do_now(
-            self, act: Callable[[Any], Any], visit: Any, line: Any) -> Any:
-        try:
-            return act(self._con)
-        finally:
-            line.note_owner(visit)
+    def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
+        """Return the result, or nothing if that cannot be done here."""
+        line = line_of(self._con)
+        if line.is_busy_here:
+            return []
+        with line.turn:
+            visit = self._turn[0].visit
+            if not line.may_use(visit):
+                return []
+            try:
+                line.user = get_ident()
+                return [act(self._con)]
+            finally:
+                line.user = None
+                line.note_owner(visit)
 
     def _move(self) -> None:
         """Go on with another connection."""
@@ -363,17 +360,11 @@ class PooledSharedDBConnection(_PooledDBConnection):
         """End the transaction, and with it the wait of others for it."""
         if self.is_over():
             raise self._closed_error(verb)
-        line = line_of(self._con)
         try:
-            with line.turn:
-                self._end_if_possible(line, verb)
+            # or it is the transaction of somebody else, and goes on
+            self._do_here(methodcaller(verb))
         finally:
             core_of(self._pool).look_again()
-
-    def _end_if_possible(self, line: Any, verb: str) -> None:
-        visit = self._turn[0].visit
-        if line.may_use(visit):  # a transaction of somebody else goes on
-            self._do_now(methodcaller(verb), visit, line)
 
     def commit(self) -> None:
         """Commit what was done."""

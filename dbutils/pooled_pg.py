@@ -13,13 +13,12 @@ from typing import Any, Callable
 from . import __version__
 from ._checks import check_size
 from ._errors import closed_text
-from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import make_limits
 from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._pool import PoolCore
-from ._pooled import Pooled, make_habits
-from ._steady import as_statements, check_reset, line_of, make_terms
+from ._pooled import Pooled, SteadyBackend, make_habits
+from ._steady import as_statements, check_reset, make_terms
 from .steady_pg import SteadyPgConnection
 
 __all__ = [
@@ -109,7 +108,7 @@ class PooledPg(Pooled):
         self._failover = failover
         mincached = check_size("mincached", mincached) or 0
         self._begin(
-            _PgBackend(self._reset), make_limits(
+            SteadyBackend(self._reset), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             make_habits(
@@ -158,25 +157,6 @@ class PooledPg(Pooled):
 
     def _open(self) -> SteadyPgConnection:
         return self.steady_connection()
-
-
-class _PgBackend(Backend):
-    """What a pool does with steady PyGreSQL connections."""
-
-    def __init__(self, mode: Any) -> None:
-        self._mode = mode
-
-    def check(self, con: Any) -> None:
-        line_of(con).check(1)
-
-    def reset(self, con: Any) -> bool:
-        return line_of(con).hand_back(self._mode)
-
-    def is_alive(self, con: Any, seconds: float) -> bool:
-        return line_of(con).is_alive_within(seconds)
-
-    def ask(self, con: Any) -> bool:
-        return line_of(con).answers()
 
 
 class PooledPgConnection(Lease):

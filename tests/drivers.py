@@ -9,6 +9,15 @@ from servers import HOST
 IN_CI = bool(os.environ.get("CI"))
 
 
+def ask(con, sql, *args):
+    """Execute something, and return the first value of the first row."""
+    cursor = con.cursor()
+    cursor.execute(sql, args)
+    row = cursor.fetchone() if cursor.description else None
+    cursor.close()
+    return row and row[0]
+
+
 class Driver:
     """A driver for a server, with what differs between drivers."""
 

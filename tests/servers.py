@@ -77,80 +77,60 @@ class Owner:
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, **options)
 
 
-@contextmanager
-def postgresql():
-    """Run a PostgreSQL server, and return its port."""
-    folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
-    initdb, control = find("initdb", *folders), find("pg_ctl", *folders)
-    if not (initdb and control):
-        raise MissingServerError("PostgreSQL's programs are not installed")
-    owner, port = Owner("postgres"), free_port()
-    with owner.folder() as folder:
-        data = str(folder / "data")
-        owner.run(
-            initdb, "-D", data, "-U", "postgres", "-A", "trust", "-N",
-            "--no-locale", "-E", "UTF8", cwd=str(folder))
-        options = (
-            f"-p {port} -k {folder} -c listen_addresses={HOST} -c fsync=off"
-            " -c synchronous_commit=off -c max_connections=200"
-            " -c log_min_messages=panic -c deadlock_timeout=50ms")
-        owner.run(
-            control, "-D", data, "-w", "-o", options,
-            "-l", str(folder / "log"), "start", cwd=str(folder))
-        try:
-            yield port
-        finally:
-            owner.run(
-                control, "-D", data, "-w", "-m", "immediate", "stop",
-                cwd=str(folder))
-
-
-class Restartable:
+class PostgreSql:
     """A PostgreSQL server that can be killed and started again."""
 
-    def __init__(self, owner, folder, binaries):
+    def __init__(self, owner, folder, initdb, control):
         self.port = free_port()
         self._owner = owner
         self._folder = folder
-        self._initdb, self._control = binaries
+        self._control = control
         self._data = str(folder / "data")
+        self._run(
+            initdb, "-D", self._data, "-U", "postgres", "-A", "trust", "-N",
+            "--no-locale", "-E", "UTF8")
 
-    def prepare(self):
-        self._owner.run(
-            self._initdb, "-D", self._data, "-U", "postgres", "-A", "trust",
-            "-N", "--no-locale", "-E", "UTF8", cwd=str(self._folder))
+    def _run(self, *command):
+        self._owner.run(*command, cwd=str(self._folder))
 
     def start(self):
-        self._owner.run(
-            self._control, "-D", self._data, "-w", "-o",
+        options = (
             f"-p {self.port} -k {self._folder} -c listen_addresses={HOST}"
-            " -c fsync=off -c max_connections=80 -c log_min_messages=panic",
-            "-l", str(self._folder / "log"), "start", cwd=str(self._folder))
+            " -c fsync=off -c synchronous_commit=off -c max_connections=200"
+            " -c log_min_messages=panic -c deadlock_timeout=50ms")
+        self._run(
+            self._control, "-D", self._data, "-w", "-o", options,
+            "-l", str(self._folder / "log"), "start")
 
     def kill(self):
         """End all its processes at once."""
-        self._owner.run(
-            self._control, "-D", self._data, "-w", "-m", "immediate", "stop",
-            cwd=str(self._folder))
+        self._run(
+            self._control, "-D", self._data, "-w", "-m", "immediate", "stop")
 
 
 @contextmanager
 def restartable_postgresql():
     """Run a PostgreSQL server that the test may end."""
     folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
-    binaries = find("initdb", *folders), find("pg_ctl", *folders)
-    if not all(binaries):
+    initdb, control = find("initdb", *folders), find("pg_ctl", *folders)
+    if not (initdb and control):
         raise MissingServerError("PostgreSQL's programs are not installed")
     owner = Owner("postgres")
     with owner.folder() as folder:
-        server = Restartable(owner, folder, binaries)
-        server.prepare()
+        server = PostgreSql(owner, folder, initdb, control)
         server.start()
         try:
             yield server
         finally:
-            with suppress(subprocess.CalledProcessError):
+            with suppress(subprocess.CalledProcessError):  # it was killed
                 server.kill()
+
+
+@contextmanager
+def postgresql():
+    """Run a PostgreSQL server, and return its port."""
+    with restartable_postgresql() as server:
+        yield server.port
 
 
 @contextmanager

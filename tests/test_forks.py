@@ -8,6 +8,7 @@ import sys
 import warnings
 
 import pytest
+from drivers import ask
 
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import InvalidConnectionError, PooledDB
@@ -43,14 +44,6 @@ def in_child(function):
         answer = stream.read()
     assert os.waitpid(child, 0)[1] == 0
     return pickle.loads(answer)
-
-
-def ask(con, sql):
-    cursor = con.cursor()
-    cursor.execute(sql)
-    row = cursor.fetchone()
-    cursor.close()
-    return row[0]
 
 
 @pytest.fixture

@@ -2,18 +2,10 @@
 
 import drivers
 import pytest
+from drivers import ask
 
 from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import connect
-
-
-def ask(con, sql, *args):
-    """Execute something, and return the first value of the first row."""
-    cursor = con.cursor()
-    cursor.execute(sql, args)
-    row = cursor.fetchone() if cursor.description else None
-    cursor.close()
-    return row and row[0]
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from contextlib import suppress
 from threading import Event, Thread
 
 import pytest
+from drivers import ask
 from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
 from dbutils import _queue
+from dbutils._db_cursor import Hand
 from dbutils._pool import Refused
 from dbutils.pooled_db import PooledDB
 
@@ -250,3 +252,49 @@ def test_twenty_thousand_interrupts_lose_nothing(dbapi):
     assert pool._connections == 0
     leases = [pool.dedicated_connection(maxwait=0) for _ in range(LIMIT)]
     assert len({id(lease._con) for lease in leases}) == LIMIT
+
+
+class TimeLimitError(Exception):
+    """What a signal handler may raise, as that of Celery does."""
+
+
+@pytest.mark.parametrize("interrupt", [Interrupt, TimeLimitError])
+def test_a_connection_whose_statement_was_interrupted_does_not_stay(
+        monkeypatch, driver, interrupt):
+    """An answer may be unread, which is not for the next borrower."""
+    pool = PooledDB(driver.load(), **driver.parameters())
+
+    def interrupted_call(hand, call, cursor):
+        raise interrupt
+
+    with pool.connection() as db:
+        session = ask(db, driver.who_am_i)
+        db.commit()
+        monkeypatch.setattr(Hand, "call", interrupted_call)
+        with pytest.raises(interrupt):
+            ask(db, "select 1")
+        monkeypatch.undo()
+    assert len(pool._idle_cache) == 0
+    with pool.connection() as db:
+        assert ask(db, driver.who_am_i) != session
+    pool.close()
+
+
+@pytest.mark.parametrize("verb", ["commit", "rollback"])
+def test_a_connection_whose_end_was_interrupted_does_not_stay(
+        monkeypatch, dbapi, verb):
+    # what tells whether it is in a transaction gets the safe rules
+    monkeypatch.setattr(
+        dbapi.Connection, "in_transaction", False, raising=False)
+    pool = PooledDB(dbapi)
+    with pool.connection() as db:
+        con = db.dbapi_connection
+
+        def interrupted_end():
+            raise Interrupt
+
+        monkeypatch.setattr(con, verb, interrupted_end)
+        with pytest.raises(Interrupt):
+            getattr(db, verb)()
+        monkeypatch.undo()
+    assert len(pool._idle_cache) == 0

@@ -139,6 +139,7 @@ class Ledger:
                 assert (unit in found) == (outcome == "stored"), unit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["begin", "implicit", "autocommit"])
 def test_nothing_is_lost_or_doubled_under_kills(driver, mode):
     table = f"ledger_{mode}"
@@ -188,6 +189,7 @@ def autocommitting(connect):
     return creator
 
 
+@pytest.mark.slow
 def test_who_only_reads_does_not_notice_that_idle_connections_are_killed(
         driver):
     table = driver.new_table("only_read")

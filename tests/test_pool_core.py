@@ -6,12 +6,11 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread, current_thread
 
 import pytest
+from patience import PATIENCE, wait_until
 
 from dbutils._keeper import Backend
 from dbutils._ledger import Limits, make_limits
 from dbutils._pool import PoolCore, Refused
-
-PATIENCE = 20  # seconds after which a test has failed
 
 
 class Token:
@@ -115,16 +114,6 @@ def background(*targets):
     for thread in threads:
         thread.join(PATIENCE)
         assert not thread.is_alive()
-
-
-def wait_until(condition):
-    """Wait for a condition that other threads bring about."""
-    tick = Event()
-    for _ in range(PATIENCE * 1000):
-        if condition():
-            return
-        tick.wait(0.001)
-    pytest.fail("The condition did not come true in time.")
 
 
 def wait_for_waiters(pool, number):
@@ -510,17 +499,6 @@ def test_who_waited_for_a_failing_shared_connection_is_refused():
     assert len(outcomes) == 1  # the place went to the first who waited
 
 
-def test_sharers_of_one_connection_check_it_one_after_the_other():
-    pool = Pool(maxshared=1)
-    pool.take(shareable=True)
-    slot, = pool.core._ledger.shared
-    alone = []
-    pool.backend.also["check"] = lambda con: alone.append(
-        slot.checking.locked())
-    pool.take(shareable=True)
-    assert alone == [True]
-
-
 def test_a_sharer_whose_check_fails_leaves_the_others_alone():
     pool = Pool(maxshared=1)
     con = pool.take(shareable=True)
@@ -557,6 +535,22 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
     pool.leave(con)
     assert not con.closed
     pool.leave(con)
+    assert con.closed
+    assert pool.state == (0, 0, 0)
+
+
+def test_what_was_taken_while_the_pool_was_shut_down_does_not_stay(
+        monkeypatch):
+    pool = Pool()
+    place_for = pool.core._place_for
+
+    def come_late(*args):
+        pool.core.shutdown(0)
+        return place_for(*args)
+
+    monkeypatch.setattr(pool.core, "_place_for", come_late)
+    con = pool.take()
+    pool.give(con)
     assert con.closed
     assert pool.state == (0, 0, 0)
 

@@ -55,6 +55,7 @@ class Units:
         return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("uses_begin", [True, False])
 def test_no_unit_is_lost_or_stored_in_part(driver, uses_begin):
     table = "shared_units"
@@ -159,3 +160,54 @@ def test_who_waits_to_begin_is_woken_up_by_a_commit(dbapi):
     thread.join()
     with suppress(TooManyConnectionsError):
         second.commit()
+
+
+def test_a_slow_check_of_one_keeps_no_other_one_waiting(dbapi):
+    """Who finds the connection in use takes it as alive."""
+    go_on, checking = Event(), Event()
+
+    def be_slow(con):
+        if not checking.is_set():
+            checking.set()
+            assert go_on.wait(PATIENCE)
+
+    pool = PooledDB(dbapi, maxshared=1, ping=be_slow)
+    first = pool.connection()
+    thread = Thread(target=pool.connection)
+    thread.start()
+    assert checking.wait(PATIENCE)
+    assert pool.connection()._con is first._con
+    assert not go_on.is_set()
+    go_on.set()
+    thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("maxshared", [1, 2])
+def test_a_signal_handler_cannot_disturb_a_statement(
+        dbapi, monkeypatch, maxshared):
+    """It runs in the middle of a statement of the same thread."""
+    pool = PooledDB(dbapi, maxshared=maxshared)
+    leases = [pool.connection() for _ in range(maxshared + 1)]
+    other = leases[-1]
+    assert other._con is leases[0]._con
+    outcomes = []
+    execute = dbapi.Cursor.execute
+
+    def handler():
+        other.commit()
+        try:
+            other.cursor().execute("select handler")
+        except TooManyConnectionsError:
+            outcomes.append("refused")
+        else:
+            outcomes.append("elsewhere")
+
+    def interrupted(cursor, statement):
+        if statement == "select interrupted":
+            handler()
+        return execute(cursor, statement)
+
+    monkeypatch.setattr(dbapi.Cursor, "execute", interrupted)
+    leases[0].cursor().execute("select interrupted")
+    assert outcomes == ["refused" if maxshared == 1 else "elsewhere"]
+    leases[0].cursor().execute("select afterwards")

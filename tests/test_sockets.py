@@ -2,9 +2,10 @@
 
 import select
 import socket
-from threading import Event, Thread
+from threading import Thread
 
 import pytest
+from patience import wait_until
 
 from dbutils._sockets import Sight, Watch
 
@@ -44,14 +45,6 @@ def test_a_last_word_does_not_hide_the_end(pair):
     while pair[0].recv(11, socket.MSG_PEEK) != b"terminating":
         pass
     wait_until(lambda: watch.look() is Sight.GONE)
-
-
-def wait_until(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        Event().wait(0.01)
-    pytest.fail("this never happens")
 
 
 def test_unread_data_says_nothing(pair):

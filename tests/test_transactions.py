@@ -184,6 +184,7 @@ def run_by_hand(pool, function, error):
         return
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by_hand", [False, True])
 def test_transfers_that_deadlock_make_no_money(driver, real_pool, by_hand):
     """Four threads move money between two accounts in different orders."""

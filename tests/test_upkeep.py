@@ -4,13 +4,11 @@ import gc
 import logging
 import subprocess
 import sys
-from threading import Event
 
 import pytest
+from patience import wait_until
 
 from dbutils import _housekeeper
-
-PATIENCE = 20  # seconds after which a test has failed
 
 
 class Clock:
@@ -21,15 +19,6 @@ class Clock:
 
     def __call__(self):
         return self.now
-
-
-def wait_until(condition):
-    tick = Event()
-    for _ in range(PATIENCE * 1000):
-        if condition():
-            return
-        tick.wait(0.001)
-    pytest.fail("The condition did not come true in time.")
 
 
 def timed(pool):

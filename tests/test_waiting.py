@@ -5,17 +5,7 @@ from threading import Event, Thread
 from time import monotonic
 
 import pytest
-
-PATIENCE = 20  # seconds after which a test has failed
-
-
-def wait_until(condition):
-    tick = Event()
-    for _ in range(PATIENCE * 1000):
-        if condition():
-            return
-        tick.wait(0.001)
-    pytest.fail("The condition did not come true in time.")
+from patience import PATIENCE, wait_until
 
 
 def waiting(pool):
