@@ -12,7 +12,10 @@ __all__ = ["local", "own_connection"]
 
 def own_connection(holder: Any, create: Callable[[], Any]) -> Any:
     """Return the connection of this thread, made when it is first needed."""
-    con = getattr(holder, "connection", None)
+    try:
+        con = holder.connection
+    except AttributeError:
+        con = None
     if con is None:
         con = holder.connection = create()
     return con

@@ -7,7 +7,6 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 
 from __future__ import annotations
 
-from threading import Lock, get_ident
 from typing import Any
 
 from ._dbapi import (
@@ -20,6 +19,7 @@ from ._drivers import profile_of
 from ._errors import quietly
 from ._sockets import Sight, Watch, watch_of
 from ._steady import Line
+from ._turns import Turns
 from ._watchdog import forget, watch
 
 __all__ = ["DbLine"]
@@ -60,44 +60,8 @@ class DbLine(Line):
         # Whether the data would be lost with the connection.
         self.private = False
         self._watch: Watch | None = None
-        # Whose transaction is open if several share the connection; a lock
-        # lets one after the other execute a statement, and the thread that
-        # does so is known, since a signal handler of it cannot wait for that.
-        self.owner: Any = None
-        self.turn: Any = None
-        self.user: int | None = None
-
-    # Being shared.
-
-    def share(self) -> None:
-        """Begin to be shared."""
-        self.owner = self.user = None
-        self.turn = Lock()
-
-    @property
-    def is_busy_here(self) -> bool:
-        """Whether this is called in the middle of a statement."""
-        return self.user == get_ident()
-
-    @property
-    def is_owned(self) -> bool:
-        """Whether it is in the transaction of one of those who share it."""
-        return self.transaction or self.is_busy_here or not (
-            self.owner is None or self.owner.is_over)
-
-    def may_use(self, visit: Any) -> bool:
-        """Tell whether it is in nobody else's transaction."""
-        owner = self.owner
-        if owner is not None and owner is not visit and owner.is_over:
-            self.owner = None
-            self.clean(force=True)  # who has gone has left something undone
-        return self.owner is None or self.owner is visit
-
-    def note_owner(self, visit: Any) -> None:
-        """Note whose transaction is open after something was done."""
-        has_work = self.transaction or (
-            self.profile.is_telling and self.has_work())
-        self.owner = visit if has_work else None
+        # In which order it is used if several share it.
+        self.turns: Turns | None = None
 
     # Opening and closing driver connections.
 
@@ -169,7 +133,7 @@ class DbLine(Line):
         """Try to replace the driver connection; tell whether that worked."""
         con = None
         with quietly("opening a connection again"):
-            con = self.open()
+            con = self.connect(self.open)
         if con is None:
             return False
         self.replace(con)
@@ -183,7 +147,7 @@ class DbLine(Line):
         """
         self.close()
         self.lost = True
-        self.store(self.open())
+        self.store(self.connect(self.open))
 
     def doubt(self, error: BaseException) -> None:
         """Do not keep the connection if an error is none of the driver.

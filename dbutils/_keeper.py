@@ -25,6 +25,9 @@ class Backend:
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
 
+    def attend(self, con: Any, outage: Outage) -> None:
+        """Let a connection know what the pool knows about the server."""
+
     def is_alive(
             self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - as above
         """Look whether a connection is alive, within so many seconds."""
@@ -127,6 +130,7 @@ class Keeper:
         slot.round = self.ledger.round
         slot.con = self.outage.connect(
             connect, deadline, self.ledger.idle.__len__)
+        self.backend.attend(slot.con, self.outage)
         if self.upkeep is not None:
             self.upkeep.opened(slot)
 

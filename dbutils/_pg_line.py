@@ -121,7 +121,7 @@ class PgLine(Line):
 
     def renew(self) -> None:
         """Reopen the connection; if that is impossible, raise the error."""
-        self.con.reopen()
+        self.connect(self.con.reopen)
         self.begin_anew()
 
     def begin_anew(self) -> None:

@@ -10,6 +10,7 @@ from ._checks import check_seconds
 from ._errors import ended_text, too_many_text
 from ._keeper import Backend
 from ._ledger import Limits
+from ._outage import Outage
 from ._pool import Ended, PoolCore, Refused
 from ._steady import line_of
 from ._transactions import Transactions
@@ -26,6 +27,9 @@ class SteadyBackend(Backend):
 
     def check(self, con: Any) -> None:
         line_of(con).check(1)
+
+    def attend(self, con: Any, outage: Outage) -> None:
+        line_of(con).outage = outage
 
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self.mode)

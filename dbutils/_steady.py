@@ -14,6 +14,7 @@ from . import __version__
 from ._drivers import Profile
 from ._errors import quietly
 from ._forks import disown, follow
+from ._outage import Outage
 from ._ping import SqlPinger, ask, parse_ping
 from ._watchdog import forget, watch
 
@@ -112,6 +113,8 @@ class Line:
         # own may take, if that is less than usual.
         self.descriptor: int | None = None
         self.limit: float | None = None
+        # What the pool knows about the server, if there is a pool.
+        self.outage: Outage | None = None
         follow(self, is_connection=True)
 
     def begin_anew(self) -> None:
@@ -141,6 +144,12 @@ class Line:
             if hasattr(con, name)}
         for name, value in self.changes.items():
             profile.write(con, name, value)
+
+    def connect(self, connect: Callable[[], Any]) -> Any:
+        """Connect again, unless that has just failed for all of a pool."""
+        if self.outage is None:
+            return connect()
+        return self.outage.connect(connect, None, bool)  # no wait, no other
 
     def renew(self) -> None:
         """Go on with a new driver connection; raise why that fails."""

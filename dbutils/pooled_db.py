@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from functools import total_ordering
 from operator import attrgetter, methodcaller
-from threading import get_ident
 from typing import Any, Callable, Sequence
 from weakref import ref
 
@@ -23,6 +22,7 @@ from ._ledger import make_limits
 from ._pool import core_of
 from ._pooled import Pooled, SteadyBackend, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
+from ._turns import Turns
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import SteadyDBConnection, bind, connect
 
@@ -221,17 +221,10 @@ class _DbBackend(SteadyBackend):
 
     def check(self, con: Any) -> None:
         line = line_of(con)
-        if line.turn is None:
+        if line.turns is None:
             line.check(1)
-        elif line.turn.acquire(blocking=False):  # or somebody uses it just now
-            try:
-                self._check_shared(line)
-            finally:
-                line.turn.release()
-
-    def _check_shared(self, line: Any) -> None:
-        if not line.is_owned:
-            line.check(1)
+        else:
+            line.turns.check(line)
 
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded
@@ -239,11 +232,12 @@ class _DbBackend(SteadyBackend):
     def share(self, con: Any) -> SharedDBConnection:
         if not con.threadsafety() > 1:
             raise NotSupportedError("Database connection is not thread-safe.")
-        line_of(con).share()
+        line_of(con).turns = Turns()
         return SharedDBConnection(con)
 
     def is_shareable(self, con: Any) -> bool:
-        return not line_of(con).is_owned
+        line = line_of(con)
+        return line.turns.are_free(line)
 
 
 class _PooledDBConnection(Lease):
@@ -293,11 +287,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
     def _give_back(self, con: Any, right: Any) -> None:
         self._shared_con = None
         line = line_of(con)
-        is_left = line.owner is right.visit and len(right.slot.shares()) > 1
-        if is_left and not line.is_busy_here:
-            with line.turn:
-                line.clean(force=True)
-                line.owner = None
+        if len(right.slot.shares()) > 1:
+            line.turns.leave(line, right.visit)
         core_of(self._pool).leave(right)
 
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
@@ -312,19 +303,9 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
         """Return the result, or nothing if that cannot be done here."""
-        line = line_of(self._con)
-        if line.is_busy_here:
-            return []
-        with line.turn:
-            visit = self._turn[0].visit
-            if not line.may_use(visit):
-                return []
-            try:
-                line.user = get_ident()
-                return [act(self._con)]
-            finally:
-                line.user = None
-                line.note_owner(visit)
+        con = self._con
+        line, visit = line_of(con), self._turn[0].visit
+        return line.turns.take(line, visit, lambda: act(con))
 
     def _move(self) -> None:
         """Go on with another connection."""
@@ -381,7 +362,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
         try:
             self._con.cancel()  # while another thread may be executing
         finally:
-            line_of(self._con).note_owner(self._turn[0].visit)
+            line = line_of(self._con)
+            line.turns.note(line, self._turn[0].visit)
             core_of(self._pool).look_again()
 
 

@@ -81,15 +81,15 @@ def servers_running():
 
         def port_of(family):
             if family not in ports:
-                ports[family] = start(stack, getattr(servers, family))
+                ports[family] = start(stack, family).port
             return ports[family]
         yield port_of
 
 
-def start(stack, server):
+def start(stack, family):
     """Start a server; where it is not installed, skip, or fail in CI."""
     try:
-        return stack.enter_context(server())
+        return stack.enter_context(servers.running(servers.KINDS[family]))
     except servers.MissingServerError as missing:
         if drivers.IN_CI:
             pytest.fail(str(missing))

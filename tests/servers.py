@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -80,93 +81,136 @@ class Owner:
 class PostgreSql:
     """A PostgreSQL server that can be killed and started again."""
 
-    def __init__(self, owner, folder, initdb, control):
+    owners = ("postgres",)
+
+    def __init__(self, owner, folder):
+        folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
+        initdb, self._control = (
+            find(program, *folders) for program in ("initdb", "pg_ctl"))
+        if not (initdb and self._control):
+            raise MissingServerError("PostgreSQL's programs are not installed")
         self.port = free_port()
         self._owner = owner
         self._folder = folder
-        self._control = control
-        self._data = str(folder / "data")
+        self._data = folder / "data"
         self._run(
-            initdb, "-D", self._data, "-U", "postgres", "-A", "trust", "-N",
-            "--no-locale", "-E", "UTF8")
+            initdb, "-D", str(self._data), "-U", "postgres", "-A", "trust",
+            "-N", "--no-locale", "-E", "UTF8")
 
     def _run(self, *command):
         self._owner.run(*command, cwd=str(self._folder))
 
     def start(self):
         options = (
-            f"-p {self.port} -k {self._folder} -c listen_addresses={HOST}"
+            f"-p {self.port} -k '' -c listen_addresses={HOST}"
             " -c fsync=off -c synchronous_commit=off -c max_connections=200"
-            " -c log_min_messages=panic -c deadlock_timeout=50ms")
+            " -c log_min_messages=fatal -c deadlock_timeout=50ms")
         self._run(
-            self._control, "-D", self._data, "-w", "-o", options,
+            self._control, "-D", str(self._data), "-w", "-o", options,
             "-l", str(self._folder / "log"), "start")
 
     def kill(self):
-        """End all its processes at once."""
-        self._run(
-            self._control, "-D", self._data, "-w", "-m", "immediate", "stop")
+        """End all its processes at once, without a chance to tidy up."""
+        note = self._data / "postmaster.pid"
+        process = int(note.read_text().split()[0])
+        processes = [process, *children_of(process)]
+        for process in processes:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        while any(map(is_running, processes)):
+            time.sleep(0.01)
+        note.unlink()  # or the next one might take a zombie for a server
+
+    def stop(self):
+        """End it, and let it tidy up."""
+        with suppress(subprocess.CalledProcessError):  # it was killed
+            self._run(
+                self._control, "-D", str(self._data), "-w",
+                "-m", "immediate", "stop")
 
 
-@contextmanager
-def restartable_postgresql():
-    """Run a PostgreSQL server that the test may end."""
-    folders = list(Path("/usr/lib/postgresql").glob("*/bin"))
-    initdb, control = find("initdb", *folders), find("pg_ctl", *folders)
-    if not (initdb and control):
-        raise MissingServerError("PostgreSQL's programs are not installed")
-    owner = Owner("postgres")
-    with owner.folder() as folder:
-        server = PostgreSql(owner, folder, initdb, control)
-        server.start()
-        try:
-            yield server
-        finally:
-            with suppress(subprocess.CalledProcessError):  # it was killed
-                server.kill()
+class MariaDb:
+    """A MariaDB server that can be killed and started again."""
 
+    owners = ("mysql",)
 
-@contextmanager
-def postgresql():
-    """Run a PostgreSQL server, and return its port."""
-    with restartable_postgresql() as server:
-        yield server.port
-
-
-@contextmanager
-def mariadb():
-    """Run a MariaDB server, and return its port."""
-    sbin = Path("/usr/sbin")
-    install, server = find("mariadb-install-db"), find("mariadbd", sbin)
-    if not (install and server):
-        raise MissingServerError("MariaDB's programs are not installed")
-    owner, port = Owner("mysql"), free_port()
-    with owner.folder() as folder:
-        options = [
+    def __init__(self, owner, folder):
+        install = find("mariadb-install-db")
+        self._server = find("mariadbd", Path("/usr/sbin"))
+        if not (install and self._server):
+            raise MissingServerError("MariaDB's programs are not installed")
+        self.port = free_port()
+        self._owner = owner
+        self._folder = folder
+        self._process = self._reader = None
+        self._options = [
             "--no-defaults", f"--datadir={folder / 'data'}",
             f"--tmpdir={folder}"]
         owner.run(
-            install, *options, "--auth-root-authentication-method=normal",
-            cwd=str(folder), stderr=subprocess.DEVNULL)
-        process = subprocess.Popen(
-            owner.command(
-                server, *options, f"--port={port}", f"--bind-address={HOST}",
-                f"--socket={folder / 'socket'}", "--skip-log-bin",
-                "--innodb-flush-log-at-trx-commit=0", "--max-connections=200",
-                "--innodb-lock-wait-timeout=5"),
-            cwd=str(folder), text=True, stdin=subprocess.DEVNULL,
+            install, *self._options,
+            "--auth-root-authentication-method=normal", cwd=str(folder),
+            stderr=subprocess.DEVNULL)
+
+    def start(self):
+        self._process = subprocess.Popen(
+            self._owner.command(
+                self._server, *self._options, f"--port={self.port}",
+                f"--bind-address={HOST}", "--skip-log-bin",
+                f"--socket={self._folder / 'socket'}",
+                "--innodb-flush-log-at-trx-commit=0",
+                "--max-connections=200", "--innodb-lock-wait-timeout=5"),
+            cwd=str(self._folder), text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-        reader = Thread(target=process.stderr.read)
-        try:
-            wait_until_ready(process)
-            reader.start()  # so that what it says later does not block it
-            yield port
-        finally:
+        wait_until_ready(self._process)
+        # so that what it says later does not block it
+        self._reader = Thread(target=self._process.stderr.read)
+        self._reader.start()
+
+    def kill(self):
+        """End it at once, without a chance to tidy up."""
+        process, reader = self._process, self._reader
+        if process:
             process.send_signal(signal.SIGKILL)
             process.wait(PATIENCE)
-            if reader.ident:
+            if reader:
                 reader.join(PATIENCE)
             process.stderr.close()
+        self._process = self._reader = None
+
+    stop = kill
+
+
+def children_of(process):
+    """Return the processes that this one has started."""
+    children = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has just ended
+            parent = path.read_text().rpartition(")")[2].split()[1]
+            if int(parent) == process:
+                children.append(int(path.parent.name))
+    return children
+
+
+def is_running(process):
+    """Tell whether a process is there, and has not ended yet."""
+    try:
+        stat = Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@contextmanager
+def running(kind):
+    """Run a server of this kind in a folder of its own."""
+    owner = Owner(*kind.owners)
+    with owner.folder() as folder:
+        server = kind(owner, folder)
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
 
 
 def wait_until_ready(process):
@@ -177,3 +221,6 @@ def wait_until_ready(process):
         if "ready for connections" in line:
             return
     raise MissingServerError("MariaDB did not start:\n" + "".join(said))
+
+
+KINDS = {"postgresql": PostgreSql, "mariadb": MariaDb}

@@ -1,14 +1,15 @@
 """A server that refuses connections, or is started again."""
 
 from contextlib import ExitStack, suppress
+from copy import copy
 from threading import Event, Lock, Thread
 from time import monotonic
 from types import ModuleType
 
 import drivers
 import pytest
-import servers
 from conftest import start
+from drivers import ask
 
 from dbutils._outage import Elsewhere, Outage, is_outage
 from dbutils.pooled_db import PooledDB
@@ -180,11 +181,34 @@ def test_attempts_are_spaced_by_the_clock():
     assert outage.error is None
 
 
-@pytest.fixture
-def restartable():
-    """A PostgreSQL server of its own, that can be killed and started."""
+class Server:
+    """A server that can be killed and started, and a driver for it."""
+
+    def __init__(self, driver, server):
+        self.driver = driver
+        self.error = driver.error
+        self.kill = server.kill
+        self.start = server.start
+        self.opened = 0
+        driver.port = server.port
+
+    def connect(self, **parameters):
+        self.opened += 1
+        return self.driver.load().connect(**parameters)
+
+    def pool(self, **options):
+        """Return a pool for this server."""
+        return PooledDB(
+            self.connect, mincached=50, maxconnections=50,
+            **options, **self.driver.parameters())
+
+
+@pytest.fixture(params=["psycopg2", "pymysql"])
+def server(request):
+    """A server of its own, that can be killed and started."""
+    driver = copy(drivers.BY_NAME[request.param])
     with ExitStack() as stack:
-        yield start(stack, servers.restartable_postgresql)
+        yield Server(driver, start(stack, driver.family))
 
 
 class Load:
@@ -195,17 +219,19 @@ class Load:
         self.error = error
         self.done = Event()
         self.served = []
-        self.errors = []
+        self.errors = []  # and when the requests began that failed
         self.threads = in_threads(self.work)
 
     def work(self):
         while not self.done.is_set():
+            began = monotonic()
             try:
                 with self.pool.connection() as db, db.cursor() as cursor:
                     cursor.execute("select 1")
                 self.served.append(monotonic())
             except self.error as error:
-                self.errors.append(error)
+                self.errors.append((began, error))
+                self.done.wait(0.01)  # as one does who tries again
 
     def wait(self, number):
         """Wait until so many more were served."""
@@ -215,53 +241,53 @@ class Load:
             assert monotonic() < end
             Event().wait(0.001)
 
-    def end(self):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
         self.done.set()
         join(self.threads)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("maxwait", [PATIENCE, None])
-def test_a_killed_server_is_used_again_when_it_is_back(restartable, maxwait):
-    driver = drivers.BY_NAME["psycopg2"]
-    driver.port = restartable.port
-    pool = PooledDB(
-        driver.load(), mincached=50, maxconnections=50, maxwait=maxwait,
-        **driver.parameters())
-    load = Load(pool, driver.error)
-    load.wait(200)
-    restartable.kill()
-    Event().wait(0.3)
-    restartable.start()
-    ready = monotonic()
-    load.wait(200)
-    load.end()
+def test_a_killed_server_is_used_again_when_it_is_back(server, maxwait):
+    pool = server.pool(maxwait=maxwait)
+    with Load(pool, server.error) as load:
+        load.wait(200)
+        server.kill()
+        server.opened, killed = 0, monotonic()
+        Event().wait(3)
+        # each attempt is followed by a pause, for all threads together
+        assert server.opened <= 25 * (monotonic() - killed)
+        server.start()
+        ready = monotonic()
+        load.wait(200)
     assert min(end for end in load.served if end > ready) - ready < 1
-    with pool.connection() as db, db.cursor() as cursor:
-        cursor.execute("select 2")
-        assert cursor.fetchone() == (2,)
+    if maxwait:
+        assert all(began < killed for began, _ in load.errors)
+    assert ask(pool.connection(), "select 2") == 2
     assert pool._connections == 0
     pool.close()
 
 
-def test_after_a_restart_the_first_request_costs_one_connect(restartable):
-    driver = drivers.BY_NAME["psycopg2"]
-    module = driver.load()
-    driver.port = restartable.port
-    opened = []
-
-    def creator(**parameters):
-        opened.append(1)
-        return module.connect(**parameters)
-
-    pool = PooledDB(
-        creator, mincached=50, maxconnections=50, **driver.parameters())
-    restartable.kill()
-    restartable.start()
-    opened.clear()
+def test_after_a_restart_the_first_request_costs_one_connect(server):
+    pool = server.pool()
+    server.kill()
+    server.start()
+    server.opened = 0
     for number in range(1, 4):
-        with pool.connection() as db, db.cursor() as cursor:
-            cursor.execute("select 1")
-        assert len(opened) <= number
+        with pool.connection() as db:
+            assert ask(db, "select 1") == 1
+        assert server.opened <= number
     pool.close()
 
 
+def test_after_a_restart_nobody_sees_an_error(server):
+    pool = server.pool()
+    server.kill()
+    server.start()
+    with Load(pool, server.error) as load:
+        load.wait(200)
+    assert load.errors == []
+    pool.close()

@@ -17,7 +17,8 @@ pytestmark = pytest.mark.skipif(
 # a module may import what is in the layers before its own
 LAYERS = [
     {"__init__"},
-    {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql"},
+    {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql",
+     "_turns"},
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
     {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},

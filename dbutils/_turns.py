@@ -1,0 +1,77 @@
+"""Turns on a connection that several borrowers share.
+
+One after the other executes a statement, and while one of them is in a
+transaction, the others have to go elsewhere.
+"""
+
+from __future__ import annotations
+
+from threading import Lock, get_ident
+from typing import Any, Callable
+
+__all__ = ["Turns"]
+
+
+class Turns:
+    """Who may use a connection that is shared."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        # Whose transaction is open.
+        self._owner: Any = None
+        # The thread that executes a statement: a signal handler that comes
+        # in the middle of that cannot wait for its end.
+        self._user: int | None = None
+
+    @property
+    def _is_busy_here(self) -> bool:
+        return self._user == get_ident()
+
+    def are_free(self, line: Any) -> bool:
+        """Tell whether nobody is in a transaction, as far as is known."""
+        return not (line.transaction or self._is_busy_here) and (
+            self._owner is None or self._owner.is_over)
+
+    def check(self, line: Any) -> None:
+        """Check the connection, unless it is being used just now."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self.are_free(line):
+                    line.check(1)
+            finally:
+                self._lock.release()
+
+    def take(
+            self, line: Any, visit: Any, act: Callable[[], Any]) -> list[Any]:
+        """Return the result of this action, nothing if that cannot be now."""
+        if self._is_busy_here:
+            return []
+        with self._lock:
+            if not self._may_use(line, visit):
+                return []
+            try:
+                self._user = get_ident()
+                return [act()]
+            finally:
+                self._user = None
+                self.note(line, visit)
+
+    def _may_use(self, line: Any, visit: Any) -> bool:
+        owner = self._owner
+        if owner is not None and owner is not visit and owner.is_over:
+            self._owner = None
+            line.clean(force=True)  # who has gone has left something undone
+        return self._owner is None or self._owner is visit
+
+    def note(self, line: Any, visit: Any) -> None:
+        """Note whose transaction is open after something was done."""
+        has_work = line.transaction or (
+            line.profile.is_telling and line.has_work())
+        self._owner = visit if has_work else None
+
+    def leave(self, line: Any, visit: Any) -> None:
+        """End the transaction of one who leaves the others alone."""
+        if self._owner is visit and not self._is_busy_here:
+            with self._lock:
+                line.clean(force=True)
+                self._owner = None
