@@ -271,6 +271,7 @@ def test_a_killed_server_is_used_again_when_it_is_back(server, maxwait):
     pool.close()
 
 
+@pytest.mark.slow
 def test_after_a_restart_the_first_request_costs_one_connect(server):
     pool = server.pool()
     server.kill()
@@ -283,6 +284,7 @@ def test_after_a_restart_the_first_request_costs_one_connect(server):
     pool.close()
 
 
+@pytest.mark.slow
 def test_after_a_restart_nobody_sees_an_error(server):
     pool = server.pool()
     server.kill()
