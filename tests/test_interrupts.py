@@ -232,7 +232,8 @@ class Victim(Thread):
 def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
     # What hits a finalizer can only be reported by Python, and the one who
     # reports it must not be hit, so it is a function written in C.
-    monkeypatch.setattr(sys, "unraisablehook", deque(maxlen=0).append)
+    monkeypatch.setattr(
+        sys, "unraisablehook", deque(maxlen=0).append, raising=False)
     pool = PooledDB(dbapi, maxconnections=LIMIT, blocking=True)
     victims = [Victim(pool) for _ in range(4)]
     for victim in victims:

@@ -15,7 +15,6 @@ from conftest import ready
 from dbutils.pooled_db import PooledDB
 
 WORKERS = 8
-# the oldest and the newest Python do the whole work in CI
 KILLS = 300 if drivers.IN_CI else 60
 STEPS = 3
 
