@@ -111,7 +111,7 @@ class Classic:
             self, line: DbLine, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Replace the connection; return a cursor of it, None if in vain."""
-        with Spare(line.open, args, kwargs) as spare:
+        with Spare(line.open_again, args, kwargs) as spare:
             if spare.cursor is None:
                 line.transaction = False
                 return None
@@ -196,7 +196,7 @@ class Classic:
 
         That connection is kept if the same failure does not come again.
         """
-        with Spare(hand.line.open, hand.args, hand.kwargs) as spare:
+        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
             if spare.cursor is None:
                 return None
             try:
@@ -212,7 +212,7 @@ class Classic:
 
     def _replace(self, hand: Hand) -> None:
         """Replace the connection at the end of a broken transaction."""
-        with Spare(hand.line.open, hand.args, hand.kwargs) as spare:
+        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
             if spare.cursor is not None:
                 self._take(hand, spare)
         hand.line.transaction = False

@@ -84,6 +84,10 @@ class DbLine(Line):
             raise
         return con
 
+    def open_again(self) -> Any:
+        """Return another driver connection."""
+        return self.connect(self.open)
+
     def _learn_from(self, con: Any) -> None:
         """Find out what the creator did not tell."""
         self.profile = profile_of(con)
@@ -133,7 +137,7 @@ class DbLine(Line):
         """Try to replace the driver connection; tell whether that worked."""
         con = None
         with quietly("opening a connection again"):
-            con = self.connect(self.open)
+            con = self.open_again()
         if con is None:
             return False
         self.replace(con)
@@ -147,7 +151,7 @@ class DbLine(Line):
         """
         self.close()
         self.lost = True
-        self.store(self.connect(self.open))
+        self.store(self.open_again())
 
     def doubt(self, error: BaseException) -> None:
         """Do not keep the connection if an error is none of the driver.

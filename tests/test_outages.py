@@ -23,7 +23,12 @@ class RefusedError(Exception):
 
 
 class Connection:
+    def __init__(self, driver=None):
+        self.driver = driver
+
     def cursor(self):
+        if self.driver is not None and self.driver.is_away:
+            raise RefusedError("connection lost")
         return self
 
     def execute(self, statement):
@@ -49,7 +54,7 @@ class Driver(ModuleType):
             self.attempts += 1
         if self.is_away:
             raise RefusedError("connection refused")
-        return Connection()
+        return Connection(self)
 
 
 def in_threads(function, number=THREADS):
@@ -103,6 +108,18 @@ def test_who_cannot_wait_gets_the_error_without_another_attempt():
     driver.is_away = False
     pool.connection(maxwait=PATIENCE).close()
     assert pool.connection()
+
+
+def test_lost_connections_make_no_more_attempts_than_others():
+    driver = Driver()
+    pool = PooledDB(driver, mincached=50)
+    driver.is_away = True
+    driver.attempts = 0
+    begin = monotonic()
+    for lease in [pool.connection() for _ in range(50)]:
+        with pytest.raises(RefusedError):
+            lease.cursor()
+    assert driver.attempts <= 6 + 20 * (monotonic() - begin)
 
 
 def test_who_waits_in_vain_gets_the_error_of_the_driver():

@@ -7,6 +7,8 @@ from time import monotonic
 import pytest
 from patience import PATIENCE, wait_until
 
+from dbutils import _queue
+
 
 def waiting(pool):
     return pool._core.figures().waiting
@@ -41,6 +43,18 @@ def test_a_request_can_wait_longer_or_shorter_than_the_others(kind):
             kind.module.TooManyConnectionsError, match="maxwait"):
         kind.make(maxconnections=1, blocking=True).connection() and (
             pool.connection(maxwait=0))
+
+
+def test_who_waits_is_served_without_looking_again(monkeypatch, kind):
+    monkeypatch.setattr(_queue, "_FIRST_LOOK", PATIENCE)
+    pool = kind.make(maxconnections=1, blocking=True)
+    lease = pool.connection()
+    thread = Thread(target=lambda: pool.connection().close(), daemon=True)
+    thread.start()
+    wait_until(lambda: waiting(pool) == 1)
+    lease.close()
+    thread.join(PATIENCE / 2)
+    assert not thread.is_alive()
 
 
 def test_a_blocking_pool_does_not_wait_where_that_is_not_wanted(kind):
