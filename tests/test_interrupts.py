@@ -4,6 +4,7 @@ import ctypes
 import gc
 import random
 import sys
+import threading
 from collections import deque
 from contextlib import suppress
 from threading import Event, Thread
@@ -234,6 +235,9 @@ def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
     # reports it must not be hit, so it is a function written in C.
     monkeypatch.setattr(
         sys, "unraisablehook", deque(maxlen=0).append, raising=False)
+    # For the same reason the threads are not traced: what measures the
+    # coverage has a lock that it would not release if it were hit.
+    monkeypatch.setattr(threading, "_trace_hook", None)
     pool = PooledDB(dbapi, maxconnections=LIMIT, blocking=True)
     victims = [Victim(pool) for _ in range(4)]
     for victim in victims:
