@@ -34,9 +34,12 @@ class Caller(NamedTuple):
         return f"{self.code.co_filename}:{line}"
 
 
-def caller() -> Caller:
-    """Return the innermost place outside of this package."""
-    frame = sys._getframe(1)  # noqa: SLF001 - there is nothing as cheap
+def caller(depth: int = 1) -> Caller:
+    """Return the innermost place outside of this package.
+
+    depth: how many callers are known to be inside
+    """
+    frame = sys._getframe(depth)  # noqa: SLF001 - there is nothing as cheap
     while frame.f_back and frame.f_code.co_filename.startswith(_BETWEEN):
         frame = frame.f_back
     return Caller(frame.f_code, frame.f_lasti)

@@ -29,4 +29,4 @@ gc.callbacks.append(_note)
 
 def is_collecting() -> bool:
     """Tell whether this is called by the garbage collector."""
-    return get_ident() in _collecting
+    return bool(_collecting) and get_ident() in _collecting

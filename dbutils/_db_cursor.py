@@ -10,6 +10,9 @@ from ._sql import UNKNOWN_WORK, Kind, kind_of
 __all__ = ["Call", "Hand"]
 
 
+_FOREVER = (True,)
+
+
 class Call(NamedTuple):
     """A call of a cursor method that may have to be made again."""
 
@@ -57,9 +60,12 @@ class Hand:
         self.con: Any = None  # of which driver connection the cursor is
         self.cursor: Any = None
         self.closed = True
-        # If the connection is borrowed: from where, and for how long.
+        # If the connection is borrowed: from where, and for how long, which
+        # is false when that is over.
         self.lease: Any = None
-        self.visit: Any = None
+        self.visit: Any = _FOREVER
+        # What executes statements: the rules, or a connection that is shared.
+        self.runner = line.rules
         self.moved = False  # to another cursor than at the beginning
         self.no_failover = 0
         self.inputsizes: Any = []
@@ -86,13 +92,11 @@ class Hand:
 
     def run(self, call: Call) -> Any:
         """Make a call according to the rules."""
-        if hasattr(self.visit, "run"):
-            return self.visit.run(self, call)
-        return self.line.rules.run(self, call)
+        return self.runner.run(self, call)
 
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
-        if not call.takes_sizes:
+        if not ((self.inputsizes or self.outputsizes) and call.takes_sizes):
             return call(cursor)
         self._set_sizes(cursor)
         result = call(cursor)

@@ -16,7 +16,7 @@ from ._dbapi import (
     module_of_creator,
 )
 from ._drivers import profile_of
-from ._errors import quietly
+from ._errors import note_swallowed, quietly
 from ._sockets import Sight, Watch, watch_of
 from ._steady import Line
 from ._turns import Turns
@@ -251,8 +251,10 @@ class DbLine(Line):
     def clean(self, force: bool = False) -> None:
         """Roll back what is or, if forced, what may be in a transaction."""
         if not self.closed and (force or self.transaction):
-            with quietly("rolling back"):
+            try:  # instead of "with quietly", since this is done so often
                 self.end("rollback")
+            except Exception as error:  # noqa: BLE001 - nothing is changed
+                note_swallowed("rolling back", error)
 
     def end_visit(self) -> None:
         """Clean the connection of a program that goes on to hold it."""
@@ -262,6 +264,8 @@ class DbLine(Line):
 
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
+        if self.descriptor is None:
+            return self.rules.hand_back(self, reset)
         watch(self, self.descriptor, None)
         try:
             return self.rules.hand_back(self, reset)

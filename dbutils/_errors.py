@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Sequence
 
 __all__ = [
     "Figures", "add_note", "closed_text", "ended_text", "logger",
-    "quietly", "too_many_text"]
+    "note_swallowed", "quietly", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 
@@ -35,8 +35,13 @@ class quietly:  # noqa: N801 - used like a function: with quietly("...")
         """End the step; interrupts and exits are not swallowed."""
         if kind is None or not issubclass(kind, Exception):
             return False
-        logger.debug("%s failed with %s", self.step, kind.__name__)
+        note_swallowed(self.step, error)
         return True
+
+
+def note_swallowed(step: str, error: BaseException) -> None:
+    """Log that a step has failed whose failure changes nothing."""
+    logger.debug("%s failed with %s", step, type(error).__name__)
 
 
 def add_note(error: BaseException, text: str) -> None:

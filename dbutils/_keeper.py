@@ -66,7 +66,7 @@ class Keeper:
         self.upkeep: Upkeep | None = None
         self.outage = Outage()
         self.ledger = ledger
-        # The places in use by the identities of their connections.
+        # The places by the identities of their connections.
         self._taken: dict[int, Slot] = {}
 
     def place_of(self, con: Any) -> Slot | None:
@@ -92,7 +92,6 @@ class Keeper:
         except BaseException:
             self.abort(right)
             raise
-        self._taken[id(slot.con)] = slot
         if right.is_share:
             slot.shares()
         else:
@@ -128,11 +127,16 @@ class Keeper:
             deadline: float | None) -> None:
         """Open the connection of an empty place."""
         slot.round = self.ledger.round
-        slot.con = self.outage.connect(
-            connect, deadline, self.ledger.idle.__len__)
+        self.take_in(slot, self.outage.connect(
+            connect, deadline, self.ledger.idle.__len__))
         self.backend.attend(slot.con, self.outage)
         if self.upkeep is not None:
             self.upkeep.opened(slot)
+
+    def take_in(self, slot: Slot, con: Any) -> None:
+        """Put a connection into an empty place."""
+        slot.con = con
+        self._taken[id(con)] = slot
 
     def _publish(self, right: Right, visit: Visit) -> Right:
         """Let others share a connection that was made ready for that."""
@@ -169,7 +173,7 @@ class Keeper:
         things: where one kind has to wait, the other may go on.
         """
         ledger = self.ledger
-        again = bool(ledger.waiters)
+        again = bool(ledger.waiters.queue)
         while again:
             again = False
             blocked = set()
@@ -240,8 +244,7 @@ class Keeper:
             if upkeep.is_expired(slot):
                 return False
         ledger = self.ledger
-        return slot.round == ledger.round and not (
-            ledger.is_full() or ledger.is_oversized())
+        return slot.round == ledger.round and ledger.has_room()
 
     def put_back(self, right: Right) -> None:
         """Let a connection be idle, or go to whoever is next.
@@ -250,8 +253,10 @@ class Keeper:
         there, and is served now.
         """
         ledger = self.ledger
-        ledger.rest(right)
-        if ledger.waiters:
+        if ledger.limits.maxshared:
+            ledger.sharing.stop(right.slot)
+        ledger.idle.append(right)
+        if ledger.waiters.queue:
             self.serve()
         if ledger.has_too_many(right):
             for surplus in ledger.too_many():
@@ -266,7 +271,12 @@ class Keeper:
             self.ledger.retire(right)
             self.serve()
 
-    def close(self, slot: Slot) -> None:
+    def let_out(self, slot: Slot) -> Any:
+        """Return the connection of a place, which it does not have now."""
         self._taken.pop(id(slot.con), None)
+        return slot.con
+
+    def close(self, slot: Slot) -> None:
+        """Close the connection of a place."""
         with quietly("closing a connection of a pool"):
-            self.backend.close(slot.con)
+            self.backend.close(self.let_out(slot))

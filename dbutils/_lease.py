@@ -27,8 +27,10 @@ class Lease:
         self._hold(pool, con, right)
 
     def _hold(self, pool: Any, con: Any, right: Any) -> None:
-        # written in one go, since subclasses look at every single attribute
-        self.__dict__.update(_pool=pool, _con=con, _turn=[right])
+        held = self.__dict__  # since subclasses look at every attribute
+        held["_pool"] = pool
+        held["_con"] = con
+        held["_turn"] = [right]
 
     def hand_over(self) -> tuple[Any, Any]:
         """Return the connection and the right to it; hold it no more."""
@@ -37,22 +39,22 @@ class Lease:
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
+        held = self.__dict__
         try:
-            right = self._turn.pop()
-        except (IndexError, AttributeError):  # not, or never, held
+            right = held["_turn"].pop()
+        except (IndexError, KeyError):  # not, or never, held
             return
-        con = self._con
-        self._con = None
+        con, held["_con"] = held["_con"], None
         try:
             if right is not None and (is_collecting() or right.is_given_up):
                 right.slot.alarm()  # the right dies, and who waits finds it
-            elif right is None or not right.visit.is_over:
+            elif right is None or right.visit:
                 self._give_back(con, right)
         finally:
             right = None  # not to be kept by the traceback of an interrupt
 
-    def _give_back(self, con: Any, right: Any) -> None:  # noqa: ARG002 - some need it
-        self._pool.cache(con)
+    def _give_back(self, con: Any, right: Any) -> None:
+        self._pool._give_back(con, right)  # noqa: SLF001 - in confidence
 
     def _closed_error(self, name: str) -> Exception:
         """Return the error for the use of a closed lease."""
@@ -80,9 +82,10 @@ class Lease:
 
     def __del__(self) -> None:
         """Give the connection back when nobody holds the lease any more."""
-        if self._turn and _is_strict and not self.is_over():
-            _warn(self._turn[0])
-        self.close()
+        if self._turn:
+            if _is_strict and not self.is_over():
+                _warn(self._turn[0])
+            self.close()
 
 
 # In the development mode of Python, dropping a lease is reported.

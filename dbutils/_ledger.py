@@ -69,8 +69,14 @@ class Ledger:
         self.waiters = WaitQueue()
         # Whether the pool was shut down, after which nothing is idle.
         self.is_over = False
+        self._maxcached = limits.maxcached
         # Whether the limit was changed, so that there may be too many places.
         self._was_resized = False
+
+    def end(self) -> None:
+        """Shut the pool down."""
+        self.is_over = True
+        self._maxcached = 0
 
     # Reading.
 
@@ -93,17 +99,14 @@ class Ledger:
         for slot in self._slots.copy().values():
             visits += [share.visit for share in slot.shares()] or [slot.visit]
         return sorted(
-            (visit for visit in visits if visit and not visit.is_over),
+            (visit for visit in visits if visit),
             key=lambda visit: visit.since)
 
-    @property
-    def _maxcached(self) -> int | None:
-        return 0 if self.is_over else self.limits.maxcached
-
-    def is_full(self) -> bool:
-        """Tell whether no more slots may be idle."""
+    def has_room(self) -> bool:
+        """Tell whether one that comes back may be idle."""
         maxcached = self._maxcached
-        return maxcached is not None and len(self.idle) >= maxcached
+        return (maxcached is None or len(self.idle) < maxcached) and not (
+            self._was_resized and self.is_oversized())
 
     def is_oversized(self) -> bool:
         """Tell whether a place has to be given up when it comes back."""
@@ -151,7 +154,10 @@ class Ledger:
 
     def take(self) -> Right | None:
         """Return the right to a place, if possible with a connection."""
-        return _pop(self.idle) or self.take_empty()
+        try:
+            return self.idle.popleft()
+        except IndexError:
+            return self.take_empty()
 
     def _add_place(self, limit: int | None) -> Right | None:
         while True:
@@ -193,12 +199,6 @@ class Ledger:
         """Put a place back whose connection was closed."""
         right.slot.con = None
         self.give(right)
-
-    def rest(self, right: Right) -> None:
-        """Let a clean connection be idle."""
-        slot = right.slot
-        self.sharing.stop(slot)
-        self.idle.append(slot.new_right())
 
     def has_too_many(self, right: Right) -> bool:
         """Tell whether something may not be idle after one has come back."""

@@ -86,7 +86,8 @@ class PoolCore:
         backend, upkeep = self.backend, self.keeper.upkeep
         is_over = self.is_over
         self._ledger = Ledger(self.limits, backend.is_shareable)
-        self._ledger.is_over = is_over
+        if is_over:
+            self._ledger.end()
         self.keeper = Keeper(backend, self._ledger)
         self.keeper.upkeep = upkeep
         self._queue = Queue(self._ledger, self.keeper)
@@ -122,7 +123,7 @@ class PoolCore:
         Raises Refused if there is none within so many seconds; None means
         to wait for as long as it takes, and Ended if the pool was shut down.
         """
-        if self.is_over:
+        if self._ledger.is_over:
             raise Ended
         try:
             return self._acquire(connect, patience, shareable)
@@ -130,35 +131,56 @@ class PoolCore:
             let_go(error)
             raise
 
+    def take_idle(self) -> Right | None:
+        """Return the right to an idle connection that is ready for use.
+
+        This is the short way, for the case that nothing has to be waited
+        for, opened or brought up to date; otherwise it is None.  It relies
+        on taking an item out of a deque being one step.  Who begins to wait
+        after we have seen nobody looks for what is idle himself, so nobody
+        is overtaken.
+        """
+        ledger, keeper = self._ledger, self.keeper
+        if ledger.waiters.queue or ledger.inbox or (
+                keeper.upkeep is not None or not ledger.idle):
+            return None
+        visit = Visit(get_ident(), caller(4))
+        try:
+            right = ledger.idle.popleft()
+        except IndexError:
+            return None
+        try:
+            keeper.backend.check(right.slot.con)
+            right.slot.hand_out(right, visit)
+        except BaseException as error:
+            keeper.abort(right)
+            let_go(error)
+            raise
+        return right
+
     def _acquire(
             self, connect: Callable[[], Any], patience: float | None,
             shareable: bool) -> Right:
-        shareable = shareable and self._ledger.limits.maxshared > 0
+        ledger = self._ledger
+        shareable = shareable and ledger.limits.maxshared > 0
         deadline = monotonic() + patience if patience else None
         while True:
-            visit = Visit(get_ident(), caller())
-            right = self._place_for(visit, shareable, patience)
+            visit = Visit(get_ident(), caller(5))
+            if ledger.inbox:
+                self.keeper.settle()
+            # The short way: who begins to wait after we have seen nobody
+            # looks for what is idle himself, and nobody is overtaken.
+            right = None
+            if not ledger.waiters.queue:
+                right = ledger.take_for(visit, shareable)
+            if right is None:
+                right = self._wait(Waiter(visit, shareable), patience)
             try:
                 return self.keeper.ready(
                     right, connect, visit, shareable, deadline)
             except Elsewhere:
                 if deadline is not None:
                     patience = max(deadline - monotonic(), 0)
-
-    def _place_for(
-            self, visit: Visit, shareable: bool,
-            patience: float | None) -> Right:
-        ledger = self._ledger
-        if ledger.inbox:
-            self.keeper.settle()
-        # The short way: who begins to wait after we have seen nobody looks
-        # for what is idle himself, and nobody is overtaken.
-        right = None
-        if not ledger.waiters:
-            right = ledger.take_for(visit, shareable)
-        if right is None:
-            right = self._wait(Waiter(visit, shareable), patience)
-        return right
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.
@@ -175,6 +197,15 @@ class PoolCore:
         if is_collecting():  # the right dies with its holder
             self._ledger.waiters.nudge()
             return True
+        self._take_back(right.slot.new_right())  # that of the lease is void
+        return True
+
+    def give_back(self, right: Right) -> None:
+        """Take back what its only holder does not need any more."""
+        if right.visit and right.visit.end():
+            self._take_back(right)
+
+    def _take_back(self, right: Right) -> None:
         try:
             self.keeper.clean(right)
         except BaseException as error:
@@ -182,7 +213,6 @@ class PoolCore:
             raise
         if self._ledger.inbox:
             self.keeper.settle()
-        return True
 
     def keep(self, right: Right) -> None:
         """Let a connection be in use until it is released explicitly."""
@@ -204,7 +234,7 @@ class PoolCore:
         """Take in a connection that was opened by somebody else."""
         right = self._ledger.any_place()
         right.slot.round = self._ledger.round
-        right.slot.con = con
+        self.keeper.take_in(right.slot, con)
         self.keeper.put_back(right)
 
     def expel(self) -> Any:
@@ -214,7 +244,7 @@ class PoolCore:
         """
         self.keeper.settle()
         for right in self._ledger.all_idle():
-            con = right.slot.con
+            con = self.keeper.let_out(right.slot)
             self._ledger.retire(right)
             self.keeper.serve()
             return con
@@ -244,7 +274,7 @@ class PoolCore:
 
     def shutdown(self, timeout: float | None) -> bool:
         """End everything; tell whether all connections came back in time."""
-        self._ledger.is_over = True
+        self._ledger.end()
         self._queue.end()
         self.drain()
         pause, start = Event(), monotonic()

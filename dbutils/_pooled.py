@@ -100,6 +100,8 @@ class Pooled(Transactions):
             self, backend: Backend, limits: Limits, habits: Habits) -> None:
         """Begin to work, with as many idle connections as were asked for."""
         self._habits = habits
+        # Whether an idle connection can be handed out just as it is.
+        self._is_direct = not (habits.patience or limits.maxshared)
         self._core = PoolCore(backend, limits)
         self._core.look_after(habits.upkeep, self._open)
         rights: list[Any] = []
@@ -129,6 +131,10 @@ class Pooled(Transactions):
             self, connect: Callable[[], Any], shareable: bool = False,
             maxwait: float | None = None) -> Any:
         """Return the right to a connection."""
+        if self._is_direct and maxwait is None:
+            right = self._core.take_idle()
+            if right is not None:
+                return right
         patience = self._habits.patience
         if maxwait is not None:
             patience = check_seconds("maxwait", maxwait)
@@ -145,6 +151,13 @@ class Pooled(Transactions):
         if not self._core.release(con):
             raise self._invalid_error(
                 "This connection was not taken out of the pool.")
+
+    def _give_back(self, con: Any, right: Any) -> None:
+        """Take back what a lease does not hold any more."""
+        if type(self).cache is Pooled.cache:
+            self._core.give_back(right)
+        else:
+            self.cache(con)  # a subclass has its own
 
     def close(self) -> None:
         """Close all connections that are idle or shared.

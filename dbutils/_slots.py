@@ -20,18 +20,21 @@ from weakref import ref
 __all__ = ["Right", "Slot", "Visit"]
 
 
-class Visit:
-    """One use of a connection, from its handing out to its return."""
+class Visit(list):
+    """One use of a connection, from its handing out to its return.
 
-    __slots__ = ("_open", "place", "since", "thread", "was_reported")
+    Whoever pops the only item ends it: popping is atomic, and looking
+    whether the list is empty costs next to nothing.
+    """
+
+    __slots__ = ("place", "since", "thread", "was_reported")
 
     def __init__(self, thread: int, place: Any) -> None:
+        self.append(True)
         self.thread = thread
         self.place = place
         self.since = monotonic()
         self.was_reported = False
-        # Whoever pops the only item ends the visit: popping is atomic.
-        self._open = [True]
 
     def __str__(self) -> str:
         """Say who has the connection, for how long, and where it was taken."""
@@ -48,14 +51,15 @@ class Visit:
     @property
     def is_over(self) -> bool:
         """Whether the connection does not belong to the visitor any more."""
-        return not self._open
+        return not self
 
     def end(self) -> bool:
         """End the visit; tell whether that was not already done."""
         try:
-            return self._open.pop()
+            self.pop()
         except IndexError:
             return False
+        return True
 
 
 class Right:
@@ -160,7 +164,7 @@ class Slot:
 
     def hand_out(self, right: Right, visit: Visit) -> None:
         """Begin a visit."""
-        will = self._last_will()
+        will = self._will if self._will.heir is None else self._last_will()
         will.visit = right.visit = visit
 
     @property

@@ -65,33 +65,31 @@ class WaitQueue:
     """
 
     def __init__(self) -> None:
-        self._queue: deque[Any] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._queue)
+        # Weak references to them; only if there are none, none is waiting.
+        self.queue: deque[Any] = deque()
 
     def __len__(self) -> int:
         return len(self.in_order())
 
     def add(self, waiter: Waiter) -> None:
         """Let a waiter queue up."""
-        self._queue.append(ref(waiter))
+        self.queue.append(ref(waiter))
 
     def drop(self, waiter: Waiter) -> None:
         """Take a waiter out of the queue, if it is still there."""
         with suppress(ValueError):
-            self._queue.remove(ref(waiter))
+            self.queue.remove(ref(waiter))
 
     def in_order(self) -> list[Waiter]:
         """Return those who wait, the one to be served next first."""
         waiters = []
-        for link in self._queue.copy():
+        for link in self.queue.copy():
             waiter = link()
             if waiter is not None and waiter.is_waiting:
                 waiters.append(waiter)
             else:
                 with suppress(ValueError):
-                    self._queue.remove(link)
+                    self.queue.remove(link)
         return waiters
 
     def is_first(self, waiter: Waiter) -> bool:

@@ -221,6 +221,8 @@ class _DbBackend(SteadyBackend):
 
     def check(self, con: Any) -> None:
         line = line_of(con)
+        if not line.ping & 1:
+            return
         if line.turns is None:
             line.check(1)
         else:
@@ -330,7 +332,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
         """Return a hardened cursor that can be used until close()."""
         cursor = self._do(
             lambda con: con.cursor(*args, **kwargs), "cursor")
-        bind(cursor, self, _SharedVisit(self))
+        visit = _SharedVisit(self)
+        bind(cursor, self, visit, visit)
         return cursor
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
@@ -373,11 +376,10 @@ class _SharedVisit:
     def __init__(self, lease: PooledSharedDBConnection) -> None:
         self._lease = ref(lease)
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the lease was closed or dropped."""
+    def __bool__(self) -> bool:
+        """Tell whether the lease was not closed or dropped yet."""
         lease = self._lease()
-        return lease is None or lease.is_over()
+        return lease is not None and not lease.is_over()
 
     def run(self, hand: Any, call: Any) -> Any:
         """Execute a statement."""

@@ -217,9 +217,8 @@ class SteadyDBConnection(Steady):
 
 # What can be used of a driver cursor without anything being written.
 _HARMLESS = {
-    "arraysize", "description", "fetchall", "fetchmany", "fetchone",
-    "lastrowid", "messages", "nextset", "query", "rowcount", "rownumber",
-    "scroll", "statusmessage"}
+    "arraysize", "description", "lastrowid", "messages", "nextset", "query",
+    "rowcount", "rownumber", "scroll", "statusmessage"}
 
 
 class SteadyDBCursor:
@@ -271,7 +270,7 @@ class SteadyDBCursor:
         hand = self._hand
         if hand is None or hand.cursor is None:
             raise InvalidCursorError("This cursor could not be opened.")
-        if hand.visit is not None and hand.visit.is_over:
+        if not hand.visit:
             raise InvalidCursorError(
                 "The connection of this cursor was given back to its pool.")
         return hand.cursor
@@ -314,10 +313,32 @@ class SteadyDBCursor:
             self._hand.close()
             self._hand.lease = None
 
+    def execute(self, *args: Any, **kwargs: Any) -> Any:
+        """Execute a statement."""
+        self._driver_cursor()
+        return self._hand.run(Call("execute", args, kwargs))
+
+    def executemany(self, *args: Any, **kwargs: Any) -> Any:
+        """Execute a statement with several sets of parameters."""
+        self._driver_cursor()
+        return self._hand.run(Call("executemany", args, kwargs))
+
+    def fetchone(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the next row."""
+        return self._driver_cursor().fetchone(*args, **kwargs)
+
+    def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
+        """Return some of the next rows."""
+        return self._driver_cursor().fetchmany(*args, **kwargs)
+
+    def fetchall(self, *args: Any, **kwargs: Any) -> Any:
+        """Return all rows that are left."""
+        return self._driver_cursor().fetchall(*args, **kwargs)
+
     def __getattr__(self, name: str) -> Any:
         """Return what the driver's cursor has.
 
-        Its methods that execute or call something are hardened.
+        Its other methods that execute or call something are hardened, too.
         """
         cursor = self._driver_cursor()
         if not name.startswith(("execute", "call")):
@@ -335,12 +356,17 @@ class SteadyDBCursor:
         self.close()
 
 
-def bind(cursor: SteadyDBCursor, lease: Any, visit: Any) -> None:
+def bind(
+        cursor: SteadyDBCursor, lease: Any, visit: Any,
+        runner: Any = None) -> None:
     """Let a cursor be used for as long as a visit to its connection lasts.
 
-    The visit does not end before the cursor is gone, unless it is ended.  If
-    it has a method run(), it executes the statements.
+    runner: what executes its statements, if these are not just the rules
+
+    The visit does not end before the cursor is gone, unless it is ended.
     """
     hand = cursor._hand  # noqa: SLF001 - of this module
     hand.lease = lease
     hand.visit = visit
+    if runner is not None:
+        hand.runner = runner

@@ -542,13 +542,13 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
 def test_what_was_taken_while_the_pool_was_shut_down_does_not_stay(
         monkeypatch):
     pool = Pool()
-    place_for = pool.core._place_for
+    acquire = pool.core._acquire
 
     def come_late(*args):
         pool.core.shutdown(0)
-        return place_for(*args)
+        return acquire(*args)
 
-    monkeypatch.setattr(pool.core, "_place_for", come_late)
+    monkeypatch.setattr(pool.core, "_acquire", come_late)
     con = pool.take()
     pool.give(con)
     assert con.closed

@@ -1,0 +1,149 @@
+"""The libraries that are compared, each with what its users would write."""
+
+import queue
+import types
+
+import nothing
+
+
+def driver(connect):
+    """Return the driver that does nothing, with this way to connect."""
+    module = types.ModuleType("nothing_else")
+    module.__dict__.update(vars(nothing), connect=connect)
+    return module
+
+
+class DBUtils:
+    """This library, or the reference release, whichever is imported."""
+
+    def __init__(self, size, connect, ping=0):
+        from dbutils.pooled_db import PooledDB
+        self._pool = PooledDB(
+            driver(connect), maxcached=size, maxconnections=size,
+            blocking=True, ping=ping)
+        self.acquire = self._pool.connection
+
+    def release(self, con):
+        """Give a connection back."""
+        con.close()
+
+    def visit(self):
+        """Take a connection for the time of a block."""
+        with self._pool.connection():
+            pass
+
+
+class SQLAlchemy:
+    """The pool of SQLAlchemy."""
+
+    def __init__(self, size, connect, ping=0):
+        from sqlalchemy.pool import QueuePool
+        self._pool = QueuePool(connect, pool_size=size, max_overflow=0)
+        if ping:
+            from sqlalchemy import event
+            event.listen(
+                self._pool, "checkout", lambda con, *others: con.ping())
+        self.acquire = self._pool.connect
+
+    def release(self, con):
+        """Give a connection back."""
+        con.close()
+
+    def visit(self):
+        """Take a connection for the time of a block."""
+        con = self._pool.connect()
+        try:
+            pass
+        finally:
+            con.close()
+
+
+class PsycopgPool:
+    """The pool of psycopg 3."""
+
+    def __init__(self, size, connect, ping=0):
+        from psycopg_pool import ConnectionPool
+
+        class Maker(nothing.PingingConnection):
+            """What the pool calls a connection class."""
+
+            @classmethod
+            def connect(cls, *_args, **_kwargs):
+                """Return a connection."""
+                return connect()
+
+        self._pool = ConnectionPool(
+            connection_class=Maker, min_size=size, max_size=size,
+            check=(lambda con: con.ping()) if ping else None, open=True)
+        self._pool.wait()
+        self.acquire = self._pool.getconn
+        self.release = self._pool.putconn
+
+    def visit(self):
+        """Take a connection for the time of a block."""
+        con = self._pool.getconn()
+        try:
+            pass
+        finally:
+            self._pool.putconn(con)
+
+
+class Psycopg2Pool:
+    """The pool of psycopg2, which neither waits nor checks."""
+
+    def __init__(self, size, connect, ping=0):
+        if ping:
+            raise NotImplementedError
+        import psycopg2
+        from psycopg2.pool import ThreadedConnectionPool
+        psycopg2.connect = lambda *args, **kwargs: connect()
+        self._pool = ThreadedConnectionPool(size, size)
+        self.acquire = self._pool.getconn
+        self.release = self._pool.putconn
+
+    def visit(self):
+        """Take a connection for the time of a block."""
+        con = self._pool.getconn()
+        try:
+            pass
+        finally:
+            self._pool.putconn(con)
+
+
+class ByHand:
+    """A queue of connections, as many programs have one."""
+
+    def __init__(self, size, connect, ping=0):
+        self._ping = ping
+        self._queue = queue.LifoQueue()
+        for _ in range(size):
+            self._queue.put(connect())
+        self.acquire = self._take_checked if ping else self._queue.get
+
+    def _take_checked(self):
+        con = self._queue.get()
+        con.ping()
+        return con
+
+    def release(self, con):
+        """Give a connection back."""
+        con.rollback()
+        self._queue.put(con)
+
+    def visit(self):
+        """Take a connection for the time of a block."""
+        con = self.acquire()
+        try:
+            pass
+        finally:
+            self.release(con)
+
+
+LIBRARIES = {
+    "dbutils": DBUtils,
+    "reference": DBUtils,
+    "sqlalchemy": SQLAlchemy,
+    "psycopg_pool": PsycopgPool,
+    "psycopg2": Psycopg2Pool,
+    "by hand": ByHand,
+}

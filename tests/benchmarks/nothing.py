@@ -1,0 +1,103 @@
+"""A driver that does nothing, as fast as Python can do that.
+
+What is measured with it is what a pool adds.  It looks enough like psycopg
+and psycopg2 that their pools can use it, too.
+"""
+
+from types import SimpleNamespace
+
+apilevel = "2.0"
+threadsafety = 2
+paramstyle = "pyformat"
+
+IDLE = 0
+
+
+class Error(Exception):
+    """What PEP 249 calls so."""
+
+
+class InterfaceError(Error):
+    """What PEP 249 calls so."""
+
+
+class DatabaseError(Error):
+    """What PEP 249 calls so."""
+
+
+class OperationalError(DatabaseError):
+    """What PEP 249 calls so."""
+
+
+class InternalError(DatabaseError):
+    """What PEP 249 calls so."""
+
+
+class ProgrammingError(DatabaseError):
+    """What PEP 249 calls so."""
+
+
+class Cursor:
+    """A cursor with one row."""
+
+    description = (("answer", None, None, None, None, None, None),)
+    rowcount = 1
+    arraysize = 1
+
+    def execute(self, operation, parameters=None):
+        """Execute nothing."""
+
+    def fetchone(self):
+        """Return the row."""
+        return (1,)
+
+    def close(self):
+        """Close nothing."""
+
+    def setinputsizes(self, sizes):
+        """Set nothing."""
+
+    def setoutputsize(self, size, column=None):
+        """Set nothing."""
+
+
+class Connection:
+    """A connection to nothing."""
+
+    closed = False
+    autocommit = False
+    info = SimpleNamespace(transaction_status=IDLE)
+    pgconn = SimpleNamespace(transaction_status=IDLE)
+    _pool = None
+    _created_at = 0.0
+    _expire_at = 1e18
+
+    @classmethod
+    def connect(cls, *_args, **_kwargs):
+        """Return a connection."""
+        return cls()
+
+    def cursor(self):
+        """Return a cursor."""
+        return Cursor()
+
+    def commit(self):
+        """Commit nothing."""
+
+    def rollback(self):
+        """Roll nothing back."""
+
+    def close(self):
+        """Close nothing."""
+
+
+class PingingConnection(Connection):
+    """A connection that can be asked whether it is alive."""
+
+    def ping(self, reconnect=False):
+        """Tell that it is."""
+
+
+def connect():
+    """Return a connection."""
+    return Connection()
