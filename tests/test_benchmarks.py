@@ -1,0 +1,42 @@
+"""The benchmarks work; what they measure is not a matter of tests."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent / "benchmarks"
+
+
+@pytest.mark.parametrize("library", ["dbutils", "by hand"])
+def test_every_scenario_can_be_measured(library):
+    scenarios = subprocess.run(
+        [sys.executable, "-c",
+         "import scenarios; print(*scenarios.SCENARIOS, sep='\\n')"],
+        cwd=str(FOLDER), check=True, stdout=subprocess.PIPE).stdout
+    answers = subprocess.run(
+        [sys.executable, "worker.py", library, "0.001"], cwd=str(FOLDER),
+        input=scenarios, check=True, stdout=subprocess.PIPE).stdout
+    figures = [json.loads(line) for line in answers.splitlines()]
+    assert len(figures) == len(scenarios.splitlines()) >= 7
+    assert all(figure > 0 for figure in figures)
+
+
+def test_figures_are_compared_round_by_round(monkeypatch):
+    monkeypatch.syspath_prepend(str(FOLDER))
+    import compare
+    figures = {
+        "acquire + release": {
+            "dbutils": [1, 2, 4], "by hand": [2, 2, 16], "psycopg2": [None]},
+        "8 threads, per second": {"dbutils": [20], "by hand": [10]}}
+    table = compare.summary(figures)
+    assert table["acquire + release"] == {
+        "dbutils": {"median": 2, "ratio": 1},
+        "by hand": {"median": 2, "ratio": 2}}
+    assert table["8 threads, per second"]["by hand"]["ratio"] == 2
+    text = compare.shown(table)
+    assert "by hand" in text
+    assert "2.00 (2.00)" in text
+    assert "psycopg2" not in text
