@@ -154,10 +154,13 @@ class Ledger:
 
     def take(self) -> Right | None:
         """Return the right to a place, if possible with a connection."""
+        # Nothing is returned from within a handler: an exception at that very
+        # moment would confuse Python before 3.11.
         try:
-            return self.idle.popleft()
+            right = self.idle.popleft()
         except IndexError:
-            return self.take_empty()
+            right = None
+        return right or self.take_empty()
 
     def _add_place(self, limit: int | None) -> Right | None:
         while True:
