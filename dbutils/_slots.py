@@ -17,6 +17,8 @@ from time import monotonic
 from typing import Any, Callable
 from weakref import ref
 
+from ._callers import where
+
 __all__ = ["Right", "Slot", "Visit"]
 
 
@@ -41,7 +43,8 @@ class Visit(list):
         name = next(
             (thread.name for thread in threading.enumerate()
              if thread.ident == self.thread), "a thread that has ended")
-        return f"{name}, for {self.seconds:.3g} seconds, taken at {self.place}"
+        place = self.place and where(self.place)
+        return f"{name}, for {self.seconds:.3g} seconds, taken at {place}"
 
     @property
     def seconds(self) -> float:

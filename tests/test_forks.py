@@ -86,6 +86,7 @@ def test_a_child_begins_with_an_empty_pool(driver, table):
     assert len({ask(pool.connection(), who) for _ in range(3)}) <= 3
 
 
+@pytest.mark.slow
 def test_a_cursor_of_the_parent_does_not_work_in_the_child(driver):
     pool = PooledDB(driver.load(), **driver.parameters())
     lease = pool.connection()
@@ -102,6 +103,7 @@ def test_a_cursor_of_the_parent_does_not_work_in_the_child(driver):
     assert ask(lease, "select 3") == 3
 
 
+@pytest.mark.slow
 def test_a_persistent_connection_belongs_to_one_process(driver):
     who = WHO[driver.family]
     persistent = PersistentDB(driver.load(), **driver.parameters())
@@ -110,6 +112,7 @@ def test_a_persistent_connection_belongs_to_one_process(driver):
     assert ask(persistent.connection(), who) == mine
 
 
+@pytest.mark.slow
 def test_a_steady_connection_opens_another_one_in_the_child(driver):
     who = WHO[driver.family]
     con = connect(driver.load(), **driver.parameters())
@@ -119,6 +122,7 @@ def test_a_steady_connection_opens_another_one_in_the_child(driver):
     assert ask(con, who) == mine
 
 
+@pytest.mark.slow
 def test_a_transaction_stays_in_the_parent(driver, table):
     con = connect(driver.load(), **driver.parameters())
     con.begin()
@@ -137,6 +141,7 @@ def test_a_transaction_stays_in_the_parent(driver, table):
     assert driver.run(f"select id from {table}") in ([(1,)], ((1,),), [[1]])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threadsafety", [1, 2])
 def test_a_simple_pool_opens_other_connections(driver, threadsafety):
     who = WHO[driver.family]
@@ -201,6 +206,7 @@ else:
 """
 
 
+@pytest.mark.slow
 def test_an_ordinary_exit_of_a_child_leaves_the_parent_alone(driver):
     script = SCRIPT.format(
         module=driver.name, parameters=driver.parameters())
