@@ -53,6 +53,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
+        # or the same interrupt would hit something else the next time
+        gc.disable()
         self.backend = Failing()
         self.core = PoolCore(self.backend, Limits(LIMIT, maxcached=2))
         # a clock on which each attempt to connect comes late enough
@@ -60,6 +62,9 @@ class PoolMachine(RuleBasedStateMachine):
         self.limit = LIMIT
         self.held = []
         self.waiting = []
+
+    def teardown(self):
+        gc.enable()
 
     def take(self):
         try:
