@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ._db_cursor import Call, Hand
 from ._db_line import DbLine
-from ._errors import note_swallowed, quietly
+from ._errors import quietly
 from ._failover import Spare, Verdict, judge
 from ._ping import ask
 
@@ -71,12 +71,7 @@ class Classic:
 
     def hand_back(self, line: DbLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
-        if (reset or line.transaction) and not line.closed:
-            line.transaction = False
-            try:
-                self.end(line, "rollback")
-            except Exception as error:  # noqa: BLE001 - nothing is changed
-                note_swallowed("rolling back", error)
+        line.clean(reset)
         if line.touched:
             line.change_back()
         if reset is True or reset is False:  # as nearly always

@@ -10,6 +10,7 @@ from ._sql import UNKNOWN_WORK, Kind, kind_of
 __all__ = ["Call", "Hand"]
 
 
+# The visit to a connection that is not borrowed.
 _FOREVER = (True,)
 
 

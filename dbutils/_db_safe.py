@@ -119,6 +119,9 @@ class Safe:
             loss = self._loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise
+        except BaseException as error:
+            line.doubt(error)
+            raise
         else:
             return
         line.transaction = True
@@ -238,6 +241,9 @@ class Safe:
             return hand.call(call, hand.cursor)
         except Exception as error:
             self._loss(hand.line, error, kind)
+            raise
+        except BaseException as error:
+            hand.line.doubt(error)
             raise
 
     # What an error means.

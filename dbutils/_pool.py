@@ -168,11 +168,9 @@ class PoolCore:
             visit = Visit(get_ident(), caller(5))
             if ledger.inbox:
                 self.keeper.settle()
-            # The short way: who begins to wait after we have seen nobody
-            # looks for what is idle himself, and nobody is overtaken.
             right = None
             if not ledger.waiters.queue:
-                right = ledger.take_for(visit, shareable)
+                right = ledger.take_for(visit, shareable)  # as in take_idle
             if right is None:
                 right = self._wait(Waiter(visit, shareable), patience)
             try:

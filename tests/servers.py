@@ -10,10 +10,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
+
+from patience import wait_until
 
 HOST = "127.0.0.1"
 PATIENCE = 60  # seconds
@@ -117,8 +118,7 @@ class PostgreSql:
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        while any(map(is_running, processes)):
-            time.sleep(0.01)
+        wait_until(lambda: not any(map(is_running, processes)))
         note.unlink()  # or the next one might take a zombie for a server
 
     def stop(self):

@@ -307,3 +307,20 @@ def test_a_connection_whose_end_was_interrupted_does_not_stay(
             getattr(db, verb)()
         monkeypatch.undo()
     assert len(pool._idle_cache) == 0
+
+
+def test_a_connection_whose_beginning_was_interrupted_does_not_stay(
+        monkeypatch, dbapi):
+    monkeypatch.setattr(
+        dbapi.Connection, "in_transaction", False, raising=False)
+    pool = PooledDB(dbapi)
+    with pool.connection() as db:
+        def interrupted_begin():
+            raise Interrupt
+
+        monkeypatch.setattr(
+            db.dbapi_connection, "begin", interrupted_begin, raising=False)
+        with pytest.raises(Interrupt):
+            db.begin()
+        monkeypatch.undo()
+    assert len(pool._idle_cache) == 0

@@ -312,3 +312,20 @@ def test_what_was_not_lent_is_not_taken_back(kind):
                 kind.module.InvalidConnectionError, match="not taken out"):
             pool.cache(foreign)
     assert kind.idle(pool) == 1
+
+
+def test_a_subclass_can_have_its_own_way_to_take_connections_back(kind):
+    pool = kind.make()
+    seen = []
+
+    class Watching(type(pool)):
+        def cache(self, con):
+            seen.append(con)
+            super().cache(con)
+
+    pool.__class__ = Watching
+    lease = pool.connection()
+    con = lease._con
+    lease.close()
+    assert seen == [con]
+    assert kind.idle(pool) == 1

@@ -33,7 +33,19 @@ class DBUtils:
             pass
 
 
-class SQLAlchemy:
+class WithoutBlocks:
+    """What has no context manager, or none that takes part here."""
+
+    def visit(self):
+        """Take a connection for the time of a block."""
+        con = self.acquire()
+        try:
+            pass
+        finally:
+            self.release(con)
+
+
+class SQLAlchemy(WithoutBlocks):
     """The pool of SQLAlchemy."""
 
     def __init__(self, size, connect, ping=0):
@@ -49,16 +61,8 @@ class SQLAlchemy:
         """Give a connection back."""
         con.close()
 
-    def visit(self):
-        """Take a connection for the time of a block."""
-        con = self._pool.connect()
-        try:
-            pass
-        finally:
-            con.close()
 
-
-class PsycopgPool:
+class PsycopgPool(WithoutBlocks):
     """The pool of psycopg 3."""
 
     def __init__(self, size, connect, ping=0):
@@ -79,16 +83,8 @@ class PsycopgPool:
         self.acquire = self._pool.getconn
         self.release = self._pool.putconn
 
-    def visit(self):
-        """Take a connection for the time of a block."""
-        con = self._pool.getconn()
-        try:
-            pass
-        finally:
-            self._pool.putconn(con)
 
-
-class Psycopg2Pool:
+class Psycopg2Pool(WithoutBlocks):
     """The pool of psycopg2, which neither waits nor checks."""
 
     def __init__(self, size, connect, ping=0):
@@ -101,16 +97,8 @@ class Psycopg2Pool:
         self.acquire = self._pool.getconn
         self.release = self._pool.putconn
 
-    def visit(self):
-        """Take a connection for the time of a block."""
-        con = self._pool.getconn()
-        try:
-            pass
-        finally:
-            self._pool.putconn(con)
 
-
-class ByHand:
+class ByHand(WithoutBlocks):
     """A queue of connections, as many programs have one."""
 
     def __init__(self, size, connect, ping=0):
@@ -129,14 +117,6 @@ class ByHand:
         """Give a connection back."""
         con.rollback()
         self._queue.put(con)
-
-    def visit(self):
-        """Take a connection for the time of a block."""
-        con = self.acquire()
-        try:
-            pass
-        finally:
-            self.release(con)
 
 
 LIBRARIES = {

@@ -4,6 +4,14 @@ What is measured with it is what a pool adds.  It looks enough like psycopg
 and psycopg2 that their pools can use it, too.
 """
 
+from sqlite3 import (  # noqa: F401 - a driver has to have them
+    DatabaseError,
+    Error,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from types import SimpleNamespace
 
 apilevel = "2.0"
@@ -11,30 +19,6 @@ threadsafety = 2
 paramstyle = "pyformat"
 
 IDLE = 0
-
-
-class Error(Exception):
-    """What PEP 249 calls so."""
-
-
-class InterfaceError(Error):
-    """What PEP 249 calls so."""
-
-
-class DatabaseError(Error):
-    """What PEP 249 calls so."""
-
-
-class OperationalError(DatabaseError):
-    """What PEP 249 calls so."""
-
-
-class InternalError(DatabaseError):
-    """What PEP 249 calls so."""
-
-
-class ProgrammingError(DatabaseError):
-    """What PEP 249 calls so."""
 
 
 class Cursor:
