@@ -324,3 +324,25 @@ def test_a_connection_whose_beginning_was_interrupted_does_not_stay(
             db.begin()
         monkeypatch.undo()
     assert len(pool._idle_cache) == 0
+
+
+def test_a_connection_whose_repeated_statement_was_interrupted_does_not_stay(
+        monkeypatch, driver):
+    pool = PooledDB(driver.load(), **driver.parameters())
+    calls = []
+
+    def interrupted_call(hand, call, cursor):
+        calls.append(call)
+        if len(calls) > 1:
+            raise Interrupt
+        hand.line.con.close()
+        raise driver.load().OperationalError
+
+    with pool.connection() as db:
+        monkeypatch.setattr(Hand, "call", interrupted_call)
+        with pytest.raises(Interrupt):
+            ask(db, "select 1")
+        monkeypatch.undo()
+    assert len(calls) == 2
+    assert len(pool._idle_cache) == 0
+    pool.close()

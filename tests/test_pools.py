@@ -5,6 +5,8 @@ from threading import Event, Thread
 
 import pytest
 
+from dbutils._slots import Visit
+from dbutils._waiters import Waiter
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 
@@ -329,3 +331,25 @@ def test_a_subclass_can_have_its_own_way_to_take_connections_back(kind):
     lease.close()
     assert seen == [con]
     assert kind.idle(pool) == 1
+
+
+def test_a_lease_whose_connection_was_taken_back_holds_no_place(kind):
+    pool = kind.make(maxconnections=1)
+    stale = pool.connection()
+    pool.cache(stale._con)
+    cycle = [pool.connection()]
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert pool.connection(maxwait=0)
+    assert stale.is_over()
+
+
+def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
+    pool = kind.make(mincached=1, maxconnections=1)
+    core = pool._core
+    waiter = Waiter(Visit(0, ""), shareable=False)
+    core._ledger.waiters.add(waiter)
+    assert core.take_idle() is None
+    core._ledger.waiters.drop(waiter)
+    assert core.take_idle()
