@@ -10,7 +10,7 @@ from contextlib import suppress
 from threading import Event, Thread
 
 import pytest
-from drivers import ask
+from drivers import BY_NAME, ask
 from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
@@ -326,6 +326,8 @@ def test_a_connection_whose_beginning_was_interrupted_does_not_stay(
     assert len(pool._idle_cache) == 0
 
 
+@pytest.mark.parametrize(
+    "driver", [BY_NAME["psycopg2"]], indirect=True, ids=repr)
 def test_a_connection_whose_repeated_statement_was_interrupted_does_not_stay(
         monkeypatch, driver):
     pool = PooledDB(driver.load(), **driver.parameters())
