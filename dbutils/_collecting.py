@@ -12,16 +12,17 @@ import gc
 from threading import get_ident
 from typing import Any
 
-__all__ = ["is_collecting"]
+__all__ = ["collecting", "is_collecting"]
 
-_collecting: set[int] = set()
+# The threads in which it is at work, nearly always none.
+collecting: set[int] = set()
 
 
 def _note(phase: str, info: Any) -> None:  # noqa: ARG001 - gc passes both
     if phase == "start":
-        _collecting.add(get_ident())
+        collecting.add(get_ident())
     else:
-        _collecting.discard(get_ident())
+        collecting.discard(get_ident())
 
 
 gc.callbacks.append(_note)
@@ -29,4 +30,4 @@ gc.callbacks.append(_note)
 
 def is_collecting() -> bool:
     """Tell whether this is called by the garbage collector."""
-    return bool(_collecting) and get_ident() in _collecting
+    return bool(collecting) and get_ident() in collecting

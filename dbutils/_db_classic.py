@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from ._db_cursor import Call, Hand
 from ._db_line import DbLine
-from ._errors import quietly
+from ._errors import note_swallowed, quietly
 from ._failover import Spare, Verdict, judge
 from ._ping import ask
 
@@ -36,6 +36,10 @@ class Classic:
         elif not alive and reconnect and not line.transaction:
             return line.reopen()
         return alive
+
+    def is_well(self, line: DbLine, reconnect: bool) -> bool:
+        """Tell whether nothing is known to be wrong with the connection."""
+        return self.check(line, reconnect) is not False or reconnect
 
     def _is_alive(self, line: DbLine) -> bool | None:
         if not line.valid:
@@ -64,6 +68,24 @@ class Classic:
             line.reopen()
             raise
         line.work = False
+
+    def rinse(self, line: DbLine) -> bool:
+        """Roll back after a visit; tell whether that was all to be done.
+
+        This does in one function what hand_back() does in the usual case.
+        """
+        if line.touched or line.closed or line.descriptor is not None:
+            return False
+        line.transaction = False
+        try:
+            line.con.rollback()
+        except Exception as error:  # noqa: BLE001 - nothing is changed
+            if isinstance(error, line.failures):
+                line.reopen()
+            note_swallowed("rolling back", error)
+        else:
+            line.work = False
+        return True
 
     def was_lost(self, line: DbLine, error: Exception) -> bool:
         """Tell whether an error was taken as the loss of the connection."""

@@ -33,27 +33,73 @@ OUTCOME_UNKNOWN = (
 _NOTHING_SENT = UNKNOWN_WORK._replace(is_read=True)
 
 
-class Safe:
-    """Fail over only where that is safe."""
+class _Judge:
+    """Tells what an error means."""
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays
+
+    def is_lost(self, line: DbLine, error: Exception) -> bool:
+        """Tell whether an error means that the connection is lost."""
+        listed = isinstance(error, line.failures)
+        if line.terms.isfatal is not None and listed:
+            return line.terms.is_fatal(error)
+        if line.terms.failures is not None and not listed:
+            return False
+        lost = line.profile.is_loss(error)
+        if lost is None:
+            lost = line.is_gone() or (listed and not line.profile.is_known)
+        return lost
+
+    def note_error(self, line: DbLine, error: Exception) -> None:
+        """Note an error after which the connection stays."""
+        if line.profile.in_transaction(line.con) is not None:
+            line.work = None
+        if line.profile.is_read_only(error):
+            line.valid = False
+        line.doubt(error)
+
+    def loss(
+            self, line: DbLine, error: Exception, kind: Kind = _NOTHING_SENT,
+            had_work: bool = False, call: Call | None = None) -> Loss | None:
+        """Return what would be lost or doubled, None if nothing was lost."""
+        if not self.is_lost(line, error):
+            self.note_error(line, error)
+            return None
+        loss = Loss(
+            in_transaction=line.transaction, has_work=had_work,
+            is_marked=line.marked, is_private=line.private,
+            is_read=kind.is_read, is_forbidden=not self._replays,
+            is_exhausted=call is not None and not call.can_be_repeated)
+        if not loss.is_private:
+            line.give_up()
+        return loss
+
+
+class Safe(_Judge):
+    """Fail over only where that is safe."""
 
     # Looking at the connection before it is used.
 
     def check(self, line: DbLine, reconnect: bool) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
         alive = self._is_alive(line)
-        is_idle = not line.transaction and self._may_lose(line)
-        if alive is False and reconnect and is_idle:
+        if alive is False and reconnect and (
+                not line.transaction and self._may_lose(line)):
             with quietly("opening a connection again"):
                 line.renew()
                 return True
         return alive
 
+    def is_well(self, line: DbLine, reconnect: bool) -> bool:
+        """Tell whether nothing is known to be wrong with the connection."""
+        return self.check(line, reconnect) is not False or reconnect
+
     def _is_alive(self, line: DbLine) -> bool | None:
         if line.lost or not line.valid or line.is_gone():
             return False
+        if line.descriptor is None:  # no time limit is possible
+            return self._answers(line)
         watch(line, line.descriptor, line.limit)
         try:
             return self._answers(line)
@@ -116,7 +162,7 @@ class Safe:
             line.call_begin(args, kwargs)
         except Exception as error:
             line.transaction = False
-            loss = self._loss(line, error, had_work=had_work)
+            loss = self.loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise
         except BaseException as error:
@@ -147,8 +193,8 @@ class Safe:
 
     def _note_end(self, line: DbLine, verb: str, error: Exception) -> None:
         """Note what the failure of a commit or rollback means."""
-        if not self._is_lost(line, error):
-            self._note_error(line, error)
+        if not self.is_lost(line, error):
+            self.note_error(line, error)
             return
         line.give_up()
         if verb == "commit":
@@ -167,6 +213,15 @@ class Safe:
             with quietly("cleaning a connection"):
                 is_clean = self._clean(line, reset)
         return is_clean
+
+    def rinse(self, line: DbLine) -> bool:
+        """Tell whether there is nothing to be cleaned after a visit."""
+        if line.marked or line.touched or line.transaction or (
+                line.lost or line.closed or not line.valid
+                or line.profile.in_transaction(line.con) is not False):
+            return False
+        line.work = False
+        return True
 
     def _clean(self, line: DbLine, reset: Any) -> bool:
         dirty = line.marked or line.touched or reset == "session"
@@ -203,7 +258,7 @@ class Safe:
         try:
             return line.con.cursor(*args, **kwargs)
         except Exception as error:
-            loss = self._loss(line, error, had_work=had_work)
+            loss = self.loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise
         return line.con.cursor(*args, **kwargs)
@@ -223,7 +278,7 @@ class Safe:
         try:
             result = hand.call(call, hand.cursor)
         except Exception as error:
-            loss = self._loss(line, error, kind, had_work, call)
+            loss = self.loss(line, error, kind, had_work, call)
             if hand.no_failover or not can_repeat(line, error, loss):
                 raise
             result = self._make_again(hand, call, kind)
@@ -240,49 +295,11 @@ class Safe:
             hand.open()
             return hand.call(call, hand.cursor)
         except Exception as error:
-            self._loss(hand.line, error, kind)
+            self.loss(hand.line, error, kind)
             raise
         except BaseException as error:
             hand.line.doubt(error)
             raise
-
-    # What an error means.
-
-    def _is_lost(self, line: DbLine, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
-        listed = isinstance(error, line.failures)
-        if line.terms.isfatal is not None and listed:
-            return line.terms.is_fatal(error)
-        if line.terms.failures is not None and not listed:
-            return False
-        lost = line.profile.is_loss(error)
-        if lost is None:
-            lost = line.is_gone() or (listed and not line.profile.is_known)
-        return lost
-
-    def _note_error(self, line: DbLine, error: Exception) -> None:
-        """Note an error after which the connection stays."""
-        if line.profile.in_transaction(line.con) is not None:
-            line.work = None
-        if line.profile.is_read_only(error):
-            line.valid = False
-        line.doubt(error)
-
-    def _loss(
-            self, line: DbLine, error: Exception, kind: Kind = _NOTHING_SENT,
-            had_work: bool = False, call: Call | None = None) -> Loss | None:
-        """Return what would be lost or doubled, None if nothing was lost."""
-        if not self._is_lost(line, error):
-            self._note_error(line, error)
-            return None
-        loss = Loss(
-            in_transaction=line.transaction, has_work=had_work,
-            is_marked=line.marked, is_private=line.private,
-            is_read=kind.is_read, is_forbidden=not self._replays,
-            is_exhausted=call is not None and not call.can_be_repeated)
-        if not loss.is_private:
-            line.give_up()
-        return loss
 
 
 def can_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:

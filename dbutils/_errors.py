@@ -7,10 +7,11 @@ through which an exception may be swallowed.
 from __future__ import annotations
 
 import logging
+from traceback import clear_frames
 from typing import Any, NamedTuple, Sequence
 
 __all__ = [
-    "Figures", "add_note", "closed_text", "ended_text", "logger",
+    "Figures", "add_note", "closed_text", "ended_text", "let_go", "logger",
     "note_swallowed", "quietly", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
@@ -49,6 +50,15 @@ def add_note(error: BaseException, text: str) -> None:
     with quietly("adding a note to an error"):
         notes = [*getattr(error, "__notes__", ()), text]
         error.__notes__ = notes  # type: ignore[attr-defined]
+
+
+def let_go(error: BaseException) -> None:
+    """Let an interrupt not hold what the functions held that it has unwound.
+
+    As long as somebody keeps its traceback, their variables live on.
+    """
+    if not isinstance(error, Exception):
+        clear_frames(error.__traceback__)
 
 
 # How many visits an error tells about, and how long a wait is no wait.

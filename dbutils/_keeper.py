@@ -6,6 +6,7 @@ and the backend does what the database needs.
 
 from __future__ import annotations
 
+from collections import deque
 from time import monotonic
 from typing import Any, Callable
 
@@ -22,8 +23,16 @@ __all__ = ["Backend", "Keeper"]
 class Backend:
     """What a pool does with its connections; pools choose a subclass."""
 
+    # Whether most of them are clean, or cleaned in one step.
+    is_simple = False
+
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
+
+    def is_well(
+            self, con: Any, reconnect: bool) -> bool:  # noqa: ARG002 - as above
+        """Look likewise; replace a dead one only if that is wanted."""
+        return True
 
     def attend(self, con: Any, outage: Outage) -> None:
         """Let a connection know what the pool knows about the server."""
@@ -53,6 +62,9 @@ class Backend:
         """Return a record of those who share a connection."""
         raise NotImplementedError
 
+    def part(self, con: Any, visit: Any) -> None:
+        """Let one of those who share a connection go, but not the last."""
+
     def is_shareable(self, con: Any) -> bool:
         """Tell whether another thread may join those who share it."""
         raise NotImplementedError
@@ -66,13 +78,6 @@ class Keeper:
         self.upkeep: Upkeep | None = None
         self.outage = Outage()
         self.ledger = ledger
-        # The places by the identities of their connections.
-        self._taken: dict[int, Slot] = {}
-
-    def place_of(self, con: Any) -> Slot | None:
-        """Return the place of a connection that may be in use."""
-        slot = self._taken.get(id(con))
-        return slot if slot is not None and slot.con is con else None
 
     # The way out.
 
@@ -95,7 +100,7 @@ class Keeper:
         if right.is_share:
             slot.shares()
         else:
-            slot.hand_out(right, visit)
+            right.visit = visit
         return right
 
     def _open_or_check(
@@ -127,16 +132,11 @@ class Keeper:
             deadline: float | None) -> None:
         """Open the connection of an empty place."""
         slot.round = self.ledger.round
-        self.take_in(slot, self.outage.connect(
-            connect, deadline, self.ledger.idle.__len__))
+        slot.con = self.outage.connect(
+            connect, deadline, self.ledger.idle.__len__)
         self.backend.attend(slot.con, self.outage)
         if self.upkeep is not None:
             self.upkeep.opened(slot)
-
-    def take_in(self, slot: Slot, con: Any) -> None:
-        """Put a connection into an empty place."""
-        slot.con = con
-        self._taken[id(con)] = slot
 
     def _publish(self, right: Right, visit: Visit) -> Right:
         """Let others share a connection that was made ready for that."""
@@ -184,7 +184,7 @@ class Keeper:
                 if right is None:
                     blocked.add(waiter.shareable)
                 elif waiter.grant(right):
-                    ledger.waiters.drop(waiter)
+                    ledger.leave_queue(waiter)
                 else:
                     self.unused(right)
                     again = True
@@ -255,12 +255,22 @@ class Keeper:
         ledger = self.ledger
         if ledger.limits.maxshared:
             ledger.sharing.stop(right.slot)
-        ledger.idle.append(right)
-        if ledger.waiters.queue:
+        right.visit = None
+        idle = ledger.idle
+        idle.append(right)
+        self.attend(idle)
+
+    def attend(self, idle: deque[Right]) -> None:
+        """Do what is left to do after a connection has become idle.
+
+        idle: where it was put, from where in the meantime all may have been
+            taken out, to be closed
+        """
+        ledger = self.ledger
+        if ledger.queue:
             self.serve()
-        if ledger.has_too_many(right):
-            for surplus in ledger.too_many():
-                self.discard(surplus)
+        for surplus in ledger.too_many(idle):
+            self.discard(surplus)
 
     def discard(self, right: Right) -> None:
         """Close a connection that is not needed any more."""
@@ -271,12 +281,7 @@ class Keeper:
             self.ledger.retire(right)
             self.serve()
 
-    def let_out(self, slot: Slot) -> Any:
-        """Return the connection of a place, which it does not have now."""
-        self._taken.pop(id(slot.con), None)
-        return slot.con
-
     def close(self, slot: Slot) -> None:
         """Close the connection of a place."""
         with quietly("closing a connection of a pool"):
-            self.backend.close(self.let_out(slot))
+            self.backend.close(slot.con)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import warnings
+from contextlib import suppress
 from typing import Any
 
-from ._collecting import is_collecting
+from ._callers import caller
+from ._collecting import collecting
 from ._errors import closed_text
+from ._slots import CODE, LAST, visitor_of
 
 __all__ = ["Lease"]
 
@@ -15,46 +16,81 @@ __all__ = ["Lease"]
 class Lease:
     """A proxy that gives its connection back when it is closed.
 
-    It does so exactly once, however many threads close it, and also when it
-    is collected: whoever pops the only item of a list returns it.
+    It does so exactly once, however many threads close it.  If it is dropped
+    instead, then the right dies that it holds, with the same effect.
     """
 
-    _con: Any = None
-    _pool: Any = None
-    _turn: Any = None
+    __slots__ = ("__dict__", "__weakref__", "_right", "_visit")
 
-    def __init__(self, pool: Any, con: Any, right: Any = None) -> None:
-        self._hold(pool, con, right)
+    def __init__(self, right: Any) -> None:
+        self._visit = right.visit
+        self._right = right
 
-    def _hold(self, pool: Any, con: Any, right: Any) -> None:
-        held = self.__dict__  # since subclasses look at every attribute
-        held["_pool"] = pool
-        held["_con"] = con
-        held["_turn"] = [right]
+    # Inner names of DBUtils 3.x that programs and their tests read.
+
+    @property
+    def _con(self) -> Any:
+        right = self.right()
+        return None if right is None else right.slot.con
+
+    @property
+    def _pool(self) -> Any:
+        visitor = visitor_of(self._visit)
+        return None if visitor is None else visitor.home
+
+    def right(self) -> Any:
+        """Return the right to the connection, None if that is over."""
+        right = self._right
+        return right if right is not None and self._visit else None
 
     def hand_over(self) -> tuple[Any, Any]:
-        """Return the connection and the right to it; hold it no more."""
-        con, self._con = self._con, None
-        return con, self._turn.pop()
+        """Return the visit and the right, and hold them no more."""
+        visit, right = self._visit, self._right
+        self._visit, self._right = [], None
+        return visit, right
+
+    def take_note(self) -> None:
+        """Note again who has borrowed the connection."""
+        frame = caller()
+        with suppress(IndexError):  # it may be over by now
+            self._visit[CODE] = frame.f_code
+            self._visit[CODE + 1] = frame.f_lasti
+
+    def is_over(self) -> bool:
+        """Tell whether the connection does not belong to the user now."""
+        return self.right() is None
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
-        held = self.__dict__
+        # This is the short way back, for a connection that only has to be
+        # rolled back, and put where the next one takes it; all else is done
+        # elsewhere.  It relies on deleting an item of a list and on adding
+        # one to a deque being single steps.  Who begins to wait closes the
+        # short ways before he looks for what is idle; we look whether they
+        # are closed after the connection can be taken.
+        visit, right = self._visit, None
         try:
-            right = held["_turn"].pop()
-        except (IndexError, KeyError):  # not, or never, held
-            return
-        con, held["_con"] = held["_con"], None
+            del visit[LAST]
+        except IndexError:
+            return  # it was given back before, or the pool has done that
         try:
-            if right is not None and (is_collecting() or right.is_given_up):
-                right.slot.alarm()  # the right dies, and who waits finds it
-            elif right is None or right.visit:
-                self._give_back(con, right)
+            right = self._right
+            self._right = None
+            pool = visit[0]
+            visit.clear()
+            ledger, slot = pool._core.ledger, right.slot
+            idle, room, line = ledger.idle, ledger.room, slot.con._line
+            if len(idle) < room and slot.round == ledger.round and (
+                    not collecting and line.rules.rinse(line)):
+                right.visit = None
+                idle.append(right)
+                if ledger.shortcut is not idle or ledger.inbox or (
+                        len(idle) > room):
+                    pool._core.attend(idle)
+            else:
+                pool.take_back(right)
         finally:
             right = None  # not to be kept by the traceback of an interrupt
-
-    def _give_back(self, con: Any, right: Any) -> None:
-        self._pool._give_back(con, right)  # noqa: SLF001 - in confidence
 
     def _closed_error(self, name: str) -> Exception:
         """Return the error for the use of a closed lease."""
@@ -62,15 +98,12 @@ class Lease:
 
     def __getattr__(self, name: str) -> Any:
         """Return what the connection has."""
-        if self.is_over():
+        if name in {"_right", "_visit"}:  # it was not made as it should
+            raise AttributeError(name)
+        right = self.right()
+        if right is None:
             raise self._closed_error(name)
-        return getattr(self._con, name)
-
-    def is_over(self) -> bool:
-        """Tell whether the connection does not belong to the user now."""
-        turn = self._turn
-        return not turn or (
-            turn[0] is not None and turn[0].visit.is_over)
+        return getattr(right.slot.con, name)
 
     def __enter__(self) -> Any:
         """Begin a context at whose end the connection is given back."""
@@ -80,20 +113,3 @@ class Lease:
         """Give the connection back; this does not commit."""
         self.close()
 
-    def __del__(self) -> None:
-        """Give the connection back when nobody holds the lease any more."""
-        if self._turn:
-            if _is_strict and not self.is_over():
-                _warn(self._turn[0])
-            self.close()
-
-
-# In the development mode of Python, dropping a lease is reported.
-_is_strict = sys.flags.dev_mode
-
-
-def _warn(right: Any) -> None:
-    if right is not None and right.visit.place:
-        warnings.warn(
-            "A connection was dropped instead of closed by"
-            f" {right.visit}.", ResourceWarning, stacklevel=3)

@@ -7,9 +7,11 @@ nobody's hands any more comes back through the inbox.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from contextlib import suppress
 from typing import Any, Callable, Iterator, NamedTuple
+from weakref import ref
 
 from ._checks import check_size
 from ._errors import Figures
@@ -47,36 +49,81 @@ def make_limits(
         (can_share and maxshared) or 0, maxwaiting)
 
 
-class Ledger:
+# Where nothing is idle, and nothing is ever put.
+_NOTHING: deque[Right] = deque(maxlen=0)
+
+
+class _Desk:
+    """Where connections are taken and given back, and where one waits.
+
+    The usual way there is short: an idle connection is taken from "shortcut",
+    and is put into "idle" if there are fewer than "room" of them.  Where more
+    is to be done, "shortcut" is empty, or "room" is too small.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        # The rights to the places with an idle connection, the oldest first.
+        self.idle: deque[Right] = deque()
+        self.waiters = WaitQueue()
+        self.queue = self.waiters.queue  # empty only if nobody waits
+        self.shortcut = _NOTHING
+        self.room = 0
+        self._may_be_short = False
+
+    def allow_short_ways(self, are_allowed: bool) -> None:
+        """Let connections come and go without more ado, or not."""
+        self._may_be_short = are_allowed and not self.limits.maxshared
+        self.shortcut = _NOTHING
+        self.room = 0
+        if self._may_be_short:
+            self.open_shortcut()
+            self.room = self.limits.maxcached or sys.maxsize
+
+    def open_shortcut(self) -> None:
+        """Let what is idle be taken the short way, if nobody waits."""
+        if self._may_be_short and not self.queue:
+            self.shortcut = self.idle
+            if self.queue:  # somebody has come in the meantime
+                self.shortcut = _NOTHING
+
+    def queue_up(self, waiter: Waiter) -> None:
+        """Let a request wait, whom nobody may overtake from now on."""
+        self.queue.append(ref(waiter))
+        self.shortcut = _NOTHING
+
+    def leave_queue(self, waiter: Waiter) -> None:
+        """Let a request not wait any more."""
+        self.waiters.drop(waiter)
+        self.open_shortcut()
+
+
+class Ledger(_Desk):
     """The slots of a pool, and those who wait for one."""
 
     def __init__(
             self, limits: Limits, is_shareable: Callable[[Any], bool]) -> None:
-        self.limits = limits
+        super().__init__(limits)
         # The connections opened in earlier rounds do not stay.
         self.round = 0
         # What is left of rights that have died.
         self.inbox: deque[Any] = deque()
-        # The rights to the places with an idle connection, the oldest first,
-        # to the empty ones, and to those that are beyond the limit.
-        self.idle: deque[Right] = deque()
+        # The rights to the empty places, and to those beyond the limit.
         self.vacant: deque[Right] = deque()
         self.surplus: deque[Right] = deque()
         # All places by their numbers, and those that are shared.
         self._slots: dict[int, Slot] = {}
         self.sharing = Sharing(is_shareable)
         self.shared = self.sharing.slots
-        self.waiters = WaitQueue()
         # Whether the pool was shut down, after which nothing is idle.
         self.is_over = False
         self._maxcached = limits.maxcached
         # Whether the limit was changed, so that there may be too many places.
         self._was_resized = False
-
     def end(self) -> None:
         """Shut the pool down."""
         self.is_over = True
-        self._maxcached = 0
+        self._maxcached = self.room = 0
 
     # Reading.
 
@@ -94,13 +141,16 @@ class Ledger:
             len(self.waiters), self.limits.maxshared, self.limits.maxwaiting)
 
     def visits(self) -> list[Visit]:
-        """Return the visits that are going on, the oldest first."""
-        visits = []
+        """Return the visits that are going on."""
+        visits: list[Any] = []
         for slot in self._slots.copy().values():
             visits += [share.visit for share in slot.shares()] or [slot.visit]
-        return sorted(
-            (visit for visit in visits if visit),
-            key=lambda visit: visit.since)
+        return [visit for visit in visits if visit]
+
+    def slot_of(self, con: Any) -> Slot | None:
+        """Return the place of a connection that may be in use."""
+        slots = self._slots.copy().values()
+        return next((slot for slot in slots if slot.con is con), None)
 
     def has_room(self) -> bool:
         """Tell whether one that comes back may be idle."""
@@ -117,6 +167,7 @@ class Ledger:
         """Change the limit; take out idle connections that are too many."""
         self.limits = self.limits._replace(maxconnections=maxconnections)
         self._was_resized = True
+        self.room = 0
         while self.is_oversized():
             right = _pop(self.vacant)
             if right is not None:
@@ -167,7 +218,7 @@ class Ledger:
             number = len(self._slots)  # first: it may grow at any moment
             if limit is not None and number - len(self.surplus) >= limit:
                 return None
-            slot = Slot(self.inbox, self.waiters.nudge)
+            slot = Slot(self.inbox)
             right = slot.new_right()
             if self._slots.setdefault(number, slot) is slot:
                 return right
@@ -203,21 +254,14 @@ class Ledger:
         right.slot.con = None
         self.give(right)
 
-    def has_too_many(self, right: Right) -> bool:
-        """Tell whether something may not be idle after one has come back."""
-        maxcached = self._maxcached
-        return right.slot.round != self.round or (
-            maxcached is not None and len(self.idle) > maxcached)
-
-    def too_many(self) -> Iterator[Right]:
+    def too_many(self, idle: deque[Right]) -> Iterator[Right]:
         """Take out what may not be idle, the one that came last first."""
         maxcached = self._maxcached
-        while maxcached is not None and len(self.idle) > maxcached:
-            right = _pop(self.idle, last=True)
+        if idle is not self.idle:  # all of them were to be closed
+            maxcached = 0
+        while maxcached is not None and len(idle) > maxcached:
+            right = _pop(idle, last=True)
             if right is not None:
-                yield right
-        for right in self.idle.copy():
-            if right.slot.round != self.round and _remove(self.idle, right):
                 yield right
 
     def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Right]:
@@ -226,9 +270,16 @@ class Ledger:
             if is_wanted(right.slot) and _remove(self.idle, right):
                 yield right
 
+    def first_idle(self) -> Right | None:
+        """Take out the oldest idle connection."""
+        return _pop(self.idle)
+
     def all_idle(self) -> Iterator[Right]:
         """Take out all idle connections."""
-        return iter(lambda: _pop(self.idle), None)
+        idle, self.idle = self.idle, deque()
+        self.shortcut = _NOTHING
+        self.open_shortcut()
+        return iter(lambda: _pop(idle), None)
 
     # Sharing.
 
@@ -244,7 +295,7 @@ class Ledger:
     def _replace(self, slot: Slot) -> None:
         for number, other in self._slots.copy().items():
             if other is slot:
-                fresh = Slot(self.inbox, self.waiters.nudge)
+                fresh = Slot(self.inbox)
                 right = fresh.new_right()
                 self._slots[number] = fresh
                 self.give(right)
@@ -266,7 +317,8 @@ class Ledger:
                 self.inbox.remove(will)
 
     def _inherit(self, will: Any) -> Right | Slot | None:
-        slot = will.slot()
+        slot_of = getattr(will, "slot", None)
+        slot = None if slot_of is None else slot_of()
         if slot is None or not (
                 slot.is_detached or slot in self._slots.copy().values()):
             return None  # it has never become a place of the pool

@@ -17,20 +17,18 @@ from time to time, and so does whoever comes next.
 
 from __future__ import annotations
 
-from threading import Event, get_ident
+from threading import Event
 from time import monotonic
-from traceback import clear_frames
 from typing import Any, Callable
 
-from ._callers import caller
 from ._collecting import is_collecting
-from ._errors import Figures
+from ._errors import Figures, let_go
 from ._forks import follow
 from ._keeper import Backend, Keeper
 from ._ledger import Ledger, Limits
 from ._outage import Elsewhere
 from ._queue import Queue
-from ._slots import Right, Visit
+from ._slots import Right, Visitor, end, new_visit, visitor_of
 from ._upkeep import Terms, Upkeep
 from ._waiters import Waiter
 
@@ -45,8 +43,8 @@ class Refused(Exception):  # noqa: N818 - what happened, not an error as such
 
     def __init__(
             self, figures: Figures, waited: float,
-            visits: list[Visit]) -> None:
-        super().__init__(figures, waited, visits)
+            visitors: list[Visitor]) -> None:
+        super().__init__(figures, waited, visitors)
         self.figures = figures
 
 
@@ -59,44 +57,12 @@ def core_of(pool: Any) -> Any:
     return pool._core  # noqa: SLF001 - the one door from outside to inside
 
 
-def let_go(error: BaseException) -> None:
-    """Let an interrupt not hold what the functions held that it has unwound.
-
-    As long as somebody keeps its traceback, their variables live on.
-    """
-    if not isinstance(error, Exception):
-        clear_frames(error.__traceback__)
-
-
-class PoolCore:
-    """The places of a pool and the requests for them."""
+class _Books:
+    """What is to be read about a pool."""
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        self._ledger = Ledger(limits, backend.is_shareable)
-        self.keeper = Keeper(backend, self._ledger)
-        self._queue = Queue(self._ledger, self.keeper)
-        # The rights to connections that are in use without a lease.
-        self._kept: dict[int, Right] = {}
-        follow(self)
-
-    def begin_anew(self) -> None:
-        """Be empty in a forked child; what is in use stays in the parent."""
-        for visit in self._ledger.visits():
-            visit.end()
-        backend, upkeep = self.backend, self.keeper.upkeep
-        is_over = self.is_over
-        self._ledger = Ledger(self.limits, backend.is_shareable)
-        if is_over:
-            self._ledger.end()
-        self.keeper = Keeper(backend, self._ledger)
-        self.keeper.upkeep = upkeep
-        self._queue = Queue(self._ledger, self.keeper)
-        self._kept = {}
-
-    def look_after(self, terms: Terms, connect: Callable[[], Any]) -> None:
-        """Let connections not live for ever, and be kept ready."""
-        if terms.interval is not None:
-            self.keeper.upkeep = Upkeep(self, terms, connect)
+        self.ledger = Ledger(limits, backend.is_shareable)
+        self.keeper = Keeper(backend, self.ledger)
 
     @property
     def backend(self) -> Backend:
@@ -106,71 +72,125 @@ class PoolCore:
     @property
     def is_over(self) -> bool:
         """Whether the pool was shut down."""
-        return self._ledger.is_over
+        return self.ledger.is_over
 
     @property
     def limits(self) -> Limits:
         """How much the pool may hold."""
-        return self._ledger.limits
+        return self.ledger.limits
+
+    def visitors(self) -> list[Visitor]:
+        """Return who uses connections, the one who came first first."""
+        visitors = filter(None, map(visitor_of, self.ledger.visits()))
+        return sorted(visitors, key=lambda visitor: visitor.since)
+
+    def figures(self) -> Figures:
+        """Return the state of the pool."""
+        self.keeper.settle()
+        return self.ledger.figures()
+
+    def idle_connections(self) -> list[Any]:
+        """Return the idle connections, the oldest first."""
+        self.keeper.settle()
+        return [right.slot.con for right in self.ledger.idle.copy()]
+
+    def shared_records(self) -> list[Any]:
+        """Return the records of the shared connections."""
+        self.keeper.settle()
+        return [slot.record for slot in self.ledger.shared.copy()]
+
+
+class PoolCore(_Books):
+    """The places of a pool and the requests for them."""
+
+    def __init__(
+            self, backend: Backend, limits: Limits,
+            is_short: bool = False) -> None:
+        super().__init__(backend, limits)
+        self._queue = Queue(self.ledger, self.keeper)
+        # The rights to connections that are in use without a lease.
+        self._kept: dict[int, Right] = {}
+        self._is_short = is_short
+        self._allow_short_ways()
+        follow(self)
+
+    def _allow_short_ways(self) -> None:
+        self.ledger.allow_short_ways(
+            self._is_short and self.keeper.upkeep is None)
+
+    def begin_anew(self) -> None:
+        """Be empty in a forked child; what is in use stays in the parent."""
+        for visit in self.ledger.visits():
+            end(visit)
+        backend, upkeep = self.backend, self.keeper.upkeep
+        is_over = self.is_over
+        self.ledger = Ledger(self.limits, backend.is_shareable)
+        self.keeper = Keeper(backend, self.ledger)
+        self.keeper.upkeep = upkeep
+        self._allow_short_ways()
+        if is_over:
+            self.ledger.end()
+        self._queue = Queue(self.ledger, self.keeper)
+        self._kept = {}
+
+    def look_after(self, terms: Terms, connect: Callable[[], Any]) -> None:
+        """Let connections not live for ever, and be kept ready."""
+        if terms.interval is not None:
+            self.keeper.upkeep = Upkeep(self, terms, connect)
+            self._allow_short_ways()
 
     # The verbs of the pools.
 
     def acquire(
             self, connect: Callable[[], Any], patience: float | None,
-            shareable: bool = False) -> Right:
+            shareable: bool = False, home: Any = None) -> Right:
         """Return the right to a connection that is ready for use.
+
+        home: what takes it back if it is dropped; see Right
 
         Raises Refused if there is none within so many seconds; None means
         to wait for as long as it takes, and Ended if the pool was shut down.
         """
-        if self._ledger.is_over:
+        if self.ledger.is_over:
             raise Ended
         try:
-            return self._acquire(connect, patience, shareable)
+            return self._acquire(connect, patience, shareable, home)
         except BaseException as error:
             let_go(error)
             raise
 
-    def take_idle(self) -> Right | None:
-        """Return the right to an idle connection that is ready for use.
+    def is_well(self, right: Right, reconnect: bool) -> bool:
+        """Tell whether an idle connection can be used; if not, put it back.
 
-        This is the short way, for the case that nothing has to be waited
-        for, opened or brought up to date; otherwise it is None.  It relies
-        on taking an item out of a deque being one step.  Who begins to wait
-        after we have seen nobody looks for what is idle himself, so nobody
-        is overtaken.
+        A dead one is replaced if that is wanted.
         """
-        ledger, keeper = self._ledger, self.keeper
-        if ledger.waiters.queue or ledger.inbox or (
-                keeper.upkeep is not None or not ledger.idle):
-            return None
-        visit = Visit(get_ident(), caller(4))
         try:
-            right = ledger.idle.popleft()
-        except IndexError:
-            return None
-        try:
-            keeper.backend.check(right.slot.con)
-            right.slot.hand_out(right, visit)
+            if self.keeper.backend.is_well(right.slot.con, reconnect):
+                return True
         except BaseException as error:
-            keeper.abort(right)
+            self.keeper.abort(right)
             let_go(error)
             raise
-        return right
+        self.ledger.give(right)
+        return False
 
     def _acquire(
             self, connect: Callable[[], Any], patience: float | None,
-            shareable: bool) -> Right:
-        ledger = self._ledger
+            shareable: bool, home: Any) -> Right:
+        ledger = self.ledger
         shareable = shareable and ledger.limits.maxshared > 0
         deadline = monotonic() + patience if patience else None
         while True:
-            visit = Visit(get_ident(), caller(5))
+            visit = new_visit(home)
             if ledger.inbox:
                 self.keeper.settle()
+            if ledger.shortcut is not ledger.idle:
+                ledger.open_shortcut()
             right = None
             if not ledger.waiters.queue:
-                right = ledger.take_for(visit, shareable)  # as in take_idle
+                # Who begins to wait after we have seen nobody looks for what
+                # is idle himself, so nobody is overtaken.
+                right = ledger.take_for(visit, shareable)
             if right is None:
                 right = self._wait(Waiter(visit, shareable), patience)
             try:
@@ -185,31 +205,40 @@ class PoolCore:
 
         This can be called at any moment, also by a finalizer.
         """
-        slot = self.keeper.place_of(con)
+        slot = self.ledger.slot_of(con)
         right = None if slot is None else slot.right
         if right is None:
             return False
         self._kept.pop(id(con), None)
-        if right.visit is None or not right.visit.end():
+        return self.take_away(right)
+
+    def take_away(self, right: Right) -> bool:
+        """Take back what somebody else may hold; tell whether it was in use.
+
+        This can be called at any moment, also by a finalizer.
+        """
+        if not end(right.visit):
             return False
         if is_collecting():  # the right dies with its holder
-            self._ledger.waiters.nudge()
+            self.ledger.waiters.nudge()
             return True
-        self._take_back(right.slot.new_right())  # that of the lease is void
+        self.give_back(right.slot.new_right())  # that of the holder is void
         return True
 
     def give_back(self, right: Right) -> None:
         """Take back what its only holder does not need any more."""
-        if right.visit and right.visit.end():
-            self._take_back(right)
-
-    def _take_back(self, right: Right) -> None:
         try:
             self.keeper.clean(right)
         except BaseException as error:
             let_go(error)
             raise
-        if self._ledger.inbox:
+        if self.ledger.inbox:
+            self.keeper.settle()
+
+    def attend(self, idle: Any) -> None:
+        """Do what is left to do after a connection has become idle."""
+        self.keeper.attend(idle)
+        if self.ledger.inbox:
             self.keeper.settle()
 
     def keep(self, right: Right) -> None:
@@ -218,21 +247,26 @@ class PoolCore:
 
     def leave(self, share: Right) -> None:
         """Let one of those who share a connection go, like release()."""
+        if is_collecting():
+            self.ledger.waiters.nudge()
+            return
+        if share.visit and len(share.slot.shares()) > 1:
+            self.backend.part(share.slot.con, share.visit)
         if share.slot.part(share):
             self.keeper.settle()
             self.keeper.serve()
 
     def leave_one(self, con: Any) -> None:
         """Let the first of those who share a connection go."""
-        slot = self.keeper.place_of(con)
+        slot = self.ledger.slot_of(con)
         for share in slot.shares()[:1] if slot is not None else ():
             self.leave(share)
 
     def adopt(self, con: Any) -> None:
         """Take in a connection that was opened by somebody else."""
-        right = self._ledger.any_place()
-        right.slot.round = self._ledger.round
-        self.keeper.take_in(right.slot, con)
+        right = self.ledger.any_place()
+        right.slot.round = self.ledger.round
+        right.slot.con = con
         self.keeper.put_back(right)
 
     def expel(self) -> Any:
@@ -241,17 +275,18 @@ class PoolCore:
         If no connection is idle, this is None.
         """
         self.keeper.settle()
-        for right in self._ledger.all_idle():
-            con = self.keeper.let_out(right.slot)
-            self._ledger.retire(right)
-            self.keeper.serve()
-            return con
-        return None
+        right = self.ledger.first_idle()
+        if right is None:
+            return None
+        con = right.slot.con
+        self.ledger.retire(right)
+        self.keeper.serve()
+        return con
 
     def clear(self) -> None:
         """Close all idle and all shared connections."""
         self.keeper.settle()
-        ledger = self._ledger
+        ledger = self.ledger
         for right in ledger.all_idle():
             self.keeper.discard(right)
         for slot in ledger.detach():
@@ -261,18 +296,18 @@ class PoolCore:
     def resize(self, maxconnections: int | None) -> None:
         """Change the limit; what is in use beyond it goes when it returns."""
         self.keeper.settle()
-        for right in self._ledger.resize(maxconnections):
+        for right in self.ledger.resize(maxconnections):
             self.keeper.discard(right)
         self.keeper.serve()
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
-        self._ledger.round += 1
+        self.ledger.round += 1
         self.clear()
 
     def shutdown(self, timeout: float | None) -> bool:
         """End everything; tell whether all connections came back in time."""
-        self._ledger.end()
+        self.ledger.end()
         self._queue.end()
         self.drain()
         pause, start = Event(), monotonic()
@@ -287,25 +322,6 @@ class PoolCore:
         self.keeper.settle()
         self.keeper.serve()
 
-    def visits(self) -> list[Visit]:
-        """Return the visits that are going on, the oldest first."""
-        return self._ledger.visits()
-
-    def figures(self) -> Figures:
-        """Return the state of the pool."""
-        self.keeper.settle()
-        return self._ledger.figures()
-
-    def idle_connections(self) -> list[Any]:
-        """Return the idle connections, the oldest first."""
-        self.keeper.settle()
-        return [right.slot.con for right in self._ledger.idle.copy()]
-
-    def shared_records(self) -> list[Any]:
-        """Return the records of the shared connections."""
-        self.keeper.settle()
-        return [slot.record for slot in self._ledger.shared.copy()]
-
     def _wait(self, waiter: Waiter, patience: float | None) -> Right:
         """Return the place that a request is granted in its turn."""
         start = monotonic()
@@ -315,5 +331,4 @@ class PoolCore:
         if self.is_over:
             raise Ended
         raise Refused(
-            self._ledger.figures(), monotonic() - start,
-            self._ledger.visits())
+            self.ledger.figures(), monotonic() - start, self.visitors())

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from functools import partial
 from threading import Thread
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from ._checks import check_seconds
+from ._collecting import is_collecting
 from ._errors import ended_text, too_many_text
 from ._keeper import Backend
 from ._ledger import Limits
 from ._outage import Outage
 from ._pool import Ended, PoolCore, Refused
+from ._slots import new_visit
 from ._steady import line_of
 from ._transactions import Transactions
 from ._upkeep import Terms, make_terms
@@ -39,6 +43,10 @@ class SteadyBackend(Backend):
 
     def ask(self, con: Any) -> bool:
         return line_of(con).answers()
+
+    def is_well(self, con: Any, reconnect: bool) -> bool:
+        line = line_of(con)
+        return line.rules.is_well(line, reconnect)
 
 
 class Habits(NamedTuple):
@@ -88,6 +96,10 @@ def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     return results
 
 
+# In the development mode of Python, dropping a lease is reported.
+_is_strict = sys.flags.dev_mode
+
+
 class Pooled(Transactions):
     """A pool of steady connections."""
 
@@ -100,9 +112,11 @@ class Pooled(Transactions):
             self, backend: Backend, limits: Limits, habits: Habits) -> None:
         """Begin to work, with as many idle connections as were asked for."""
         self._habits = habits
-        # Whether an idle connection can be handed out just as it is.
-        self._is_direct = not (habits.patience or limits.maxshared)
-        self._core = PoolCore(backend, limits)
+        # Whether a subclass takes connections back in its own way.
+        self._has_own_cache = type(self).cache is not Pooled.cache
+        self._core = PoolCore(
+            backend, limits,
+            is_short=backend.is_simple and not self._has_own_cache)
         self._core.look_after(habits.upkeep, self._open)
         rights: list[Any] = []
         try:
@@ -129,17 +143,13 @@ class Pooled(Transactions):
 
     def _acquire(
             self, connect: Callable[[], Any], shareable: bool = False,
-            maxwait: float | None = None) -> Any:
+            maxwait: float | None = None, home: Any = None) -> Any:
         """Return the right to a connection."""
-        if self._is_direct and maxwait is None:
-            right = self._core.take_idle()
-            if right is not None:
-                return right
         patience = self._habits.patience
         if maxwait is not None:
             patience = check_seconds("maxwait", maxwait)
         try:
-            return self._core.acquire(connect, patience, shareable)
+            return self._core.acquire(connect, patience, shareable, home)
         except Refused as refused:
             text = too_many_text(*refused.args)
         except Ended:
@@ -152,12 +162,28 @@ class Pooled(Transactions):
             raise self._invalid_error(
                 "This connection was not taken out of the pool.")
 
-    def _give_back(self, con: Any, right: Any) -> None:
+    def take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
-        if type(self).cache is Pooled.cache:
-            self._core.give_back(right)
+        if is_collecting():  # the right dies, and who waits finds it
+            self._core.ledger.waiters.nudge()
+        elif self._has_own_cache:
+            right.visit = new_visit(self)
+            self.cache(right.slot.con)
         else:
-            self.cache(con)  # a subclass has its own
+            self._core.give_back(right)
+
+    def take_back_dropped(self, right: Any, visitor: Any) -> None:
+        """Take back what was dropped with its lease."""
+        if _is_strict:
+            warnings.warn(
+                "A connection was dropped instead of closed by"
+                f" {visitor}.", ResourceWarning, stacklevel=3)
+        if right.is_share:
+            self._core.leave(right)
+        elif self._has_own_cache:
+            self.cache(right.slot.con)
+        else:
+            self._core.take_away(right)
 
     def close(self) -> None:
         """Close all connections that are idle or shared.

@@ -35,7 +35,7 @@ class Queue:
         """Return the place that a request is granted in its turn, if any."""
         ledger, start = self._ledger, monotonic()
         try:
-            ledger.waiters.add(waiter)
+            ledger.queue_up(waiter)
             self._keeper.serve()
             if not ledger.may_queue(waiter):
                 patience = 0
@@ -44,7 +44,7 @@ class Queue:
         except BaseException:
             self._withdraw(waiter)
             raise
-        ledger.waiters.drop(waiter)
+        ledger.leave_queue(waiter)
         right: Any = waiter.right
         return right
 
@@ -67,7 +67,7 @@ class Queue:
     def _withdraw(self, waiter: Waiter) -> None:
         """Let a request go whose wait was interrupted."""
         waiter.give_up()
-        self._ledger.waiters.drop(waiter)
+        self._ledger.leave_queue(waiter)
         if waiter.right is not None:
             self._keeper.unused(waiter.right)
         self._keeper.serve()

@@ -57,7 +57,7 @@ class Sharing:
                  if self._is_shareable(slot.con)]
         for slot in sorted(slots, key=lambda slot: len(slot.shares())):
             # a visit of its own, which ends if somebody else is faster
-            share = slot.join(Visit(visit.thread, visit.place))
+            share = slot.join(visit.copy())
             right = self.slots.pop(slot, None)
             if right is not None:
                 self.slots[slot] = right  # becomes the last in turn

@@ -7,35 +7,76 @@ Otherwise they are handed out in turn, to any number of users.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from threading import Lock, get_ident
+from time import monotonic
 from typing import Any, Callable
 
+from ._callers import outside
+from ._collecting import is_collecting
 from ._drivers import profile_of
 from ._forks import disown, follow
 from ._keeper import Backend
 from ._lease import Lease
 from ._ledger import Limits
 from ._pool import PoolCore
-from ._slots import Right, Slot, Visit
+from ._slots import LAST, Right, Slot, Visit, end, new_visit
 
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
+
+_getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
 
 
 class Queued:
     """Connections of which each has one user at a time."""
 
     def __init__(self) -> None:
-        self._core = PoolCore(Backend(), Limits(maxconnections=0))
+        self._core = PoolCore(
+            Backend(), Limits(maxconnections=0), is_short=True)
 
     def add(self, con: Any) -> None:
         """Add another connection."""
         self._core.adopt(con)
 
-    def take(self) -> tuple[Any, Any]:
-        """Return a connection and the right to it, waiting if need be."""
-        right = self._core.acquire(_never, None)
-        return right.slot.con, right
+    # The next two are the short ways out and back; for what they rely on see
+    # Pooled and Lease.
+
+    def take(self, home: Any) -> Right:
+        """Return the right to a connection, waiting if need be.
+
+        To be called by what the program calls.
+        """
+        shortcut, right = self._core.ledger.shortcut, None
+        if shortcut:
+            try:
+                right = shortcut.popleft()
+            except IndexError:  # another thread was faster
+                right = None
+        if right is None:
+            return self._core.acquire(_never, None, home=home)
+        frame = _getframe(2)
+        if frame.f_globals is _inside:
+            frame = outside(frame)
+        right.visit = [
+            home, monotonic(), frame.f_code, frame.f_lasti, get_ident()]
+        return right
+
+    def give_back(self, right: Right) -> None:
+        """Take back what a lease does not hold any more."""
+        ledger = self._core.ledger
+        if is_collecting():  # the right dies, and who waits finds it
+            ledger.waiters.nudge()
+        else:
+            right.visit = None
+            idle = ledger.idle
+            idle.append(right)
+            if ledger.shortcut is not idle or ledger.inbox:
+                self._core.attend(idle)
+
+    def take_away(self, right: Right) -> None:
+        """Take back what was dropped with its lease."""
+        self._core.take_away(right)
 
     def put_back(self, con: Any) -> None:
         """Take a connection back, or in if it comes from elsewhere."""
@@ -46,6 +87,9 @@ class Queued:
         return any(idle is con for idle in self._core.idle_connections())
 
 
+_inside = globals()
+
+
 def _never() -> Any:  # pragma: no cover - the limit is what was added
     raise AssertionError("A simple pool opens no connection on demand.")
 
@@ -54,43 +98,64 @@ class TakenInTurn:
     """Connections that any number of users may have at the same time."""
 
     def __init__(self) -> None:
-        self._connections: list[Any] = []
-        self._lock = Lock()
+        self._rights: list[Right] = []
         self._next = 0
+        self._lock = Lock()
         # One visit for all, which only a fork ends.
-        slot = Slot(deque(), _nobody_waits)
-        self._right = Right(slot, Visit(get_ident(), ""), is_share=True)
+        self._visit: Visit = new_visit()
         follow(self)
 
     def begin_anew(self) -> None:
         """Let the leases be over in a forked child."""
-        if self._right.visit is not None:
-            self._right.visit.end()
+        end(self._visit)
 
     def add(self, con: Any) -> None:
         """Add another connection."""
-        self._connections.append(con)
+        slot = Slot(deque())
+        slot.con = con
+        self._rights.append(Right(slot, self._visit, is_share=True))
 
-    def take(self) -> tuple[Any, Any]:
-        """Return the connection whose turn it is, which nobody owns."""
+    def take(self, home: Any) -> Right:  # noqa: ARG002 - nobody owns it
+        """Return the right to the connection whose turn it is."""
         with self._lock:
-            con = self._connections[self._next]
-            self._next = (self._next + 1) % len(self._connections)
-        return con, self._right
+            right = self._rights[self._next]
+            self._next = (self._next + 1) % len(self._rights)
+        return right
 
-    def put_back(self, con: Any) -> None:
+    def give_back(self, right: Right) -> None:
         """Do nothing, since the connection was never taken away."""
 
-
-def _nobody_waits() -> None:
-    """Stand for waking up who waits."""
+    def put_back(self, con: Any) -> None:
+        """Do nothing, likewise."""
 
 
 class SimpleLease(Lease):
     """What a user holds; it behaves like the driver's connection."""
 
-    def _give_back(self, con: Any, right: Any) -> None:  # noqa: ARG002 - not this
-        self._pool.returnConnection(con)
+    __slots__ = ("_pool",)
+
+    def right(self) -> Any:
+        """Return the right to the connection, None if that is over."""
+        right = super().right()  # those taken in turn have a visit together
+        return None if right is None or not right.visit else right
+
+    def close(self) -> None:
+        """Give the connection back to the pool; do not close it."""
+        visit, right = self._visit, None
+        try:
+            del visit[LAST]
+        except IndexError:
+            return  # it was given back before
+        try:
+            right = self._right
+            self._right = None
+            visit.clear()
+            self._pool.take_back(right)
+        finally:
+            right = None  # not to be kept by the traceback of an interrupt
+
+
+_new = object.__new__
 
 
 class SimplePool:
@@ -105,6 +170,9 @@ class SimplePool:
         self._connect = connect
         self._number = number
         self._connections: list[Any] = []
+        # Whether a subclass takes connections back in its own way.
+        self._has_own_return = (
+            type(self).returnConnection is not SimplePool.returnConnection)
         self._begin()
         self._fill()
         follow(self)
@@ -136,7 +204,33 @@ class SimplePool:
         """
         if not self._is_filled:
             self._fill()
-        return self._lease_class(self, *self._store.take())
+        right = lease = None
+        try:
+            right = self._store.take(self)
+            lease = _new(self._lease_class)
+            lease._pool = self
+            visit = right.visit
+            lease._visit = visit.copy() if right.is_share else visit
+            lease._right = right
+        except BaseException:
+            right = lease = None  # not to be kept by the traceback
+            raise
+        return lease
+
+    def take_back(self, right: Right) -> None:
+        """Take back what a lease does not hold any more."""
+        if self._has_own_return:
+            self.returnConnection(right.slot.con)
+        else:
+            self._store.give_back(right)
+
+    def take_back_dropped(
+            self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
+        """Take back what was dropped with its lease."""
+        if self._has_own_return:
+            self.returnConnection(right.slot.con)
+        else:
+            self._store.take_away(right)
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""

@@ -14,36 +14,34 @@ from __future__ import annotations
 import threading
 from collections import deque
 from time import monotonic
-from typing import Any, Callable
+from types import CodeType
+from typing import Any, Callable, List, NamedTuple
 from weakref import ref
 
-from ._callers import where
+from ._callers import caller, where
+from ._errors import let_go
 
-__all__ = ["Right", "Slot", "Visit"]
+__all__ = [
+    "CODE", "LAST", "Right", "Slot", "Visit", "Visitor", "end", "new_visit",
+    "visitor_of"]
 
 
-class Visit(list):
-    """One use of a connection, from its handing out to its return.
+class Visitor(NamedTuple):
+    """Who uses a connection, and since when."""
 
-    Whoever pops the only item ends it: popping is atomic, and looking
-    whether the list is empty costs next to nothing.
-    """
-
-    __slots__ = ("place", "since", "thread", "was_reported")
-
-    def __init__(self, thread: int, place: Any) -> None:
-        self.append(True)
-        self.thread = thread
-        self.place = place
-        self.since = monotonic()
-        self.was_reported = False
+    # What takes the connection back when its lease is closed or dropped.
+    home: Any
+    since: float
+    code: CodeType
+    instruction: int
+    thread: int
 
     def __str__(self) -> str:
         """Say who has the connection, for how long, and where it was taken."""
         name = next(
             (thread.name for thread in threading.enumerate()
              if thread.ident == self.thread), "a thread that has ended")
-        place = self.place and where(self.place)
+        place = where(self.code, self.instruction)
         return f"{name}, for {self.seconds:.3g} seconds, taken at {place}"
 
     @property
@@ -51,18 +49,38 @@ class Visit(list):
         """How long the visit has lasted."""
         return monotonic() - self.since
 
-    @property
-    def is_over(self) -> bool:
-        """Whether the connection does not belong to the visitor any more."""
-        return not self
 
-    def end(self) -> bool:
-        """End the visit; tell whether that was not already done."""
-        try:
-            self.pop()
-        except IndexError:
-            return False
-        return True
+# One use of a connection, from its handing out to its return.  It is a list
+# with the fields of the visitor: whoever deletes the last one ends the visit,
+# which is one step, and what is over is empty soon after.
+Visit = List[Any]
+CODE, LAST = 2, 4
+
+
+def new_visit(home: Any = None) -> Visit:
+    """Return a visit that begins now, of whoever has called the library."""
+    frame = caller()
+    return [
+        home, monotonic(), frame.f_code, frame.f_lasti,
+        threading.get_ident()]
+
+
+def end(visit: Visit | None) -> bool:
+    """End a visit, if it has begun; tell whether that was not done yet."""
+    if not visit:
+        return False
+    try:
+        del visit[LAST]
+    except IndexError:
+        return False
+    visit.clear()
+    return True
+
+
+def visitor_of(visit: Visit | None) -> Visitor | None:
+    """Return who uses a connection, None if the visit is over."""
+    fields = visit.copy() if visit else []
+    return Visitor(*fields) if len(fields) > LAST else None
 
 
 class Right:
@@ -77,42 +95,48 @@ class Right:
         self.visit = visit
         self.is_share = is_share
 
-    @property
-    def is_given_up(self) -> bool:
-        """Whether the garbage collector has told already that it died."""
-        return not self.is_share and self.slot.right is not self
+    def __del__(self) -> None:
+        """Let the connection be taken back at once, if it is in use.
 
-
-def _nowhere() -> None:
-    """Stand for the reference to a place."""
+        If that does not work, it is taken back later; see _Will.  That
+        needs it to be really dead, also if an interrupt hits us here.
+        """
+        try:
+            visitor = visitor_of(getattr(self, "visit", None))
+            if visitor is not None and visitor.home is not None:
+                visitor.home.take_back_dropped(self, visitor)
+        except BaseException as error:
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
+            let_go(error)
+            raise
 
 
 class _Will(ref):
     """What is left of a right that has died."""
 
+    __slots__ = ("__dict__", "slot")
+
     # A reference that is weak, since a place must not refer to itself.
-    slot: Callable[[], Any] = staticmethod(_nowhere)
-    visit: Visit | None = None
+    slot: Callable[[], Any]
     # The will of the next right; the first who sets it has the place.
     heir: Any = None
+    # The visit, if it is that of one who shares the connection.
+    visit: Visit | None = None
 
 
 class Slot:
     """A place in a pool, which lives as long as the pool."""
 
     __slots__ = (
-        "__weakref__", "_inbox", "_sharers", "_this", "_will", "alarm",
-        "con", "expires", "is_detached", "last_used", "record", "round")
+        "__weakref__", "_inbox", "_sharers", "_this", "_will", "con",
+        "expires", "is_detached", "last_used", "record", "round")
 
-    def __init__(
-            self, inbox: deque[Any], alarm: Callable[[], None]) -> None:
+    def __init__(self, inbox: deque[Any]) -> None:
         self._inbox = inbox
         self._this = ref(self)
-        # Wakes up somebody who looks into the inbox.
-        self.alarm = alarm
         self._will: Any = None
         # The wills of those who share the connection, by their identities.
-        self._sharers: dict[int, _Will] = {}
+        self._sharers: dict[int, _Will] | None = None
         # The connection, unless the place is empty, and in which round of
         # the pool it was opened.
         self.con: Any = None
@@ -161,14 +185,7 @@ class Slot:
         if will.__dict__.setdefault("heir", heir) is not heir:
             return None
         self._will = heir  # makes the way shorter, for nothing else
-        if will.visit is not None:
-            will.visit.end()
         return right
-
-    def hand_out(self, right: Right, visit: Visit) -> None:
-        """Begin a visit."""
-        will = self._will if self._will.heir is None else self._last_will()
-        will.visit = right.visit = visit
 
     @property
     def right(self) -> Right | None:
@@ -184,8 +201,8 @@ class Slot:
     @property
     def visit(self) -> Visit | None:
         """The visit that is going on, or was the last one."""
-        will = self._last_will()
-        return None if will is None else will.visit
+        right = self.right
+        return None if right is None else right.visit
 
     # Those who share the connection.
 
@@ -194,25 +211,30 @@ class Slot:
         share = Right(self, visit, is_share=True)
         will = self._make(share)
         will.visit = visit
+        if self._sharers is None:
+            self._sharers = {}
         self._sharers[id(will)] = will
         return share
 
     def part(self, share: Right) -> bool:
         """End a share; tell whether that was not already done."""
-        if share.visit is None or not share.visit.end():
+        if not end(share.visit):
             return False
         self._inbox.append(self._make(share))  # a hint to look at this place
         return True
 
     def shares(self) -> list[Right]:
         """Return the shares that there are now, and count them anew."""
-        shares = []
-        for key, will in self._sharers.copy().items():
+        shares: list[Right] = []
+        sharers = self._sharers
+        if sharers is None:
+            return shares
+        for key, will in sharers.copy().items():
             share = will()
-            if share is not None and not share.visit.is_over:
+            if share is not None and share.visit:
                 shares.append(share)
-            elif self._sharers.pop(key, None):
-                will.visit.end()  # type: ignore[union-attr]
+            elif sharers.pop(key, None):
+                end(will.visit)
         record = self.record  # which may be taken away meanwhile
         if record is not None:
             record.shared = len(shares)

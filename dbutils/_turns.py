@@ -30,7 +30,7 @@ class Turns:
     def are_free(self, line: Any) -> bool:
         """Tell whether nobody is in a transaction, as far as is known."""
         return not (line.transaction or self._is_busy_here) and (
-            self._owner is None or self._owner.is_over)
+            not self._owner)
 
     def check(self, line: Any) -> None:
         """Check the connection, unless it is being used just now."""
@@ -58,7 +58,7 @@ class Turns:
 
     def _may_use(self, line: Any, visit: Any) -> bool:
         owner = self._owner
-        if owner is not None and owner is not visit and owner.is_over:
+        if owner is not None and owner is not visit and not owner:
             self._owner = None
             line.clean(force=True)  # who has gone has left something undone
         return self._owner is None or self._owner is visit

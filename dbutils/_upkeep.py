@@ -63,6 +63,8 @@ class Upkeep:
         self._terms = terms
         self._connect = WeakMethod(connect)
         self.clock = monotonic
+        # Whose visits were reported as too long.
+        self._reported: set[Any] = set()
         self.due_at = 0.0
         if terms.interval is not None:
             self._plan()
@@ -146,9 +148,10 @@ class Upkeep:
     def _warn(self, core: Any) -> None:
         """Tell of connections that are not given back."""
         limit = self._terms.leakafter or 0
-        for visit in core.visits():
-            if visit.seconds >= limit and not visit.was_reported:
-                visit.was_reported = True
-                text = f"A connection was not given back by {visit}."
-                logger.warning(text)
-                warnings.warn(text, ResourceWarning, stacklevel=2)
+        leaks = {visitor._replace(home=None) for visitor in core.visitors()
+                 if visitor.seconds >= limit}
+        for visitor in leaks - self._reported:
+            text = f"A connection was not given back by {visitor}."
+            logger.warning(text)
+            warnings.warn(text, ResourceWarning, stacklevel=2)
+        self._reported = leaks

@@ -71,10 +71,6 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self.in_order())
 
-    def add(self, waiter: Waiter) -> None:
-        """Let a waiter queue up."""
-        self.queue.append(ref(waiter))
-
     def drop(self, waiter: Waiter) -> None:
         """Take a waiter out of the queue, if it is still there."""
         with suppress(ValueError):

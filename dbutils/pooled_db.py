@@ -8,8 +8,11 @@ shared by several.  Requests are served in the order of their coming.
 
 from __future__ import annotations
 
+import sys
 from functools import total_ordering
 from operator import attrgetter, methodcaller
+from threading import get_ident
+from time import monotonic
 from typing import Any, Callable, Sequence
 from weakref import ref
 
@@ -17,8 +20,11 @@ from . import __version__
 from ._checks import check_size
 from ._dbapi import creator_threadsafety, split_isfatal
 from ._errors import closed_text
+from ._forward import forward
 from ._lease import Lease
 from ._ledger import make_limits
+from ._outage import Outage
+from ._ping import parse_ping
 from ._pool import core_of
 from ._pooled import Pooled, SteadyBackend, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
@@ -38,6 +44,10 @@ __all__ = [
     "SharedDBConnection",
     "TooManyConnectionsError",
 ]
+
+
+_new = object.__new__
+_getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
 
 
 class PooledDBError(Exception):
@@ -142,10 +152,13 @@ class PooledDB(Pooled):
         self._failures = failures
         self._ping = ping
         self._mincached = check_size("mincached", mincached) or 0
+        limits = make_limits(
+            self._mincached, maxcached, maxshared, maxconnections,
+            threadsafety > 1, maxwaiting)
+        # Whether connections are looked at before they are lent.
+        self._checks = parse_ping(ping).when & 1
         self._begin(
-            _DbBackend(reset), make_limits(
-                self._mincached, maxcached, maxshared, maxconnections,
-                threadsafety > 1, maxwaiting),
+            _DbBackend(reset), limits,
             make_habits(
                 self._mincached, blocking, maxwait, maxlifetime, maxidletime,
                 keepalive, leakafter, refill))
@@ -192,14 +205,59 @@ class PooledDB(Pooled):
             the same time, unless it is in a transaction
         maxwait: like that of the pool, for this request only
         """
-        right = self._acquire(self._open, shareable, maxwait)
-        if right.is_share:
-            return PooledSharedDBConnection(self, right.slot.record, right)
-        return PooledDedicatedDBConnection(self, right.slot.con, right)
+        # This is the short way out, for the case that nothing has to be
+        # waited for, opened or brought up to date; it relies on taking an
+        # item out of a deque being one step.  Who begins to wait closes it
+        # before he looks for what is idle, so nobody is overtaken.  What is
+        # lent is held by nobody but the lease, see Right; a traceback must
+        # not hold it, either.
+        right = lease = None
+        try:
+            shortcut = self._core.ledger.shortcut
+            if shortcut:
+                right = shortcut.popleft()
+            if right is not None and (
+                    not self._checks or self._is_well(right, maxwait)):
+                frame = _getframe(1)
+                right.visit = [
+                    self, monotonic(), frame.f_code, frame.f_lasti,
+                    get_ident()]
+                lease = _new(PooledDedicatedDBConnection)
+                lease._visit = right.visit
+                lease._right = right
+        except IndexError:  # another thread was faster
+            lease = None
+        except BaseException:
+            right = lease = None
+            raise
+        if lease is None:
+            right = None
+            lease = self._lend(shareable, maxwait)
+        return lease
+
+    def _is_well(self, right: Any, maxwait: float | None) -> bool:
+        """Tell whether a connection can be used; if not, put it back."""
+        if not line_of(right.slot.con).ping & 1:
+            return True
+        can_wait = maxwait or (maxwait is None and self._habits.patience)
+        return self._core.is_well(right, not can_wait)
+
+    def _lend(self, shareable: bool, maxwait: float | None) -> Any:
+        right = None
+        try:
+            right = self._acquire(self._open, shareable, maxwait, self)
+            lease = (
+                PooledSharedDBConnection(right) if right.is_share
+                else PooledDedicatedDBConnection(right))
+        finally:
+            right = None  # not to be kept by the traceback of an interrupt
+        return lease
 
     def dedicated_connection(self, *, maxwait: float | None = None) -> Any:
         """Return a connection from the pool that is never shared."""
-        return self.connection(shareable=False, maxwait=maxwait)
+        lease = self.connection(False, maxwait=maxwait)
+        lease.take_note()  # since it was not called by the program
+        return lease
 
     def _borrow(self) -> Any:
         return self.dedicated_connection()
@@ -228,6 +286,14 @@ class _DbBackend(SteadyBackend):
         else:
             line.turns.check(line)
 
+    def __init__(self, mode: Any) -> None:
+        super().__init__(mode)
+        self.is_simple = mode is True
+
+    def attend(self, con: Any, outage: Outage) -> None:
+        super().attend(con, outage)
+        forward(line_of(con).con, _PooledDBConnection)
+
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded
 
@@ -237,6 +303,10 @@ class _DbBackend(SteadyBackend):
         line_of(con).turns = Turns()
         return SharedDBConnection(con)
 
+    def part(self, con: Any, visit: Any) -> None:
+        line = line_of(con)
+        line.turns.leave(line, visit)
+
     def is_shareable(self, con: Any) -> bool:
         line = line_of(con)
         return line.turns.are_free(line)
@@ -245,23 +315,34 @@ class _DbBackend(SteadyBackend):
 class _PooledDBConnection(Lease):
     """What a borrower holds; it behaves like the steady connection."""
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, of the driver connection if that has it."""
-        con = None if name.startswith("_") or self.is_over() else self._con
-        if con is None or not line_of(con).is_attribute(name):
-            super().__setattr__(name, value)
-        else:
-            setattr(con, name, value)
+    __slots__ = ()
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
-        if self.is_over():
+        right = self.right()
+        if right is None:
             raise self._closed_error("cursor")
-        right = self._turn[0]
-        cursor = self._con.cursor(*args, **kwargs)
-        if right is not None:
-            bind(cursor, self, right.visit)
+        cursor = right.slot.con.cursor(*args, **kwargs)
+        bind(cursor, self, right.visit)
         return cursor
+
+    def begin(self, *args: Any, **kwargs: Any) -> None:
+        """Begin a transaction."""
+        self._steady("begin").begin(*args, **kwargs)
+
+    def commit(self) -> None:
+        """Commit what was done."""
+        self._steady("commit").commit()
+
+    def rollback(self) -> None:
+        """Roll back what was done."""
+        self._steady("rollback").rollback()
+
+    def _steady(self, name: str) -> Any:
+        right = self.right()
+        if right is None:
+            raise self._closed_error(name)
+        return right.slot.con
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(closed_text("connection", name))
@@ -269,6 +350,8 @@ class _PooledDBConnection(Lease):
 
 class PooledDedicatedDBConnection(_PooledDBConnection):
     """A borrowed connection that nobody else can use meanwhile."""
+
+    __slots__ = ()
 
 
 class PooledSharedDBConnection(_PooledDBConnection):
@@ -278,20 +361,19 @@ class PooledSharedDBConnection(_PooledDBConnection):
     another connection.
     """
 
-    _shared_con: Any = None
+    __slots__ = ()
 
-    def __init__(
-            self, pool: PooledDB, shared_con: SharedDBConnection,
-            right: Any) -> None:
-        super().__init__(pool, shared_con.con, right)
-        self._shared_con = shared_con
+    @property
+    def _shared_con(self) -> Any:
+        right = self.right()
+        return None if right is None else right.slot.record
 
-    def _give_back(self, con: Any, right: Any) -> None:
-        self._shared_con = None
-        line = line_of(con)
-        if len(right.slot.shares()) > 1:
-            line.turns.leave(line, right.visit)
-        core_of(self._pool).leave(right)
+    def close(self) -> None:
+        """Give this share of the connection back to the pool."""
+        share = self.right()
+        if share is not None:
+            core_of(self._pool).leave(share)
+            self._right = None
 
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
         """Do something on a connection in nobody else's transaction."""
@@ -305,18 +387,20 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
         """Return the result, or nothing if that cannot be done here."""
-        con = self._con
-        line, visit = line_of(con), self._turn[0].visit
-        return line.turns.take(line, visit, lambda: act(con))
+        share = self.right()
+        if share is None:
+            return []
+        con = share.slot.con
+        line = line_of(con)
+        return line.turns.take(line, share.visit, lambda: act(con))
 
     def _move(self) -> None:
         """Go on with another connection."""
-        other = self._pool.connection()
-        con, right = other.hand_over()
-        old = self._turn.pop()
-        self._hold(self._pool, con, right)
-        self._shared_con = right.slot.record
-        core_of(self._pool).leave(old)
+        pool = self._pool
+        if pool is not None:
+            old, other = self._right, pool.connection()
+            self._visit, self._right = other.hand_over()
+            core_of(pool).leave(old)
 
     def run_shared(self, hand: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
@@ -348,7 +432,13 @@ class PooledSharedDBConnection(_PooledDBConnection):
             # or it is the transaction of somebody else, and goes on
             self._do_here(methodcaller(verb))
         finally:
-            core_of(self._pool).look_again()
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """Let others go on who wait for the end of a transaction."""
+        pool = self._pool
+        if pool is not None:
+            core_of(pool).look_again()
 
     def commit(self) -> None:
         """Commit what was done."""
@@ -360,14 +450,16 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
-        if self.is_over():
+        share = self.right()
+        if share is None:
             raise self._closed_error("cancel")
+        con = share.slot.con
         try:
-            self._con.cancel()  # while another thread may be executing
+            con.cancel()  # while another thread may be executing
         finally:
-            line = line_of(self._con)
-            line.turns.note(line, self._turn[0].visit)
-            core_of(self._pool).look_again()
+            line = line_of(con)
+            line.turns.note(line, share.visit)
+            self._look_again()
 
 
 class _SharedVisit:
@@ -379,7 +471,7 @@ class _SharedVisit:
     def __bool__(self) -> bool:
         """Tell whether the lease was not closed or dropped yet."""
         lease = self._lease()
-        return lease is not None and not lease.is_over()
+        return lease is not None and lease.right() is not None
 
     def run(self, hand: Any, call: Any) -> Any:
         """Execute a statement."""

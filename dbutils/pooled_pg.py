@@ -149,8 +149,13 @@ class PooledPg(Pooled):
 
         The parameter is that of PooledDB.connection().
         """
-        right = self._acquire(self._open, maxwait=maxwait)
-        return PooledPgConnection(self, right.slot.con, right)
+        right = None
+        try:
+            right = self._acquire(self._open, False, maxwait, self)
+            lease = PooledPgConnection(right)
+        finally:
+            right = None  # not to be kept by the traceback of an interrupt
+        return lease
 
     def _borrow(self) -> Any:
         return self.connection()
@@ -162,11 +167,17 @@ class PooledPg(Pooled):
 class PooledPgConnection(Lease):
     """What a borrower holds; it behaves like the steady connection."""
 
+    __slots__ = ("_home",)
+
+    def __init__(self, right: Any) -> None:
+        self._home = right.visit[0]
+        super().__init__(right)
+
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
         if self.is_over():
-            other = self._pool.connection()
-            self._hold(self._pool, *other.hand_over())
+            other = self._home.connection()
+            self._visit, self._right = other.hand_over()
         else:
             self._con.reopen()
 

@@ -361,6 +361,7 @@ def bind(
         runner: Any = None) -> None:
     """Let a cursor be used for as long as a visit to its connection lasts.
 
+    visit: what is false when that is over
     runner: what executes its statements, if these are not just the rules
 
     The visit does not end before the cursor is gone, unless it is ended.

@@ -35,11 +35,16 @@ def pg(monkeypatch, dbapi):
 
 
 class Kind:
-    """A kind of pool of steady connections, its module, and its maker."""
+    """A kind of pool of steady connections, its module, and its class."""
 
-    def __init__(self, module, make):
+    def __init__(self, module, pool_class, *first):
         self.module = module
-        self.make = make
+        self.pool_class = pool_class
+        self._first = first
+
+    def make(self, *args, pool_class=None, **options):
+        """Return a pool of this kind."""
+        return (pool_class or self.pool_class)(*self._first, *args, **options)
 
     @staticmethod
     def driver_con(lease):
@@ -69,8 +74,7 @@ def kind(request, dbapi, pg):
     """Both kinds, which keep one contract."""
     if request.param == "pg":
         return Kind(pooled_pg, PooledPg)
-    return Kind(
-        pooled_db, lambda *args, **options: PooledDB(dbapi, *args, **options))
+    return Kind(pooled_db, PooledDB, dbapi)
 
 
 @pytest.fixture(scope="session")

@@ -87,7 +87,7 @@ def test_a_rollback_without_an_answer_ends_and_stops_nobody(make, proxy):
 def test_a_question_in_the_background_ends(make, proxy):
     pool = make(mincached=1, keepalive=1000)
     upkeep = pool._core.keeper.upkeep
-    for right in pool._core._ledger.idle:
+    for right in pool._core.ledger.idle:
         right.slot.last_used -= 2000
     proxy.vanish()
     begin = monotonic()

@@ -62,7 +62,7 @@ def make_pool(**limits):
 
 def assert_sound(pool):
     """Check that no place is lost, and no connection left open."""
-    assert pool.state[0] == 0, pool.core._ledger.__dict__
+    assert pool.state[0] == 0, pool.core.ledger.__dict__
     assert pool.state[2] == 0
     rights = [pool.core.acquire(pool.backend.connect, 0)
               for _ in range(LIMIT)]

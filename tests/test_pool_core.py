@@ -372,14 +372,14 @@ def test_connections_are_opened_at_the_same_time():
 def test_a_lease_that_is_collected_while_its_thread_asks_serves_it():
     pool = Pool(maxconnections=1)
     con = pool.take()
-    waiters = pool.core._ledger.waiters
-    add = waiters.add
+    ledger = pool.core.ledger
+    queue_up = ledger.queue_up
 
-    def add_and_collect(waiter):
-        add(waiter)
+    def queue_up_and_collect(waiter):
+        queue_up(waiter)
         pool.give(con)
 
-    waiters.add = add_and_collect
+    ledger.queue_up = queue_up_and_collect
     assert pool.take() is con
 
 
@@ -587,7 +587,7 @@ def test_a_pool_is_collected_at_once_when_it_is_dropped():
     gc.disable()
     try:
         closed = []
-        pool.core._ledger.idle[0].slot.con.__class__ = type(
+        pool.core.ledger.idle[0].slot.con.__class__ = type(
             "Told", (Token,), {"__del__": lambda con: closed.append(con)})
         del pool
         assert len(closed) == 1

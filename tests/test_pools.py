@@ -5,7 +5,7 @@ from threading import Event, Thread
 
 import pytest
 
-from dbutils._slots import Visit
+from dbutils._slots import new_visit
 from dbutils._waiters import Waiter
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
@@ -87,7 +87,7 @@ def test_a_lease_that_is_collected_serves_who_waits_for_it(kind):
     thread.start()
     core = pool._core
     tick = Event()
-    while not core._ledger.waiters:
+    while not core.ledger.waiters:
         tick.wait(0.001)
     del cycle
     gc.collect()
@@ -152,7 +152,7 @@ def test_a_request_waits_if_it_is_to_block(kind):
         target=lambda: served.append(pool.connection()), daemon=True)
     thread.start()
     tick = Event()
-    while not pool._core._ledger.waiters:
+    while not pool._core.ledger.waiters:
         tick.wait(0.001)
     lease.close()
     thread.join(PATIENCE)
@@ -317,15 +317,14 @@ def test_what_was_not_lent_is_not_taken_back(kind):
 
 
 def test_a_subclass_can_have_its_own_way_to_take_connections_back(kind):
-    pool = kind.make()
     seen = []
 
-    class Watching(type(pool)):
+    class Watching(kind.pool_class):
         def cache(self, con):
             seen.append(con)
             super().cache(con)
 
-    pool.__class__ = Watching
+    pool = kind.make(pool_class=Watching)
     lease = pool.connection()
     con = lease._con
     lease.close()
@@ -348,8 +347,8 @@ def test_a_lease_whose_connection_was_taken_back_holds_no_place(kind):
 def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
     pool = kind.make(mincached=1, maxconnections=1)
     core = pool._core
-    waiter = Waiter(Visit(0, ""), shareable=False)
-    core._ledger.waiters.add(waiter)
-    assert core.take_idle() is None
-    core._ledger.waiters.drop(waiter)
-    assert core.take_idle()
+    waiter = Waiter(new_visit(), shareable=False)
+    core.ledger.queue_up(waiter)
+    with pytest.raises(kind.module.TooManyConnectionsError):
+        pool.connection(maxwait=0)
+    assert waiter.right.slot.con

@@ -26,7 +26,7 @@ LAYERS = [
     {"_keeper", "_steady"},
     {"_queue"},
     {"_pool"},
-    {"_lease", "_db_line", "_pg_line"},
+    {"_lease", "_forward", "_db_line", "_pg_line"},
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},

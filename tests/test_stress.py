@@ -275,12 +275,12 @@ def test_ten_thousand_abandoned_leases_come_back():
         for _ in range(2500):
             lease = pool.dedicated_connection()
             holders = lease.dbapi_connection.holders
-            holders.append(lease._turn)
+            holders.append(lease._visit)
             if len(holders) > 1:
                 twice.append(holders)
             cycle = [lease, next(numbers)]
             cycle.append(cycle)
-            holders.remove(lease._turn)
+            holders.remove(lease._visit)
             del lease, cycle
 
     with eager_gc():

@@ -25,7 +25,7 @@ def timed(pool):
     """Give a pool a clock, and its idle connections their times by it."""
     upkeep = pool._core.keeper.upkeep
     clock = upkeep.clock = Clock()
-    for right in pool._core._ledger.idle:
+    for right in pool._core.ledger.idle:
         upkeep.opened(right.slot)
     return clock, upkeep
 
@@ -65,7 +65,7 @@ def test_a_connection_whose_life_ends_in_use_is_not_kept(kind, server):
 def test_lives_do_not_all_end_at_the_same_time(kind):
     pool = kind.make(mincached=20, maxlifetime=10_000)
     clock, _ = timed(pool)
-    ends = {right.slot.expires for right in pool._core._ledger.idle}
+    ends = {right.slot.expires for right in pool._core.ledger.idle}
     assert len(ends) > 1
     assert all(9_000 <= end - clock.now <= 10_000 for end in ends)
 
@@ -100,7 +100,7 @@ def test_idle_connections_are_asked_in_the_background(kind, server):
     assert len(asked) == 2
     clock.now += 10_001
     server.is_down = True
-    for right in pool._core._ledger.idle:
+    for right in pool._core.ledger.idle:
         right.slot.con.valid = False
     upkeep.tick()
     assert kind.idle(pool) == 0
@@ -163,7 +163,7 @@ def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
 def test_such_a_report_is_a_warning_too(kind):
     pool = kind.make(leakafter=1000)
     lease = pool.connection()
-    pool._core.visits()[0].since -= 1000
+    lease._visit[1] -= 1000  # since when it is in use
     with pytest.warns(ResourceWarning, match="not given back"):
         pool._core.keeper.upkeep.tick()
     assert lease
