@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
+import threading
+
 # The C implementation of thread-local data gets lost between the requests
 # under mod_wsgi, therefore the one written in Python is the default.
 from _threading_local import local
-from typing import Any, Callable
+from typing import Any
+from weakref import ref
 
-__all__ = ["local", "own_connection"]
+from ._forks import follow
+
+__all__ = ["Affine", "local"]
 
 
-def own_connection(holder: Any, create: Callable[[], Any]) -> Any:
-    """Return the connection of this thread, made when it is first needed."""
-    try:
-        con = holder.connection
-    except AttributeError:
+class Affine:
+    """A generator of steady connections that stay with their thread."""
+
+    def __init__(self, threadlocal: Any = None) -> None:
+        """Begin without any connection."""
+        self.thread = (threadlocal or local)()
+        # The connection of a thread is kept there, and here is a faster way
+        # to it, which may get lost.
+        self._shortcut = None if threadlocal else threading.local()
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Open other connections in a forked child."""
+        self.thread = type(self.thread)()
+        if self._shortcut is not None:
+            self._shortcut = threading.local()
+
+    def _first_connection(self) -> Any:
+        """Return a new connection for this thread."""
+        raise NotImplementedError
+
+    def _own_connection(self) -> Any:
+        """Return the connection of this thread, made when first needed."""
         con = None
-    if con is None:
-        con = holder.connection = create()
-    return con
+        if self._shortcut is not None:
+            try:
+                con = self._shortcut.con()
+            except AttributeError:
+                con = None
+        return self._kept_connection() if con is None else con
+
+    def _kept_connection(self) -> Any:
+        try:
+            con = self.thread.connection
+        except AttributeError:
+            con = None
+        if con is None:
+            con = self.thread.connection = self._first_connection()
+        if self._shortcut is not None:
+            self._shortcut.con = ref(con)
+        return con

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._db_cursor import Call, Hand
+from ._db_cursor import NOTHING, Call, Hand, execution
 from ._db_line import DbLine
 from ._errors import note_swallowed, quietly
 from ._failover import Spare, Verdict, judge
 from ._ping import ask
+from ._sql import READ, seen
 
 __all__ = ["Classic"]
 
@@ -25,21 +26,85 @@ class _Done(NamedTuple):
     result: Any
 
 
-class Classic:
+class _Ladder:
+    """What is tried one after the other.
+
+    Each rung returns None if it has not helped.  The failure is the kind of
+    error that began it, if that came from the driver.
+    """
+
+    def repeat(self, hand: Hand, call: Call, failure: Any) -> _Done | None:
+        """Climb the ladder."""
+        done = self._repeat_here(hand, call)
+        if done is None:
+            done = self._repeat_elsewhere(hand, call, failure)
+        if done is not None:
+            hand.moved = True
+            hand.line.usage += 1
+        return done
+
+    def _repeat_here(self, hand: Hand, call: Call) -> _Done | None:
+        """Try once more with another cursor of this connection."""
+        cursor = done = None
+        with quietly(f"repeating {call.name} on the same connection"):
+            cursor = hand.line.cursor(hand.args, hand.kwargs)
+            done = _Done(hand.call(call, cursor))
+        if done is not None:
+            hand.move_to(cursor)
+        elif cursor is not None:
+            with quietly("closing a cursor"):
+                cursor.close()
+        return done
+
+    def _repeat_elsewhere(
+            self, hand: Hand, call: Call, failure: Any) -> _Done | None:
+        """Try once more with another connection.
+
+        That connection is kept if the same failure does not come again.
+        """
+        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
+            if spare.cursor is None:
+                return None
+            try:
+                done = _Done(hand.call(call, spare.cursor))
+            except failure:
+                return None
+            except Exception:
+                self._take(hand, spare)
+                hand.line.usage += 1
+                raise
+            self._take(hand, spare)
+            return done
+
+    def replace(self, hand: Hand) -> None:
+        """Replace the connection at the end of a broken transaction."""
+        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
+            if spare.cursor is not None:
+                self._take(hand, spare)
+        hand.line.transaction = False
+
+    def _take(self, hand: Hand, spare: Spare) -> None:
+        """Go on with another connection and a cursor of it."""
+        con, cursor = spare.keep()
+        hand.close()
+        hand.line.replace(con)
+        hand.move_to(cursor)
+        hand.moved = True
+
+
+class Classic(_Ladder):
     """Fail over as DBUtils 3.x does."""
 
     def check(self, line: DbLine, reconnect: bool) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
         alive = self._is_alive(line)
+        if alive:
+            return True
         if alive is None:
             line.ping = 0  # the driver has no ping(): never ask again
         elif not alive and reconnect and not line.transaction:
             return line.reopen()
         return alive
-
-    def is_well(self, line: DbLine, reconnect: bool) -> bool:
-        """Tell whether nothing is known to be wrong with the connection."""
-        return self.check(line, reconnect) is not False or reconnect
 
     def _is_alive(self, line: DbLine) -> bool | None:
         if not line.valid:
@@ -108,10 +173,13 @@ class Classic:
         """Return a new driver cursor, of a new connection if need be."""
         in_transaction = line.transaction
         if not in_transaction:
-            line.check(2)
-            if line.is_used_up():
+            if line.ping & 2:
+                line.check(2)
+            if not (line.is_simple and line.valid) and line.is_used_up():
                 return self._cursor_when_due(line, args, kwargs)
         try:
+            if not (args or kwargs):  # as nearly always
+                return line.con.cursor()
             return line.con.cursor(*args, **kwargs)
         except line.failures as error:
             verdict = judge(line.terms.is_fatal(error), in_transaction)
@@ -156,24 +224,58 @@ class Classic:
         try:
             result = hand.call(call, self._open_cursor(hand))
         except line.failures as error:
-            fatal = not hand.no_failover and line.terms.is_fatal(error)
-            verdict = judge(fatal, in_transaction)
-            if verdict is Verdict.REPLACE:
-                self._replace(hand)
-            if verdict is not Verdict.REPEAT:
-                raise
-            done = self._repeat(hand, call, type(error))
-            if done is None:
-                raise
-            return done.result
+            return self._after(error, hand, call, in_transaction)
         line.usage += 1
+        return result
+
+    def _after(
+            self, error: Exception, hand: Hand, call: Call,
+            in_transaction: bool) -> Any:
+        """Do what is to be done after an error that can mean a loss."""
+        fatal = not hand.no_failover and hand.line.terms.is_fatal(error)
+        verdict = judge(fatal, in_transaction)
+        if verdict is Verdict.REPLACE:
+            self.replace(hand)
+        if verdict is not Verdict.REPEAT:
+            raise error
+        done = self.repeat(hand, call, type(error))
+        if done is None:
+            raise error
+        return done.result
+
+    def execute(self, hand: Hand, operation: Any, parameters: Any) -> Any:
+        """Execute a statement.
+
+        This does in one function what run() does in the usual case.
+        """
+        line = hand.line
+        try:
+            kind = seen[operation]
+        except (KeyError, TypeError):
+            kind = None
+        if kind is None or not (line.is_simple and line.valid) or (
+                hand.moved or hand.has_sizes):
+            return self.run(hand, execution(operation, parameters))
+        if kind is not READ:
+            line.work = True
+        in_transaction = line.transaction
+        try:
+            if parameters is NOTHING:
+                result = hand.cursor.execute(operation)
+            else:
+                result = hand.cursor.execute(operation, parameters)
+        except line.failures as error:
+            result = self._after(
+                error, hand, execution(operation, parameters), in_transaction)
+        else:
+            line.usage += 1
         return result
 
     def _run_when_due(self, hand: Hand, call: Call) -> Any:
         """Make a call on a new connection, since the old has served."""
         line = hand.line
         text = line.used_up_text()
-        done = self._repeat(hand, call, failure=())
+        done = self.repeat(hand, call, failure=())
         if done is None:
             raise line.failure(text)
         return done.result
@@ -187,67 +289,6 @@ class Classic:
         if hand.closed and hand.moved:
             hand.move_to(hand.line.con.cursor(*hand.args, **hand.kwargs))
         return hand.cursor
-
-    # The ladder: each rung returns None if it has not helped.  The failure
-    # is the kind of error that began it, if that came from the driver.
-
-    def _repeat(self, hand: Hand, call: Call, failure: Any) -> _Done | None:
-        """Climb the ladder."""
-        done = self._repeat_here(hand, call)
-        if done is None:
-            done = self._repeat_elsewhere(hand, call, failure)
-        if done is not None:
-            hand.moved = True
-            hand.line.usage += 1
-        return done
-
-    def _repeat_here(self, hand: Hand, call: Call) -> _Done | None:
-        """Try once more with another cursor of this connection."""
-        cursor = done = None
-        with quietly(f"repeating {call.name} on the same connection"):
-            cursor = hand.line.cursor(hand.args, hand.kwargs)
-            done = _Done(hand.call(call, cursor))
-        if done is not None:
-            hand.move_to(cursor)
-        elif cursor is not None:
-            with quietly("closing a cursor"):
-                cursor.close()
-        return done
-
-    def _repeat_elsewhere(
-            self, hand: Hand, call: Call, failure: Any) -> _Done | None:
-        """Try once more with another connection.
-
-        That connection is kept if the same failure does not come again.
-        """
-        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
-            if spare.cursor is None:
-                return None
-            try:
-                done = _Done(hand.call(call, spare.cursor))
-            except failure:
-                return None
-            except Exception:
-                self._take(hand, spare)
-                hand.line.usage += 1
-                raise
-            self._take(hand, spare)
-            return done
-
-    def _replace(self, hand: Hand) -> None:
-        """Replace the connection at the end of a broken transaction."""
-        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
-            if spare.cursor is not None:
-                self._take(hand, spare)
-        hand.line.transaction = False
-
-    def _take(self, hand: Hand, spare: Spare) -> None:
-        """Go on with another connection and a cursor of it."""
-        con, cursor = spare.keep()
-        hand.close()
-        hand.line.replace(con)
-        hand.move_to(cursor)
-        hand.moved = True
 
 
 def driver_ping(con: Any) -> bool:

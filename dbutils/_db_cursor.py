@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ._errors import quietly
+from ._errors import note_swallowed
 from ._sql import UNKNOWN_WORK, Kind, kind_of
 
-__all__ = ["Call", "Hand"]
+__all__ = ["NOTHING", "Call", "Hand", "execution"]
 
 
 # The visit to a connection that is not borrowed.
@@ -49,8 +49,29 @@ class Call(NamedTuple):
         return getattr(cursor, self.name)(*self.args, **self.kwargs)
 
 
+_NO_SIZES: dict[Any, Any] = {}
+
+
+class _Nothing:
+    """Stands for an argument that was not given."""
+
+
+NOTHING: Any = _Nothing()
+
+
+def execution(operation: Any, parameters: Any) -> Call:
+    """Return the call of execute() with what was given to it."""
+    args = (operation, parameters)
+    return Call("execute", args[:1] if parameters is NOTHING else args, {})
+
+
 class Hand:
     """A driver cursor, and what is needed to open another one like it."""
+
+    __slots__ = (
+        "args", "closed", "con", "cursor", "has_sizes", "inputsizes",
+        "kwargs", "lease", "line", "moved", "no_failover", "outputsizes",
+        "runner", "visit")
 
     def __init__(
             self, line: Any, args: tuple[Any, ...],
@@ -58,19 +79,22 @@ class Hand:
         self.line = line
         self.args = args
         self.kwargs = kwargs
-        self.con: Any = None  # of which driver connection the cursor is
-        self.cursor: Any = None
-        self.closed = True
+        # What executes statements: the rules, or a connection that is shared.
+        self.runner = rules = line.rules
+        # The driver cursor, and of which driver connection it is.
+        self.cursor = rules.cursor(line, args, kwargs)
+        self.con = line.con
+        self.closed = False
         # If the connection is borrowed: from where, and for how long, which
         # is false when that is over.
         self.lease: Any = None
         self.visit: Any = _FOREVER
-        # What executes statements: the rules, or a connection that is shared.
-        self.runner = line.rules
         self.moved = False  # to another cursor than at the beginning
         self.no_failover = 0
-        self.inputsizes: Any = []
-        self.outputsizes: dict[Any, Any] = {}
+        # The sizes for the next statement, which are replaced, not changed.
+        self.has_sizes = False
+        self.inputsizes: Any = _NO_SIZES
+        self.outputsizes = _NO_SIZES
 
     def open(self) -> None:
         """Open a cursor of the connection of the line."""
@@ -87,8 +111,10 @@ class Hand:
         """Close the driver cursor, unless that was already done."""
         if self.closed:
             return
-        with quietly("closing a cursor"):
+        try:  # instead of "with quietly", since this is done so often
             self.cursor.close()
+        except Exception as error:  # noqa: BLE001 - nothing is changed
+            note_swallowed("closing a cursor", error)
         self.closed = True
 
     def run(self, call: Call) -> Any:
@@ -97,7 +123,7 @@ class Hand:
 
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
-        if not ((self.inputsizes or self.outputsizes) and call.takes_sizes):
+        if not (self.has_sizes and call.takes_sizes):
             return call(cursor)
         self._set_sizes(cursor)
         result = call(cursor)
@@ -106,8 +132,8 @@ class Hand:
 
     def clear_sizes(self) -> None:
         """Forget the sizes."""
-        self.inputsizes = []
-        self.outputsizes = {}
+        self.has_sizes = False
+        self.inputsizes = self.outputsizes = _NO_SIZES
 
     def _set_sizes(self, cursor: Any) -> None:
         """Tell a driver cursor the sizes."""

@@ -38,8 +38,11 @@ class _Orphan:
             " and its transaction is not part of this one.")
 
 
-class DbLine(Line):
-    """A driver connection that can be replaced, and its book-keeping."""
+class _Opener(Line):
+    """Knows how driver connections are opened."""
+
+    __slots__ = (
+        "args", "creator", "dbapi", "failures", "kwargs", "threadsafety")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
@@ -52,25 +55,17 @@ class DbLine(Line):
         self.threadsafety = getattr(
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = terms.failures
-        self.ping = terms.ping
-        self.rules: Any = None
-        # Whether work has been done that is not committed; None means that
-        # the driver has to be asked.
-        self.work: bool | None = False
-        # Whether the data would be lost with the connection.
-        self.private = False
-        self._watch: Watch | None = None
-        # In which order it is used if several share it.
-        self.turns: Turns | None = None
 
-    # Opening and closing driver connections.
+    def save_memory(self, common: dict[str, Any]) -> None:
+        """Have in common with others what is equal and never changed.
 
-    def begin_anew(self) -> None:
-        """Leave the driver connection to the process that has opened it."""
-        if self.con is not None and not self.closed:
-            super().begin_anew()
-            self.con = _Orphan(self.failure)
-            self._watch = None
+        common: what they have; empty if this is the first one
+        """
+        for name in ("args", "failures", "kwargs", "terms"):
+            value = getattr(self, name)
+            known = common.setdefault(name, value)
+            if known == value:
+                setattr(self, name, known)
 
     def open(self) -> Any:
         """Return a new driver connection with a prepared session."""
@@ -121,12 +116,45 @@ class DbLine(Line):
         if profile.is_telling and profile.in_transaction(con) is not False:
             con.commit()
 
+
+class DbLine(_Opener):
+    """A driver connection that can be replaced, and its book-keeping."""
+
+    __slots__ = (
+        "_watch", "can_be_gone", "ping", "private", "rules", "turns", "work")
+
+    def __init__(
+            self, creator: Any, setsession: Any, terms: Any,
+            args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(creator, setsession, terms, args, kwargs)
+        self.ping = terms.ping
+        self.rules: Any = None
+        # Whether work has been done that is not committed; None means that
+        # the driver has to be asked.
+        self.work: bool | None = False
+        # Whether the data would be lost with the connection.
+        self.private = False
+        self._watch: Watch | None = None
+        # Whether a look can tell that the connection is gone.
+        self.can_be_gone = False
+        # In which order it is used if several share it.
+        self.turns: Turns | None = None
+
+    def begin_anew(self) -> None:
+        """Leave the driver connection to the process that has opened it."""
+        if self.con is not None and not self.closed:
+            super().begin_anew()
+            self.con = _Orphan(self.failure)
+            self._watch = None
+
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""
         super().store(con)
         self.work = False
         self.private = self.profile.is_private(con)
         self._watch = watch_of(self.descriptor) if self.ping else None
+        self.can_be_gone = bool(self._watch) or (
+            bool(self.ping) and self.profile.tells_closed)
 
     def replace(self, con: Any) -> None:
         """Close the driver connection and go on with another one."""
@@ -151,6 +179,7 @@ class DbLine(Line):
         """
         self.close()
         self.lost = True
+        self.valid = False
         self.store(self.open_again())
 
     def doubt(self, error: BaseException) -> None:
@@ -167,7 +196,7 @@ class DbLine(Line):
         """Close a driver connection that is lost; the next use opens one."""
         self.close()
         self.lost = True
-        self.marked = self.work = False
+        self.valid = self.marked = self.work = False
 
     # Looking at the connection without asking the server.
 
@@ -224,6 +253,14 @@ class DbLine(Line):
         if not moment & self.ping:
             return None
         return self.rules.check(self, reconnect)
+
+    def is_well(self, reconnect: bool) -> bool:
+        """Tell whether nothing is known to be wrong with the connection.
+
+        A dead one is replaced if that is wanted; if that is impossible, the
+        next use tries again.
+        """
+        return self.rules.check(self, reconnect) is not False or reconnect
 
     def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""

@@ -12,13 +12,13 @@ from __future__ import annotations
 from typing import Any
 
 from ._db_classic import driver_ping
-from ._db_cursor import Call, Hand
+from ._db_cursor import NOTHING, Call, Hand, execution
 from ._db_line import DbLine
 from ._errors import add_note, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
 from ._sockets import Sight
-from ._sql import UNKNOWN_WORK, Kind
+from ._sql import READ, UNKNOWN_WORK, Kind, seen
 from ._steady import Line
 from ._watchdog import forget, watch
 
@@ -30,7 +30,7 @@ OUTCOME_UNKNOWN = (
 
 
 # Opening a cursor or a transaction does nothing that could be done twice.
-_NOTHING_SENT = UNKNOWN_WORK._replace(is_read=True)
+_NOTHING_SENT = READ
 
 
 class _Judge:
@@ -76,24 +76,18 @@ class _Judge:
         return loss
 
 
-class Safe(_Judge):
-    """Fail over only where that is safe."""
-
-    # Looking at the connection before it is used.
+class _Lookout:
+    """Looks at a connection before it is used."""
 
     def check(self, line: DbLine, reconnect: bool) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
         alive = self._is_alive(line)
         if alive is False and reconnect and (
-                not line.transaction and self._may_lose(line)):
+                not line.transaction and self.may_lose(line)):
             with quietly("opening a connection again"):
                 line.renew()
                 return True
         return alive
-
-    def is_well(self, line: DbLine, reconnect: bool) -> bool:
-        """Tell whether nothing is known to be wrong with the connection."""
-        return self.check(line, reconnect) is not False or reconnect
 
     def _is_alive(self, line: DbLine) -> bool | None:
         if line.lost or not line.valid or line.is_gone():
@@ -133,12 +127,12 @@ class Safe(_Judge):
                 line.con.rollback()
         return alive
 
-    def _may_lose(self, line: DbLine) -> bool:
+    def may_lose(self, line: DbLine) -> bool:
         """Tell whether nothing is lost with the driver connection."""
         return line.lost or not (
             line.marked or line.has_work() or line.private)
 
-    def _freshen(self, line: DbLine, moment: int) -> None:
+    def freshen(self, line: DbLine, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due.
 
         This is called when no work can be lost.
@@ -148,6 +142,10 @@ class Safe(_Judge):
         if line.lost or (is_due and not line.marked and not line.private):
             line.renew()
 
+
+class Safe(_Judge, _Lookout):
+    """Fail over only where that is safe."""
+
     # Beginning and ending transactions.
 
     def begin(
@@ -156,7 +154,7 @@ class Safe(_Judge):
         """Begin a transaction, of a new connection if need be."""
         had_work = line.has_work()
         if not (line.transaction or had_work):
-            self._freshen(line, 0)
+            self.freshen(line, 0)
         line.transaction = True
         try:
             line.call_begin(args, kwargs)
@@ -252,10 +250,15 @@ class Safe(_Judge):
             self, line: DbLine, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""
-        had_work = line.has_work()
-        if not (line.transaction or had_work):
-            self._freshen(line, 2)
+        had_work = line.work
+        if had_work is None:
+            had_work = line.has_work()
+        if not (had_work or line.transaction) and (
+                line.ping & 2 or not (line.is_simple and line.valid)):
+            self.freshen(line, 2)
         try:
+            if not (args or kwargs):  # as nearly always
+                return line.con.cursor()
             return line.con.cursor(*args, **kwargs)
         except Exception as error:
             loss = self.loss(line, error, had_work=had_work)
@@ -269,7 +272,7 @@ class Safe(_Judge):
         kind = call.kind()
         had_work = line.has_work()
         if not (line.transaction or had_work):
-            self._freshen(line, 4)
+            self.freshen(line, 4)
         if hand.con is not line.con:
             hand.open()
         if not kind.is_read:  # also if this is interrupted
@@ -277,16 +280,56 @@ class Safe(_Judge):
             line.marked = line.marked or kind.marks
         try:
             result = hand.call(call, hand.cursor)
-        except Exception as error:
-            loss = self.loss(line, error, kind, had_work, call)
-            if hand.no_failover or not can_repeat(line, error, loss):
-                raise
-            result = self._make_again(hand, call, kind)
-        except BaseException as error:
-            line.doubt(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - it is raised there
+            result = self._after(error, hand, call, kind, had_work)
         line.usage += 1
         line.has_work()
+        return result
+
+    def _after(
+            self, error: BaseException, hand: Hand, call: Call, kind: Kind,
+            had_work: bool) -> Any:
+        """Do what is to be done after an error."""
+        line = hand.line
+        if not isinstance(error, Exception):
+            line.doubt(error)
+            raise error
+        loss = self.loss(line, error, kind, had_work, call)
+        if hand.no_failover or not can_repeat(line, error, loss):
+            raise error
+        return self._make_again(hand, call, kind)
+
+    def execute(self, hand: Hand, operation: Any, parameters: Any) -> Any:
+        """Execute a statement.
+
+        This does in one function what run() does in the usual case.
+        """
+        line = hand.line
+        try:
+            kind = seen[operation]
+        except (KeyError, TypeError):
+            kind = None
+        had_work = line.work
+        is_read = kind is READ
+        if not (is_read or kind is UNKNOWN_WORK) or had_work is None or (
+                not (line.is_simple and line.valid) or hand.has_sizes
+                or hand.con is not line.con or (
+                    line.can_be_gone and not (had_work or line.transaction)
+                    and line.is_gone())):
+            return self.run(hand, execution(operation, parameters))
+        if not is_read:  # also if this is interrupted
+            line.work = None
+        try:
+            if parameters is NOTHING:
+                result = hand.cursor.execute(operation)
+            else:
+                result = hand.cursor.execute(operation, parameters)
+        except BaseException as error:  # noqa: BLE001 - it is raised there
+            result = self._after(
+                error, hand, execution(operation, parameters), kind, had_work)
+        line.usage += 1
+        if not is_read:
+            line.has_work()
         return result
 
     def _make_again(self, hand: Hand, call: Call, kind: Kind) -> Any:

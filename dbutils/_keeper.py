@@ -29,11 +29,6 @@ class Backend:
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
 
-    def is_well(
-            self, con: Any, reconnect: bool) -> bool:  # noqa: ARG002 - as above
-        """Look likewise; replace a dead one only if that is wanted."""
-        return True
-
     def attend(self, con: Any, outage: Outage) -> None:
         """Let a connection know what the pool knows about the server."""
 
@@ -173,7 +168,10 @@ class Keeper:
         things: where one kind has to wait, the other may go on.
         """
         ledger = self.ledger
-        again = bool(ledger.waiters.queue)
+        if not ledger.limits.maxshared:
+            self._serve_dedicated()
+            return
+        again = bool(ledger.queue)
         while again:
             again = False
             blocked = set()
@@ -188,6 +186,20 @@ class Keeper:
                 else:
                     self.unused(right)
                     again = True
+
+    def _serve_dedicated(self) -> None:
+        """Serve those who all want the same, until nothing is left."""
+        ledger = self.ledger
+        waiter = ledger.waiters.first()
+        while waiter is not None:
+            right = ledger.take()
+            if right is None:
+                return
+            if waiter.grant(right):
+                ledger.leave_queue(waiter)
+            else:
+                self.unused(right)
+            waiter = ledger.waiters.first()
 
     # The way back.
 

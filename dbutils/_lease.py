@@ -80,12 +80,13 @@ class Lease:
             visit.clear()
             ledger, slot = pool._core.ledger, right.slot
             idle, room, line = ledger.idle, ledger.room, slot.con._line
-            if len(idle) < room and slot.round == ledger.round and (
-                    not collecting and line.rules.rinse(line)):
+            if (room is None or len(idle) < room) and (
+                    slot.round == ledger.round and not collecting
+                    and line.rules.rinse(line)):
                 right.visit = None
                 idle.append(right)
                 if ledger.shortcut is not idle or ledger.inbox or (
-                        len(idle) > room):
+                        room is not None and len(idle) > room):
                     pool._core.attend(idle)
             else:
                 pool.take_back(right)

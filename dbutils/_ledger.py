@@ -7,7 +7,6 @@ nobody's hands any more comes back through the inbox.
 
 from __future__ import annotations
 
-import sys
 from collections import deque
 from contextlib import suppress
 from typing import Any, Callable, Iterator, NamedTuple
@@ -57,8 +56,8 @@ class _Desk:
     """Where connections are taken and given back, and where one waits.
 
     The usual way there is short: an idle connection is taken from "shortcut",
-    and is put into "idle" if there are fewer than "room" of them.  Where more
-    is to be done, "shortcut" is empty, or "room" is too small.
+    and is put into "idle" if there are fewer than "room" of them (None means
+    any number).  Where more is to be done, "shortcut" is empty, or "room" 0.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -68,7 +67,7 @@ class _Desk:
         self.waiters = WaitQueue()
         self.queue = self.waiters.queue  # empty only if nobody waits
         self.shortcut = _NOTHING
-        self.room = 0
+        self.room: int | None = 0
         self._may_be_short = False
 
     def allow_short_ways(self, are_allowed: bool) -> None:
@@ -78,7 +77,7 @@ class _Desk:
         self.room = 0
         if self._may_be_short:
             self.open_shortcut()
-            self.room = self.limits.maxcached or sys.maxsize
+            self.room = self.limits.maxcached
 
     def open_shortcut(self) -> None:
         """Let what is idle be taken the short way, if nobody waits."""
@@ -108,6 +107,7 @@ class Ledger(_Desk):
         self.round = 0
         # What is left of rights that have died.
         self.inbox: deque[Any] = deque()
+        self._report = self.inbox.append
         # The rights to the empty places, and to those beyond the limit.
         self.vacant: deque[Right] = deque()
         self.surplus: deque[Right] = deque()
@@ -218,7 +218,7 @@ class Ledger(_Desk):
             number = len(self._slots)  # first: it may grow at any moment
             if limit is not None and number - len(self.surplus) >= limit:
                 return None
-            slot = Slot(self.inbox)
+            slot = Slot(self._report, number)
             right = slot.new_right()
             if self._slots.setdefault(number, slot) is slot:
                 return right
@@ -293,12 +293,15 @@ class Ledger(_Desk):
             yield slot
 
     def _replace(self, slot: Slot) -> None:
-        for number, other in self._slots.copy().items():
-            if other is slot:
-                fresh = Slot(self.inbox)
-                right = fresh.new_right()
-                self._slots[number] = fresh
-                self.give(right)
+        if self._has(slot):
+            fresh = Slot(self._report, slot.number)
+            right = fresh.new_right()
+            self._slots[slot.number] = fresh
+            self.give(right)
+
+    def _has(self, slot: Slot) -> bool:
+        """Tell whether something is a place of this pool."""
+        return self._slots.get(slot.number) is slot
 
     # What has come back by itself.
 
@@ -319,8 +322,7 @@ class Ledger(_Desk):
     def _inherit(self, will: Any) -> Right | Slot | None:
         slot_of = getattr(will, "slot", None)
         slot = None if slot_of is None else slot_of()
-        if slot is None or not (
-                slot.is_detached or slot in self._slots.copy().values()):
+        if slot is None or not (slot.is_detached or self._has(slot)):
             return None  # it has never become a place of the pool
         if slot.is_detached:
             self._replace(slot)  # if that was interrupted

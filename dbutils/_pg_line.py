@@ -22,6 +22,8 @@ __all__ = ["PgLine"]
 class PgLine(Line):
     """A pg.DB object, and its book-keeping."""
 
+    __slots__ = ("_watch", "rules")
+
     def __init__(self, terms: Any, setsession: Any) -> None:
         super().__init__(terms, setsession)
         self.rules: Any = None

@@ -159,13 +159,14 @@ class PoolCore(_Books):
             let_go(error)
             raise
 
-    def is_well(self, right: Right, reconnect: bool) -> bool:
+    def is_well(self, right: Right, con: Any, reconnect: bool) -> bool:
         """Tell whether an idle connection can be used; if not, put it back.
 
-        A dead one is replaced if that is wanted.
+        con: the connection, or its inner side, that can tell
+        reconnect: whether a dead one is replaced
         """
         try:
-            if self.keeper.backend.is_well(right.slot.con, reconnect):
+            if con.is_well(reconnect):
                 return True
         except BaseException as error:
             self.keeper.abort(right)

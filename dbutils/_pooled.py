@@ -44,10 +44,6 @@ class SteadyBackend(Backend):
     def ask(self, con: Any) -> bool:
         return line_of(con).answers()
 
-    def is_well(self, con: Any, reconnect: bool) -> bool:
-        line = line_of(con)
-        return line.rules.is_well(line, reconnect)
-
 
 class Habits(NamedTuple):
     """What a pool was asked to do beyond handing out connections."""

@@ -53,7 +53,7 @@ class Queue:
             waited: float) -> None:
         """Wait until woken up, or until it is time to look again."""
         waiters = self._ledger.waiters
-        pause = _FIRST_LOOK if waiters.is_first(waiter) else _OTHER_LOOK
+        pause = _FIRST_LOOK if waiters.first() is waiter else _OTHER_LOOK
         if patience is not None and waited < patience:
             pause = min(pause, patience - waited)
         elif patience is not None and not self._ledger.is_coming(waiter):

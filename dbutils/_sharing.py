@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from collections import deque
+from contextlib import suppress
+from itertools import chain
+from typing import Any, Callable, Iterator
 
 from ._slots import Right, Slot, Visit
 
 __all__ = ["Sharing"]
+
+# How many hints there may be: so many, and so many for each place.
+_MANY = 16
+_TOO_MANY = 4
 
 
 class Sharing:
@@ -19,6 +26,11 @@ class Sharing:
         # opened or cleaned.
         self.slots: dict[Slot, Right] = {}
         self._counted: dict[int, Slot] = {}
+        # The same places by the number of those who share them.  These are
+        # only hints: what does not fit any more is thrown away when it is
+        # its turn, or with all others when there are too many of them.
+        self._hints: dict[int, deque[tuple[Slot, Any]]] = {}
+        self._number_of_hints = 0
 
     @property
     def number(self) -> int:
@@ -32,37 +44,81 @@ class Sharing:
 
     def may_begin(self, slot: Slot, limit: int) -> bool:
         """Count a place as shared, if there are not enough of them."""
-        return any(
-            self._counted.setdefault(number, slot) is slot
-            for number in range(limit))
+        first = min(len(self._counted), limit)  # what is most likely free
+        for number in chain(range(first, limit), range(first)):
+            slot.shared_as = number  # before it counts, for stop()
+            if self._counted.setdefault(number, slot) is slot:
+                return True
+        return False
 
     def stop(self, slot: Slot) -> None:
         """Do not count a place as shared any more."""
-        if not self._counted:
-            return
         slot.record = None
-        for number, other in self._counted.copy().items():
-            if other is slot:
-                self._counted.pop(number, None)
+        if self._counted.get(slot.shared_as) is slot:
+            self._counted.pop(slot.shared_as, None)
 
     def publish(self, right: Right, visit: Visit) -> Right:
         """Let others join; return the first share."""
-        share = right.slot.join(visit)
-        self.slots[right.slot] = right
+        slot = right.slot
+        share = slot.join(visit)
+        self.slots[slot] = right
+        self._hint(slot, 1)
         return share
 
     def join(self, visit: Visit) -> Right | None:
         """Return a share of the connection that the fewest share."""
-        slots = [slot for slot in self.slots.copy()
-                 if self._is_shareable(slot.con)]
-        for slot in sorted(slots, key=lambda slot: len(slot.shares())):
-            # a visit of its own, which ends if somebody else is faster
-            share = slot.join(visit.copy())
-            right = self.slots.pop(slot, None)
-            if right is not None:
-                self.slots[slot] = right  # becomes the last in turn
-                return share
-        return None
+        share = self._join(visit)
+        if share is None and self.slots:
+            self._hint_anew()
+            share = self._join(visit)
+        return share
+
+    def _join(self, visit: Visit) -> Right | None:
+        busy = []
+        share = None
+        for number, slot in self._in_order():
+            if self._is_shareable(slot.con):
+                # a visit of its own, which ends if somebody else is faster
+                share = slot.join(visit.copy())
+                self._hint(slot, number + 1)
+                right = self.slots.pop(slot, None)
+                if right is not None:
+                    self.slots[slot] = right  # becomes the last in turn
+                    break
+                share = None
+            else:
+                busy.append((number, slot))
+        for number, slot in busy:
+            self._hint(slot, number)
+        return share
+
+    def _in_order(self) -> Iterator[tuple[int, Slot]]:
+        """Take out hints, those with the smallest numbers first."""
+        for number in sorted(self._hints.copy()):
+            hints = self._hints.get(number)
+            while hints:
+                with suppress(IndexError):  # another thread was faster
+                    slot, record = hints.popleft()
+                    if slot in self.slots and slot.record is record and (
+                            len(slot.shares()) == number):
+                        yield number, slot
+
+    def _hint(self, slot: Slot, number: int) -> None:
+        """Note how many share a connection now."""
+        self._hints.setdefault(number, deque()).append(
+            (slot, slot.record))
+        self._number_of_hints += 1
+        if self._number_of_hints > _MANY + _TOO_MANY * len(self.slots):
+            self._hint_anew()
+
+    def _hint_anew(self) -> None:
+        """Forget what does not fit any more, and find what was lost."""
+        hints: dict[int, deque[tuple[Slot, Any]]] = {}
+        for slot in self.slots.copy():
+            hints.setdefault(len(slot.shares()), deque()).append(
+                (slot, slot.record))
+        self._hints = hints
+        self._number_of_hints = len(self.slots)
 
     def last_out(self, slot: Slot) -> Right | None:
         """Return the right that the sharers had, if all of them have gone."""
@@ -71,4 +127,6 @@ class Sharing:
             if right is None or not slot.shares():
                 return right
             self.slots[slot] = right  # somebody came at the last moment
+        if slot in self.slots:
+            self._hint(slot, len(slot.shares()))
         return None

@@ -8,13 +8,12 @@ Otherwise they are handed out in turn, to any number of users.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from threading import Lock, get_ident
 from time import monotonic
 from typing import Any, Callable
 
 from ._callers import outside
-from ._collecting import is_collecting
+from ._collecting import collecting, is_collecting
 from ._drivers import profile_of
 from ._forks import disown, follow
 from ._keeper import Backend
@@ -65,7 +64,7 @@ class Queued:
     def give_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""
         ledger = self._core.ledger
-        if is_collecting():  # the right dies, and who waits finds it
+        if collecting and is_collecting():  # who waits finds it when it died
             ledger.waiters.nudge()
         else:
             right.visit = None
@@ -111,7 +110,7 @@ class TakenInTurn:
 
     def add(self, con: Any) -> None:
         """Add another connection."""
-        slot = Slot(deque())
+        slot = Slot(_ignore)
         slot.con = con
         self._rights.append(Right(slot, self._visit, is_share=True))
 
@@ -127,6 +126,10 @@ class TakenInTurn:
 
     def put_back(self, con: Any) -> None:
         """Do nothing, likewise."""
+
+
+def _ignore(will: Any) -> None:
+    """Do without the place that nobody holds any more."""
 
 
 class SimpleLease(Lease):

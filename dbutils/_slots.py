@@ -12,7 +12,6 @@ takes the place over.  So nothing has to be undone, and nothing needs a lock.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from time import monotonic
 from types import CodeType
 from typing import Any, Callable, List, NamedTuple
@@ -128,11 +127,16 @@ class Slot:
     """A place in a pool, which lives as long as the pool."""
 
     __slots__ = (
-        "__weakref__", "_inbox", "_sharers", "_this", "_will", "con",
-        "expires", "is_detached", "last_used", "record", "round")
+        "__weakref__", "_report", "_sharers", "_this", "_will", "con",
+        "expires", "is_detached", "last_used", "number", "record", "round",
+        "shared_as")
 
-    def __init__(self, inbox: deque[Any]) -> None:
-        self._inbox = inbox
+    def __init__(
+            self, report: Callable[[Any], None], number: int = -1) -> None:
+        # Puts a will into the inbox of the pool.
+        self._report = report
+        # Which of the places of the pool it is.
+        self.number = number
         self._this = ref(self)
         self._will: Any = None
         # The wills of those who share the connection, by their identities.
@@ -144,8 +148,10 @@ class Slot:
         # When the connection has to go, and when it was in use.
         self.expires: float | None = None
         self.last_used = 0.0
-        # The record of those who share the connection.
+        # The record of those who share the connection, and as which of the
+        # places it counts that may be shared.
         self.record: Any = None
+        self.shared_as = -1
         # Whether the pool was emptied while the connection was shared.
         self.is_detached = False
 
@@ -155,7 +161,7 @@ class Slot:
     def _make(self, right: Right) -> _Will:
         # The callback is a function written in C, so that nothing else runs
         # and nothing can go wrong when a right dies, wherever that happens.
-        will = _Will(right, self._inbox.append)
+        will = _Will(right, self._report)
         will.slot = self._this
         return will
 
@@ -220,7 +226,7 @@ class Slot:
         """End a share; tell whether that was not already done."""
         if not end(share.visit):
             return False
-        self._inbox.append(self._make(share))  # a hint to look at this place
+        self._report(self._make(share))  # a hint to look at this place
         return True
 
     def shares(self) -> list[Right]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-__all__ = ["UNKNOWN_WORK", "Kind", "kind_of"]
+__all__ = ["READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
 
 
 class Kind(NamedTuple):
@@ -22,7 +22,9 @@ class Kind(NamedTuple):
     marks: bool
 
 
+READ = Kind(is_read=True, marks=False)
 UNKNOWN_WORK = Kind(is_read=False, marks=False)
+MARK = Kind(is_read=False, marks=True)
 
 # What may stand before the first word.
 _BLANK = re.compile(
@@ -62,16 +64,16 @@ _MARK = re.compile(
     )""", re.I | re.X)
 
 # The kinds of the statements that were seen last, so that most statements
-# cost one look into a dictionary.
+# cost one look into a dictionary, also by others.
 _LIMIT = 1000
 _LONGEST = 5000
-_seen: dict[Any, Kind] = {}
+seen: dict[Any, Kind] = {}
 
 
 def kind_of(statement: Any) -> Kind:
     """Return what is known about a statement."""
     try:
-        return _seen[statement]
+        return seen[statement]
     except (KeyError, TypeError):  # not seen yet, or not hashable
         return _new_kind(statement)
 
@@ -83,16 +85,17 @@ def _new_kind(statement: Any) -> Kind:
         return _composed_kind(statement)
     kind = _look_at(statement)
     if len(statement) <= _LONGEST:
-        if len(_seen) >= _LIMIT:
-            _seen.clear()
-        _seen[statement] = kind
+        if len(seen) >= _LIMIT:
+            seen.clear()
+        seen[statement] = kind
     return kind
 
 
 def _look_at(text: str) -> Kind:
     text = text[_BLANK.match(text).end():]  # type: ignore[union-attr]
-    is_read = bool(_READ.match(text)) and not _NO_READ.search(text)
-    return Kind(is_read, not is_read and bool(_MARK.search(text)))
+    if _READ.match(text) and not _NO_READ.search(text):
+        return READ
+    return MARK if _MARK.search(text) else UNKNOWN_WORK
 
 
 def _composed_kind(statement: Any) -> Kind:
@@ -102,4 +105,4 @@ def _composed_kind(statement: Any) -> Kind:
     in their representation.
     """
     parts = re.sub(r"""SQL\(|Composed\(|["'\[\](),]""", " ", repr(statement))
-    return UNKNOWN_WORK._replace(marks=_look_at(parts.strip()).marks)
+    return MARK if _look_at(parts.strip()).marks else UNKNOWN_WORK

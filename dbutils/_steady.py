@@ -87,11 +87,24 @@ def as_statements(setsession: Any) -> tuple[Any, ...] | None:
     return None if setsession is None else tuple(setsession)
 
 
+# What is nearly always empty is there only once, and replaced, not changed.
+_NOTHING: dict[str, Any] = {}
+
+_AT_STATEMENTS = 4  # the moment of a ping
+
+
 class Line:
     """A driver connection that can be replaced, and its book-keeping."""
 
+    __slots__ = (
+        "__weakref__", "changes", "closed", "con", "descriptor", "is_simple",
+        "limit", "lost", "marked", "outage", "profile", "setsession",
+        "settings", "terms", "touched", "transaction", "usage", "valid")
+
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
+        # Whether a statement can be executed without more ado.
+        self.is_simple = not (terms.maxusage or terms.ping & _AT_STATEMENTS)
         self.setsession = as_statements(setsession)
         self.con: Any = None
         self.usage = 0
@@ -107,8 +120,7 @@ class Line:
         # changed, how they were at the beginning, and what the program has
         # changed, which is done again with every new connection.
         self.touched = False
-        self.settings: dict[str, Any] = {}
-        self.changes: dict[str, Any] = {}
+        self.settings = self.changes = _NOTHING
         # The socket, if it is known, and how many seconds a question of our
         # own may take, if that is less than usual.
         self.descriptor: int | None = None
@@ -141,7 +153,7 @@ class Line:
         profile = self.profile
         self.settings = {
             name: profile.read(con, name) for name in profile.settings
-            if hasattr(con, name)}
+            if hasattr(con, name)} or _NOTHING
         for name, value in self.changes.items():
             profile.write(con, name, value)
 
@@ -169,14 +181,15 @@ class Line:
         """Change an attribute until the end of the visit."""
         profile = self.profile
         if name not in self.settings:
-            self.settings[name] = profile.read(self.con, name)
+            before = profile.read(self.con, name)
+            self.settings = {**self.settings, name: before}
         profile.write(self.con, name, value)
-        self.changes[name] = value
+        self.changes = {**self.changes, name: value}
         self.touched = True
 
     def change_back(self) -> None:
         """Change the attributes back to how they were at the beginning."""
-        self.changes = {}
+        self.changes = _NOTHING
         profile = self.profile
         for name, value in self.settings.items():
             if profile.read(self.con, name) != value:
@@ -256,9 +269,17 @@ def line_of(steady: Any) -> Any:
 class Steady:
     """The outside of a steady connection."""
 
+    __slots__ = ("__dict__", "__weakref__", "_line")
+
     version = __version__
 
-    _line: Any = None
+    def __new__(
+            cls, *args: Any, **kwargs: Any,  # noqa: ARG004 - for __init__
+    ) -> Any:
+        """Return what is not opened yet."""
+        steady = super().__new__(cls)
+        _set_line(steady, None)
+        return steady
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _con = inner("con")
@@ -306,10 +327,11 @@ class Steady:
         This can be done more than once.  If the connection was made with
         a false "closeable", then only an open transaction is ended.
         """
-        if self._line.terms.closeable:
-            self._line.close()
-        else:
-            self._line.end_visit()
+        line = self._line
+        if line.terms.closeable:
+            line.close()
+        elif line.transaction or line.marked or line.touched:
+            line.end_visit()
 
     def commit(self) -> Any:
         """Commit what was done."""
@@ -330,3 +352,6 @@ class Steady:
         """Close the connection when nobody holds it any more."""
         if self._line is not None:
             self._line.close()
+
+
+_set_line = Steady._line.__set__  # type: ignore[attr-defined]  # noqa: SLF001

@@ -88,11 +88,19 @@ class WaitQueue:
                     self.queue.remove(link)
         return waiters
 
-    def is_first(self, waiter: Waiter) -> bool:
-        """Tell whether a waiter is the next in turn."""
-        return self.in_order()[:1] == [waiter]
+    def first(self) -> Waiter | None:
+        """Return the one to be served next, if anybody waits."""
+        while self.queue:
+            with suppress(IndexError, ValueError):  # others do the same
+                link = self.queue[0]
+                waiter = link()
+                if waiter is not None and waiter.is_waiting:
+                    return waiter
+                self.queue.remove(link)
+        return None
 
     def nudge(self) -> None:
         """Wake the first one up, to do what others had to leave undone."""
-        for waiter in self.in_order()[:1]:
+        waiter = self.first()
+        if waiter is not None:
             waiter.nudge()

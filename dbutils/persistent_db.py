@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import __version__
-from ._affine import local, own_connection
+from ._affine import Affine, local
 from ._dbapi import creator_threadsafety, split_isfatal
-from ._forks import follow
 from ._steady import line_of, make_terms
 from .steady_db import SteadyDBConnection, connect
 
@@ -27,7 +26,7 @@ class NotSupportedError(PersistentDBError):
     """DB-API module not supported by PersistentDB."""
 
 
-class PersistentDB:
+class PersistentDB(Affine):
     """A generator of steady connections that stay with their thread."""
 
     version = __version__
@@ -42,8 +41,8 @@ class PersistentDB:
         """Set up the generator.
 
         threadlocal: a class for thread-local data to be used instead of
-            our own in pure Python; threading.local is faster, but under
-            mod_wsgi its contents get lost between requests
+            our own in pure Python; under mod_wsgi the contents of
+            threading.local get lost between requests
         fresh: if true, a connection that is handed out again first ends a
             transaction in which nothing was written, so that it reads what
             others have committed meanwhile
@@ -64,12 +63,7 @@ class PersistentDB:
         self._ping = ping
         self._closeable = closeable
         self._kwargs = kwargs
-        self.thread = (threadlocal or local)()
-        follow(self)
-
-    def begin_anew(self) -> None:
-        """Open other connections in a forked child."""
-        self.thread = type(self.thread)()
+        super().__init__(threadlocal)
 
     def steady_connection(self) -> SteadyDBConnection:
         """Return a new steady connection that does not stay."""
@@ -87,10 +81,12 @@ class PersistentDB:
         The parameter has no effect, since persistent connections are never
         shared.
         """
-        con = own_connection(self.thread, self._first_connection)
+        con = self._own_connection()
+        line = con._line  # noqa: SLF001 - the inner side, as of line_of()
         if self._fresh:
-            line_of(con).end_reading()
-        line_of(con).check(1)
+            line.end_reading()
+        if line.ping & 1:
+            line.check(1)
         return con
 
     def _first_connection(self) -> SteadyDBConnection:

@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import __version__
-from ._affine import local, own_connection
-from ._forks import follow
+from ._affine import Affine, local
 from ._steady import line_of, make_terms
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]
 
 
-class PersistentPg:
+class PersistentPg(Affine):
     """A generator of steady connections that stay with their thread."""
 
     version = __version__
@@ -45,12 +44,7 @@ class PersistentPg:
         self._args = args
         self._closeable = closeable
         self._kwargs = kwargs
-        self.thread = (threadlocal or local)()
-        follow(self)
-
-    def begin_anew(self) -> None:
-        """Open other connections in a forked child."""
-        self.thread = type(self.thread)()
+        super().__init__(threadlocal)
 
     def steady_connection(self) -> SteadyPgConnection:
         """Return a new steady connection that does not stay."""
@@ -59,8 +53,12 @@ class PersistentPg:
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
             failover=self._failover, **self._kwargs)
 
+    def _first_connection(self) -> SteadyPgConnection:
+        """Return a new connection for this thread."""
+        return self.steady_connection()
+
     def connection(self) -> SteadyPgConnection:
         """Return the connection of this thread."""
-        con = own_connection(self.thread, self.steady_connection)
+        con = self._own_connection()
         line_of(con).check(1)
         return con

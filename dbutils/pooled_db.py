@@ -18,6 +18,7 @@ from weakref import ref
 
 from . import __version__
 from ._checks import check_size
+from ._db_cursor import execution
 from ._dbapi import creator_threadsafety, split_isfatal
 from ._errors import closed_text
 from ._forward import forward
@@ -237,10 +238,11 @@ class PooledDB(Pooled):
 
     def _is_well(self, right: Any, maxwait: float | None) -> bool:
         """Tell whether a connection can be used; if not, put it back."""
-        if not line_of(right.slot.con).ping & 1:
+        line = right.slot.con._line  # noqa: SLF001 - as of line_of()
+        if not line.ping & 1:
             return True
         can_wait = maxwait or (maxwait is None and self._habits.patience)
-        return self._core.is_well(right, not can_wait)
+        return self._core.is_well(right, line, not can_wait)
 
     def _lend(self, shareable: bool, maxwait: float | None) -> Any:
         right = None
@@ -289,10 +291,13 @@ class _DbBackend(SteadyBackend):
     def __init__(self, mode: Any) -> None:
         super().__init__(mode)
         self.is_simple = mode is True
+        self._common: dict[str, Any] = {}  # what all connections have
 
     def attend(self, con: Any, outage: Outage) -> None:
         super().attend(con, outage)
-        forward(line_of(con).con, _PooledDBConnection)
+        line = line_of(con)
+        forward(line.con, _PooledDBConnection)
+        line.save_memory(self._common)
 
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded
@@ -319,11 +324,13 @@ class _PooledDBConnection(Lease):
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
-        right = self.right()
-        if right is None:
+        right, visit = self._right, self._visit
+        if right is None or not visit:
             raise self._closed_error("cursor")
-        cursor = right.slot.con.cursor(*args, **kwargs)
-        bind(cursor, self, right.visit)
+        con = right.slot.con
+        cursor = con.cursor(*args, **kwargs) if args or kwargs else (
+            con.cursor())
+        bind(cursor, self, visit)
         return cursor
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
@@ -473,8 +480,12 @@ class _SharedVisit:
         lease = self._lease()
         return lease is not None and lease.right() is not None
 
-    def run(self, hand: Any, call: Any) -> Any:
+    def execute(self, hand: Any, operation: Any, parameters: Any) -> Any:
         """Execute a statement."""
+        return self.run(hand, execution(operation, parameters))
+
+    def run(self, hand: Any, call: Any) -> Any:
+        """Make another call of a cursor."""
         return self._lease().run_shared(hand, call)  # type: ignore[union-attr]
 
 

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_classic import Classic
-from ._db_cursor import Call, Hand
+from ._db_cursor import NOTHING, Call, Hand
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
@@ -89,6 +89,7 @@ def connect(
         *args, isfatal=isfatal, failover=failover, **kwargs)
 
 
+_new = object.__new__
 _RULES = {"always": Classic(), "safe": Safe(True), "never": Safe(False)}
 
 
@@ -106,6 +107,8 @@ def _rules_for(line: DbLine) -> Any:
 
 class SteadyDBConnection(Steady):
     """A DB-API 2 connection that heals itself; see connect()."""
+
+    __slots__ = ()
 
     def __init__(
             self, creator: Any, maxusage: int | None = None,
@@ -212,7 +215,11 @@ class SteadyDBConnection(Steady):
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
-        return SteadyDBCursor(self, *args, **kwargs)
+        cursor = _new(SteadyDBCursor)  # what its __init__() does, but faster
+        cursor._con = self
+        cursor._hand = None
+        cursor._hand = Hand(self._line, args, kwargs)
+        return cursor
 
 
 # What can be used of a driver cursor without anything being written.
@@ -224,21 +231,30 @@ _HARMLESS = {
 class SteadyDBCursor:
     """A DB-API 2 cursor that heals itself together with its connection."""
 
-    _hand: Any = None
+    __slots__ = ("__dict__", "__weakref__", "_con", "_hand")
 
     def __init__(
             self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
+        self._hand: Any = None
         self._con = con
         try:
-            line = line_of(con)
+            line = con._line  # noqa: SLF001 - the inner side, as of line_of()
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
-        hand = Hand(line, args, kwargs)
-        hand.open()
-        self._hand = hand
+        self._hand = Hand(line, args, kwargs)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
-    _cursor = inner("cursor", "_hand")
+
+    @property
+    def _cursor(self) -> Any:
+        return self._hand.cursor
+
+    @_cursor.setter
+    def _cursor(self, cursor: Any) -> None:
+        self._hand.cursor = cursor
+        if cursor is None:
+            self._hand.visit = None  # so that it cannot be used
+
     _args = inner("args", "_hand")
     _kwargs = inner("kwargs", "_hand")
     _closed = inner("closed", "_hand")
@@ -302,30 +318,49 @@ class SteadyDBCursor:
     def setinputsizes(self, sizes: Any) -> None:
         """Keep the input sizes for the next statement."""
         self._hand.inputsizes = sizes
+        self._hand.has_sizes = True
 
     def setoutputsize(self, size: Any, column: Any = None) -> None:
         """Keep an output size for the next statement."""
-        self._hand.outputsizes[column] = size
+        self._hand.outputsizes = {**self._hand.outputsizes, column: size}
+        self._hand.has_sizes = True
 
     def close(self) -> None:
         """Close the cursor; this can be done more than once."""
-        if self._hand is not None:
-            self._hand.close()
-            self._hand.lease = None
+        hand = self._hand
+        if hand is not None:
+            hand.close()
+            hand.lease = None
 
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
-        """Execute a statement."""
-        self._driver_cursor()
-        return self._hand.run(Call("execute", args, kwargs))
+    # The next methods are what is called most often.
+
+    def execute(
+            self, operation: Any = NOTHING, parameters: Any = NOTHING,
+            *more: Any, **options: Any) -> Any:
+        """Execute a statement.
+
+        more, options: what else the cursors of the driver take
+        """
+        hand = self._hand
+        if hand is None or not hand.visit:
+            self._driver_cursor()  # raises the error
+        if more or options or operation is NOTHING:
+            given = (operation, parameters, *more)
+            args = tuple(arg for arg in given if arg is not NOTHING)
+            return hand.run(Call("execute", args, options))
+        return hand.runner.execute(hand, operation, parameters)
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a statement with several sets of parameters."""
         self._driver_cursor()
         return self._hand.run(Call("executemany", args, kwargs))
 
-    def fetchone(self, *args: Any, **kwargs: Any) -> Any:
+    def fetchone(self) -> Any:
         """Return the next row."""
-        return self._driver_cursor().fetchone(*args, **kwargs)
+        hand = self._hand
+        if hand is None or not hand.visit:
+            self._driver_cursor()  # raises the error
+        return hand.cursor.fetchone()
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """Return some of the next rows."""
@@ -340,6 +375,8 @@ class SteadyDBCursor:
 
         Its other methods that execute or call something are hardened, too.
         """
+        if name == "_hand":  # it was not even begun to be made
+            raise AttributeError(name)
         cursor = self._driver_cursor()
         if not name.startswith(("execute", "call")):
             if name not in _HARMLESS:
@@ -353,7 +390,9 @@ class SteadyDBCursor:
 
     def __del__(self) -> None:
         """Close the cursor when nobody holds it any more."""
-        self.close()
+        hand = getattr(self, "_hand", None)
+        if hand is not None and not hand.closed:
+            hand.close()
 
 
 def bind(

@@ -44,6 +44,8 @@ _RULES = {"always": PgClassic(), "safe": PgSafe(True), "never": PgSafe(False)}
 class SteadyPgConnection(Steady):
     """A classic PyGreSQL connection that heals itself."""
 
+    __slots__ = ()
+
     def __init__(
             self, maxusage: int | None = None, setsession: Any = None,
             closeable: Any = True, *args: Any, failures: Any = None,

@@ -10,6 +10,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent / "benchmarks"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("library", ["dbutils", "by hand"])
 def test_every_scenario_can_be_measured(library):
     scenarios = subprocess.run(
@@ -20,8 +21,14 @@ def test_every_scenario_can_be_measured(library):
         [sys.executable, "worker.py", library, "0.001"], cwd=str(FOLDER),
         input=scenarios, check=True, stdout=subprocess.PIPE).stdout
     figures = [json.loads(line) for line in answers.splitlines()]
-    assert len(figures) == len(scenarios.splitlines()) >= 7
-    assert all(figure > 0 for figure in figures)
+    names = scenarios.decode().splitlines()
+    assert len(figures) == len(names)
+    missing = {name for name, figure in zip(names, figures) if figure is None}
+    if library == "dbutils":  # all but what needs a server
+        assert missing == {
+            "on psycopg2, times raw", "with a new cursor, times",
+            "PostgreSQL, per second", "MariaDB, per second"}
+    assert all(figure for figure in figures if figure is not None)
 
 
 def test_figures_are_compared_round_by_round(monkeypatch):

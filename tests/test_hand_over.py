@@ -155,6 +155,7 @@ class TestAttributes:
             setattr(db, attribute, value)
             raw = db.dbapi_connection
             db._con._line.lost = True
+            db._con.valid = False
             cursor = db.cursor()
             assert db.dbapi_connection is not raw
             cursor.close()

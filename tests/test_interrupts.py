@@ -14,7 +14,7 @@ from drivers import BY_NAME, ask
 from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
-from dbutils import _queue
+from dbutils import _queue, _sql
 from dbutils._db_cursor import Hand
 from dbutils._pool import Refused
 from dbutils.pooled_db import PooledDB
@@ -263,26 +263,47 @@ def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
     assert len({id(lease._con) for lease in leases}) == LIMIT
 
 
+class FailingCursor:
+    """The cursor of a driver whose statements do not come to an end."""
+
+    def __init__(self, error, prepare=lambda: None):
+        self.error = error
+        self.prepare = prepare
+
+    def execute(self, *args):
+        self.prepare()
+        raise self.error
+
+    def close(self):
+        pass
+
+
+def failing_cursor(db, *terms):
+    """Return a cursor whose statements do not come to an end."""
+    cursor = db.cursor()
+    cursor._cursor.close()
+    cursor._cursor = FailingCursor(*terms)
+    return cursor
+
+
 class TimeLimitError(Exception):
     """What a signal handler may raise, as that of Celery does."""
 
 
+@pytest.mark.parametrize("is_known", [False, True])
 @pytest.mark.parametrize("interrupt", [Interrupt, TimeLimitError])
 def test_a_connection_whose_statement_was_interrupted_does_not_stay(
-        monkeypatch, driver, interrupt):
+        driver, interrupt, is_known):
     """An answer may be unread, which is not for the next borrower."""
     pool = PooledDB(driver.load(), **driver.parameters())
-
-    def interrupted_call(hand, call, cursor):
-        raise interrupt
-
     with pool.connection() as db:
         session = ask(db, driver.who_am_i)
         db.commit()
-        monkeypatch.setattr(Hand, "call", interrupted_call)
+        _sql.seen.clear()
+        if is_known:
+            assert ask(db, "select 1") == 1
         with pytest.raises(interrupt):
-            ask(db, "select 1")
-        monkeypatch.undo()
+            failing_cursor(db, interrupt).execute("select 1")
     assert len(pool._idle_cache) == 0
     with pool.connection() as db:
         assert ask(db, driver.who_am_i) != session
@@ -331,20 +352,18 @@ def test_a_connection_whose_beginning_was_interrupted_does_not_stay(
 def test_a_connection_whose_repeated_statement_was_interrupted_does_not_stay(
         monkeypatch, driver):
     pool = PooledDB(driver.load(), **driver.parameters())
-    calls = []
 
     def interrupted_call(hand, call, cursor):
-        calls.append(call)
-        if len(calls) > 1:
-            raise Interrupt
-        hand.line.con.close()
-        raise driver.load().OperationalError
+        raise Interrupt
 
     with pool.connection() as db:
+        assert ask(db, "select 1") == 1
+        db.rollback()
+        cursor = failing_cursor(
+            db, driver.load().OperationalError, db.dbapi_connection.close)
         monkeypatch.setattr(Hand, "call", interrupted_call)
         with pytest.raises(Interrupt):
-            ask(db, "select 1")
+            cursor.execute("select 1")
         monkeypatch.undo()
-    assert len(calls) == 2
     assert len(pool._idle_cache) == 0
     pool.close()

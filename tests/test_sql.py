@@ -76,9 +76,9 @@ def test_a_composed_statement_is_work():
 def test_only_so_many_statements_are_remembered():
     for number in range(3000):
         kind_of(f"select {number}")
-    assert 0 < len(_sql._seen) <= 1000
+    assert 0 < len(_sql.seen) <= 1000
     kind_of("select " + 10_000 * "1")
-    assert max(map(len, _sql._seen)) < 10_000
+    assert max(map(len, _sql.seen)) < 10_000
 
 
 def test_something_that_cannot_be_remembered_is_looked_at():

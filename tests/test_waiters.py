@@ -65,7 +65,7 @@ def test_the_queue_is_in_the_order_of_coming():
     waiters = [make_waiter() for _ in range(3)]
     for waiter in waiters:
         queue.queue.append(ref(waiter))
-    assert queue.is_first(waiters[0])
+    assert queue.first() is waiters[0]
     queue.drop(waiters[1])
     queue.drop(waiters[1])
     assert queue.in_order() == [waiters[0], waiters[2]]

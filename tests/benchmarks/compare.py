@@ -1,6 +1,7 @@
 """Compare this library with others that do the same.
 
-Usage: python tests/benchmarks/compare.py [--quick] [--json] [--rounds N]
+Usage: python tests/benchmarks/compare.py
+    [--quick] [--json | --chart] [--rounds N] [--only TEXT]
 
 Each library works in a process of its own, and the rounds are interleaved,
 so that what else the machine does hits all of them.  Those that are not
@@ -8,6 +9,9 @@ installed are left out; the reference release is installed into a temporary
 directory, if that is possible.  What is shown are the medians, and in
 brackets the median of the ratios to this library round by round: above 1
 means that this library is better.
+
+Where the programs of PostgreSQL and MariaDB are installed, servers are
+started on loopback for what is measured on them, and stopped at the end.
 """
 
 import argparse
@@ -16,23 +20,48 @@ import os
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import product
 from pathlib import Path
 from statistics import median
 
 from libraries import LIBRARIES
-from scenarios import HIGHER_IS_BETTER, SCENARIOS
+from scenarios import HIGHER_IS_BETTER, LONG_ONES, SCENARIOS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.append(os.fspath(HERE.parent))
+
+import drivers  # noqa: E402 - what the tests have
+import servers  # noqa: E402
+
 REFERENCE = "DBUtils==3.2.0"
+_FEW = 3  # rounds
+_UNIT, _WIDE = 6, 10  # characters for a ratio of 1, and the longest bar
+
+
+@contextmanager
+def databases():
+    """Start the servers that there are; yield how they are reached."""
+    found = {}
+    with ExitStack() as stack:
+        for family, name in (
+                ("postgresql", "psycopg2"), ("mariadb", "pymysql")):
+            driver = drivers.BY_NAME[name]
+            with suppress(servers.MissingServerError):
+                server = stack.enter_context(
+                    servers.running(servers.KINDS[family]))
+                driver.port = server.port
+                found[family.upper()] = json.dumps(
+                    [name, driver.parameters()])
+        yield found
 
 
 class Worker:
     """The process of a library."""
 
-    def __init__(self, name, path, seconds):
-        environment = dict(os.environ, PYTHONPATH=os.fspath(path))
+    def __init__(self, name, path, seconds, found):
+        environment = dict(os.environ, PYTHONPATH=os.fspath(path), **found)
         self._process = subprocess.Popen(
             [sys.executable, os.fspath(HERE / "worker.py"), name,
              str(seconds)],
@@ -62,19 +91,37 @@ def install_reference(folder):
     return done.returncode == 0
 
 
-def measure(rounds, seconds):
+def plan(rounds, only):
+    """Yield the scenarios in the order in which they are measured.
+
+    What takes long is measured once if there are few rounds.
+    """
+    for number in range(rounds):
+        for scenario in SCENARIOS:
+            if only in scenario and (
+                    number == 0 or rounds > _FEW
+                    or scenario not in LONG_ONES):
+                yield scenario
+
+
+def measure(rounds, seconds, only=""):
     """Return the figures by scenario and library, a list for each."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, databases() as found:
         names = [name for name in LIBRARIES
                  if name != "reference" or install_reference(folder)]
         workers = {
             name: Worker(
-                name, folder if name == "reference" else ROOT, seconds)
+                name, folder if name == "reference" else ROOT, seconds,
+                found)
             for name in names}
+        order = list(plan(rounds, only))
         figures = {scenario: {name: [] for name in names}
-                   for scenario in SCENARIOS}
+                   for scenario in order}
         try:
-            for scenario, name in product(list(SCENARIOS) * rounds, names):
+            for scenario, name in product(order, names):
+                if sys.stderr.isatty():
+                    print(f"{scenario}: {name}".ljust(60), end="\r",
+                          file=sys.stderr)
                 figures[scenario][name].append(
                     workers[name].measure(scenario))
         finally:
@@ -89,6 +136,8 @@ def summary(figures):
     for scenario, libraries in figures.items():
         ours = libraries["dbutils"]
         row = table[scenario] = {}
+        if None in ours:
+            continue  # a server is missing, or a driver
         for name, theirs in libraries.items():
             if None in theirs:
                 continue
@@ -118,6 +167,19 @@ def shown(table):
     return "\n".join(lines)
 
 
+def charted(table):
+    """Return the ratios as bars; the longer, the better is this library."""
+    lines = []
+    for scenario, row in table.items():
+        lines.append(scenario)
+        for name, cell in row.items():
+            if name != "dbutils":
+                ratio = cell["ratio"]
+                bar = "#" * max(round(min(ratio, _WIDE) * _UNIT), 1)
+                lines.append(f"  {name:<14}{ratio:>8.2f} {bar}")
+    return "\n".join([*lines, f"(1.00 is {'#' * _UNIT})"])
+
+
 def main():
     """Measure, and show what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -126,14 +188,19 @@ def main():
     parser.add_argument(
         "--json", action="store_true", help="print all figures as JSON")
     parser.add_argument(
+        "--chart", action="store_true", help="draw the ratios as bars")
+    parser.add_argument(
+        "--only", default="", help="measure what has this in its name")
+    parser.add_argument(
         "--rounds", type=int, default=None, help="how often all is measured")
     options = parser.parse_args()
     rounds = options.rounds or (3 if options.quick else 9)
-    figures = measure(rounds, 0.05 if options.quick else 0.3)
+    figures = measure(rounds, 0.05 if options.quick else 0.3, options.only)
     if options.json:
         print(json.dumps(figures, indent=1))
     else:
-        print(shown(summary(figures)))
+        show = charted if options.chart else shown
+        print(show(summary(figures)))
 
 
 if __name__ == "__main__":

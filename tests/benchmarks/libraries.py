@@ -13,15 +13,53 @@ def driver(connect):
     return module
 
 
-class DBUtils:
+class Library:
+    """What not every library has."""
+
+    module = None
+    shared = idle_bytes = waits = True
+
+    @staticmethod
+    def simple(connect):
+        """Return a function that takes a connection and gives it back."""
+        raise NotImplementedError
+
+    persistent = harden = simple
+
+
+class DBUtils(Library):
     """This library, or the reference release, whichever is imported."""
 
-    def __init__(self, size, connect, ping=0):
+    module = "dbutils"
+
+    def __init__(self, size, connect, ping=0, **options):
         from dbutils.pooled_db import PooledDB
         self._pool = PooledDB(
-            driver(connect), maxcached=size, maxconnections=size,
-            blocking=True, ping=ping)
+            driver(connect), maxconnections=size, blocking=True, ping=ping,
+            **options)
         self.acquire = self._pool.connection
+
+    @staticmethod
+    def simple(connect):
+        """Return a function that takes a connection and gives it back."""
+        from dbutils.simple_pooled_db import PooledDB
+        module = driver(connect)
+        module.threadsafety = 1
+        pool = PooledDB(module, 5)
+        return lambda: pool.connection().close()
+
+    @staticmethod
+    def persistent(connect):
+        """Return a function that does so for that of the thread."""
+        from dbutils.persistent_db import PersistentDB
+        persist = PersistentDB(driver(connect), ping=0)
+        return lambda: persist.connection().close()
+
+    @staticmethod
+    def harden(connect):
+        """Return a connection that heals itself."""
+        from dbutils.steady_db import connect as steady
+        return steady(driver(connect))
 
     def release(self, con):
         """Give a connection back."""
@@ -33,7 +71,7 @@ class DBUtils:
             pass
 
 
-class WithoutBlocks:
+class WithoutBlocks(Library):
     """What has no context manager, or none that takes part here."""
 
     def visit(self):
@@ -48,6 +86,9 @@ class WithoutBlocks:
 class SQLAlchemy(WithoutBlocks):
     """The pool of SQLAlchemy."""
 
+    module = "sqlalchemy"
+    shared = False
+
     def __init__(self, size, connect, ping=0):
         from sqlalchemy.pool import QueuePool
         self._pool = QueuePool(connect, pool_size=size, max_overflow=0)
@@ -57,6 +98,13 @@ class SQLAlchemy(WithoutBlocks):
                 self._pool, "checkout", lambda con, *others: con.ping())
         self.acquire = self._pool.connect
 
+    @staticmethod
+    def persistent(connect):
+        """Return a function that does so for the connection of the thread."""
+        from sqlalchemy.pool import SingletonThreadPool
+        pool = SingletonThreadPool(connect)
+        return lambda: pool.connect().close()
+
     def release(self, con):
         """Give a connection back."""
         con.close()
@@ -64,6 +112,9 @@ class SQLAlchemy(WithoutBlocks):
 
 class PsycopgPool(WithoutBlocks):
     """The pool of psycopg 3."""
+
+    module = "psycopg_pool"
+    shared = idle_bytes = False  # the latter has a background of its own
 
     def __init__(self, size, connect, ping=0):
         from psycopg_pool import ConnectionPool
@@ -87,6 +138,9 @@ class PsycopgPool(WithoutBlocks):
 class Psycopg2Pool(WithoutBlocks):
     """The pool of psycopg2, which neither waits nor checks."""
 
+    module = "psycopg2.pool"
+    shared = waits = False
+
     def __init__(self, size, connect, ping=0):
         if ping:
             raise NotImplementedError
@@ -101,8 +155,10 @@ class Psycopg2Pool(WithoutBlocks):
 class ByHand(WithoutBlocks):
     """A queue of connections, as many programs have one."""
 
+    module = "queue"
+    shared = False
+
     def __init__(self, size, connect, ping=0):
-        self._ping = ping
         self._queue = queue.LifoQueue()
         for _ in range(size):
             self._queue.put(connect())

@@ -12,6 +12,7 @@ from sqlite3 import (  # noqa: F401 - a driver has to have them
     OperationalError,
     ProgrammingError,
 )
+from threading import Event
 from types import SimpleNamespace
 
 apilevel = "2.0"
@@ -82,6 +83,43 @@ class PingingConnection(Connection):
         """Tell that it is."""
 
 
+class TellingConnection(Connection):
+    """A connection that tells whether it is in a transaction."""
+
+    in_transaction = False
+
+
 def connect():
     """Return a connection."""
+    return Connection()
+
+
+class SlowConnection(Connection):
+    """A connection whose calls can be made to last."""
+
+    slow = None  # the next such call lasts a second
+    pause = Event()
+
+    def __init__(self):
+        """Open the connection."""
+        self._last("connect")
+
+    @classmethod
+    def _last(cls, verb):
+        if cls.slow == verb:
+            cls.slow = None
+            cls.pause.wait(1)
+
+    def ping(self, reconnect=False):
+        """Tell that it is alive."""
+        self._last("ping")
+
+    def rollback(self):
+        """Roll nothing back."""
+        self._last("rollback")
+
+
+def connect_slowly():
+    """Return a connection after a twentieth of a second."""
+    SlowConnection.pause.wait(0.05)
     return Connection()
