@@ -7,6 +7,7 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from ._dbapi import (
@@ -36,6 +37,11 @@ class _Orphan:
         raise (self._failure or RuntimeError)(
             "This connection belongs to the parent process,"
             " and its transaction is not part of this one.")
+
+
+# In seconds, how long it is enough to look at the socket of a connection on
+# which the server has answered, instead of asking again.
+_RECENT = 0.5
 
 
 class _Opener(Line):
@@ -121,7 +127,7 @@ class DbLine(_Opener):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "_watch", "can_be_gone", "ping", "private", "rules", "turns", "work")
+        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look", "ping", "private", "rules", "turns", "work")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
@@ -137,6 +143,10 @@ class DbLine(_Opener):
         self._watch: Watch | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
+        # When the server has answered at the end of the last visit.
+        self.answered = 0.0
+        # Whether the driver can ping, and whether nobody has to be asked.
+        self.can_ask = self.can_just_look = False
         # In which order it is used if several share it.
         self.turns: Turns | None = None
 
@@ -155,6 +165,10 @@ class DbLine(_Opener):
         self._watch = watch_of(self.descriptor) if self.ping else None
         self.can_be_gone = bool(self._watch) or (
             bool(self.ping) and self.profile.tells_closed)
+        self.answered = 0.0
+        self.can_ask = hasattr(con, "ping")
+        self.can_just_look = not (self.can_ask or self.terms.pinger) and (
+            self.profile.is_telling and self.terms.failover != "always")
 
     def replace(self, con: Any) -> None:
         """Close the driver connection and go on with another one."""
@@ -260,6 +274,15 @@ class DbLine(_Opener):
         A dead one is replaced if that is wanted; if that is impossible, the
         next use tries again.
         """
+        if self.valid and (
+                self.can_just_look
+                or (self.answered and monotonic() - self.answered < _RECENT)):
+            if not self.can_be_gone:
+                return True
+            if self._watch is not None and (
+                    self._watch.look() is Sight.QUIET
+                    and not self.profile.is_closed(self.con)):
+                return True
         return self.rules.check(self, reconnect) is not False or reconnect
 
     def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -9,12 +9,13 @@ replaced before a statement is sent, if there is nothing to lose.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Any
 
 from ._db_classic import driver_ping
 from ._db_cursor import NOTHING, Call, Hand, execution
 from ._db_line import DbLine
-from ._errors import add_note, quietly
+from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
 from ._sockets import Sight
@@ -103,7 +104,7 @@ class _Lookout:
     def _answers(self, line: DbLine) -> bool | None:
         if line.terms.pinger is not None:
             return self._ask(line, line.terms.pinger)
-        if hasattr(line.con, "ping"):
+        if line.can_ask:
             return self._ping(line)
         if line.sight() is Sight.UNREAD:
             return self._ask(line, SqlPinger(line.profile.question))
@@ -213,11 +214,29 @@ class Safe(_Judge, _Lookout):
         return is_clean
 
     def rinse(self, line: DbLine) -> bool:
-        """Tell whether there is nothing to be cleaned after a visit."""
-        if line.marked or line.touched or line.transaction or (
-                line.lost or line.closed or not line.valid
-                or line.profile.in_transaction(line.con) is not False):
+        """Roll back after a visit; tell whether that was all to be done.
+
+        This does in one function what hand_back() does in the usual case.
+        """
+        if line.marked or line.touched or line.closed or not line.valid:
             return False
+        if line.transaction or (
+                line.profile.in_transaction(line.con) is not False):
+            line.transaction = False
+            watch(line, line.descriptor, None)
+            try:
+                line.con.rollback()
+            except Exception as error:  # noqa: BLE001 - nothing is changed
+                self._note_end(line, "rollback", error)
+                note_swallowed("rolling back", error)
+                return False
+            except BaseException as error:
+                line.doubt(error)
+                raise
+            finally:
+                forget(line)
+            if line.can_ask and line.descriptor is not None:
+                line.answered = monotonic()
         line.work = False
         return True
 

@@ -11,7 +11,6 @@ import os
 import socket
 from threading import Event, Lock, Thread
 from time import monotonic
-from typing import NamedTuple
 
 from ._errors import quietly
 from ._forks import follow
@@ -24,13 +23,6 @@ LIMIT = 5.0
 _REST = 1.0
 
 
-class _Call(NamedTuple):
-    """A call of a driver that is going on."""
-
-    deadline: float
-    descriptor: int
-
-
 class _Watchdog:
     """The thread that shuts sockets down; it is there while it is needed."""
 
@@ -39,8 +31,9 @@ class _Watchdog:
         follow(self)
 
     def _begin(self) -> None:
-        # Setting and popping items is atomic and needs no lock.
-        self._calls: dict[object, _Call] = {}
+        # The deadlines and descriptors of the calls that are going on; setting
+        # and popping items is atomic and needs no lock.
+        self.calls: dict[object, tuple[float, int]] = {}
         self._wake = Event()
         self._wakes_at = 0.0
         self._has_rested = False
@@ -51,13 +44,15 @@ class _Watchdog:
         """Have no thread in a forked child."""
         self._begin()
 
-    def watch(self, key: object, call: _Call) -> None:
+    def watch(
+            self, key: object, descriptor: int, seconds: float) -> None:
         """Begin to watch a call."""
-        self._calls[key] = call
+        deadline = monotonic() + seconds
+        self.calls[key] = deadline, descriptor
         if self._thread is None:
             with quietly("starting the watchdog"):  # at the program's end
                 self._start()
-        if call.deadline < self._wakes_at:
+        if deadline < self._wakes_at:
             self._wake.set()
 
     def _start(self) -> None:
@@ -67,45 +62,42 @@ class _Watchdog:
                     target=self._run, name="DBUtils watchdog", daemon=True)
                 self._thread.start()
 
-    def forget(self, key: object) -> None:
-        """End watching a call."""
-        self._calls.pop(key, None)
-
     def _run(self) -> None:
         while not self._may_end():
             due = [
-                (key, call) for key, call in self._calls.copy().items()
-                if call.deadline <= monotonic()]
-            for key, call in due:
+                (key, descriptor)
+                for key, (deadline, descriptor) in self.calls.copy().items()
+                if deadline <= monotonic()]
+            for key, descriptor in due:
                 with quietly("shutting a socket down"):
-                    self._end(key, call)
+                    self._end(key, descriptor)
             self._sleep()
 
     def _sleep(self) -> None:
         """Sleep until the next deadline, which may still be set."""
         self._wakes_at = monotonic() + _REST
-        ends = [call.deadline for call in self._calls.copy().values()]
+        ends = [deadline for deadline, _ in self.calls.copy().values()]
         self._wakes_at = min([self._wakes_at, *ends])
         self._wake.wait(max(self._wakes_at - monotonic(), 0))
         self._wake.clear()
 
     def _may_end(self) -> bool:
         """Tell whether there has been nothing to do for a while."""
-        if self._calls or not self._has_rested:
-            self._has_rested = not self._calls
+        if self.calls or not self._has_rested:
+            self._has_rested = not self.calls
             return False
         with self._lock:
-            if self._calls:
+            if self.calls:
                 return False
             self._thread = None
             return True
 
-    def _end(self, key: object, call: _Call) -> None:
+    def _end(self, key: object, descriptor: int) -> None:
         """Shut the socket of a call down, if it is still going on."""
-        copy = socket.socket(fileno=os.dup(call.descriptor))
+        copy = socket.socket(fileno=os.dup(descriptor))
         try:
             # only now it is certain that the copy is of the right socket
-            if self._calls.pop(key, None) is not None:
+            if self.calls.pop(key, None) is not None:
                 copy.shutdown(socket.SHUT_RDWR)
         finally:
             copy.close()
@@ -121,9 +113,9 @@ def watch(key: object, descriptor: int | None, seconds: float | None) -> None:
     """
     if descriptor is not None:
         limit = LIMIT if seconds is None else min(max(seconds, 0), LIMIT)
-        _watchdog.watch(key, _Call(monotonic() + limit, descriptor))
+        _watchdog.watch(key, descriptor, limit)
 
 
 def forget(key: object) -> None:
     """Do not shut that socket down."""
-    _watchdog.forget(key)
+    _watchdog.calls.pop(key, None)

@@ -4,7 +4,7 @@ import drivers
 import pytest
 from drivers import ask
 
-from dbutils.pooled_db import PooledDB
+from dbutils.pooled_db import InvalidConnectionError, PooledDB
 from dbutils.steady_db import connect
 
 
@@ -247,3 +247,66 @@ def test_an_attribute_of_the_program_stays_with_its_lease(make_pool, driver):
         assert db.my_own == 1
     with pool.connection() as db:
         assert not hasattr(db, "my_own")
+
+
+class WithAttributes:
+    """A driver whose connections have a value, a method, and a secret."""
+
+    threadsafety = 1
+    Error = OperationalError = InterfaceError = InternalError = Exception
+
+    class Connection:
+        def __init__(self):
+            self.colour = "red"
+            self._hidden = 1
+
+        def paint(self):
+            """A method is none of the values."""
+
+        def rollback(self):
+            pass
+
+        close = rollback
+
+    def connect(self):
+        return self.Connection()
+
+
+def test_a_value_of_an_unknown_driver_can_be_read_and_changed():
+    pool = PooledDB(WithAttributes())
+    with pool.connection() as db:
+        assert db.colour == "red"
+        db.colour = "blue"
+        assert db.dbapi_connection.colour == "blue"
+        raw = db.dbapi_connection
+        with pytest.raises(AttributeError):
+            db.paint  # noqa: B018 - only reading it
+        db.paint = "of one's own"
+        assert db.paint == "of one's own"
+        assert raw.paint() is None
+    with pool.connection() as db:
+        assert db.dbapi_connection is raw
+        assert db.colour == "red"
+        assert not hasattr(db, "paint")
+
+
+def test_what_no_driver_knows_is_kept_by_the_lease():
+    pool = PooledDB(WithAttributes())
+    lease = pool.connection()
+    lease.note = "mine"
+    assert lease.note == "mine"
+    lease.colour = "green"
+    raw = lease.dbapi_connection
+    lease.close()
+    lease.colour = "black"
+    assert lease.note == "mine"
+    assert raw.colour == "red"
+    assert type(lease).colour.__get__(None) is type(lease).colour
+
+
+def test_a_closed_lease_shows_nothing_of_its_connection():
+    pool = PooledDB(WithAttributes())
+    lease = pool.connection()
+    lease.close()
+    with pytest.raises(InvalidConnectionError, match="'colour'"):
+        lease.colour  # noqa: B018 - only reading it

@@ -70,14 +70,18 @@ class Worker:
 
     def measure(self, scenario):
         """Return the figure of a scenario, None if that is impossible."""
-        self._process.stdin.write(scenario + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(scenario + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            return None  # it has failed before, which it has reported
         line = self._process.stdout.readline()
         return json.loads(line) if line else None
 
     def end(self):
         """Let the process end."""
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
         self._process.stdout.close()
         self._process.wait()
 

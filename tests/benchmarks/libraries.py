@@ -146,8 +146,10 @@ class Psycopg2Pool(WithoutBlocks):
             raise NotImplementedError
         import psycopg2
         from psycopg2.pool import ThreadedConnectionPool
+        before = psycopg2.connect
         psycopg2.connect = lambda *args, **kwargs: connect()
-        self._pool = ThreadedConnectionPool(size, size)
+        self._pool = ThreadedConnectionPool(size, size)  # opens all of them
+        psycopg2.connect = before
         self.acquire = self._pool.getconn
         self.release = self._pool.putconn
 

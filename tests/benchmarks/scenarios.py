@@ -11,6 +11,8 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
+from functools import partial
+from operator import methodcaller
 from statistics import mean
 from threading import Barrier, Event, Thread
 from time import perf_counter, perf_counter_ns, sleep
@@ -364,8 +366,9 @@ def compare_reading(library, seconds, open_cursor):
 def work_on(library, name, seconds):
     """Return the throughput of 16 threads with 16 connections."""
     module, parameters = on_server(name)
+    connect = partial(module.connect, **parameters)
     if library.module == "queue" and name == "POSTGRESQL":
-        return dedicated(lambda: module.connect(**parameters), seconds)
+        return dedicated(connect, seconds)
     if library.module in {"psycopg_pool"} or (
             library.module == "psycopg2.pool" and name != "POSTGRESQL"):
         raise NotImplementedError
@@ -373,10 +376,9 @@ def work_on(library, name, seconds):
         from dbutils.pooled_db import PooledDB
         pool = PooledDB(
             module, maxconnections=16, blocking=True, **parameters)
-        acquire, release = pool.connection, library.release
-        release = lambda con: con.close()  # noqa: E731
+        acquire, release = pool.connection, methodcaller("close")
     else:
-        pool = library(16, lambda: module.connect(**parameters))
+        pool = library(16, connect)
         acquire, release = pool.acquire, pool.release
         if library.module == "psycopg2.pool":
             release = rolled_back(release)
@@ -385,6 +387,9 @@ def work_on(library, name, seconds):
         con = acquire()
         read_once(con)
         release(con)
+    taken = [acquire() for _ in range(16)]  # now all are open
+    while taken:
+        release(taken.pop())
     return throughput([visit] * 16, seconds)
 
 
