@@ -21,8 +21,8 @@ class Affine:
     def __init__(self, threadlocal: Any = None) -> None:
         """Begin without any connection."""
         self.thread = (threadlocal or local)()
-        # The connection of a thread is kept there, and here is a faster way
-        # to it, which may get lost.
+        # The connection of a thread is kept there; "con" of this is a weak
+        # reference to it, as a faster way that may get lost.
         self._shortcut = None if threadlocal else threading.local()
         follow(self)
 
@@ -38,15 +38,6 @@ class Affine:
 
     def _own_connection(self) -> Any:
         """Return the connection of this thread, made when first needed."""
-        con = None
-        if self._shortcut is not None:
-            try:
-                con = self._shortcut.con()
-            except AttributeError:
-                con = None
-        return self._kept_connection() if con is None else con
-
-    def _kept_connection(self) -> Any:
         try:
             con = self.thread.connection
         except AttributeError:

@@ -95,9 +95,11 @@ class _Ladder:
 class Classic(_Ladder):
     """Fail over as DBUtils 3.x does."""
 
-    def check(self, line: DbLine, reconnect: bool) -> bool | None:
+    def check(
+            self, line: DbLine, reconnect: bool,
+            is_dead: bool = False) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
-        alive = self._is_alive(line)
+        alive = False if is_dead else self._is_alive(line)
         if alive:
             return True
         if alive is None:

@@ -274,16 +274,35 @@ class DbLine(_Opener):
         A dead one is replaced if that is wanted; if that is impossible, the
         next use tries again.
         """
-        if self.valid and (
-                self.can_just_look
-                or (self.answered and monotonic() - self.answered < _RECENT)):
-            if not self.can_be_gone:
-                return True
-            if self._watch is not None and (
-                    self._watch.look() is Sight.QUIET
-                    and not self.profile.is_closed(self.con)):
-                return True
-        return self.rules.check(self, reconnect) is not False or reconnect
+        if not self.valid:
+            return self._is_well_now(reconnect)
+        if self.answered and monotonic() - self.answered < _RECENT and (
+                reconnect or self.is_quiet()):
+            return True  # there is another look before the first statement
+        if self.can_just_look:
+            return self.is_quiet() or self._is_well_now(reconnect)
+        if not self.can_ask or self.terms.pinger is not None or (
+                self.descriptor is not None):
+            return self._is_well_now(reconnect)
+        try:  # as driver_ping() does, in the usual case
+            alive = self.con.ping(False)
+        except (AttributeError, IndexError, TypeError, ValueError):
+            return self._is_well_now(reconnect)
+        except Exception:  # noqa: BLE001 - any error means not alive
+            alive = False
+        return alive is None or bool(alive) or (
+            self._is_well_now(reconnect, is_dead=True))
+
+    def _is_well_now(self, reconnect: bool, is_dead: bool = False) -> bool:
+        alive = self.rules.check(self, reconnect, is_dead)
+        return alive is not False or reconnect
+
+    def is_quiet(self) -> bool:
+        """Tell whether nothing is to be seen, without asking the server."""
+        return not self.can_be_gone or not (
+            self._watch is None
+            or self._watch.look() is not Sight.QUIET
+            or self.profile.is_closed(self.con))
 
     def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""

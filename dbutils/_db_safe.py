@@ -80,9 +80,11 @@ class _Judge:
 class _Lookout:
     """Looks at a connection before it is used."""
 
-    def check(self, line: DbLine, reconnect: bool) -> bool | None:
+    def check(
+            self, line: DbLine, reconnect: bool,
+            is_dead: bool = False) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
-        alive = self._is_alive(line)
+        alive = False if is_dead else self._is_alive(line)
         if alive is False and reconnect and (
                 not line.transaction and self.may_lose(line)):
             with quietly("opening a connection again"):
@@ -235,7 +237,7 @@ class Safe(_Judge, _Lookout):
                 raise
             finally:
                 forget(line)
-            if line.can_ask and line.descriptor is not None:
+            if line.can_be_gone and line.descriptor is not None:
                 line.answered = monotonic()
         line.work = False
         return True

@@ -159,22 +159,6 @@ class PoolCore(_Books):
             let_go(error)
             raise
 
-    def is_well(self, right: Right, con: Any, reconnect: bool) -> bool:
-        """Tell whether an idle connection can be used; if not, put it back.
-
-        con: the connection, or its inner side, that can tell
-        reconnect: whether a dead one is replaced
-        """
-        try:
-            if con.is_well(reconnect):
-                return True
-        except BaseException as error:
-            self.keeper.abort(right)
-            let_go(error)
-            raise
-        self.ledger.give(right)
-        return False
-
     def _acquire(
             self, connect: Callable[[], Any], patience: float | None,
             shareable: bool, home: Any) -> Right:

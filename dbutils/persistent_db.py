@@ -81,7 +81,14 @@ class PersistentDB(Affine):
         The parameter has no effect, since persistent connections are never
         shared.
         """
-        con = self._own_connection()
+        shortcut, con = self._shortcut, None
+        if shortcut is not None:
+            try:
+                con = shortcut.con()
+            except AttributeError:
+                con = None
+        if con is None:
+            con = self._own_connection()
         line = con._line  # noqa: SLF001 - the inner side, as of line_of()
         if self._fresh:
             line.end_reading()

@@ -20,7 +20,7 @@ from . import __version__
 from ._checks import check_size
 from ._db_cursor import execution
 from ._dbapi import creator_threadsafety, split_isfatal
-from ._errors import closed_text
+from ._errors import closed_text, let_go
 from ._forward import forward
 from ._lease import Lease
 from ._ledger import make_limits
@@ -242,7 +242,15 @@ class PooledDB(Pooled):
         if not line.ping & 1:
             return True
         can_wait = maxwait or (maxwait is None and self._habits.patience)
-        return self._core.is_well(right, line, not can_wait)
+        try:
+            if line.is_well(not can_wait):
+                return True
+        except BaseException as error:
+            self._core.keeper.abort(right)
+            let_go(error)
+            raise
+        self._core.ledger.give(right)
+        return False
 
     def _lend(self, shareable: bool, maxwait: float | None) -> Any:
         right = None
