@@ -127,7 +127,8 @@ class DbLine(_Opener):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look", "ping", "private", "rules", "turns", "work")
+        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
+        "ping", "private", "rules", "turns", "work")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,

@@ -19,7 +19,7 @@ from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
 from ._sockets import Sight
-from ._sql import READ, UNKNOWN_WORK, Kind, seen
+from ._sql import READ, Kind, seen
 from ._steady import Line
 from ._watchdog import forget, watch
 
@@ -332,7 +332,7 @@ class Safe(_Judge, _Lookout):
             kind = None
         had_work = line.work
         is_read = kind is READ
-        if not (is_read or kind is UNKNOWN_WORK) or had_work is None or (
+        if kind is None or (kind.marks and not is_read) or had_work is None or (
                 not (line.is_simple and line.valid) or hand.has_sizes
                 or hand.con is not line.con or (
                     line.can_be_gone and not (had_work or line.transaction)

@@ -123,7 +123,7 @@ def _ask(con: Any, path: str) -> Any:
 def _in_transaction(con: Any) -> bool | None:
     """Return what _ask() does, but faster, since this is done so often."""
     try:
-        return con.in_transaction  # type: ignore[no-any-return]
+        return con.in_transaction
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
 

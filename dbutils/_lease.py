@@ -76,10 +76,12 @@ class Lease:
         try:
             right = self._right
             self._right = None
-            pool = visit[0]
+            pool, slot = visit[0], right.slot
             visit.clear()
-            ledger, slot = pool._core.ledger, right.slot
-            idle, room, line = ledger.idle, ledger.room, slot.con._line
+            core = pool._core  # noqa: SLF001 - what core_of() returns
+            line = slot.con._line  # noqa: SLF001 - and line_of()
+            ledger = core.ledger
+            idle, room = ledger.idle, ledger.room
             if (room is None or len(idle) < room) and (
                     slot.round == ledger.round and not collecting
                     and line.rules.rinse(line)):
@@ -87,7 +89,7 @@ class Lease:
                 idle.append(right)
                 if ledger.shortcut is not idle or ledger.inbox or (
                         room is not None and len(idle) > room):
-                    pool._core.attend(idle)
+                    core.attend(idle)
             else:
                 pool.take_back(right)
         finally:

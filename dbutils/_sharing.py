@@ -95,13 +95,10 @@ class Sharing:
     def _in_order(self) -> Iterator[tuple[int, Slot]]:
         """Take out hints, those with the smallest numbers first."""
         for number in sorted(self._hints.copy()):
-            hints = self._hints.get(number)
-            while hints:
-                with suppress(IndexError):  # another thread was faster
-                    slot, record = hints.popleft()
-                    if slot in self.slots and slot.record is record and (
-                            len(slot.shares()) == number):
-                        yield number, slot
+            for slot, record in _emptied(self._hints.get(number)):
+                if slot in self.slots and slot.record is record and (
+                        len(slot.shares()) == number):
+                    yield number, slot
 
     def _hint(self, slot: Slot, number: int) -> None:
         """Note how many share a connection now."""
@@ -130,3 +127,10 @@ class Sharing:
         if slot in self.slots:
             self._hint(slot, len(slot.shares()))
         return None
+
+
+def _emptied(hints: Any) -> Iterator[tuple[Slot, Any]]:
+    """Take out all hints of a number, one by one."""
+    while hints:
+        with suppress(IndexError):  # another thread was faster
+            yield hints.popleft()

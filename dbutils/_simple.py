@@ -137,6 +137,12 @@ class SimpleLease(Lease):
 
     __slots__ = ("_pool",)
 
+    def begin(self, pool: Any, visit: Visit, right: Right) -> None:
+        """Begin to hold a connection."""
+        self._pool = pool  # type: ignore[misc] # a property of other leases
+        self._visit = visit
+        self._right = right
+
     def right(self) -> Any:
         """Return the right to the connection, None if that is over."""
         right = super().right()  # those taken in turn have a visit together
@@ -211,10 +217,10 @@ class SimplePool:
         try:
             right = self._store.take(self)
             lease = _new(self._lease_class)
-            lease._pool = self
             visit = right.visit
-            lease._visit = visit.copy() if right.is_share else visit
-            lease._right = right
+            if right.is_share:
+                visit = visit.copy()
+            lease.begin(self, visit, right)
         except BaseException:
             right = lease = None  # not to be kept by the traceback
             raise

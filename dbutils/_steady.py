@@ -273,6 +273,8 @@ class Steady:
 
     version = __version__
 
+    _line: Any
+
     def __new__(
             cls, *args: Any, **kwargs: Any,  # noqa: ARG004 - for __init__
     ) -> Any:
@@ -354,4 +356,4 @@ class Steady:
             self._line.close()
 
 
-_set_line = Steady._line.__set__  # type: ignore[attr-defined]  # noqa: SLF001
+_set_line = Steady._line.__set__  # noqa: SLF001 - of this module

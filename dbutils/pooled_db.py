@@ -224,8 +224,8 @@ class PooledDB(Pooled):
                     self, monotonic(), frame.f_code, frame.f_lasti,
                     get_ident()]
                 lease = _new(PooledDedicatedDBConnection)
-                lease._visit = right.visit
-                lease._right = right
+                lease._visit = right.visit  # noqa: SLF001 - it is being made
+                lease._right = right  # noqa: SLF001 - likewise
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:

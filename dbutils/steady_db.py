@@ -20,7 +20,7 @@ from ._db_cursor import NOTHING, Call, Hand
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
-from ._steady import Steady, inner, line_of, make_terms
+from ._steady import Steady, inner, make_terms
 
 __all__ = [
     "InvalidCursorError",
@@ -89,7 +89,6 @@ def connect(
         *args, isfatal=isfatal, failover=failover, **kwargs)
 
 
-_new = object.__new__
 _RULES = {"always": Classic(), "safe": Safe(True), "never": Safe(False)}
 
 
@@ -215,11 +214,7 @@ class SteadyDBConnection(Steady):
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
-        cursor = _new(SteadyDBCursor)  # what its __init__() does, but faster
-        cursor._con = self
-        cursor._hand = None
-        cursor._hand = Hand(self._line, args, kwargs)
-        return cursor
+        return SteadyDBCursor(self, *args, **kwargs)
 
 
 # What can be used of a driver cursor without anything being written.

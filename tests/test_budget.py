@@ -98,7 +98,7 @@ def persistent(nothing):
 
 
 @pytest.mark.parametrize(("make", "budget"), [
-    (visit, 12), (visit_with_ping, 19), (block, 15), (statement, 31),
+    (visit, 12), (visit_with_ping, 15), (block, 15), (statement, 31),
     (hardened, 17), (simple, 13), (persistent, 4)])
 def test_the_hot_paths_keep_to_their_budgets(
         nothing, monkeypatch, make, budget):

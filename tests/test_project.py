@@ -45,8 +45,9 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
     "__future__", "_threading_local", "collections", "contextlib", "copy",
-    "dis", "enum", "functools", "gc", "importlib", "itertools", "logging", "operator", "os",
-    "pathlib", "queue", "random", "re", "select", "socket", "sqlite3", "sys",
+    "dis", "enum", "functools", "gc", "importlib", "itertools", "logging",
+    "operator", "os", "pathlib", "queue", "random", "re", "select",
+    "socket", "sqlite3", "sys",
     "tempfile", "threading", "time", "traceback", "types", "typing",
     "warnings", "weakref"}
 

@@ -32,8 +32,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 sys.path.append(os.fspath(HERE.parent))
 
-import drivers  # noqa: E402 - what the tests have
-import servers  # noqa: E402
+import drivers
+import servers
 
 REFERENCE = "DBUtils==3.2.0"
 _FEW = 3  # rounds
@@ -108,6 +108,12 @@ def plan(rounds, only):
                 yield scenario
 
 
+def tell(text):
+    """Show what is going on, to who watches it."""
+    if sys.stderr.isatty():
+        print(text.ljust(60), end="\r", file=sys.stderr)
+
+
 def measure(rounds, seconds, only=""):
     """Return the figures by scenario and library, a list for each."""
     with tempfile.TemporaryDirectory() as folder, databases() as found:
@@ -123,9 +129,7 @@ def measure(rounds, seconds, only=""):
                    for scenario in order}
         try:
             for scenario, name in product(order, names):
-                if sys.stderr.isatty():
-                    print(f"{scenario}: {name}".ljust(60), end="\r",
-                          file=sys.stderr)
+                tell(f"{scenario}: {name}")
                 figures[scenario][name].append(
                     workers[name].measure(scenario))
         finally:

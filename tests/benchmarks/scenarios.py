@@ -141,7 +141,8 @@ def harden(library, seconds):
             cursor.execute("select 1")
             cursor.fetchone()
         return once
-    return timed(reader(library.harden(nothing.TellingConnection)), seconds) - (
+    con = library.harden(nothing.TellingConnection)
+    return timed(reader(con), seconds) - (
         timed(reader(nothing.TellingConnection()), seconds))
 
 
