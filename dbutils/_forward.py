@@ -11,14 +11,14 @@ from typing import Any
 
 from ._steady import line_of
 
-__all__ = ["forward"]
+__all__ = ["Forwarded", "forward"]
 
 # The classes of the driver connections whose names are known.
 _known: set[type] = set()
 
 
-class _Forwarded:
-    """An attribute of the driver connection, unless that does not have it."""
+class Forwarded:
+    """An attribute of the connection, unless that does not have it."""
 
     __slots__ = ("_name",)
 
@@ -35,10 +35,12 @@ class _Forwarded:
 
     def __set__(self, lease: Any, value: Any) -> None:
         con = lease._con  # noqa: SLF001 - an inner name that stays
-        if con is None or not line_of(con).is_attribute(self._name):
-            lease.__dict__[self._name] = value
-        else:
+        if con is not None and (
+                isinstance(getattr(type(con), self._name, None), property)
+                or line_of(con).is_attribute(self._name)):
             setattr(con, self._name, value)
+        else:
+            lease.__dict__[self._name] = value
 
 
 def forward(con: Any, lease_class: type) -> None:
@@ -47,5 +49,5 @@ def forward(con: Any, lease_class: type) -> None:
     if kind not in _known:
         for name in dir(con):
             if not (name.startswith("_") or hasattr(lease_class, name)):
-                setattr(lease_class, name, _Forwarded(name))
+                setattr(lease_class, name, Forwarded(name))
         _known.add(kind)

@@ -41,6 +41,15 @@ class Backend:
         """Tell whether the server answers on a connection."""
         return True
 
+    def ask_within(
+            self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - as above
+        """Tell whether the server answers within so many seconds."""
+        return self.ask(con)
+
+    def is_quiet(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Tell whether a look finds nothing wrong, without a question."""
+        return True
+
     def opens_at_once(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
         """Tell whether opening connections takes no time."""
         return False

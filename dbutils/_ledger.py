@@ -270,6 +270,15 @@ class Ledger(_Desk):
             if is_wanted(right.slot) and _remove(self.idle, right):
                 yield right
 
+    def take_out(self, right: Right) -> bool:
+        """Take out a certain idle connection, if it is still there."""
+        return _remove(self.idle, right)
+
+    def has_empty_place(self) -> bool:
+        """Tell whether another connection could be opened."""
+        limit = self.limits.maxconnections
+        return bool(self.vacant) or limit is None or self.places < limit
+
     def first_idle(self) -> Right | None:
         """Take out the oldest idle connection."""
         return _pop(self.idle)

@@ -69,6 +69,8 @@ class SqlPinger:
         cursor = con.cursor()
         try:
             cursor.execute(self.sql)
+            if getattr(cursor, "description", None):
+                cursor.fetchall()  # some drivers do nothing else before that
         finally:
             with quietly("closing the cursor of a ping"):
                 cursor.close()

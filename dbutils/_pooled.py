@@ -44,6 +44,9 @@ class SteadyBackend(Backend):
     def ask(self, con: Any) -> bool:
         return line_of(con).answers()
 
+    def ask_within(self, con: Any, seconds: float) -> bool:
+        return line_of(con).answers(seconds)
+
 
 class Habits(NamedTuple):
     """What a pool was asked to do beyond handing out connections."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
+from bisect import insort
 from contextlib import suppress
-from itertools import chain
+from itertools import chain, count
 from typing import Any, Callable, Iterator
 
 from ._slots import Right, Slot, Visit
@@ -29,8 +29,10 @@ class Sharing:
         # The same places by the number of those who share them.  These are
         # only hints: what does not fit any more is thrown away when it is
         # its turn, or with all others when there are too many of them.
-        self._hints: dict[int, deque[tuple[Slot, Any]]] = {}
+        self._hints: dict[int, list[tuple[int, Slot]]] = {}
         self._number_of_hints = 0
+        # Counts who joins, to find who has not been joined for longest.
+        self._turns = count()
 
     @property
     def number(self) -> int:
@@ -61,6 +63,7 @@ class Sharing:
         """Let others join; return the first share."""
         slot = right.slot
         share = slot.join(visit)
+        slot.turn = next(self._turns)
         self.slots[slot] = right
         self._hint(slot, 1)
         return share
@@ -80,6 +83,7 @@ class Sharing:
             if self._is_shareable(slot.con):
                 # a visit of its own, which ends if somebody else is faster
                 share = slot.join(visit.copy())
+                slot.turn = next(self._turns)
                 self._hint(slot, number + 1)
                 right = self.slots.pop(slot, None)
                 if right is not None:
@@ -95,25 +99,24 @@ class Sharing:
     def _in_order(self) -> Iterator[tuple[int, Slot]]:
         """Take out hints, those with the smallest numbers first."""
         for number in sorted(self._hints.copy()):
-            for slot, record in _emptied(self._hints.get(number)):
-                if slot in self.slots and slot.record is record and (
+            for turn, slot in _emptied(self._hints.get(number)):
+                if turn == slot.turn and slot in self.slots and (
                         len(slot.shares()) == number):
                     yield number, slot
 
     def _hint(self, slot: Slot, number: int) -> None:
         """Note how many share a connection now."""
-        self._hints.setdefault(number, deque()).append(
-            (slot, slot.record))
+        insort(self._hints.setdefault(number, []), (slot.turn, slot))
         self._number_of_hints += 1
         if self._number_of_hints > _MANY + _TOO_MANY * len(self.slots):
             self._hint_anew()
 
     def _hint_anew(self) -> None:
         """Forget what does not fit any more, and find what was lost."""
-        hints: dict[int, deque[tuple[Slot, Any]]] = {}
+        hints: dict[int, list[tuple[int, Slot]]] = {}
         for slot in self.slots.copy():
-            hints.setdefault(len(slot.shares()), deque()).append(
-                (slot, slot.record))
+            insort(
+                hints.setdefault(len(slot.shares()), []), (slot.turn, slot))
         self._hints = hints
         self._number_of_hints = len(self.slots)
 
@@ -129,8 +132,8 @@ class Sharing:
         return None
 
 
-def _emptied(hints: Any) -> Iterator[tuple[Slot, Any]]:
+def _emptied(hints: Any) -> Iterator[Any]:
     """Take out all hints of a number, one by one."""
     while hints:
         with suppress(IndexError):  # another thread was faster
-            yield hints.popleft()
+            yield hints.pop(0)

@@ -129,7 +129,7 @@ class Slot:
     __slots__ = (
         "__weakref__", "_report", "_sharers", "_this", "_will", "con",
         "expires", "is_detached", "last_used", "number", "record", "round",
-        "shared_as")
+        "shared_as", "turn")
 
     def __init__(
             self, report: Callable[[Any], None], number: int = -1) -> None:
@@ -152,6 +152,8 @@ class Slot:
         # places it counts that may be shared.
         self.record: Any = None
         self.shared_as = -1
+        # When somebody has joined them for the last time.
+        self.turn = -1
         # Whether the pool was emptied while the connection was shared.
         self.is_detached = False
 

@@ -208,12 +208,12 @@ class Line:
         finally:
             self.limit = None
 
-    def answers(self) -> bool:
+    def answers(self, seconds: float | None = None) -> bool:
         """Ask the server whether it is there; leave no transaction open."""
         if self.lost or self.closed or not self.valid:
             return False
         question = self.terms.pinger or SqlPinger(self.profile.question)
-        watch(self, self.descriptor, self.limit)
+        watch(self, self.descriptor, seconds)
         try:
             if not ask(question, self.con):
                 return False

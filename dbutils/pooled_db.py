@@ -21,7 +21,8 @@ from ._checks import check_size
 from ._db_cursor import execution
 from ._dbapi import creator_threadsafety, split_isfatal
 from ._errors import closed_text, let_go
-from ._forward import forward
+from ._features import add_features
+from ._forward import Forwarded, forward
 from ._lease import Lease
 from ._ledger import make_limits
 from ._outage import Outage
@@ -102,7 +103,8 @@ class PooledDB(Pooled):
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
-            leakafter: float | None = None, **kwargs: Any) -> None:
+            leakafter: float | None = None, features: Any = (),
+            **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -133,6 +135,7 @@ class PooledDB(Pooled):
             background
         leakafter: after how many seconds a connection that was not given
             back is reported, with the place in the program
+        features: what is added to the pool, such as a HealthCheck
 
         All other parameters are those of steady_db.connect().  The check
         that ping=1 asks for is made when a connection is taken out of the
@@ -163,6 +166,7 @@ class PooledDB(Pooled):
             make_habits(
                 self._mincached, blocking, maxwait, maxlifetime, maxidletime,
                 keepalive, leakafter, refill))
+        self._features = add_features(features, self._core, self._open)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = property(attrgetter("_core.backend.mode"))
@@ -307,6 +311,9 @@ class _DbBackend(SteadyBackend):
         forward(line.con, _PooledDBConnection)
         line.save_memory(self._common)
 
+    def is_quiet(self, con: Any) -> bool:
+        return line_of(con).is_quiet()
+
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded
 
@@ -329,6 +336,8 @@ class _PooledDBConnection(Lease):
     """What a borrower holds; it behaves like the steady connection."""
 
     __slots__ = ()
+
+    valid = Forwarded("valid")
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""

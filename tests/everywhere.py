@@ -3,7 +3,7 @@
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import get_ident
+from threading import Thread, get_ident
 
 import dbutils
 
@@ -33,12 +33,28 @@ class Everywhere:
         self.at = 0
 
     def run(self, function, at):
-        """Run a function; tell whether it came to that step."""
+        """Run a function; tell whether it came to that step.
+
+        It has a thread of its own, since an exception that comes at the end
+        of a handler can make Python believe for ever that the thread is still
+        in that handler, whose variables then live on.
+        """
         self.steps, self.at = 0, at
-        trace = monitored if hasattr(sys, "monitoring") else traced
-        with suppress(Interrupt), trace(self._step):
-            function()
+        errors = []
+        thread = Thread(target=self._run, args=(function, errors))
+        thread.start()
+        thread.join()
+        if errors:
+            raise errors.pop()
         return self.steps >= at
+
+    def _run(self, function, errors):
+        trace = monitored if hasattr(sys, "monitoring") else traced
+        try:
+            with suppress(Interrupt), trace(self._step):
+                function()
+        except Exception as error:
+            errors.append(error)
 
     def _step(self):
         self.steps += 1

@@ -290,6 +290,17 @@ def test_a_value_of_an_unknown_driver_can_be_read_and_changed():
         assert not hasattr(db, "paint")
 
 
+def test_a_borrowed_connection_can_be_marked_as_not_valid():
+    pool = PooledDB(WithAttributes())
+    with pool.connection() as db:
+        raw = db.dbapi_connection
+        assert db.valid
+        db.valid = False
+        assert not db._con.valid
+    with pool.connection() as db:
+        assert db.dbapi_connection is not raw
+
+
 def test_what_no_driver_knows_is_kept_by_the_lease():
     pool = PooledDB(WithAttributes())
     lease = pool.connection()

@@ -26,7 +26,7 @@ LAYERS = [
     {"_keeper", "_steady"},
     {"_queue"},
     {"_pool"},
-    {"_lease", "_forward", "_db_line", "_pg_line"},
+    {"_features", "_lease", "_forward", "_db_line", "_pg_line"},
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},
@@ -36,6 +36,7 @@ LAYERS = [
     {"persistent_db", "persistent_pg", "simple_pooled_db",
      "simple_pooled_pg"},
     {"pooled_db", "pooled_pg"},
+    {"health_check_pooled_db"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -44,12 +45,11 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_threading_local", "collections", "contextlib", "copy",
-    "dis", "enum", "functools", "gc", "importlib", "itertools", "logging",
-    "operator", "os", "pathlib", "queue", "random", "re", "select",
-    "socket", "sqlite3", "sys",
-    "tempfile", "threading", "time", "traceback", "types", "typing",
-    "warnings", "weakref"}
+    "__future__", "_threading_local", "bisect", "collections", "contextlib",
+    "copy", "dis", "enum", "functools", "gc", "importlib", "itertools",
+    "logging", "operator", "os", "pathlib", "queue", "random", "re", "select",
+    "socket", "sqlite3", "sys", "tempfile", "threading", "time", "traceback",
+    "types", "typing", "warnings", "weakref"}
 
 
 def parse(path):

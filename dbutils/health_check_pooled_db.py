@@ -1,0 +1,230 @@
+"""Pools that look after the health of their idle connections.
+
+They are examined in the background, and those that turn out to be dead are
+replaced before anybody borrows them.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+from ._checks import check_seconds
+from ._features import Feature
+from ._pooled import together
+from .pooled_db import PooledDB
+
+__all__ = ["HealthCheck", "HealthCheckPooledDB"]
+
+_JITTER = 0.1
+# How many connections are examined at the same time, and how many rounds in
+# a row have to fail until a pool counts as unhealthy.
+_TOGETHER = 8
+_MANY = 3
+
+
+class _Found(NamedTuple):
+    """What was found in one round."""
+
+    valid: int
+    invalid: int
+    replaced: int
+
+
+class HealthCheck(Feature):
+    """Examines the idle connections of a pool."""
+
+    def __init__(
+            self, interval: float | None = 60, timeout: float = 5) -> None:
+        """Set up the examination.
+
+        interval: after how many seconds the connections are examined, up to
+            a tenth earlier; None means only on demand
+        timeout: how many seconds a connection has to answer
+        """
+        super().__init__()
+        self._interval = _check_interval("interval", interval)
+        self._timeout = check_seconds("timeout", timeout)
+        self._last_check: float | None = None
+        self._checks = 0
+        self._replaced = 0
+        self._failures = 0
+        self._last_error: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<health check every {self._interval} seconds>"
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next round."""
+        if self._interval is None:
+            return None
+        jitter = _JITTER * random.random()  # noqa: S311 - no secret
+        return self._interval * (1 - jitter)
+
+    def work(self, core: Any) -> None:
+        """Make a round."""
+        self._examine(core, self._replace)
+
+    def check(self) -> int:
+        """Examine all idle connections; tell how many were replaced."""
+        return self._examine(self._core(), self._replace).replaced
+
+    def drop_invalid(self) -> int:
+        """Close the idle connections that are dead; tell how many."""
+        return self._examine(self._core(), self._drop).invalid
+
+    def report(self) -> dict[str, Any]:
+        """Return how the pool is just now, without changing anything."""
+        core = self._core()
+        found = self._look(core, self._put_back)
+        in_use = core.figures().in_use
+        return {
+            "status": self._status(found),
+            "valid_connections": found.valid,
+            "invalid_connections": found.invalid,
+            "in_use": in_use,
+            "total_connections": found.valid + found.invalid + in_use,
+            "last_check": self._last_check,
+            "checks": self._checks,
+            "replaced": self._replaced,
+            "consecutive_failures": self._failures,
+            "last_error": self._last_error,
+        }
+
+    def _status(self, found: _Found) -> str:
+        if self._failures >= _MANY or (found.invalid and not found.valid):
+            return "unhealthy"
+        return "degraded" if found.invalid or self._failures else "healthy"
+
+    def _examine(self, core: Any, treat: Any) -> _Found:
+        """Make a round that counts, and do something with the dead."""
+        failed_before = self._last_error
+        self._last_error = None
+        found = self._look(core, treat)
+        self._last_check = time.time()
+        self._checks += 1
+        self._replaced += found.replaced
+        if self._last_error is None:
+            self._failures = 0
+            self._last_error = failed_before if found.invalid else None
+        else:
+            self._failures += 1
+        return found
+
+    def _look(self, core: Any, treat: Any) -> _Found:
+        """Look at the idle connections, at most half of them at a time."""
+        results: list[tuple[bool, bool]] = []
+        rights = list(core.ledger.idle.copy())
+        while rights:
+            number = max(min(_TOGETHER, len(core.ledger.idle) // 2), 1)
+            batch, rights = rights[:number], rights[number:]
+            looks = [partial(self._look_at, core, right, treat)
+                     for right in batch]
+            answers = together(looks) if number > 1 else [looks[0]()]
+            results += [answer for answer in answers if answer is not None]
+        return _Found(
+            sum(alive for alive, _ in results),
+            sum(not alive for alive, _ in results),
+            sum(replaced for _, replaced in results))
+
+    def _look_at(
+            self, core: Any, right: Any,
+            treat: Any) -> tuple[bool, bool] | None:
+        """Tell whether a connection is alive, and whether it was replaced.
+
+        One that is not idle any more is left alone.
+        """
+        keeper = core.keeper
+        if not keeper.ledger.take_out(right):
+            return None
+        alive = replaced = False
+        try:
+            alive = self._is_alive(keeper, right.slot.con)
+        finally:
+            if alive:
+                keeper.put_back(right)
+            else:
+                replaced = treat(keeper, right)
+        return alive, replaced
+
+    def _is_alive(self, keeper: Any, con: Any) -> bool:
+        """Ask a connection, or only look at it if somebody may need it."""
+        backend = keeper.backend
+        if keeper.ledger.idle or keeper.ledger.has_empty_place():
+            return bool(backend.ask_within(con, self._timeout))
+        return bool(backend.is_quiet(con))
+
+    # What is done with a dead connection.
+
+    def _put_back(self, keeper: Any, right: Any) -> bool:
+        keeper.put_back(right)
+        return False
+
+    def _drop(self, keeper: Any, right: Any) -> bool:
+        keeper.discard(right)
+        return False
+
+    def _replace(self, keeper: Any, right: Any) -> bool:
+        """Open another connection in its place; tell whether that worked."""
+        slot = right.slot
+        keeper.close(slot)
+        slot.con = None
+        try:
+            keeper.open(slot, self._connect(), None)
+        except Exception as error:  # noqa: BLE001 - it is reported
+            keeper.abort(right)
+            self._note(error)
+            return False
+        except BaseException:
+            keeper.abort(right)
+            raise
+        keeper.put_back(right)
+        return True
+
+    def _note(self, error: Exception) -> None:
+        """Keep the kind of an error; its text may contain a password."""
+        kind = type(error)
+        self._last_error = f"{kind.__module__}.{kind.__name__}"
+
+
+def _check_interval(name: str, interval: Any) -> float | None:
+    if check_seconds(name, interval) == 0:
+        raise ValueError(f"{name!r} must be greater than 0, or None.")
+    return interval
+
+
+class HealthCheckPooledDB(PooledDB):
+    """A pool of steady DB-API 2 connections that stay healthy."""
+
+    def __init__(
+            self, *args: Any, health_check_interval: float | None = 60,
+            features: Any = (), **kwargs: Any) -> None:
+        """Set up the pool.
+
+        health_check_interval: after how many seconds the idle connections
+            are examined in the background; None means only on demand
+
+        All other parameters are those of pooled_db.PooledDB.
+        """
+        self._health_check = HealthCheck(
+            _check_interval("health_check_interval", health_check_interval))
+        super().__init__(
+            *args, features=(*features, self._health_check), **kwargs)
+
+    def health_check(self) -> int:
+        """Examine all idle connections now, and replace those that are dead.
+
+        This returns how many were replaced.  Nobody who borrows a connection
+        has to wait for it.
+        """
+        return self._health_check.check()
+
+    def auto_cleanup_invalid(self) -> int:
+        """Close the idle connections that are dead; return how many."""
+        return self._health_check.drop_invalid()
+
+    def health_report(self) -> dict[str, Any]:
+        """Return the state of the pool as it is now, without repairing it."""
+        return self._health_check.report()
