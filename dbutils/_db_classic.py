@@ -150,6 +150,9 @@ class Classic(_Ladder):
             if isinstance(error, line.failures):
                 line.reopen()
             note_swallowed("rolling back", error)
+        except BaseException:
+            line.lost = True  # an answer may be unread
+            raise
         else:
             line.work = False
         return True
@@ -160,6 +163,8 @@ class Classic(_Ladder):
 
     def hand_back(self, line: DbLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
+        if line.lost:
+            return False
         line.clean(reset)
         if line.touched:
             line.change_back()

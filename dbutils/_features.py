@@ -35,6 +35,14 @@ class Feature:
             self.due_at = monotonic() + pause
             housekeeper.enlist(self)
 
+    @property
+    def core(self) -> Any:
+        """The core of the pool on which it works."""
+        core = self._core()
+        if core is None:
+            raise ValueError(f"{self!r} does not belong to a pool.")
+        return core
+
     def pause(self) -> float | None:
         """Return the seconds until the next work in the background, if any."""
         return None

@@ -69,15 +69,15 @@ class HealthCheck(Feature):
 
     def check(self) -> int:
         """Examine all idle connections; tell how many were replaced."""
-        return self._examine(self._core(), self._replace).replaced
+        return self._examine(self.core, self._replace).replaced
 
     def drop_invalid(self) -> int:
         """Close the idle connections that are dead; tell how many."""
-        return self._examine(self._core(), self._drop).invalid
+        return self._examine(self.core, self._drop).invalid
 
     def report(self) -> dict[str, Any]:
         """Return how the pool is just now, without changing anything."""
-        core = self._core()
+        core = self.core
         found = self._look(core, self._put_back)
         in_use = core.figures().in_use
         return {

@@ -198,6 +198,8 @@ def test_many_connections_are_examined_at_the_same_time(dbapi):
 
 def test_the_same_can_be_had_as_a_feature(dbapi):
     check = HealthCheck(interval=None)
+    with pytest.raises(ValueError, match="does not belong to a pool"):
+        check.report()
     pool = PooledDB(dbapi, 2, features=[check])
     let_die(pool)
     assert check.report()["invalid_connections"] == 1

@@ -330,6 +330,27 @@ def test_a_connection_whose_end_was_interrupted_does_not_stay(
     assert len(pool._idle_cache) == 0
 
 
+@pytest.mark.parametrize("is_telling", [False, True])
+def test_a_connection_whose_return_was_interrupted_does_not_stay(
+        monkeypatch, dbapi, is_telling):
+    if is_telling:
+        monkeypatch.setattr(
+            dbapi.Connection, "in_transaction", True, raising=False)
+    pool = PooledDB(dbapi, maxconnections=1)
+    lease = pool.connection()
+    con = lease.dbapi_connection
+
+    def interrupted_end():
+        raise Interrupt
+
+    monkeypatch.setattr(con, "rollback", interrupted_end)
+    with pytest.raises(Interrupt):
+        lease.close()
+    monkeypatch.undo()
+    assert len(pool._idle_cache) == 0
+    assert pool.connection(maxwait=0).dbapi_connection is not con
+
+
 def test_a_connection_whose_beginning_was_interrupted_does_not_stay(
         monkeypatch, dbapi):
     monkeypatch.setattr(
