@@ -213,14 +213,17 @@ class Line:
         if self.lost or self.closed or not self.valid:
             return False
         question = self.terms.pinger or SqlPinger(self.profile.question)
+        is_over = False
         watch(self, self.descriptor, seconds)
         try:
             if not ask(question, self.con):
                 return False
-            self.end_question()
+            with quietly("ending the transaction of a question"):
+                self.end_question()
+                is_over = True
         finally:
             forget(self)
-        return True
+        return is_over
 
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""

@@ -116,6 +116,20 @@ def test_an_error_is_reported_without_its_text(dbapi, server):
     assert "geheim" not in str(report)
 
 
+def test_a_connection_that_dies_after_its_answer_is_replaced_too(
+        make, monkeypatch, dbapi):
+    monkeypatch.setattr(
+        dbapi.Connection, "in_transaction", True, raising=False)
+    pool = make(2)
+
+    def fail():
+        raise dbapi.OperationalError("killed")
+
+    monkeypatch.setattr(pool._idle_cache[0]._con, "rollback", fail)
+    assert pool.health_check() == 1
+    assert pool.health_report()["replaced"] == 1
+
+
 def test_the_dead_are_replaced_in_the_background(make, server):
     pool = make(4, health_check_interval=SOON)
     let_die(pool, 4)
@@ -225,6 +239,7 @@ def test_a_bad_feature_is_refused(dbapi):
         PooledDB(dbapi, features=["health"])
 
 
+@pytest.mark.slow
 def test_sessions_that_were_killed_are_replaced_before_they_are_borrowed(
         driver):
     pool = HealthCheckPooledDB(
