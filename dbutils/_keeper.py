@@ -95,7 +95,7 @@ class Keeper:
         """
         slot = right.slot
         try:
-            self._open_or_check(right, connect, deadline)
+            self._open_or_check(slot, right.is_share, connect, deadline)
             if shareable and not right.is_share:
                 right = self._publish(right, visit)
         except BaseException:
@@ -105,19 +105,21 @@ class Keeper:
             slot.shares()
         else:
             right.visit = visit
-        return right
+        try:
+            return right
+        finally:
+            del right  # which the traceback of a failed attempt could keep
 
     def _open_or_check(
-            self, right: Right, connect: Callable[[], Any],
+            self, slot: Slot, is_share: bool, connect: Callable[[], Any],
             deadline: float | None) -> None:
-        slot = right.slot
-        if slot.con is not None and not right.is_share and (
+        if slot.con is not None and not is_share and (
                 self._has_to_go(slot, deadline)):
             self.close(slot)
             slot.con = None
         if slot.con is None:
             self.open(slot, connect, deadline)
-        elif right.is_share or deadline is None:
+        elif is_share or deadline is None:
             self.backend.check(slot.con)
 
     def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:

@@ -184,6 +184,8 @@ class PoolCore(_Books):
             except Elsewhere:
                 if deadline is not None:
                     patience = max(deadline - monotonic(), 0)
+            finally:
+                del right  # which the traceback of an attempt could keep
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.

@@ -237,7 +237,7 @@ class PooledDB(Pooled):
             raise
         if lease is None:
             right = None
-            lease = self._lend(shareable, maxwait)
+            return self._lend(shareable, maxwait)
         return lease
 
     def _is_well(self, right: Any, maxwait: float | None) -> bool:
@@ -260,18 +260,21 @@ class PooledDB(Pooled):
         right = None
         try:
             right = self._acquire(self._open, shareable, maxwait, self)
-            lease = (
+            return (
                 PooledSharedDBConnection(right) if right.is_share
                 else PooledDedicatedDBConnection(right))
         finally:
-            right = None  # not to be kept by the traceback of an interrupt
-        return lease
+            right = None  # not to be kept by a traceback, as the lease
 
     def dedicated_connection(self, *, maxwait: float | None = None) -> Any:
         """Return a connection from the pool that is never shared."""
-        lease = self.connection(False, maxwait=maxwait)
-        lease.take_note()  # since it was not called by the program
-        return lease
+        lease = None
+        try:
+            lease = self.connection(False, maxwait=maxwait)
+            lease.take_note()  # since it was not called by the program
+            return lease
+        finally:
+            lease = None  # not to be kept by a traceback
 
     def _borrow(self) -> Any:
         return self.dedicated_connection()

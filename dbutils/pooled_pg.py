@@ -152,10 +152,9 @@ class PooledPg(Pooled):
         right = None
         try:
             right = self._acquire(self._open, False, maxwait, self)
-            lease = PooledPgConnection(right)
+            return PooledPgConnection(right)
         finally:
-            right = None  # not to be kept by the traceback of an interrupt
-        return lease
+            right = None  # not to be kept by a traceback, as the lease
 
     def _borrow(self) -> Any:
         return self.connection()

@@ -344,6 +344,26 @@ def test_a_lease_whose_connection_was_taken_back_holds_no_place(kind):
     assert stale.is_over()
 
 
+def test_an_error_that_connecting_has_kept_holds_no_place(kind):
+    """Its traceback leads to the functions that were at work then."""
+    kept = []
+
+    class Trying(kind.pool_class):
+        def _open(self):
+            try:
+                raise ConnectionError("the first attempt")
+            except ConnectionError as error:
+                kept.append(error)
+            return super()._open()
+
+    pool = kind.make(pool_class=Trying, maxconnections=1)
+    lease = pool.connection()
+    assert kept
+    del lease
+    assert kind.in_use(pool) == 0
+    assert pool.connection(maxwait=0)
+
+
 def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
     pool = kind.make(mincached=1, maxconnections=1)
     core = pool._core
