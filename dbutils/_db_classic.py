@@ -15,7 +15,7 @@ from ._db_line import DbLine
 from ._errors import note_swallowed, quietly
 from ._failover import Spare, Verdict, judge
 from ._ping import ask
-from ._sql import READ, seen
+from ._sql import READ, Kind
 
 __all__ = ["Classic"]
 
@@ -250,16 +250,16 @@ class Classic(_Ladder):
             raise error
         return done.result
 
-    def execute(self, hand: Hand, operation: Any, parameters: Any) -> Any:
+    def execute(
+            self, hand: Hand, kind: Kind | None, operation: Any,
+            parameters: Any) -> Any:
         """Execute a statement.
+
+        kind: what is known about it, if it was seen before
 
         This does in one function what run() does in the usual case.
         """
         line = hand.line
-        try:
-            kind = seen[operation]
-        except (KeyError, TypeError):
-            kind = None
         if kind is None or not (line.is_simple and line.valid) or (
                 hand.moved or hand.has_sizes):
             return self.run(hand, execution(operation, parameters))

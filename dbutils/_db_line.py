@@ -278,7 +278,8 @@ class DbLine(_Opener):
         if not self.valid:
             return self._is_well_now(reconnect)
         if self.answered and monotonic() - self.answered < _RECENT and (
-                reconnect or self.is_quiet()):
+                self.terms.pinger is None and (
+                    reconnect or self.is_quiet())):
             return True  # there is another look before the first statement
         if self.can_just_look:
             return self.is_quiet() or self._is_well_now(reconnect)
@@ -300,10 +301,9 @@ class DbLine(_Opener):
 
     def is_quiet(self) -> bool:
         """Tell whether nothing is to be seen, without asking the server."""
-        return not self.can_be_gone or not (
-            self._watch is None
-            or self._watch.look() is not Sight.QUIET
-            or self.profile.is_closed(self.con))
+        return not self.can_be_gone or (
+            self.sight() in {None, Sight.QUIET}
+            and not self.profile.is_closed(self.con))
 
     def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""

@@ -19,7 +19,7 @@ from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
 from ._sockets import Sight
-from ._sql import READ, Kind, seen
+from ._sql import READ, Kind
 from ._steady import Line
 from ._watchdog import forget, watch
 
@@ -320,16 +320,16 @@ class Safe(_Judge, _Lookout):
             raise error
         return self._make_again(hand, call, kind)
 
-    def execute(self, hand: Hand, operation: Any, parameters: Any) -> Any:
+    def execute(
+            self, hand: Hand, kind: Kind | None, operation: Any,
+            parameters: Any) -> Any:
         """Execute a statement.
+
+        kind: as in Classic.execute()
 
         This does in one function what run() does in the usual case.
         """
         line = hand.line
-        try:
-            kind = seen[operation]
-        except (KeyError, TypeError):
-            kind = None
         had_work = line.work
         is_read = kind is READ
         if kind is None or had_work is None or (

@@ -12,7 +12,7 @@ from weakref import WeakMethod, ref
 
 from ._housekeeper import housekeeper
 
-__all__ = ["Feature", "add_features"]
+__all__ = ["Feature", "check_features"]
 
 
 class Feature:
@@ -26,14 +26,18 @@ class Feature:
 
     def join(self, core: Any, connect: Callable[[], Any]) -> None:
         """Begin to work on a pool, which opens connections like this."""
-        if self._core() is not None:
-            raise ValueError(f"{self!r} belongs to another pool already.")
+        self.check_free()
         self._core = ref(core)
         self._connect = WeakMethod(connect)
         pause = self.pause()
         if pause is not None:
             self.due_at = monotonic() + pause
             housekeeper.enlist(self)
+
+    def check_free(self) -> None:
+        """Raise an error if it works on a pool already."""
+        if self._core() is not None:
+            raise ValueError(f"{self!r} belongs to another pool already.")
 
     @property
     def core(self) -> Any:
@@ -64,13 +68,11 @@ def _nothing() -> None:
     """Stand for a reference to what is not there."""
 
 
-def add_features(
-        features: Any, core: Any, connect: Callable[[], Any]) -> list[Feature]:
-    """Let features work on a pool; return them, for the pool to hold."""
+def check_features(features: Any) -> tuple[Feature, ...]:
+    """Return the features that a pool is to have, before it is made."""
     for feature in features:
         if not isinstance(feature, Feature):
             raise TypeError(
                 f"'features' must be features of pools, not {feature!r}.")
-    for feature in features:
-        feature.join(core, connect)
-    return list(features)
+        feature.check_free()
+    return tuple(features)

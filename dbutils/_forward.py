@@ -8,13 +8,14 @@ first one of its class is opened.
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakSet
 
 from ._steady import line_of
 
 __all__ = ["Forwarded", "forward"]
 
 # The classes of the driver connections whose names are known.
-_known: set[type] = set()
+_known: WeakSet[type] = WeakSet()
 
 
 class Forwarded:

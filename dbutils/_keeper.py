@@ -46,8 +46,8 @@ class Backend:
         """Tell whether the server answers within so many seconds."""
         return self.ask(con)
 
-    def is_quiet(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
-        """Tell whether a look finds nothing wrong, without a question."""
+    def seems_alive(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Tell whether nothing is known to be wrong, without a question."""
         return True
 
     def opens_at_once(self, con: Any) -> bool:  # noqa: ARG002 - unknown here

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, Callable
 
 from ._callers import caller
 from ._collecting import collecting
 from ._errors import closed_text
-from ._slots import CODE, LAST, visitor_of
+from ._slots import CODE, LAST, end, new_visit, visitor_of
 
-__all__ = ["Lease"]
+__all__ = ["Lease", "return_by"]
 
 
 class Lease:
@@ -116,3 +116,17 @@ class Lease:
         """Give the connection back; this does not commit."""
         self.close()
 
+
+def return_by(method: Callable[[Any], None], right: Any, home: Any) -> None:
+    """Let a subclass of a pool take back a connection in its own way.
+
+    What it calls then finds the connection by itself, as one that is in use.
+    """
+    if right.is_share:
+        method(right.slot.con)
+        return
+    visit = right.visit = new_visit(home)
+    try:
+        method(right.slot.con)
+    finally:
+        end(visit)

@@ -120,6 +120,7 @@ class Ledger(_Desk):
         self._maxcached = limits.maxcached
         # Whether the limit was changed, so that there may be too many places.
         self._was_resized = False
+
     def end(self) -> None:
         """Shut the pool down."""
         self.is_over = True

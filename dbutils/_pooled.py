@@ -12,10 +12,10 @@ from ._checks import check_seconds
 from ._collecting import is_collecting
 from ._errors import ended_text, too_many_text
 from ._keeper import Backend
+from ._lease import return_by
 from ._ledger import Limits
 from ._outage import Outage
 from ._pool import Ended, PoolCore, Refused
-from ._slots import new_visit
 from ._steady import line_of
 from ._transactions import Transactions
 from ._upkeep import Terms, make_terms
@@ -166,8 +166,7 @@ class Pooled(Transactions):
         if is_collecting():  # the right dies, and who waits finds it
             self._core.ledger.waiters.nudge()
         elif self._has_own_cache:
-            right.visit = new_visit(self)
-            self.cache(right.slot.con)
+            return_by(self.cache, right, self)
         else:
             self._core.give_back(right)
 

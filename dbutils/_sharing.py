@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain, count
 from typing import Any, Callable, Iterator
 
-from ._slots import Right, Slot, Visit
+from ._slots import Right, Slot, Visit, end
 
 __all__ = ["Sharing"]
 
@@ -89,6 +89,7 @@ class Sharing:
                 if right is not None:
                     self.slots[slot] = right  # becomes the last in turn
                     break
+                end(share.visit)
                 share = None
             else:
                 busy.append((number, slot))

@@ -17,7 +17,7 @@ from ._collecting import collecting, is_collecting
 from ._drivers import profile_of
 from ._forks import disown, follow
 from ._keeper import Backend
-from ._lease import Lease
+from ._lease import Lease, return_by
 from ._ledger import Limits
 from ._pool import PoolCore
 from ._slots import LAST, Right, Slot, Visit, end, new_visit
@@ -39,7 +39,7 @@ class Queued:
         self._core.adopt(con)
 
     # The next two are the short ways out and back; for what they rely on see
-    # Pooled and Lease.
+    # PooledDB.connection() and Lease.close().
 
     def take(self, home: Any) -> Right:
         """Return the right to a connection, waiting if need be.
@@ -229,7 +229,7 @@ class SimplePool:
     def take_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""
         if self._has_own_return:
-            self.returnConnection(right.slot.con)
+            return_by(self.returnConnection, right, self)
         else:
             self._store.give_back(right)
 

@@ -65,11 +65,11 @@ class HealthCheck(Feature):
 
     def work(self, core: Any) -> None:
         """Make a round."""
-        self._examine(core, self._replace)
+        self._check(core)
 
     def check(self) -> int:
         """Examine all idle connections; tell how many were replaced."""
-        return self._examine(self.core, self._replace).replaced
+        return self._check(self.core)
 
     def drop_invalid(self) -> int:
         """Close the idle connections that are dead; tell how many."""
@@ -94,23 +94,27 @@ class HealthCheck(Feature):
         }
 
     def _status(self, found: _Found) -> str:
-        if self._failures >= _MANY or (found.invalid and not found.valid):
+        if not (found.invalid or self._failures):
+            return "healthy"
+        if not found.valid or self._failures >= _MANY:
             return "unhealthy"
-        return "degraded" if found.invalid or self._failures else "healthy"
+        return "degraded"
+
+    def _check(self, core: Any) -> int:
+        """Replace the dead, and count the rounds in which that failed."""
+        found = self._examine(core, self._replace)
+        if found.replaced < found.invalid:
+            self._failures += 1
+        elif found.valid or found.replaced:
+            self._failures = 0
+        return found.replaced
 
     def _examine(self, core: Any, treat: Any) -> _Found:
         """Make a round that counts, and do something with the dead."""
-        failed_before = self._last_error
-        self._last_error = None
         found = self._look(core, treat)
         self._last_check = time.time()
         self._checks += 1
         self._replaced += found.replaced
-        if self._last_error is None:
-            self._failures = 0
-            self._last_error = failed_before if found.invalid else None
-        else:
-            self._failures += 1
         return found
 
     def _look(self, core: Any, treat: Any) -> _Found:
@@ -154,7 +158,7 @@ class HealthCheck(Feature):
         backend = keeper.backend
         if keeper.ledger.idle or keeper.ledger.has_empty_place():
             return bool(backend.ask_within(con, self._timeout))
-        return bool(backend.is_quiet(con))
+        return bool(backend.seems_alive(con))
 
     # What is done with a dead connection.
 

@@ -21,7 +21,7 @@ from ._checks import check_size
 from ._db_cursor import execution
 from ._dbapi import creator_threadsafety, split_isfatal
 from ._errors import closed_text, let_go
-from ._features import add_features
+from ._features import check_features
 from ._forward import Forwarded, forward
 from ._lease import Lease
 from ._ledger import make_limits
@@ -148,6 +148,7 @@ class PooledDB(Pooled):
         self._isfatal, self._args = split_isfatal(isfatal, args)
         self._failover = failover
         check_reset(reset, "session")
+        self._features = check_features(features)
         self._creator = creator
         self._kwargs = kwargs
         self._blocking = blocking
@@ -166,7 +167,8 @@ class PooledDB(Pooled):
             make_habits(
                 self._mincached, blocking, maxwait, maxlifetime, maxidletime,
                 keepalive, leakafter, refill))
-        self._features = add_features(features, self._core, self._open)
+        for feature in self._features:
+            feature.join(self._core, self._open)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = property(attrgetter("_core.backend.mode"))
@@ -314,8 +316,9 @@ class _DbBackend(SteadyBackend):
         forward(line.con, _PooledDBConnection)
         line.save_memory(self._common)
 
-    def is_quiet(self, con: Any) -> bool:
-        return line_of(con).is_quiet()
+    def seems_alive(self, con: Any) -> bool:
+        line = line_of(con)
+        return line.valid and not line.closed and not line.is_gone()
 
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded
@@ -500,7 +503,9 @@ class _SharedVisit:
         lease = self._lease()
         return lease is not None and lease.right() is not None
 
-    def execute(self, hand: Any, operation: Any, parameters: Any) -> Any:
+    def execute(
+            self, hand: Any, kind: Any,  # noqa: ARG002 - run() finds it out
+            operation: Any, parameters: Any) -> Any:
         """Execute a statement."""
         return self.run(hand, execution(operation, parameters))
 

@@ -20,6 +20,7 @@ from ._db_cursor import NOTHING, Call, Hand
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
+from ._sql import seen
 from ._steady import Steady, inner, make_terms
 
 __all__ = [
@@ -343,7 +344,11 @@ class SteadyDBCursor:
             given = (operation, parameters, *more)
             args = tuple(arg for arg in given if arg is not NOTHING)
             return hand.run(Call("execute", args, options))
-        return hand.runner.execute(hand, operation, parameters)
+        try:
+            kind = seen[operation]
+        except (KeyError, TypeError):  # not seen yet, or not hashable
+            kind = None
+        return hand.runner.execute(hand, kind, operation, parameters)
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a statement with several sets of parameters."""

@@ -1,6 +1,7 @@
 """Pools that look after the health of their idle connections."""
 
 import gc
+import sqlite3
 import weakref
 from threading import Event, Thread
 
@@ -75,20 +76,14 @@ def test_the_report_repairs_nothing(make, server):
 
 def test_a_server_that_is_away_makes_a_pool_unhealthy(make, server):
     pool = make(2)
-    states = []
     server.is_down = True
-    for number in range(4):
-        let_die(pool, 2)
-        pool.health_check()
+    let_die(pool, 2)
+    for _ in range(2):  # the second time there is nothing to examine
+        assert pool.health_check() == 0
         report = pool.health_report()
-        states.append(report["status"])
-        assert report["consecutive_failures"] == min(number + 1, 1)
-        if not number:
-            assert "OperationalError" in report["last_error"]
-        server.is_down = not pool._idle_cache
-        if server.is_down:
-            break
-    assert states == ["degraded"]
+        assert report["status"] == "unhealthy"
+        assert report["consecutive_failures"] == 1
+        assert "OperationalError" in report["last_error"]
     assert pool._connections == 0
     server.is_down = False
     pool.connection().close()
@@ -96,6 +91,31 @@ def test_a_server_that_is_away_makes_a_pool_unhealthy(make, server):
     report = pool.health_report()
     assert report["status"] == "healthy"
     assert report["consecutive_failures"] == 0
+
+
+def test_a_pool_that_fails_again_and_again_is_unhealthy(make, server):
+    pool = make(5)
+    server.is_down = True
+    states = []
+    for number in range(1, 4):
+        let_die(pool)
+        pool.health_check()
+        states.append(pool.health_report()["status"])
+        assert pool.health_report()["consecutive_failures"] == number
+    assert states == ["degraded", "degraded", "unhealthy"]
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+def test_the_last_connection_of_a_full_pool_is_judged_by_a_look(
+        tmp_path, is_dead):
+    pool = HealthCheckPooledDB(
+        sqlite3, 1, maxconnections=1, health_check_interval=None,
+        database=str(tmp_path / "db"), check_same_thread=False)
+    con = pool._idle_cache[0]._con
+    if is_dead:
+        con.close()
+    assert pool.health_check() == is_dead
+    assert (pool._idle_cache[0]._con is con) is not is_dead
 
 
 def test_an_error_is_reported_without_its_text(dbapi, server):
@@ -210,7 +230,7 @@ def test_many_connections_are_examined_at_the_same_time(dbapi):
     assert len(pool._idle_cache) == 20
 
 
-def test_the_same_can_be_had_as_a_feature(dbapi):
+def test_the_same_can_be_had_as_a_feature(dbapi, server):
     check = HealthCheck(interval=None)
     with pytest.raises(ValueError, match="does not belong to a pool"):
         check.report()
@@ -220,7 +240,8 @@ def test_the_same_can_be_had_as_a_feature(dbapi):
     assert check.check() == 1
     assert check.drop_invalid() == 0
     with pytest.raises(ValueError, match="another pool"):
-        PooledDB(dbapi, features=[check])
+        PooledDB(dbapi, 1, features=[check])
+    assert server.calls["connect"] == 3
     assert pool.connection()
 
 
@@ -234,9 +255,10 @@ def test_a_bad_interval_is_named(make, server, interval, error):
     assert not server.calls["connect"]
 
 
-def test_a_bad_feature_is_refused(dbapi):
+def test_a_bad_feature_is_refused_before_anything_is_opened(dbapi, server):
     with pytest.raises(TypeError, match="features of pools"):
-        PooledDB(dbapi, features=["health"])
+        PooledDB(dbapi, 1, features=["health"])
+    assert not server.calls["connect"]
 
 
 @pytest.mark.slow

@@ -364,6 +364,18 @@ def test_an_error_that_connecting_has_kept_holds_no_place(kind):
     assert pool.connection(maxwait=0)
 
 
+def test_what_a_subclass_keeps_is_offered_to_it_only_once(kind):
+    seen = []
+
+    class Keeping(kind.pool_class):
+        def cache(self, con):
+            seen.append(con)
+
+    pool = kind.make(pool_class=Keeping)
+    pool.connection().close()
+    assert len(seen) == 1
+
+
 def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
     pool = kind.make(mincached=1, maxconnections=1)
     core = pool._core

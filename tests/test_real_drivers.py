@@ -297,3 +297,15 @@ def test_a_fresh_read_is_not_of_an_old_snapshot(make, driver):
     assert ask(persistent.connection(), count) == 2
     persistent.connection().rollback()
     assert ask(persistent.connection(), count) == 1
+
+
+def test_a_question_of_the_program_is_asked_at_each_handing_out(driver):
+    """Also if the server has just answered on the connection."""
+    asked = []
+    pool = PooledDB(
+        driver.load(), ping=asked.append, **driver.parameters())
+    for number in range(3):
+        with pool.connection() as db:
+            ask(db, "select 1")
+        assert len(asked) == number
+    pool.close()

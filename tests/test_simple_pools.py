@@ -115,6 +115,27 @@ def test_connections_can_be_added_and_returned_by_hand(make, dbapi):
     assert [lease._con for lease in leases] == [con, other]
 
 
+def test_a_subclass_can_take_connections_back_in_its_own_way(dbapi):
+    dbapi.threadsafety = 1
+    seen = []
+
+    class Watching(simple_pooled_db.PooledDB):
+        def returnConnection(self, con):  # noqa: N802 - its name
+            seen.append(con)
+            super().returnConnection(con)
+
+    pool = Watching(dbapi, 2)
+    for _ in range(3):
+        pool.connection().close()
+    lease = pool.connection()
+    del lease  # that counts, too
+    assert len(seen) == 4
+    cons = [pool.connection()._con, pool.connection()._con]
+    leases = [pool.connection(), pool.connection()]
+    assert leases[0]._con is not leases[1]._con
+    assert set(cons) == {lease._con for lease in leases}
+
+
 def test_cache_is_another_name_for_that(pg):
     pool = simple_pooled_pg.PooledPg(0)
     con = pg.DB()
