@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from types import CodeType, FrameType
 
-__all__ = ["caller", "outside", "where"]
+__all__ = ["caller", "where"]
 
 # What stands between the program and us.
 _HERE = str(Path(__file__).parent)
@@ -22,11 +22,7 @@ def caller(depth: int = 1) -> FrameType:
 
     depth: how many callers are known to be inside
     """
-    return outside(sys._getframe(depth))  # noqa: SLF001 - nothing is as cheap
-
-
-def outside(frame: FrameType) -> FrameType:
-    """Return a frame, or the first of its callers outside of this package."""
+    frame = sys._getframe(depth)  # noqa: SLF001 - nothing is as cheap
     while frame.f_back and frame.f_code.co_filename.startswith(_BETWEEN):
         frame = frame.f_back
     return frame

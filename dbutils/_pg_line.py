@@ -29,6 +29,12 @@ class PgLine(Line):
         self.rules: Any = None
         self._watch: Watch | None = None
 
+    @property
+    def ping(self) -> int:
+        """When the connection is looked at."""
+        when: int = self.terms.ping
+        return when
+
     def store(self, con: Any) -> None:
         """Begin with a pg.DB object."""
         self.profile = profile_of(con)
@@ -73,6 +79,14 @@ class PgLine(Line):
             return False
         self.reset()
         return not self.has_bad_status
+
+    def is_well(self, reconnect: bool) -> bool:
+        """Tell whether nothing is known to be wrong with the connection.
+
+        A dead one is reset if that is wanted; if that is impossible, the
+        next use tries again.
+        """
+        return self.check(1, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:
         if not self.valid or self.lost or self.is_gone():

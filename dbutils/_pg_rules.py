@@ -70,6 +70,10 @@ class PgClassic:
             failures is not None and isinstance(error, failures))
         return lost and line.terms.is_fatal(error)
 
+    def rinse(self, line: PgLine) -> bool:
+        """Tell whether nothing has to be done after a visit."""
+        return not (line.touched or line.transaction)
+
     def hand_back(self, line: PgLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if line.touched:
@@ -175,6 +179,12 @@ class PgSafe:
         if failures is not None and isinstance(error, failures):
             return line.terms.is_fatal(error)
         return bool(line.profile.is_loss(error)) or line.is_gone()
+
+    def rinse(self, line: PgLine) -> bool:
+        """Tell whether nothing has to be done after a visit."""
+        is_clean = line.valid and not (
+            line.touched or line.marked or line.transaction or line.lost)
+        return is_clean and not (line.has_bad_status or line.has_work())
 
     def hand_back(self, line: PgLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""

@@ -10,11 +10,12 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
 from ._checks import check_seconds
 from ._collecting import is_collecting
-from ._errors import ended_text, too_many_text
+from ._errors import ended_text, let_go, too_many_text
 from ._keeper import Backend
 from ._lease import return_by
 from ._ledger import Limits
 from ._outage import Outage
+from ._ping import parse_ping
 from ._pool import Ended, PoolCore, Refused
 from ._steady import line_of
 from ._transactions import Transactions
@@ -108,9 +109,12 @@ class Pooled(Transactions):
     _closed_error: type[Exception] = Exception
 
     def _begin(
-            self, backend: Backend, limits: Limits, habits: Habits) -> None:
+            self, backend: Backend, limits: Limits, habits: Habits,
+            ping: Any) -> None:
         """Begin to work, with as many idle connections as were asked for."""
         self._habits = habits
+        # Whether connections are looked at before they are lent.
+        self._checks = parse_ping(ping).when & 1
         # Whether a subclass takes connections back in its own way.
         self._has_own_cache = type(self).cache is not Pooled.cache
         self._core = PoolCore(
@@ -154,6 +158,22 @@ class Pooled(Transactions):
         except Ended:
             raise self._closed_error(ended_text()) from None
         raise self._too_many_error(text)
+
+    def _is_well(self, right: Any, maxwait: float | None) -> bool:
+        """Tell whether a connection can be used; if not, put it back."""
+        line = right.slot.con._line  # noqa: SLF001 - as of line_of()
+        if not line.ping & 1:
+            return True
+        can_wait = maxwait or (maxwait is None and self._habits.patience)
+        try:
+            if line.is_well(not can_wait):
+                return True
+        except BaseException as error:
+            self._core.keeper.abort(right)
+            let_go(error)
+            raise
+        self._core.ledger.give(right)
+        return False
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""

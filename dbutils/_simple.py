@@ -7,24 +7,19 @@ Otherwise they are handed out in turn, to any number of users.
 
 from __future__ import annotations
 
-import sys
-from threading import Lock, get_ident
-from time import monotonic
+from threading import Lock
 from typing import Any, Callable
 
-from ._callers import outside
 from ._collecting import collecting, is_collecting
 from ._drivers import profile_of
 from ._forks import disown, follow
 from ._keeper import Backend
 from ._lease import Lease, return_by
-from ._ledger import Limits
+from ._ledger import Ledger, Limits
 from ._pool import PoolCore
 from ._slots import LAST, Right, Slot, Visit, end, new_visit
 
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
-
-_getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
 
 
 class Queued:
@@ -33,45 +28,24 @@ class Queued:
     def __init__(self) -> None:
         self._core = PoolCore(
             Backend(), Limits(maxconnections=0), is_short=True)
+        self.ledger = self._core.ledger
+        # What is left to do when a connection has become idle.
+        self.attend = self._core.attend
 
     def add(self, con: Any) -> None:
         """Add another connection."""
         self._core.adopt(con)
 
-    # The next two are the short ways out and back; for what they rely on see
-    # PooledDB.connection() and Lease.close().
-
     def take(self, home: Any) -> Right:
-        """Return the right to a connection, waiting if need be.
-
-        To be called by what the program calls.
-        """
-        shortcut, right = self._core.ledger.shortcut, None
-        if shortcut:
-            try:
-                right = shortcut.popleft()
-            except IndexError:  # another thread was faster
-                right = None
-        if right is None:
-            return self._core.acquire(_never, None, home=home)
-        frame = _getframe(2)
-        if frame.f_globals is _inside:
-            frame = outside(frame)
-        right.visit = [
-            home, monotonic(), frame.f_code, frame.f_lasti, get_ident()]
-        return right
+        """Return the right to a connection, waiting if need be."""
+        return self._core.acquire(_never, None, home=home)
 
     def give_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""
-        ledger = self._core.ledger
-        if collecting and is_collecting():  # who waits finds it when it died
-            ledger.waiters.nudge()
+        if is_collecting():  # who waits finds it when it died
+            self.ledger.waiters.nudge()
         else:
-            right.visit = None
-            idle = ledger.idle
-            idle.append(right)
-            if ledger.shortcut is not idle or ledger.inbox:
-                self._core.attend(idle)
+            self._core.give_back(right)
 
     def take_away(self, right: Right) -> None:
         """Take back what was dropped with its lease."""
@@ -86,9 +60,6 @@ class Queued:
         return any(idle is con for idle in self._core.idle_connections())
 
 
-_inside = globals()
-
-
 def _never() -> Any:  # pragma: no cover - the limit is what was added
     raise AssertionError("A simple pool opens no connection on demand.")
 
@@ -97,6 +68,8 @@ class TakenInTurn:
     """Connections that any number of users may have at the same time."""
 
     def __init__(self) -> None:
+        # They neither come nor go the short way, so nothing is in here.
+        self.ledger = Ledger(Limits(), bool)
         self._rights: list[Right] = []
         self._next = 0
         self._lock = Lock()
@@ -135,13 +108,12 @@ def _ignore(will: Any) -> None:
 class SimpleLease(Lease):
     """What a user holds; it behaves like the driver's connection."""
 
-    __slots__ = ("_pool",)
+    __slots__ = ()
 
-    def begin(self, pool: Any, visit: Visit, right: Right) -> None:
-        """Begin to hold a connection."""
-        self._pool = pool  # type: ignore[misc] # a property of other leases
-        self._visit = visit
-        self._right = right
+    def __init__(self, pool: Any, right: Right) -> None:
+        super().__init__(right)
+        if right.is_share:
+            self._visit = [pool, 0, None, 0, 0]  # nobody asks for the rest
 
     def right(self) -> Any:
         """Return the right to the connection, None if that is over."""
@@ -150,6 +122,7 @@ class SimpleLease(Lease):
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
+        # This is the short way back; see Lease.close().
         visit, right = self._visit, None
         try:
             del visit[LAST]
@@ -158,8 +131,18 @@ class SimpleLease(Lease):
         try:
             right = self._right
             self._right = None
+            pool = visit[0]
             visit.clear()
-            self._pool.take_back(right)
+            if pool.is_short and not collecting:
+                store = pool.store
+                ledger = store.ledger
+                idle = ledger.idle
+                right.visit = None
+                idle.append(right)
+                if ledger.shortcut is not idle or ledger.inbox:
+                    store.attend(idle)
+            else:
+                pool.take_back(right)
         finally:
             right = None  # not to be kept by the traceback of an interrupt
 
@@ -187,7 +170,10 @@ class SimplePool:
         follow(self)
 
     def _begin(self) -> None:
-        self._store = self._make_store()
+        self.store = self._make_store()
+        # Whether all comes back the short way.
+        self.is_short = (
+            isinstance(self.store, Queued) and not self._has_own_return)
         self._is_filled = False
         self._filling = Lock()
 
@@ -211,27 +197,43 @@ class SimplePool:
 
         If there is none and they cannot be shared, this waits for one.
         """
-        if not self._is_filled:
-            self._fill()
+        # This is the short way out; see PooledDB.connection().  Nobody asks
+        # who has a connection, so only the pool is noted.
         right = lease = None
         try:
-            right = self._store.take(self)
-            lease = _new(self._lease_class)
-            visit = right.visit
-            if right.is_share:
-                visit = visit.copy()
-            lease.begin(self, visit, right)
+            shortcut = self.store.ledger.shortcut
+            if shortcut:
+                right = shortcut.popleft()
+                right.visit = visit = [self, 0, None, 0, 0]
+                lease = _new(self._lease_class)
+                lease._visit = visit  # noqa: SLF001 - it is being made
+                lease._right = right  # noqa: SLF001 - likewise
+        except IndexError:  # another thread was faster
+            lease = None
         except BaseException:
             right = lease = None  # not to be kept by the traceback
             raise
+        if lease is None:
+            right = None
+            return self._lend()
         return lease
+
+    def _lend(self) -> Any:
+        if not self._is_filled:
+            self._fill()
+        right = None
+        try:
+            right = self.store.take(self)
+            return self._lease_class(self, right)
+        finally:
+            right = None  # not to be kept by the traceback
 
     def take_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""
         if self._has_own_return:
             return_by(self.returnConnection, right, self)
         else:
-            self._store.give_back(right)
+            self.store.give_back(right)
 
     def take_back_dropped(
             self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
@@ -239,7 +241,7 @@ class SimplePool:
         if self._has_own_return:
             self.returnConnection(right.slot.con)
         else:
-            self._store.take_away(right)
+            self.store.take_away(right)
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""
@@ -248,8 +250,8 @@ class SimplePool:
     def addConnection(self, con: Any) -> None:  # noqa: N802 - likewise
         """Add a driver connection to the pool."""
         self._connections.append(con)
-        self._store.add(con)
+        self.store.add(con)
 
     def returnConnection(self, con: Any) -> None:  # noqa: N802 - likewise
         """Take a driver connection back, as close() does."""
-        self._store.put_back(con)
+        self.store.put_back(con)

@@ -20,13 +20,12 @@ from . import __version__
 from ._checks import check_size
 from ._db_cursor import execution
 from ._dbapi import creator_threadsafety, split_isfatal
-from ._errors import closed_text, let_go
+from ._errors import closed_text
 from ._features import check_features
 from ._forward import Forwarded, forward
 from ._lease import Lease
 from ._ledger import make_limits
 from ._outage import Outage
-from ._ping import parse_ping
 from ._pool import core_of
 from ._pooled import Pooled, SteadyBackend, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
@@ -160,13 +159,11 @@ class PooledDB(Pooled):
         limits = make_limits(
             self._mincached, maxcached, maxshared, maxconnections,
             threadsafety > 1, maxwaiting)
-        # Whether connections are looked at before they are lent.
-        self._checks = parse_ping(ping).when & 1
         self._begin(
             _DbBackend(reset), limits,
             make_habits(
                 self._mincached, blocking, maxwait, maxlifetime, maxidletime,
-                keepalive, leakafter, refill))
+                keepalive, leakafter, refill), ping)
         for feature in self._features:
             feature.join(self._core, self._open)
 
@@ -241,22 +238,6 @@ class PooledDB(Pooled):
             right = None
             return self._lend(shareable, maxwait)
         return lease
-
-    def _is_well(self, right: Any, maxwait: float | None) -> bool:
-        """Tell whether a connection can be used; if not, put it back."""
-        line = right.slot.con._line  # noqa: SLF001 - as of line_of()
-        if not line.ping & 1:
-            return True
-        can_wait = maxwait or (maxwait is None and self._habits.patience)
-        try:
-            if line.is_well(not can_wait):
-                return True
-        except BaseException as error:
-            self._core.keeper.abort(right)
-            let_go(error)
-            raise
-        self._core.ledger.give(right)
-        return False
 
     def _lend(self, shareable: bool, maxwait: float | None) -> Any:
         right = None

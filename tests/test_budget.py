@@ -11,6 +11,7 @@ import pytest
 
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import PooledDB
+from dbutils.pooled_pg import PooledPg
 from dbutils.simple_pooled_db import PooledDB as SimplePooledDB
 from dbutils.steady_db import connect
 
@@ -56,6 +57,11 @@ def visit_with_ping(nothing):
     return lambda: pool.connection().close()
 
 
+def visit_pg(nothing):
+    pool = PooledPg(1, 5, 5)
+    return lambda: pool.connection().close()
+
+
 def block(nothing):
     pool = make_pool(nothing, ping=0)
 
@@ -98,10 +104,10 @@ def persistent(nothing):
 
 
 @pytest.mark.parametrize(("make", "budget"), [
-    (visit, 12), (visit_with_ping, 15), (block, 15), (statement, 31),
-    (hardened, 17), (simple, 13), (persistent, 4)])
+    (visit, 12), (visit_pg, 22), (visit_with_ping, 15), (block, 15),
+    (statement, 31), (hardened, 17), (simple, 6), (persistent, 4)])
 def test_the_hot_paths_keep_to_their_budgets(
-        nothing, monkeypatch, make, budget):
+        nothing, pg, monkeypatch, make, budget):
     for name in ("connect", "threadsafety"):
         monkeypatch.setattr(nothing, name, getattr(nothing, name))
     monkeypatch.setattr(
