@@ -24,6 +24,7 @@ _HOMES = {
     "pooled_pg": (
         "PooledPg", "PooledPgConnection", "PooledPgError",
         "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY"),
+    "dynamic_pooled_db": ("DynamicPooledDB", "DynamicSize", "Scaling"),
     "health_check_pooled_db": ("HealthCheck", "HealthCheckPooledDB"),
     "simple_pooled_db": ("SimplePooledDB", "SimplePooledDBConnection"),
     "simple_pooled_pg": ("SimplePooledPg", "SimplePooledPgConnection"),

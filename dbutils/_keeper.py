@@ -17,7 +17,7 @@ from ._outage import Outage
 from ._slots import Right, Slot, Visit
 from ._upkeep import Upkeep
 
-__all__ = ["Backend", "Keeper"]
+__all__ = ["Backend", "Keeper", "Observer"]
 
 
 class Backend:
@@ -25,6 +25,8 @@ class Backend:
 
     # Whether most of them are clean, or cleaned in one step.
     is_simple = False
+    # How often a connection is used until it is replaced, if that is limited.
+    maxusage: int | None = None
 
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
@@ -45,6 +47,9 @@ class Backend:
             self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - as above
         """Tell whether the server answers within so many seconds."""
         return self.ask(con)
+
+    def limit_usage(self, con: Any) -> None:
+        """Let a connection know that the limit of its usage was changed."""
 
     def seems_alive(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
         """Tell whether nothing is known to be wrong, without a question."""
@@ -74,103 +79,29 @@ class Backend:
         raise NotImplementedError
 
 
-class Keeper:
-    """Opens, checks, cleans and closes the connections of a pool."""
+class Observer:
+    """Gets to know what happens that is not on the shortest way."""
+
+    def opened(self, seconds: float, is_ahead: bool) -> None:
+        """Note that a connection was opened, and how long that took.
+
+        is_ahead: whether nobody had asked for it yet
+        """
+
+    def waited(self, seconds: float, was_served: bool) -> None:
+        """Note that a request waited for so long, and how that ended."""
+
+
+class _WayBack:
+    """Takes connections back, for those who wait or to be idle."""
 
     def __init__(self, backend: Backend, ledger: Ledger) -> None:
         self.backend = backend
         self.upkeep: Upkeep | None = None
         self.outage = Outage()
         self.ledger = ledger
-
-    # The way out.
-
-    def ready(
-            self, right: Right, connect: Callable[[], Any],
-            visit: Visit, shareable: bool,
-            deadline: float | None = None) -> Right:
-        """Open or check the connection of a place that was granted.
-
-        deadline: until when to wait for a server that is not there
-        """
-        slot = right.slot
-        try:
-            self._open_or_check(slot, right.is_share, connect, deadline)
-            if shareable and not right.is_share:
-                right = self._publish(right, visit)
-        except BaseException:
-            self.abort(right)
-            raise
-        if right.is_share:
-            slot.shares()
-        else:
-            right.visit = visit
-        try:
-            return right
-        finally:
-            del right  # which the traceback of a failed attempt could keep
-
-    def _open_or_check(
-            self, slot: Slot, is_share: bool, connect: Callable[[], Any],
-            deadline: float | None) -> None:
-        if slot.con is not None and not is_share and (
-                self._has_to_go(slot, deadline)):
-            self.close(slot)
-            slot.con = None
-        if slot.con is None:
-            self.open(slot, connect, deadline)
-        elif is_share or deadline is None:
-            self.backend.check(slot.con)
-
-    def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
-        """Tell whether another connection is due.
-
-        Who can wait for the server does not get a dead one.
-        """
-        upkeep = self.upkeep
-        if upkeep is not None and upkeep.is_due(slot):
-            return True
-        return deadline is not None and not self.backend.is_alive(
-            slot.con, deadline - monotonic())
-
-    def open(
-            self, slot: Slot, connect: Callable[[], Any],
-            deadline: float | None) -> None:
-        """Open the connection of an empty place."""
-        slot.round = self.ledger.round
-        slot.con = self.outage.connect(
-            connect, deadline, self.ledger.idle.__len__)
-        self.backend.attend(slot.con, self.outage)
-        if self.upkeep is not None:
-            self.upkeep.opened(slot)
-
-    def _publish(self, right: Right, visit: Visit) -> Right:
-        """Let others share a connection that was made ready for that."""
-        slot = right.slot
-        slot.record = self.backend.share(slot.con)
-        share = self.ledger.sharing.publish(right, visit)
-        self.serve()
-        return share
-
-    def abort(self, right: Right) -> None:
-        """Give up a place whose connection could not be made ready."""
-        slot = right.slot
-        if right.is_share:
-            slot.part(right)
-            self.settle()
-        elif slot in self.ledger.shared:
-            self.last_out(slot)
-        else:
-            self.discard(right)
-
-    def unused(self, right: Right) -> None:
-        """Put back what was granted to somebody who had gone."""
-        if right.is_share:
-            self.abort(right)
-        else:
-            self.ledger.give(right)
-
-    # Those who wait.
+        # Who gets to know what the pool had to do to serve a request.
+        self.observers: tuple[Observer, ...] = ()
 
     def serve(self) -> None:
         """Serve whom it is possible to serve, in the order of service.
@@ -212,7 +143,23 @@ class Keeper:
                 self.unused(right)
             waiter = ledger.waiters.first()
 
-    # The way back.
+    def abort(self, right: Right) -> None:
+        """Give up a place whose connection could not be made ready."""
+        slot = right.slot
+        if right.is_share:
+            slot.part(right)
+            self.settle()
+        elif slot in self.ledger.shared:
+            self.last_out(slot)
+        else:
+            self.discard(right)
+
+    def unused(self, right: Right) -> None:
+        """Put back what was granted to somebody who had gone."""
+        if right.is_share:
+            self.abort(right)
+        else:
+            self.ledger.give(right)
 
     def settle(self) -> None:
         """Take back what nobody holds any more, if this is the moment."""
@@ -308,3 +255,96 @@ class Keeper:
         """Close the connection of a place."""
         with quietly("closing a connection of a pool"):
             self.backend.close(slot.con)
+
+
+class Keeper(_WayBack):
+    """Opens, checks, cleans and closes the connections of a pool."""
+
+    def ready(
+            self, right: Right, connect: Callable[[], Any],
+            visit: Visit, shareable: bool,
+            deadline: float | None = None) -> Right:
+        """Open or check the connection of a place that was granted.
+
+        deadline: until when to wait for a server that is not there
+        """
+        slot = right.slot
+        try:
+            self._open_or_check(slot, right.is_share, connect, deadline)
+            if shareable and not right.is_share:
+                right = self._publish(right, visit)
+        except BaseException:
+            self.abort(right)
+            raise
+        if right.is_share:
+            slot.shares()
+        else:
+            right.visit = visit
+        try:
+            return right
+        finally:
+            del right  # which the traceback of a failed attempt could keep
+
+    def _open_or_check(
+            self, slot: Slot, is_share: bool, connect: Callable[[], Any],
+            deadline: float | None) -> None:
+        if slot.con is not None and not is_share and (
+                self._has_to_go(slot, deadline)):
+            self.close(slot)
+            slot.con = None
+        if slot.con is None:
+            self.open(slot, connect, deadline)
+        elif is_share or deadline is None:
+            self.backend.check(slot.con)
+
+    def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
+        """Tell whether another connection is due.
+
+        Who can wait for the server does not get a dead one.
+        """
+        upkeep = self.upkeep
+        if upkeep is not None and upkeep.is_due(slot):
+            return True
+        return deadline is not None and not self.backend.is_alive(
+            slot.con, deadline - monotonic())
+
+    def open(
+            self, slot: Slot, connect: Callable[[], Any],
+            deadline: float | None, is_ahead: bool = False) -> None:
+        """Open the connection of an empty place."""
+        slot.round = self.ledger.round
+        start = monotonic()
+        slot.con = self.outage.connect(
+            connect, deadline, self.ledger.idle.__len__)
+        self.backend.attend(slot.con, self.outage)
+        for observer in self.observers:
+            observer.opened(monotonic() - start, is_ahead)
+        if self.upkeep is not None:
+            self.upkeep.opened(slot)
+
+    def _publish(self, right: Right, visit: Visit) -> Right:
+        """Let others share a connection that was made ready for that."""
+        slot = right.slot
+        slot.record = self.backend.share(slot.con)
+        share = self.ledger.sharing.publish(right, visit)
+        self.serve()
+        return share
+
+    def open_ahead(
+            self, connect: Callable[[], Any],
+            right: Right | None = None) -> bool:
+        """Open a connection that is idle then; tell if there was a place.
+
+        right: the place, if it is a certain one
+        """
+        if right is None:
+            right = self.ledger.take_empty()
+        if right is None:
+            return False
+        try:
+            self.open(right.slot, connect, None, is_ahead=True)
+        except BaseException:
+            self.abort(right)
+            raise
+        self.put_back(right)
+        return True

@@ -87,6 +87,7 @@ class Lease:
                     and line.rules.rinse(line)):
                 right.visit = None
                 idle.append(right)
+                room = ledger.room
                 if ledger.shortcut is not idle or ledger.inbox or (
                         room is not None and len(idle) > room):
                     core.attend(idle)

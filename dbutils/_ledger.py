@@ -28,13 +28,15 @@ class Limits(NamedTuple):
     maxcached: int | None = None
     maxshared: int = 0
     maxwaiting: int | None = None
+    mincached: int = 0
 
 
 def make_limits(
-        mincached: int, maxcached: int | None, maxshared: int | None,
+        mincached: int | None, maxcached: int | None, maxshared: int | None,
         maxconnections: int | None, can_share: bool = False,
         maxwaiting: int | None = None) -> Limits:
     """Check the limits; raise each to what the smaller ones demand."""
+    mincached = check_size("mincached", mincached) or 0
     check_size("maxcached", maxcached)
     check_size("maxshared", maxshared)
     check_size("maxconnections", maxconnections)
@@ -45,7 +47,7 @@ def make_limits(
         maxconnections = max(maxconnections, maxcached or 0, maxshared or 0)
     return Limits(
         maxconnections or None, maxcached or None,
-        (can_share and maxshared) or 0, maxwaiting)
+        (can_share and maxshared) or 0, maxwaiting, mincached)
 
 
 # Where nothing is idle, and nothing is ever put.
@@ -74,10 +76,8 @@ class _Desk:
         """Let connections come and go without more ado, or not."""
         self._may_be_short = are_allowed and not self.limits.maxshared
         self.shortcut = _NOTHING
-        self.room = 0
-        if self._may_be_short:
-            self.open_shortcut()
-            self.room = self.limits.maxcached
+        self.open_shortcut()
+        self.measure_room()
 
     def open_shortcut(self) -> None:
         """Let what is idle be taken the short way, if nobody waits."""
@@ -85,6 +85,16 @@ class _Desk:
             self.shortcut = self.idle
             if self.queue:  # somebody has come in the meantime
                 self.shortcut = _NOTHING
+
+    def measure_room(self) -> None:
+        """Find out how many may be put into "idle" the short way."""
+        self.room = 0
+        if self._may_be_short and not self.has_surplus():
+            self.room = self.limits.maxcached
+
+    def has_surplus(self) -> bool:
+        """Tell whether there are more places than there should be."""
+        return False
 
     def queue_up(self, waiter: Waiter) -> None:
         """Let a request wait, whom nobody may overtake from now on."""
@@ -97,8 +107,8 @@ class _Desk:
         self.open_shortcut()
 
 
-class Ledger(_Desk):
-    """The slots of a pool, and those who wait for one."""
+class _Register(_Desk):
+    """All slots of a pool, to be read."""
 
     def __init__(
             self, limits: Limits, is_shareable: Callable[[Any], bool]) -> None:
@@ -117,16 +127,17 @@ class Ledger(_Desk):
         self.shared = self.sharing.slots
         # Whether the pool was shut down, after which nothing is idle.
         self.is_over = False
-        self._maxcached = limits.maxcached
-        # Whether the limit was changed, so that there may be too many places.
-        self._was_resized = False
+        # Whether the limit was lowered, so that there may be too many places.
+        self._was_lowered = False
 
     def end(self) -> None:
         """Shut the pool down."""
         self.is_over = True
-        self._maxcached = self.room = 0
+        self.room = 0
 
-    # Reading.
+    @property
+    def _maxcached(self) -> int | None:
+        return 0 if self.is_over else self.limits.maxcached
 
     @property
     def places(self) -> int:
@@ -148,6 +159,11 @@ class Ledger(_Desk):
             visits += [share.visit for share in slot.shares()] or [slot.visit]
         return [visit for visit in visits if visit]
 
+    def connections(self) -> list[Any]:
+        """Return all connections that there are, idle or in use."""
+        cons = (slot.con for slot in self._slots.copy().values())
+        return [con for con in cons if con is not None]
+
     def slot_of(self, con: Any) -> Slot | None:
         """Return the place of a connection that may be in use."""
         slots = self._slots.copy().values()
@@ -156,28 +172,14 @@ class Ledger(_Desk):
     def has_room(self) -> bool:
         """Tell whether one that comes back may be idle."""
         maxcached = self._maxcached
-        return (maxcached is None or len(self.idle) < maxcached) and not (
-            self._was_resized and self.is_oversized())
+        return not self.has_surplus() and (
+            maxcached is None or len(self.idle) < maxcached)
 
-    def is_oversized(self) -> bool:
+    def has_surplus(self) -> bool:
         """Tell whether a place has to be given up when it comes back."""
         limit = self.limits.maxconnections
-        return self._was_resized and limit is not None and self.places > limit
-
-    def resize(self, maxconnections: int | None) -> Iterator[Right]:
-        """Change the limit; take out idle connections that are too many."""
-        self.limits = self.limits._replace(maxconnections=maxconnections)
-        self._was_resized = True
-        self.room = 0
-        while self.is_oversized():
-            right = _pop(self.vacant)
-            if right is not None:
-                self.give(right)
-                continue
-            right = _pop(self.idle)
-            if right is None:
-                return
-            yield right
+        return self.is_over or (
+            self._was_lowered and limit is not None and self.places > limit)
 
     def is_coming(self, waiter: Waiter) -> bool:
         """Tell whether a connection is just being made ready to be shared."""
@@ -188,7 +190,21 @@ class Ledger(_Desk):
         limit = self.limits.maxwaiting
         return limit is None or waiter in self.waiters.in_order()[:limit]
 
-    # Taking and giving places.
+
+class Ledger(_Register):
+    """The slots of a pool, and those who wait for one."""
+
+    def change(self, limits: Limits) -> Iterator[Right]:
+        """Change the limits; take out idle connections that are too many."""
+        self.limits = limits
+        self._was_lowered = True
+        self.measure_room()
+        while self.has_surplus():
+            right = _pop(self.vacant)
+            if right is None:
+                break
+            self.give(right)
+        yield from self.too_many(self.idle)
 
     def take_for(self, visit: Visit, shareable: bool) -> Right | None:
         """Return what a request wants, or None if that is not to be had."""
@@ -249,6 +265,7 @@ class Ledger(_Desk):
             self.vacant.append(fresh)
         else:
             self.surplus.append(fresh)
+            self.measure_room()
 
     def retire(self, right: Right) -> None:
         """Put a place back whose connection was closed."""
@@ -260,8 +277,16 @@ class Ledger(_Desk):
         maxcached = self._maxcached
         if idle is not self.idle:  # all of them were to be closed
             maxcached = 0
-        while maxcached is not None and len(idle) > maxcached:
+        while idle and (self.has_surplus() or (
+                maxcached is not None and len(idle) > maxcached)):
             right = _pop(idle, last=True)
+            if right is not None:
+                yield right
+
+    def longest_idle(self, number: int) -> Iterator[Right]:
+        """Take out what is idle, the oldest first, until so many are left."""
+        while len(self.idle) > number:
+            right = _pop(self.idle)
             if right is not None:
                 yield right
 

@@ -24,7 +24,7 @@ from typing import Any, Callable
 from ._collecting import is_collecting
 from ._errors import Figures, let_go
 from ._forks import follow
-from ._keeper import Backend, Keeper
+from ._keeper import Backend, Keeper, Observer
 from ._ledger import Ledger, Limits
 from ._outage import Elsewhere
 from ._queue import Queue
@@ -108,6 +108,9 @@ class PoolCore(_Books):
             is_short: bool = False) -> None:
         super().__init__(backend, limits)
         self._queue = Queue(self.ledger, self.keeper)
+        # How many seconds a request waits if it does not say that itself;
+        # None means for as long as it takes.
+        self.patience: float | None = None
         # The rights to connections that are in use without a lease.
         self._kept: dict[int, Right] = {}
         self._is_short = is_short
@@ -118,15 +121,26 @@ class PoolCore(_Books):
         self.ledger.allow_short_ways(
             self._is_short and self.keeper.upkeep is None)
 
+    def observe(self, observer: Observer) -> None:
+        """Let somebody know what is done for those who borrow."""
+        self.keeper.observers += (observer,)
+
+    def limit_usage(self, maxusage: int | None) -> None:
+        """Limit how often connections are used, also those there are."""
+        self.backend.maxusage = maxusage
+        for con in self.ledger.connections():
+            self.backend.limit_usage(con)
+
     def begin_anew(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
         for visit in self.ledger.visits():
             end(visit)
-        backend, upkeep = self.backend, self.keeper.upkeep
+        backend, keeper = self.backend, self.keeper
         is_over = self.is_over
         self.ledger = Ledger(self.limits, backend.is_shareable)
         self.keeper = Keeper(backend, self.ledger)
-        self.keeper.upkeep = upkeep
+        self.keeper.upkeep = keeper.upkeep
+        self.keeper.observers = keeper.observers
         self._allow_short_ways()
         if is_over:
             self.ledger.end()
@@ -280,12 +294,25 @@ class PoolCore(_Books):
             self.keeper.close(slot)
         self.keeper.serve()
 
-    def resize(self, maxconnections: int | None) -> None:
-        """Change the limit; what is in use beyond it goes when it returns."""
+    def change_limits(self, limits: Limits) -> None:
+        """Go on with other limits.
+
+        What is idle beyond them is closed now, and what is in use when it
+        comes back.
+        """
         self.keeper.settle()
-        for right in self.ledger.resize(maxconnections):
+        for right in self.ledger.change(limits):
             self.keeper.discard(right)
         self.keeper.serve()
+
+    def trim(self, number: int) -> int:
+        """Close idle connections but so many; return how many were closed."""
+        self.keeper.settle()
+        closed = 0
+        for right in self.ledger.longest_idle(number):
+            self.keeper.discard(right)
+            closed += 1
+        return closed
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
@@ -313,9 +340,11 @@ class PoolCore(_Books):
         """Return the place that a request is granted in its turn."""
         start = monotonic()
         right = self._queue.wait(waiter, patience)
+        waited = monotonic() - start
+        for observer in self.keeper.observers:
+            observer.waited(waited, right is not None)
         if right is not None:
             return right
         if self.is_over:
             raise Ended
-        raise Refused(
-            self.ledger.figures(), monotonic() - start, self.visitors())
+        raise Refused(self.ledger.figures(), waited, self.visitors())

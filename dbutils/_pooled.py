@@ -27,14 +27,21 @@ __all__ = ["Habits", "Pooled", "SteadyBackend", "make_habits"]
 class SteadyBackend(Backend):
     """What a pool does with steady connections of either kind."""
 
-    def __init__(self, mode: Any) -> None:
+    def __init__(self, mode: Any, maxusage: Any) -> None:
         self.mode = mode  # in which a connection is cleaned
+        self.maxusage = maxusage
 
     def check(self, con: Any) -> None:
         line_of(con).check(1)
 
     def attend(self, con: Any, outage: Outage) -> None:
-        line_of(con).outage = outage
+        line = line_of(con)
+        line.outage = outage
+        if line.terms.maxusage != (self.maxusage or 0):  # a recent change
+            self.limit_usage(con)
+
+    def limit_usage(self, con: Any) -> None:
+        line_of(con).limit_usage(self.maxusage or 0)
 
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self.mode)
@@ -54,11 +61,11 @@ class Habits(NamedTuple):
 
     patience: float | None
     upkeep: Terms
-    mincached: int
+    ping: Any
 
 
 def make_habits(
-        mincached: int, blocking: Any, maxwait: Any, *times: Any) -> Habits:
+        blocking: Any, maxwait: Any, ping: Any, *times: Any) -> Habits:
     """Check the options of a pool that have to do with time.
 
     The times are those of the upkeep.
@@ -66,7 +73,7 @@ def make_habits(
     check_seconds("maxwait", maxwait)
     if maxwait is None and not blocking:
         maxwait = 0
-    return Habits(maxwait, make_terms(mincached, *times), mincached)
+    return Habits(maxwait, make_terms(*times), ping)
 
 
 def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
@@ -109,21 +116,20 @@ class Pooled(Transactions):
     _closed_error: type[Exception] = Exception
 
     def _begin(
-            self, backend: Backend, limits: Limits, habits: Habits,
-            ping: Any) -> None:
+            self, backend: Backend, limits: Limits, habits: Habits) -> None:
         """Begin to work, with as many idle connections as were asked for."""
-        self._habits = habits
         # Whether connections are looked at before they are lent.
-        self._checks = parse_ping(ping).when & 1
+        self._checks = parse_ping(habits.ping).when & 1
         # Whether a subclass takes connections back in its own way.
         self._has_own_cache = type(self).cache is not Pooled.cache
         self._core = PoolCore(
             backend, limits,
             is_short=backend.is_simple and not self._has_own_cache)
+        self._core.patience = habits.patience
         self._core.look_after(habits.upkeep, self._open)
         rights: list[Any] = []
         try:
-            rights.extend(self._first_connections(habits.mincached))
+            rights.extend(self._first_connections(limits.mincached))
         finally:
             for right in reversed(rights):
                 self._core.release(right.slot.con)
@@ -148,7 +154,7 @@ class Pooled(Transactions):
             self, connect: Callable[[], Any], shareable: bool = False,
             maxwait: float | None = None, home: Any = None) -> Any:
         """Return the right to a connection."""
-        patience = self._habits.patience
+        patience = self._core.patience
         if maxwait is not None:
             patience = check_seconds("maxwait", maxwait)
         try:
@@ -164,7 +170,7 @@ class Pooled(Transactions):
         line = right.slot.con._line  # noqa: SLF001 - as of line_of()
         if not line.ping & 1:
             return True
-        can_wait = maxwait or (maxwait is None and self._habits.patience)
+        can_wait = maxwait or (maxwait is None and self._core.patience)
         try:
             if line.is_well(not can_wait):
                 return True

@@ -104,7 +104,8 @@ class Line:
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
         # Whether a statement can be executed without more ado.
-        self.is_simple = not (terms.maxusage or terms.ping & _AT_STATEMENTS)
+        self.is_simple = False
+        self.limit_usage(terms.maxusage)
         self.setsession = as_statements(setsession)
         self.con: Any = None
         self.usage = 0
@@ -128,6 +129,11 @@ class Line:
         # What the pool knows about the server, if there is a pool.
         self.outage: Outage | None = None
         follow(self, is_connection=True)
+
+    def limit_usage(self, maxusage: int) -> None:
+        """Have another driver connection after so many uses, if any."""
+        self.terms = terms = self.terms._replace(maxusage=maxusage)
+        self.is_simple = not (maxusage or terms.ping & _AT_STATEMENTS)
 
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it.

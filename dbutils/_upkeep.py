@@ -28,7 +28,7 @@ class Terms(NamedTuple):
     maxidletime: float | None = None
     keepalive: float | None = None
     leakafter: float | None = None
-    refill: int = 0
+    refill: bool = False
 
     @property
     def interval(self) -> float | None:
@@ -40,7 +40,7 @@ class Terms(NamedTuple):
 
 
 def make_terms(
-        mincached: int, maxlifetime: Any, maxidletime: Any, keepalive: Any,
+        maxlifetime: Any, maxidletime: Any, keepalive: Any,
         leakafter: Any, refill: Any) -> Terms:
     """Check the options; 0 means the same as None."""
     return Terms(
@@ -48,7 +48,7 @@ def make_terms(
         check_seconds("maxidletime", maxidletime) or None,
         check_seconds("keepalive", keepalive) or None,
         check_seconds("leakafter", leakafter) or None,
-        mincached if refill else 0)
+        bool(refill))
 
 
 class Upkeep:
@@ -108,16 +108,9 @@ class Upkeep:
     def _refill(self, keeper: Any, connect: Callable[[], Any]) -> None:
         """Open connections until enough are idle, as far as possible."""
         ledger = keeper.ledger
-        while len(ledger.idle) < self._terms.refill:
-            right = ledger.take_empty()
-            if right is None:
+        while len(ledger.idle) < ledger.limits.mincached:
+            if not keeper.open_ahead(connect):
                 return
-            try:
-                keeper.open(right.slot, connect, None)
-            except BaseException:
-                keeper.abort(right)
-                raise
-            keeper.put_back(right)
 
     def opened(self, slot: Any) -> None:
         """Note when a connection was opened, and when it has to go."""

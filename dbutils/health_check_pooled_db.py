@@ -176,16 +176,10 @@ class HealthCheck(Feature):
         keeper.close(slot)
         slot.con = None
         try:
-            keeper.open(slot, self._connect(), None)
+            return bool(keeper.open_ahead(self._connect(), right))
         except Exception as error:  # noqa: BLE001 - it is reported
-            keeper.abort(right)
             self._note(error)
             return False
-        except BaseException:
-            keeper.abort(right)
-            raise
-        keeper.put_back(right)
-        return True
 
     def _note(self, error: Exception) -> None:
         """Keep the kind of an error; its text may contain a password."""

@@ -17,7 +17,6 @@ from typing import Any, Callable, Sequence
 from weakref import ref
 
 from . import __version__
-from ._checks import check_size
 from ._db_cursor import execution
 from ._dbapi import creator_threadsafety, split_isfatal
 from ._errors import closed_text
@@ -151,25 +150,25 @@ class PooledDB(Pooled):
         self._creator = creator
         self._kwargs = kwargs
         self._blocking = blocking
-        self._maxusage = maxusage
         self._setsession = as_statements(setsession)
         self._failures = failures
         self._ping = ping
-        self._mincached = check_size("mincached", mincached) or 0
         limits = make_limits(
-            self._mincached, maxcached, maxshared, maxconnections,
+            mincached, maxcached, maxshared, maxconnections,
             threadsafety > 1, maxwaiting)
         self._begin(
-            _DbBackend(reset), limits,
+            _DbBackend(reset, maxusage), limits,
             make_habits(
-                self._mincached, blocking, maxwait, maxlifetime, maxidletime,
-                keepalive, leakafter, refill), ping)
+                blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
+                leakafter, refill))
         for feature in self._features:
             feature.join(self._core, self._open)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = property(attrgetter("_core.backend.mode"))
     _maxshared = property(attrgetter("_core.limits.maxshared"))
+    _mincached = property(attrgetter("_core.limits.mincached"))
+    _maxusage = property(attrgetter("_core.backend.maxusage"))
 
     @property
     def _maxcached(self) -> int:
@@ -286,8 +285,8 @@ class _DbBackend(SteadyBackend):
         else:
             line.turns.check(line)
 
-    def __init__(self, mode: Any) -> None:
-        super().__init__(mode)
+    def __init__(self, mode: Any, maxusage: Any) -> None:
+        super().__init__(mode, maxusage)
         self.is_simple = mode is True
         self._common: dict[str, Any] = {}  # what all connections have
 

@@ -8,13 +8,13 @@ in the order of their coming.
 from __future__ import annotations
 
 import sys
+from operator import attrgetter
 from queue import Empty, Full
 from threading import get_ident
 from time import monotonic
 from typing import Any, Callable
 
 from . import __version__
-from ._checks import check_size
 from ._errors import closed_text
 from ._lease import Lease
 from ._ledger import make_limits
@@ -105,23 +105,22 @@ class PooledPg(Pooled):
         self._args = args
         self._kwargs = kwargs
         self._blocking = blocking
-        self._maxusage = maxusage
         self._setsession = as_statements(setsession)
         self._reset = reset or 0
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
         self._failover = failover
-        mincached = check_size("mincached", mincached) or 0
         self._begin(
-            _PgBackend(self._reset), make_limits(
+            _PgBackend(self._reset, maxusage), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             make_habits(
-                mincached, blocking, maxwait, maxlifetime, maxidletime,
-                keepalive, leakafter, refill), ping)
+                blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
+                leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
+    _maxusage = property(attrgetter("_core.backend.maxusage"))
 
     @property
     def _cache(self) -> _IdleQueue:
@@ -202,8 +201,8 @@ class PooledPg(Pooled):
 class _PgBackend(SteadyBackend):
     """What a pool does with steady PyGreSQL connections."""
 
-    def __init__(self, mode: Any) -> None:
-        super().__init__(mode)
+    def __init__(self, mode: Any, maxusage: Any) -> None:
+        super().__init__(mode, maxusage)
         self.is_simple = mode == 0
 
 

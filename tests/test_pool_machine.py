@@ -174,7 +174,13 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 5))
     def resize(self, limit):
         self.limit = limit
-        self.core.resize(limit)
+        self.core.change_limits(
+            self.core.limits._replace(maxconnections=limit))
+
+    @rule(number=st.integers(0, 3))
+    def keep_fewer_or_more(self, number):
+        self.core.change_limits(
+            self.core.limits._replace(maxcached=number or None))
 
     def settle(self):
         """Do what those who wait do from time to time."""
@@ -191,6 +197,8 @@ class PoolMachine(RuleBasedStateMachine):
         # what was taken before the limit was lowered may still be in use
         assert figures.in_use + figures.idle <= max(
             self.limit, figures.in_use)
+        maxcached = self.core.limits.maxcached
+        assert maxcached is None or figures.idle <= maxcached
 
     @invariant()
     def no_connection_is_in_two_hands(self):

@@ -36,7 +36,7 @@ LAYERS = [
     {"persistent_db", "persistent_pg", "simple_pooled_db",
      "simple_pooled_pg"},
     {"pooled_db", "pooled_pg"},
-    {"health_check_pooled_db"},
+    {"dynamic_pooled_db", "health_check_pooled_db"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -46,10 +46,10 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
     "__future__", "_threading_local", "bisect", "collections", "contextlib",
-    "copy", "dis", "enum", "functools", "gc", "importlib", "itertools",
-    "logging", "operator", "os", "pathlib", "queue", "random", "re", "select",
-    "socket", "sqlite3", "sys", "tempfile", "threading", "time", "traceback",
-    "types", "typing", "warnings", "weakref"}
+    "copy", "dataclasses", "dis", "enum", "functools", "gc", "importlib",
+    "itertools", "logging", "math", "operator", "os", "pathlib", "queue",
+    "random", "re", "select", "socket", "sqlite3", "sys", "tempfile",
+    "threading", "time", "traceback", "types", "typing", "warnings", "weakref"}
 
 
 def parse(path):

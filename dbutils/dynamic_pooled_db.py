@@ -1,0 +1,315 @@
+"""Pools whose idle capacity follows the load.
+
+How many connections stay open when they come back grows while many are in
+use, so that they need not be opened again and again, and shrinks when it has
+been quiet for a while, so that the server need not hold them for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from typing import Any, Callable
+
+from ._checks import check_seconds, check_size
+from ._features import Feature
+from ._keeper import Observer
+from ._ledger import Limits
+from ._pooled import together
+from .pooled_db import PooledDB
+
+__all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]
+
+# How many connections are opened ahead at the same time.
+_TOGETHER = 8
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """When and how fast the idle capacity of a pool follows the load.
+
+    interval: after how many seconds the load is looked at again
+    expand_at: which part of the capacity has to be in use for an expansion
+    shrink_at: below which part it is too large
+    patience: for how many intervals it has to be so before it shrinks
+    step: by which part of it the capacity is expanded
+    """
+
+    interval: float = 1
+    expand_at: float = 0.75
+    shrink_at: float = 0.25
+    patience: int = 5
+    step: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        if not check_seconds("interval", self.interval):
+            raise ValueError("'interval' must be greater than 0.")
+        for name in ("expand_at", "shrink_at", "step"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise TypeError(f"{name!r} must be a number, not {value!r}.")
+            if not 0 < value <= 1:
+                raise ValueError(
+                    f"{name!r} must be a part, above 0 and up to 1,"
+                    f" but is {value}.")
+        if self.shrink_at * 2 > self.expand_at:  # it would expand again
+            raise ValueError(
+                "'shrink_at' must be at most half of 'expand_at'.")
+        if not check_size("patience", self.patience):
+            raise ValueError("'patience' must be at least 1.")
+
+
+class DynamicSize(Feature, Observer):
+    """Lets the idle capacity of a pool follow the load."""
+
+    def __init__(self, scaling: Scaling | None = Scaling()) -> None:
+        """Set up the scaling.
+
+        scaling: when and how fast; None means only on demand
+        """
+        super().__init__()
+        if not (scaling is None or isinstance(scaling, Scaling)):
+            raise TypeError(
+                f"'scaling' must be a Scaling or None, not {scaling!r}.")
+        self._scaling = scaling
+        self._step = Scaling.step if scaling is None else scaling.step
+        # The highest load since the last look, and those of the last ones.
+        self._peak = 0
+        self._peaks: deque[int] = deque(
+            maxlen=1 if scaling is None else scaling.patience)
+
+    def __repr__(self) -> str:
+        return f"<dynamic size with {self._scaling}>"
+
+    def join(self, core: Any, connect: Callable[[], Any]) -> None:
+        """Begin to work on a pool."""
+        super().join(core, connect)
+        core.observe(self)
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next look."""
+        return None if self._scaling is None else self._scaling.interval
+
+    # What the pool has had to do for somebody.
+
+    def opened(self, seconds: float, is_ahead: bool) -> None:  # noqa: ARG002
+        """Note the load at the moment at which a connection was missing."""
+        if not is_ahead:
+            self._note_load()
+
+    def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002
+        """Note the load at the moment at which somebody had to wait."""
+        self._note_load()
+
+    def _note_load(self) -> None:
+        core = self._core()
+        if core is not None:
+            self._peak = max(self._peak, _load_of(core))
+
+    # What is done on demand.
+
+    def expand(self) -> int | None:
+        """Let more connections be idle; return how many may be."""
+        core = self.core
+        size = core.limits.maxcached
+        if size is not None:
+            size += max(int(size * self._step), 1)
+            _resize(core, size)
+        return core.limits.maxcached
+
+    def shrink(self) -> int | None:
+        """Let fewer connections be idle; return how many may be."""
+        core = self.core
+        size = core.limits.maxcached
+        if size is None:  # as many as there are
+            size = core.ledger.places
+        _resize(core, size // 2)
+        return core.limits.maxcached
+
+    def cleanup(self) -> int:
+        """Close idle connections that are not needed; return how many."""
+        core = self.core
+        limits, load = core.limits, _load_of(core)
+        most = max([load, *self._peaks]) - load
+        if limits.maxcached is not None:
+            most = min(most, limits.maxcached - 1)
+        return core.trim(max(most, limits.mincached))
+
+    def adjust(self, **options: Any) -> None:
+        """Change options of the pool, all of them or none."""
+        core = self.core
+        before = core.limits
+        given = _check_options(options)
+        limits = _adjusted(before, given)
+        core.change_limits(limits)
+        try:
+            self._fill(core)
+        except BaseException:
+            core.change_limits(before)
+            raise
+        if "maxusage" in given:
+            core.limit_usage(given["maxusage"])
+        if "maxwait" in given:
+            core.patience = given["maxwait"]
+
+    def _fill(self, core: Any) -> None:
+        """Open connections until mincached are idle, if possible."""
+        while len(core.ledger.idle) < core.limits.mincached:
+            if not core.keeper.open_ahead(self._connect()):
+                return
+
+    # What is done in the background.
+
+    def work(self, core: Any) -> None:
+        """Look at the load, and follow it."""
+        load = max(self._peak, _load_of(core))
+        self._peak = 0
+        self._peaks.append(load)
+        scaling = self._scaling
+        if scaling is None:
+            return
+        limits = core.limits
+        size = limits.maxcached
+        wanted = ceil(load / scaling.expand_at)
+        if size is not None and wanted > size:
+            while size < wanted:
+                size += max(int(size * scaling.step), 1)
+            _resize(core, size)
+        elif len(self._peaks) == scaling.patience and max(self._peaks) < (
+                scaling.shrink_at * (size or core.ledger.places)):
+            self._peaks.clear()
+            self.shrink()
+        self._open_ahead(core, wanted)
+
+    def _open_ahead(self, core: Any, wanted: int) -> None:
+        """Have more connections than are in use, if they may be idle."""
+        limits, ledger = core.limits, core.ledger
+        wanted = min([wanted, *filter(None, limits[:2])])
+        number = wanted - len(ledger.connections())
+        if _load_of(core) and number > 0:
+            together([partial(core.keeper.open_ahead, self._connect())]
+                     * min(number, _TOGETHER))
+
+
+def _load_of(core: Any) -> int:
+    """Return how many have a connection, or wait for one."""
+    figures = core.ledger.figures()
+    return figures.in_use + figures.waiting
+
+
+def _resize(core: Any, size: int) -> None:
+    """Let so many connections be idle, or as near as that is allowed."""
+    limits = core.limits
+    size = max(size, limits.mincached, 1)
+    if limits.maxconnections is not None:
+        size = min(size, limits.maxconnections)
+    core.change_limits(limits._replace(maxcached=size))
+
+
+# The options that can be changed while a pool is at work, and their checks.
+_OPTIONS: dict[str, Callable[[str, Any], Any]] = {
+    "mincached": check_size, "maxcached": check_size,
+    "maxconnections": check_size, "maxusage": check_size,
+    "maxwait": check_seconds, "maxwaiting": check_size}
+
+
+def _check_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options after checking them."""
+    for name, value in options.items():
+        check = _OPTIONS.get(name)
+        if check is None:
+            allowed = ", ".join(map(repr, _OPTIONS))
+            raise TypeError(
+                f"{name!r} cannot be changed while the pool is at work,"
+                f" only these options can be: {allowed}.")
+        check(name, value)
+    return options
+
+
+def _adjusted(limits: Limits, given: dict[str, Any]) -> Limits:
+    """Return the limits with what is given, and what follows from that.
+
+    Of those that are not given, the ones that have become too large are
+    lowered, and maxcached is raised to mincached.
+    """
+    number = given.get("mincached", limits.mincached) or 0
+    cached = given.get("maxcached", limits.maxcached) or None
+    most = given.get("maxconnections", limits.maxconnections) or None
+    if cached is not None and number > cached:
+        if "mincached" not in given:
+            number = cached
+        elif "maxcached" not in given:
+            cached = number
+    if most is not None:
+        number = number if "mincached" in given else min(number, most)
+        cached = cached if cached is None or "maxcached" in given else (
+            min(cached, most))
+    _check_order("mincached", number, "maxcached", cached)
+    _check_order("mincached", number, "maxconnections", most)
+    _check_order("maxcached", cached or 0, "maxconnections", most)
+    return limits._replace(
+        mincached=number, maxcached=cached, maxconnections=most,
+        maxshared=limits.maxshared if most is None else (
+            min(limits.maxshared, most)),
+        maxwaiting=given.get("maxwaiting", limits.maxwaiting))
+
+
+def _check_order(
+        lower: str, number: int, upper: str, limit: int | None) -> None:
+    if limit is not None and number > limit:
+        raise ValueError(
+            f"{lower!r} would be {number}, which is more than {upper!r},"
+            f" which is {limit}.")
+
+
+class DynamicPooledDB(PooledDB):
+    """A pool of steady DB-API 2 connections that grows and shrinks."""
+
+    def __init__(
+            self, *args: Any, scaling: Scaling | None = Scaling(),
+            features: Any = (), **kwargs: Any) -> None:
+        """Set up the pool.
+
+        scaling: when and how fast the number of connections that may be
+            idle follows the load; None means only on demand
+
+        All other parameters are those of pooled_db.PooledDB.
+        """
+        self._dynamic_size = DynamicSize(scaling)
+        super().__init__(
+            *args, features=(*features, self._dynamic_size), **kwargs)
+
+    def dynamic_expand(self) -> int | None:
+        """Let half as many more connections be idle; return how many may be.
+
+        This is None if the number is not limited, and maxconnections at
+        most.
+        """
+        return self._dynamic_size.expand()
+
+    def dynamic_shrink(self) -> int | None:
+        """Let half as many connections be idle; return how many may be.
+
+        What is idle beyond that is closed at once.
+        """
+        return self._dynamic_size.shrink()
+
+    def auto_cleanup(self) -> int:
+        """Close idle connections that are not needed; return how many.
+
+        What is needed is mincached, and what the highest load of the last
+        intervals needed more than is in use now.
+        """
+        return self._dynamic_size.cleanup()
+
+    def dynamic_adjust_config(self, **options: Any) -> None:
+        """Change options while the pool is at work, all of them or none.
+
+        These can be changed: mincached, maxcached, maxconnections, maxusage,
+        maxwait, maxwaiting.  Of the sizes that are not given, maxcached is
+        raised to mincached, and what has become too large is lowered.
+        """
+        self._dynamic_size.adjust(**options)
