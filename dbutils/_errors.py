@@ -78,8 +78,12 @@ class Figures(NamedTuple):
 
 
 def too_many_text(
-        figures: Figures, waited: float, visits: Sequence[Any]) -> str:
-    """Say why no connection could be handed out, and what to change."""
+        figures: Figures, waited: float, visits: Sequence[Any],
+        refusal: str | None = None) -> str:
+    """Say why no connection could be handed out, and what to change.
+
+    refusal: the reason if it is neither of the usual ones
+    """
     limit = "unlimited" if figures.limit is None else figures.limit
     state = (
         f"(maxconnections: {limit}, maxshared: {figures.maxshared},"
@@ -88,6 +92,8 @@ def too_many_text(
     if figures.limit is not None and figures.in_use >= figures.limit:
         reason = f"All connections of the pool are in use {state}."
         advice = "Raise maxconnections, close connections earlier,"
+    elif refusal is not None:
+        reason, advice = f"{refusal} {state}.", "Change that,"
     else:
         reason = f"All shared connections are in a transaction {state}."
         advice = (

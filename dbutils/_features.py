@@ -29,6 +29,10 @@ class Feature:
         self.check_free()
         self._core = ref(core)
         self._connect = WeakMethod(connect)
+        self.begin_ticking()
+
+    def begin_ticking(self) -> None:
+        """Begin to work in the background if there is something to do."""
         pause = self.pause()
         if pause is not None:
             self.due_at = monotonic() + pause

@@ -10,12 +10,14 @@ from collections import deque
 from time import monotonic
 from typing import Any, Callable
 
+from ._claims import free
 from ._collecting import is_collecting
 from ._errors import quietly
 from ._ledger import Ledger
 from ._outage import Outage
 from ._slots import Right, Slot, Visit
 from ._upkeep import Upkeep
+from ._waiters import Waiter
 
 __all__ = ["Backend", "Keeper", "Observer"]
 
@@ -107,10 +109,12 @@ class _WayBack:
         """Serve whom it is possible to serve, in the order of service.
 
         Requests for shared and for dedicated connections want different
-        things: where one kind has to wait, the other may go on.
+        things, and so do those with different tags: where one kind has to
+        wait, the other may go on.
         """
         ledger = self.ledger
-        if not ledger.limits.maxshared:
+        if not (ledger.limits.maxshared or (
+                ledger.gate is not None and ledger.gate.has_limits)):
             self._serve_dedicated()
             return
         again = bool(ledger.queue)
@@ -118,16 +122,27 @@ class _WayBack:
             again = False
             blocked = set()
             for waiter in ledger.waiters.in_order():
+                kind = waiter.shareable, waiter.claim and waiter.claim.tag
                 right = None
-                if waiter.shareable not in blocked:
-                    right = ledger.take_for(waiter.visit, waiter.shareable)
+                if kind not in blocked:
+                    right = ledger.take_for(
+                        waiter.visit, waiter.shareable, waiter.claim)
                 if right is None:
-                    blocked.add(waiter.shareable)
-                elif waiter.grant(right):
-                    ledger.leave_queue(waiter)
-                else:
-                    self.unused(right)
+                    blocked.add(kind)
+                elif not self._grant(waiter, right):
                     again = True
+
+    def _grant(self, waiter: Waiter, right: Right) -> bool:
+        """Give a place to who waits; tell whether it was wanted."""
+        is_wanted = waiter.grant(right)
+        if is_wanted:
+            self.ledger.leave_queue(waiter)
+            if self.ledger.gate is not None:
+                self.ledger.gate.served(waiter.claim)
+        else:
+            free(waiter.visit)
+            self.unused(right)
+        return is_wanted
 
     def _serve_dedicated(self) -> None:
         """Serve those who all want the same, until nothing is left."""
@@ -137,11 +152,16 @@ class _WayBack:
             right = ledger.take()
             if right is None:
                 return
-            if waiter.grant(right):
-                ledger.leave_queue(waiter)
-            else:
-                self.unused(right)
+            self._grant(waiter, right)
             waiter = ledger.waiters.first()
+
+    def serve_or_tell(self) -> None:
+        """Serve who waits, or only say so if others may be faster."""
+        ledger = self.ledger
+        if ledger.barging and ledger.may_be_taken():
+            ledger.waiters.nudge()
+        else:
+            self.serve()
 
     def abort(self, right: Right) -> None:
         """Give up a place whose connection could not be made ready."""
@@ -238,7 +258,7 @@ class _WayBack:
         """
         ledger = self.ledger
         if ledger.queue:
-            self.serve()
+            self.serve_or_tell()
         for surplus in ledger.too_many(idle):
             self.discard(surplus)
 

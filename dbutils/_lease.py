@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Callable
 
 from ._callers import caller
+from ._claims import Entrance
 from ._collecting import collecting
 from ._errors import closed_text
 from ._slots import CODE, LAST, end, new_visit, visitor_of
@@ -36,7 +37,8 @@ class Lease:
     @property
     def _pool(self) -> Any:
         visitor = visitor_of(self._visit)
-        return None if visitor is None else visitor.home
+        home = None if visitor is None else visitor.home
+        return home.pool if isinstance(home, Entrance) else home
 
     def right(self) -> Any:
         """Return the right to the connection, None if that is over."""

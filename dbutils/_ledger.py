@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import Any, Callable, Iterator, NamedTuple
+from time import monotonic
+from typing import Any, Callable, Deque, Iterator, NamedTuple
 from weakref import ref
 
 from ._checks import check_size
@@ -18,7 +19,7 @@ from ._sharing import Sharing
 from ._slots import Right, Slot, Visit
 from ._waiters import Waiter, WaitQueue
 
-__all__ = ["Ledger", "Limits", "make_limits"]
+__all__ = ["LatestFirst", "Ledger", "Limits", "OldestFirst", "make_limits"]
 
 
 class Limits(NamedTuple):
@@ -54,6 +55,26 @@ def make_limits(
 _NOTHING: deque[Right] = deque(maxlen=0)
 
 
+# In which order idle connections are lent, where that can be changed; a plain
+# deque is faster.  The one that came last is always the last one in it.
+
+
+class OldestFirst(Deque[Right]):
+    """The connection that was idle for longest is lent next."""
+
+    __slots__ = ()
+
+
+class LatestFirst(Deque[Right]):
+    """The connection that was in use last is lent next."""
+
+    __slots__ = ()
+
+    popleft = deque.pop
+    pop = deque.popleft
+    appendleft = deque.append
+
+
 class _Desk:
     """Where connections are taken and given back, and where one waits.
 
@@ -71,19 +92,25 @@ class _Desk:
         self.shortcut = _NOTHING
         self.room: int | None = 0
         self._may_be_short = False
+        # For how many seconds somebody who waits may be overtaken.
+        self.barging = 0.0
 
     def allow_short_ways(self, are_allowed: bool) -> None:
         """Let connections come and go without more ado, or not."""
         self._may_be_short = are_allowed and not self.limits.maxshared
+        self.settle_ways()
+
+    def settle_ways(self) -> None:
+        """Open or close the short ways, according to who waits."""
         self.shortcut = _NOTHING
         self.open_shortcut()
         self.measure_room()
 
     def open_shortcut(self) -> None:
         """Let what is idle be taken the short way, if nobody waits."""
-        if self._may_be_short and not self.queue:
+        if self._may_be_short and self.may_be_taken():
             self.shortcut = self.idle
-            if self.queue:  # somebody has come in the meantime
+            if not self.may_be_taken():  # somebody has come in the meantime
                 self.shortcut = _NOTHING
 
     def measure_room(self) -> None:
@@ -91,6 +118,21 @@ class _Desk:
         self.room = 0
         if self._may_be_short and not self.has_surplus():
             self.room = self.limits.maxcached
+            if self.queue and self.barging:  # who waits has to be told
+                self.room = 0
+
+    def may_be_taken(self) -> bool:
+        """Tell whether a request may take what is idle, and overtakes nobody.
+
+        That is so, too, if whoever is next has not waited for long.
+        """
+        return not self.queue or (
+            self.barging > 0 and self._has_come_just_now())
+
+    def _has_come_just_now(self) -> bool:
+        waiter = self.waiters.first()
+        since = waiter.visit[1:2] if waiter is not None else ()
+        return not since or monotonic() - since[0] < self.barging
 
     def has_surplus(self) -> bool:
         """Tell whether there are more places than there should be."""
@@ -99,12 +141,18 @@ class _Desk:
     def queue_up(self, waiter: Waiter) -> None:
         """Let a request wait, whom nobody may overtake from now on."""
         self.queue.append(ref(waiter))
-        self.shortcut = _NOTHING
+        if self.barging:
+            self.settle_ways()
+        else:
+            self.shortcut = _NOTHING
 
     def leave_queue(self, waiter: Waiter) -> None:
         """Let a request not wait any more."""
         self.waiters.drop(waiter)
-        self.open_shortcut()
+        if self.barging:
+            self.settle_ways()
+        else:
+            self.open_shortcut()
 
 
 class _Register(_Desk):
@@ -127,6 +175,8 @@ class _Register(_Desk):
         self.shared = self.sharing.slots
         # Whether the pool was shut down, after which nothing is idle.
         self.is_over = False
+        # Who decides whose turn it is, unless all requests are alike.
+        self.gate: Any = None
         # Whether the limit was lowered, so that there may be too many places.
         self._was_lowered = False
 
@@ -206,8 +256,24 @@ class Ledger(_Register):
             self.give(right)
         yield from self.too_many(self.idle)
 
-    def take_for(self, visit: Visit, shareable: bool) -> Right | None:
+    def take_for(
+            self, visit: Visit, shareable: bool,
+            claim: Any = None) -> Right | None:
         """Return what a request wants, or None if that is not to be had."""
+        gate = self.gate
+        if gate is None or not gate.has_limits:
+            return self._take_for(visit, shareable)
+        entrance = gate.admit(visit[0], claim)
+        if entrance is None:
+            return None
+        right = self._take_for(visit, shareable)
+        if right is None:
+            entrance.free()
+        else:
+            visit[0] = entrance
+        return right
+
+    def _take_for(self, visit: Visit, shareable: bool) -> Right | None:
         if not shareable:
             return self.take()
         right = None
@@ -286,9 +352,8 @@ class Ledger(_Register):
     def longest_idle(self, number: int) -> Iterator[Right]:
         """Take out what is idle, the oldest first, until so many are left."""
         while len(self.idle) > number:
-            right = _pop(self.idle)
-            if right is not None:
-                yield right
+            with suppress(IndexError):  # others do the same
+                yield deque.popleft(self.idle)
 
     def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Right]:
         """Take out the idle connections that are wanted."""
@@ -311,10 +376,29 @@ class Ledger(_Register):
 
     def all_idle(self) -> Iterator[Right]:
         """Take out all idle connections."""
-        idle, self.idle = self.idle, deque()
+        idle, self.idle = self.idle, type(self.idle)()
         self.shortcut = _NOTHING
         self.open_shortcut()
         return iter(lambda: _pop(idle), None)
+
+    def set_order(self, order: type[deque[Right]]) -> None:
+        """Let what is idle be lent in another order."""
+        if type(self.idle) is deque:  # this is done before it is used
+            self.idle = order(self.idle)
+            self.settle_ways()
+        else:
+            self.idle.__class__ = order
+
+    def renewed(self) -> Ledger:
+        """Return empty books with the same rules."""
+        ledger = Ledger(self.limits, self.sharing.is_shareable)
+        ledger.idle = type(self.idle)()
+        ledger.barging = self.barging
+        ledger.gate = self.gate
+        ledger.waiters.rank = self.waiters.rank
+        if self.is_over:
+            ledger.end()
+        return ledger
 
     # Sharing.
 

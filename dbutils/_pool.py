@@ -21,6 +21,7 @@ from threading import Event
 from time import monotonic
 from typing import Any, Callable
 
+from ._claims import Claim, Gate, free
 from ._collecting import is_collecting
 from ._errors import Figures, let_go
 from ._forks import follow
@@ -28,7 +29,7 @@ from ._keeper import Backend, Keeper, Observer
 from ._ledger import Ledger, Limits
 from ._outage import Elsewhere
 from ._queue import Queue
-from ._slots import Right, Visitor, end, new_visit, visitor_of
+from ._slots import Right, Visit, Visitor, end, new_visit, visitor_of
 from ._upkeep import Terms, Upkeep
 from ._waiters import Waiter
 
@@ -42,9 +43,9 @@ class Refused(Exception):  # noqa: N818 - what happened, not an error as such
     """No connection is to be had, and the request does not wait longer."""
 
     def __init__(
-            self, figures: Figures, waited: float,
-            visitors: list[Visitor]) -> None:
-        super().__init__(figures, waited, visitors)
+            self, figures: Figures, waited: float, visitors: list[Visitor],
+            reason: str | None) -> None:
+        super().__init__(figures, waited, visitors, reason)
         self.figures = figures
 
 
@@ -100,26 +101,43 @@ class _Books:
         return [slot.record for slot in self.ledger.shared.copy()]
 
 
-class PoolCore(_Books):
-    """The places of a pool and the requests for them."""
+class _Rules(_Books):
+    """What can be changed while a pool is at work."""
 
     def __init__(
-            self, backend: Backend, limits: Limits,
-            is_short: bool = False) -> None:
+            self, backend: Backend, limits: Limits, is_short: bool) -> None:
         super().__init__(backend, limits)
-        self._queue = Queue(self.ledger, self.keeper)
         # How many seconds a request waits if it does not say that itself;
         # None means for as long as it takes.
         self.patience: float | None = None
-        # The rights to connections that are in use without a lease.
-        self._kept: dict[int, Right] = {}
         self._is_short = is_short
-        self._allow_short_ways()
-        follow(self)
+        self.allow_short_ways()
 
-    def _allow_short_ways(self) -> None:
+    def allow_short_ways(self) -> None:
+        """Find out whether connections may come and go the short ways."""
+        gate = self.ledger.gate
         self.ledger.allow_short_ways(
-            self._is_short and self.keeper.upkeep is None)
+            self._is_short and self.keeper.upkeep is None
+            and not (gate is not None and gate.has_limits))
+
+    def set_gate(self, gate: Gate) -> None:
+        """Let somebody decide whose turn it is, before the pool is used."""
+        if self.ledger.gate is not None:
+            raise ValueError("There can be only one who decides in a pool.")
+        self.ledger.gate = gate
+        self.ledger.waiters.rank = gate.rank
+        self.allow_short_ways()
+
+    def claim(self, priority: Any, tag: Any) -> Claim | None:
+        """Return what is special about a request, after checking it."""
+        gate = self.ledger.gate
+        if gate is not None:
+            return gate.claim(priority, tag)
+        if priority is None and tag is None:
+            return None
+        raise TypeError(
+            "This pool knows no priorities and tags,"
+            " a ResourceAllocationPooledDB does.")
 
     def observe(self, observer: Observer) -> None:
         """Let somebody know what is done for those who borrow."""
@@ -131,19 +149,51 @@ class PoolCore(_Books):
         for con in self.ledger.connections():
             self.backend.limit_usage(con)
 
+    def change_limits(self, limits: Limits) -> None:
+        """Go on with other limits.
+
+        What is idle beyond them is closed now, and what is in use when it
+        comes back.
+        """
+        self.keeper.settle()
+        for right in self.ledger.change(limits):
+            self.keeper.discard(right)
+        self.keeper.serve()
+
+    def trim(self, number: int) -> int:
+        """Close idle connections but so many; return how many were closed."""
+        self.keeper.settle()
+        closed = 0
+        for right in self.ledger.longest_idle(number):
+            self.keeper.discard(right)
+            closed += 1
+        return closed
+
+
+class PoolCore(_Rules):
+    """The places of a pool and the requests for them."""
+
+    def __init__(
+            self, backend: Backend, limits: Limits,
+            is_short: bool = False) -> None:
+        super().__init__(backend, limits, is_short)
+        self._queue = Queue(self.ledger, self.keeper)
+        # The rights to connections that are in use without a lease.
+        self._kept: dict[int, Right] = {}
+        follow(self)
+
     def begin_anew(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
         for visit in self.ledger.visits():
             end(visit)
         backend, keeper = self.backend, self.keeper
-        is_over = self.is_over
-        self.ledger = Ledger(self.limits, backend.is_shareable)
+        self.ledger = self.ledger.renewed()
         self.keeper = Keeper(backend, self.ledger)
         self.keeper.upkeep = keeper.upkeep
         self.keeper.observers = keeper.observers
-        self._allow_short_ways()
-        if is_over:
-            self.ledger.end()
+        if self.ledger.gate is not None:
+            self.ledger.gate.begin_anew()
+        self.allow_short_ways()
         self._queue = Queue(self.ledger, self.keeper)
         self._kept = {}
 
@@ -151,16 +201,18 @@ class PoolCore(_Books):
         """Let connections not live for ever, and be kept ready."""
         if terms.interval is not None:
             self.keeper.upkeep = Upkeep(self, terms, connect)
-            self._allow_short_ways()
+            self.allow_short_ways()
 
     # The verbs of the pools.
 
     def acquire(
             self, connect: Callable[[], Any], patience: float | None,
-            shareable: bool = False, home: Any = None) -> Right:
+            shareable: bool = False, home: Any = None,
+            claim: Claim | None = None) -> Right:
         """Return the right to a connection that is ready for use.
 
         home: what takes it back if it is dropped; see Right
+        claim: what is special about the request
 
         Raises Refused if there is none within so many seconds; None means
         to wait for as long as it takes, and Ended if the pool was shut down.
@@ -168,38 +220,51 @@ class PoolCore(_Books):
         if self.ledger.is_over:
             raise Ended
         try:
-            return self._acquire(connect, patience, shareable, home)
+            return self._acquire(connect, patience, shareable, home, claim)
         except BaseException as error:
             let_go(error)
             raise
 
     def _acquire(
             self, connect: Callable[[], Any], patience: float | None,
-            shareable: bool, home: Any) -> Right:
-        ledger = self.ledger
-        shareable = shareable and ledger.limits.maxshared > 0
+            shareable: bool, home: Any, claim: Claim | None) -> Right:
+        shareable = shareable and self.limits.maxshared > 0
         deadline = monotonic() + patience if patience else None
+        right = None
         while True:
             visit = new_visit(home)
-            if ledger.inbox:
-                self.keeper.settle()
-            if ledger.shortcut is not ledger.idle:
-                ledger.open_shortcut()
-            right = None
-            if not ledger.waiters.queue:
-                # Who begins to wait after we have seen nobody looks for what
-                # is idle himself, so nobody is overtaken.
-                right = ledger.take_for(visit, shareable)
-            if right is None:
-                right = self._wait(Waiter(visit, shareable), patience)
             try:
+                right = self._find(visit, shareable, claim, patience)
                 return self.keeper.ready(
                     right, connect, visit, shareable, deadline)
             except Elsewhere:
+                free(visit)
                 if deadline is not None:
                     patience = max(deadline - monotonic(), 0)
+            except BaseException:
+                if free(visit):  # for which somebody may be waiting
+                    self.keeper.serve()
+                raise
             finally:
-                del right  # which the traceback of an attempt could keep
+                right = None  # which the traceback of an attempt could keep
+
+    def _find(
+            self, visit: Visit, shareable: bool, claim: Claim | None,
+            patience: float | None) -> Right:
+        """Return the right to a place, waiting for it if need be."""
+        ledger = self.ledger
+        if ledger.inbox:
+            self.keeper.settle()
+        if ledger.shortcut is not ledger.idle:
+            ledger.open_shortcut()
+        right = None
+        if ledger.may_be_taken():
+            # Who begins to wait after we have seen nobody looks for what is
+            # idle himself, so nobody is overtaken.
+            right = ledger.take_for(visit, shareable, claim)
+        if right is not None:
+            return right
+        return self._wait(Waiter(visit, shareable, claim), patience)
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.
@@ -294,26 +359,6 @@ class PoolCore(_Books):
             self.keeper.close(slot)
         self.keeper.serve()
 
-    def change_limits(self, limits: Limits) -> None:
-        """Go on with other limits.
-
-        What is idle beyond them is closed now, and what is in use when it
-        comes back.
-        """
-        self.keeper.settle()
-        for right in self.ledger.change(limits):
-            self.keeper.discard(right)
-        self.keeper.serve()
-
-    def trim(self, number: int) -> int:
-        """Close idle connections but so many; return how many were closed."""
-        self.keeper.settle()
-        closed = 0
-        for right in self.ledger.longest_idle(number):
-            self.keeper.discard(right)
-            closed += 1
-        return closed
-
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
         self.ledger.round += 1
@@ -347,4 +392,7 @@ class PoolCore(_Books):
             return right
         if self.is_over:
             raise Ended
-        raise Refused(self.ledger.figures(), waited, self.visitors())
+        gate = self.ledger.gate
+        raise Refused(
+            self.ledger.figures(), waited, self.visitors(),
+            None if gate is None else gate.refusal(waiter.claim))

@@ -152,13 +152,15 @@ class Pooled(Transactions):
 
     def _acquire(
             self, connect: Callable[[], Any], shareable: bool = False,
-            maxwait: float | None = None, home: Any = None) -> Any:
+            maxwait: float | None = None, home: Any = None,
+            claim: Any = None) -> Any:
         """Return the right to a connection."""
         patience = self._core.patience
         if maxwait is not None:
             patience = check_seconds("maxwait", maxwait)
         try:
-            return self._core.acquire(connect, patience, shareable, home)
+            return self._core.acquire(
+                connect, patience, shareable, home, claim)
         except Refused as refused:
             text = too_many_text(*refused.args)
         except Ended:

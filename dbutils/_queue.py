@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
+from ._claims import free
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._slots import Right
@@ -63,11 +64,14 @@ class Queue:
         if waiter.is_waiting and not waiter.wait(pause):
             self._keeper.settle()
             self._keeper.serve()
+            if self._ledger.barging:  # which may have been for long enough
+                self._ledger.settle_ways()
 
     def _withdraw(self, waiter: Waiter) -> None:
         """Let a request go whose wait was interrupted."""
         waiter.give_up()
         self._ledger.leave_queue(waiter)
+        free(waiter.visit)
         if waiter.right is not None:
             self._keeper.unused(waiter.right)
         self._keeper.serve()

@@ -20,7 +20,7 @@ class Sharing:
     """Which connections are shared, and who may join."""
 
     def __init__(self, is_shareable: Callable[[Any], bool]) -> None:
-        self._is_shareable = is_shareable
+        self.is_shareable = is_shareable
         # The places, with the right that their users have together; and
         # those that count as shared, also while their connection is being
         # opened or cleaned.
@@ -80,7 +80,7 @@ class Sharing:
         busy = []
         share = None
         for number, slot in self._in_order():
-            if self._is_shareable(slot.con):
+            if self.is_shareable(slot.con):
                 # a visit of its own, which ends if somebody else is faster
                 share = slot.join(visit.copy())
                 slot.turn = next(self._turns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import Any, Callable, Sequence
 from weakref import ref
 
 __all__ = ["WaitQueue", "Waiter"]
@@ -14,11 +14,15 @@ __all__ = ["WaitQueue", "Waiter"]
 class Waiter:
     """A request for a connection that is answered at most once."""
 
-    __slots__ = ("__weakref__", "_answer", "_gate", "shareable", "visit")
+    __slots__ = (
+        "__weakref__", "_answer", "_gate", "claim", "shareable", "visit")
 
-    def __init__(self, visit: Any, shareable: bool) -> None:
+    def __init__(
+            self, visit: Any, shareable: bool, claim: Any = None) -> None:
         self.visit = visit
         self.shareable = shareable
+        # What is special about the request, if anything.
+        self.claim = claim
         # The first who sets the only item has answered: that is atomic, so
         # an answer cannot get lost on its way.
         self._answer: dict[int, Any] = {}
@@ -58,7 +62,7 @@ class Waiter:
 
 
 class WaitQueue:
-    """The order of service: first come, first served.
+    """The order of service: first come, first served, or as ranked.
 
     A waiter belongs to the function that waits.  When that is interrupted,
     the waiter is gone, and with it what it was granted.
@@ -67,6 +71,8 @@ class WaitQueue:
     def __init__(self) -> None:
         # Weak references to them; only if there are none, none is waiting.
         self.queue: deque[Any] = deque()
+        # What brings them into another order, if anything.
+        self.rank: Callable[[list[Waiter]], Sequence[Waiter]] | None = None
 
     def __len__(self) -> int:
         return len(self.in_order())
@@ -76,8 +82,12 @@ class WaitQueue:
         with suppress(ValueError):
             self.queue.remove(ref(waiter))
 
-    def in_order(self) -> list[Waiter]:
+    def in_order(self) -> Sequence[Waiter]:
         """Return those who wait, the one to be served next first."""
+        waiters = self._as_they_came()
+        return waiters if self.rank is None else self.rank(waiters)
+
+    def _as_they_came(self) -> list[Waiter]:
         waiters = []
         for link in self.queue.copy():
             waiter = link()
@@ -90,6 +100,8 @@ class WaitQueue:
 
     def first(self) -> Waiter | None:
         """Return the one to be served next, if anybody waits."""
+        if self.rank is not None:
+            return next(iter(self.in_order()), None)
         while self.queue:
             with suppress(IndexError, ValueError):  # others do the same
                 link = self.queue[0]

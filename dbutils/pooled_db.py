@@ -200,13 +200,14 @@ class PooledDB(Pooled):
             failover=self._failover, **self._kwargs)
 
     def connection(
-            self, shareable: bool = True, *,
-            maxwait: float | None = None) -> Any:
+            self, shareable: bool = True, *, maxwait: float | None = None,
+            priority: Any = None, tag: Any = None) -> Any:
         """Return a connection from the pool, to be given back by close().
 
         shareable: if true, other threads may get the same connection at
             the same time, unless it is in a transaction
         maxwait: like that of the pool, for this request only
+        priority, tag: who is asking, for a ResourceAllocationPooledDB
         """
         # This is the short way out, for the case that nothing has to be
         # waited for, opened or brought up to date; it relies on taking an
@@ -217,7 +218,7 @@ class PooledDB(Pooled):
         right = lease = None
         try:
             shortcut = self._core.ledger.shortcut
-            if shortcut:
+            if shortcut and priority is None and tag is None:
                 right = shortcut.popleft()
             if right is not None and (
                     not self._checks or self._is_well(right, maxwait)):
@@ -235,24 +236,31 @@ class PooledDB(Pooled):
             raise
         if lease is None:
             right = None
-            return self._lend(shareable, maxwait)
+            return self._lend(shareable, maxwait, priority, tag)
         return lease
 
-    def _lend(self, shareable: bool, maxwait: float | None) -> Any:
+    def _lend(
+            self, shareable: bool, maxwait: float | None, priority: Any,
+            tag: Any) -> Any:
         right = None
         try:
-            right = self._acquire(self._open, shareable, maxwait, self)
+            right = self._acquire(
+                self._open, shareable, maxwait, self,
+                self._core.claim(priority, tag))
             return (
                 PooledSharedDBConnection(right) if right.is_share
                 else PooledDedicatedDBConnection(right))
         finally:
             right = None  # not to be kept by a traceback, as the lease
 
-    def dedicated_connection(self, *, maxwait: float | None = None) -> Any:
+    def dedicated_connection(
+            self, *, maxwait: float | None = None, priority: Any = None,
+            tag: Any = None) -> Any:
         """Return a connection from the pool that is never shared."""
         lease = None
         try:
-            lease = self.connection(False, maxwait=maxwait)
+            lease = self.connection(
+                False, maxwait=maxwait, priority=priority, tag=tag)
             lease.take_note()  # since it was not called by the program
             return lease
         finally:

@@ -23,7 +23,8 @@ LAYERS = [
     {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
-    {"_keeper", "_steady"},
+    {"_claims", "_steady"},
+    {"_keeper"},
     {"_queue"},
     {"_pool"},
     {"_features", "_lease", "_forward", "_db_line", "_pg_line"},
@@ -36,7 +37,8 @@ LAYERS = [
     {"persistent_db", "persistent_pg", "simple_pooled_db",
      "simple_pooled_pg"},
     {"pooled_db", "pooled_pg"},
-    {"dynamic_pooled_db", "health_check_pooled_db"},
+    {"dynamic_pooled_db", "health_check_pooled_db",
+     "resource_allocation_pooled_db"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -48,8 +50,9 @@ STANDARD = {
     "__future__", "_threading_local", "bisect", "collections", "contextlib",
     "copy", "dataclasses", "dis", "enum", "functools", "gc", "importlib",
     "itertools", "logging", "math", "operator", "os", "pathlib", "queue",
-    "random", "re", "select", "socket", "sqlite3", "sys", "tempfile",
-    "threading", "time", "traceback", "types", "typing", "warnings", "weakref"}
+    "random", "re", "select", "socket", "sqlite3", "statistics", "sys",
+    "tempfile", "threading", "time", "traceback", "types", "typing",
+    "warnings", "weakref"}
 
 
 def parse(path):

@@ -1,0 +1,136 @@
+"""Requests that are not all alike: with a rank, or with a tag.
+
+A gate decides who is served next, and who may not be served yet.  How many
+places those with a tag have is counted with tokens.  They are the places of
+books of their own, so that a token that was dropped, because a request was
+interrupted or a lease forgotten, comes back by itself, like a connection.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Sequence
+
+from ._ledger import Ledger, Limits
+from ._slots import Right, Visit
+from ._waiters import Waiter
+
+__all__ = ["NO_CLAIM", "Claim", "Entrance", "Gate", "Purse", "free"]
+
+
+class Claim(NamedTuple):
+    """What is special about a request."""
+
+    level: int = 0
+    tag: Any = None
+
+
+NO_CLAIM = Claim()
+
+
+class Purse:
+    """Tokens, of which there are only so many; None means any number."""
+
+    def __init__(self, number: int | None) -> None:
+        self._ledger = Ledger(Limits(number), bool)
+
+    def take(self) -> Right | None:
+        """Return a token, if there is one."""
+        ledger = self._ledger
+        for found in ledger.inherited():
+            if isinstance(found, Right):  # and not in other hands already
+                ledger.give(found)
+        return ledger.take_empty()
+
+    def put(self, token: Right) -> None:
+        """Put a token back."""
+        self._ledger.give(token)
+
+    def resize(self, number: int | None) -> None:
+        """Let there be another number of tokens."""
+        if number != self._ledger.limits.maxconnections:
+            for _ in self._ledger.change(Limits(number)):
+                pass  # there are no connections here that could be idle
+
+    def is_empty(self) -> bool:
+        """Tell whether all tokens are in use."""
+        return not self._ledger.has_empty_place()
+
+    @property
+    def number(self) -> int | None:
+        """How many tokens there are, also those that are in use."""
+        return self._ledger.limits.maxconnections
+
+
+class Entrance:
+    """What takes a connection back together with the tokens for it."""
+
+    def __init__(self, pool: Any) -> None:
+        self.pool = pool
+        self._tokens: list[tuple[Purse, Right]] = []
+
+    @property
+    def _core(self) -> Any:
+        return self.pool._core  # noqa: SLF001 - for core_of()
+
+    def pay(self, purse: Purse | None) -> bool:
+        """Take a token out of a purse; tell whether that was possible."""
+        if purse is None:
+            return False
+        token = purse.take()
+        if token is None:
+            return False
+        self._tokens.append((purse, token))
+        return True
+
+    def free(self) -> bool:
+        """Give the tokens back; tell whether there were any."""
+        had_any = bool(self._tokens)
+        while self._tokens:
+            purse, token = self._tokens.pop()
+            purse.put(token)
+        return had_any
+
+    def take_back(self, right: Any) -> None:
+        """Take back what a lease does not hold any more."""
+        self.free()
+        self.pool.take_back(right)
+
+    def take_back_dropped(self, right: Any, visitor: Any) -> None:
+        """Take back what was dropped with its lease."""
+        self.free()
+        self.pool.take_back_dropped(right, visitor)
+
+
+def free(visit: Visit | None) -> bool:
+    """Give back the tokens of a request that came to nothing, if any."""
+    home = visit[0] if visit else None
+    return isinstance(home, Entrance) and home.free()
+
+
+class Gate:
+    """Decides whose turn it is."""
+
+    # Whether a request may have to wait though a connection is idle.
+    has_limits = False
+
+    def claim(self, priority: Any, tag: Any) -> Claim:
+        """Return what a request wants, after checking it."""
+        raise NotImplementedError
+
+    def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
+        """Return those who wait, the one to be served next first."""
+        return waiters
+
+    def admit(self, home: Any, claim: Claim) -> Entrance | None:
+        """Return the entrance for a request if it may be served."""
+        raise NotImplementedError
+
+    def served(self, claim: Claim) -> None:
+        """Note that somebody who waited was served."""
+
+    def refusal(self, claim: Claim) -> str | None:
+        """Say why a request may not be served, if that is the reason."""
+        raise NotImplementedError
+
+    def begin_anew(self) -> None:
+        """Forget what is in use in the parent of a forked child."""

@@ -1,0 +1,495 @@
+"""Pools that decide who gets a connection next.
+
+Requests are served in the order of their coming, for the most throughput, by
+priority, or by shares for their tags; and connections can be reserved for
+requests with a tag, or limited to so many.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import contextmanager
+from statistics import median
+from threading import local
+from typing import Any, Callable, Iterator, Mapping, Sequence
+
+from ._checks import check_seconds, check_size
+from ._claims import NO_CLAIM, Claim, Entrance, Gate, Purse
+from ._errors import logger
+from ._features import Feature
+from ._keeper import Observer
+from ._ledger import LatestFirst, OldestFirst
+from ._waiters import Waiter
+from .pooled_db import PooledDB
+
+__all__ = ["Allocation", "ResourceAllocationPooledDB"]
+
+FAIR, EFFICIENT, PRIORITY, WEIGHTED = (
+    STRATEGIES) = ("fair", "efficient", "priority", "weighted")
+
+LEVELS = {"low": -1, "normal": 0, "high": 1, "critical": 2}
+
+# In seconds: for how long who waits may be overtaken, how long it takes to
+# become as urgent as the next level, and the time between two looks.
+_BARGING = 0.1
+_AGEING = 1.0
+_INTERVAL = 1.0
+# When the strategy is changed: if the longest wait is so many times as long
+# as others may be overtaken; if the usual wait is below that part of it; and
+# after so many intervals at the earliest.
+_TOO_LONG = 2
+_SHORT = 0.25
+_CALM = 5
+
+
+def level_of(priority: Any) -> int:
+    """Return the level of a priority."""
+    if isinstance(priority, str) and priority in LEVELS:
+        return LEVELS[priority]
+    if isinstance(priority, int) and not isinstance(priority, bool):
+        return priority
+    allowed = ", ".join(map(repr, LEVELS))
+    error = ValueError if isinstance(priority, str) else TypeError
+    raise error(
+        f"A priority is one of {allowed}, or an integer, not {priority!r}.")
+
+
+class _Shares:
+    """Whose turn it is if tags are to be served according to weights.
+
+    Each tag has a time of its own, which goes on the slower the greater its
+    weight is, whenever somebody with that tag is served; the earliest is next.
+    """
+
+    def __init__(self, weights: Mapping[Any, float] | None) -> None:
+        self._weights = dict(weights or {})
+        for tag, weight in self._weights.items():
+            if isinstance(weight, bool) or not isinstance(
+                    weight, (int, float)):
+                raise TypeError(
+                    f"The weight of {tag!r} must be a number,"
+                    f" not {weight!r}.")
+            if not weight > 0:
+                raise ValueError(
+                    f"The weight of {tag!r} must be greater than 0,"
+                    f" but is {weight}.")
+        self._times: dict[Any, float] = {}
+        self._now = 0.0
+
+    def _time_of(self, tag: Any) -> float:
+        # who was not there for long does not get what others have had
+        return max(self._times.get(tag, 0), self._now)
+
+    def _step(self, tag: Any) -> float:
+        return 1 / self._weights.get(tag, 1)
+
+    def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
+        """Return them in the order in which they would be served."""
+        times: dict[Any, float] = {}
+        ranked = []
+        for number, waiter in enumerate(waiters):
+            tag = waiter.claim.tag
+            time = times.get(tag, self._time_of(tag))
+            ranked.append((time, number, waiter))
+            times[tag] = time + self._step(tag)
+        return [waiter for _, _, waiter in sorted(ranked)]
+
+    def served(self, tag: Any) -> None:
+        """Note that somebody was served."""
+        time = self._time_of(tag)
+        self._now = time
+        self._times[tag] = time + self._step(tag)
+
+
+class _Limits:
+    """How many places those with a tag may have, and have for themselves."""
+
+    def __init__(self) -> None:
+        self.reserved: dict[Any, Purse] = {}
+        self.limited: dict[Any, Purse] = {}
+        # What is not reserved, if anything is.
+        self._common = Purse(None)
+
+    def begin_anew(self) -> None:
+        """Have all tokens back."""
+        for purses in (self.reserved, self.limited):
+            for tag, purse in purses.copy().items():
+                purses[tag] = Purse(purse.number)
+        self._common = Purse(None)
+
+    def are_set(self) -> bool:
+        """Tell whether anything is limited."""
+        return bool(self.reserved or self.limited)
+
+    def number(self) -> int:
+        """How many places are reserved."""
+        return sum(purse.number or 0 for purse in self.reserved.values())
+
+    def pay(self, entrance: Entrance, tag: Any, limit: int | None) -> bool:
+        """Take the tokens that are needed; tell whether they are to be had."""
+        if tag in self.limited and not entrance.pay(self.limited[tag]):
+            return False
+        if not self.reserved or entrance.pay(self.reserved.get(tag)):
+            return True
+        if limit is not None:
+            limit = max(limit - self.number(), 0)
+        self._common.resize(limit)
+        return entrance.pay(self._common)
+
+
+def _set_number(purses: dict[Any, Purse], tag: Any, number: Any) -> None:
+    """Have a purse with so many tokens, or none."""
+    if number is None:
+        purses.pop(tag, None)
+    elif tag in purses:
+        purses[tag].resize(number)
+    else:
+        purses[tag] = Purse(number)
+
+
+class Allocation(Feature, Observer, Gate):
+    """Decides in a pool who gets a connection next."""
+
+    def __init__(
+            self, strategy: str = FAIR,
+            weights: Mapping[Any, float] | None = None) -> None:
+        """Set up the strategy.
+
+        strategy: "fair", "efficient", "priority", or "weighted"
+        weights: the shares of the tags; others have the weight 1
+        """
+        super().__init__()
+        self.strategy = _check_strategy(strategy)
+        self._shares = _Shares(weights)
+        self.priority = "normal"
+        self._level = 0
+        self._here = local()
+        self._tags = _Limits()
+        # Whether and how fast those who wait become more urgent, for how long
+        # others may overtake them, and whether the strategy is chosen.
+        self.ageing: float | None = None
+        self.barging: float | None = None
+        self.is_dynamic = False
+        # The waits since the last look, and how many looks there were since
+        # the strategy was changed.
+        self._waits: deque[float] = deque(maxlen=1000)
+        self._looks = 0
+
+    def __repr__(self) -> str:
+        return f"<{self.strategy} allocation>"
+
+    def join(self, core: Any, connect: Callable[[], Any]) -> None:
+        """Begin to work on a pool."""
+        core.set_gate(self)
+        super().join(core, connect)
+        core.observe(self)
+        self._follow(core)
+
+    # What can be changed.
+
+    def set_strategy(
+            self, strategy: str,
+            weights: Mapping[Any, float] | None = None) -> None:
+        """Decide in another way from now on."""
+        _check_strategy(strategy)
+        shares = self._shares if weights is None else _Shares(weights)
+        core = self.core
+        self.strategy, self._shares = strategy, shares
+        self._follow(core)
+
+    def _follow(self, core: Any) -> None:
+        """Let the pool work as it was chosen."""
+        ledger = core.ledger
+        is_efficient = self.strategy == EFFICIENT
+        ledger.set_order(LatestFirst if is_efficient else OldestFirst)
+        barging = self.barging
+        if barging is None:
+            barging = _BARGING if is_efficient else 0
+        ledger.barging = barging
+        core.allow_short_ways()
+        core.keeper.serve()
+
+    def set_priority(self, priority: Any) -> None:
+        """Set the priority of requests that say nothing else."""
+        self._level = level_of(priority)
+        self.priority = priority
+
+    @contextmanager
+    def with_priority(self, priority: Any) -> Iterator[None]:
+        """Set the priority of what this thread requests in a context."""
+        level = level_of(priority)
+        before = getattr(self._here, "level", None)
+        self._here.level = level
+        try:
+            yield
+        finally:
+            self._here.level = before
+
+    def set_ageing(self, seconds: float | None) -> None:
+        """Let a request be more urgent by one level after so many seconds."""
+        if check_seconds("seconds", seconds) == 0:
+            raise ValueError("'seconds' must be greater than 0, or None.")
+        self.ageing = seconds
+
+    def set_barging(self, seconds: float | None) -> None:
+        """Let who waits be overtaken for so long; None is as usual."""
+        core = self.core
+        self.barging = check_seconds("seconds", seconds)
+        self._follow(core)
+
+    def choose(self, is_dynamic: bool) -> None:
+        """Choose the strategy from what is observed, or not any more."""
+        self.core  # noqa: B018 - raises an error if there is no pool
+        self.is_dynamic = is_dynamic
+        self._waits.clear()
+        self._looks = 0
+        self.begin_ticking()
+
+    # Reservations and limits.
+
+    def reserve(self, tag: Any, number: int | None) -> None:
+        """Keep so many places for requests with a tag; 0 means none."""
+        core = self._limitable(tag)
+        check_size("number", number)
+        limit = core.limits.maxconnections
+        if number and limit is None:
+            raise ValueError(
+                "Only with maxconnections can places be reserved.")
+        before = self._tags.reserved.get(tag)
+        others = self._tags.number() - ((before and before.number) or 0)
+        if number and others + number > limit:
+            raise ValueError(
+                f"Of {limit} connections {others} are reserved for others,"
+                f" so {number} cannot be reserved for {tag!r}.")
+        _set_number(self._tags.reserved, tag, number or None)
+        self._limits_changed(core)
+
+    def limit(self, tag: Any, number: int | None) -> None:
+        """Let requests with a tag have so many places at most.
+
+        None means any number.
+        """
+        core = self._limitable(tag)
+        check_size("number", number)
+        _set_number(self._tags.limited, tag, number)
+        self._limits_changed(core)
+
+    def _limitable(self, tag: Any) -> Any:
+        """Return the core if the places of a tag can be counted."""
+        core = self.core
+        if tag is None:
+            raise TypeError("A tag must not be None.")
+        hash(tag)  # raises a TypeError if it cannot be a tag
+        if core.limits.maxshared:
+            raise ValueError(
+                "Shared connections can be neither reserved nor limited,"
+                " set maxshared to 0.")
+        return core
+
+    def _limits_changed(self, core: Any) -> None:
+        core.allow_short_ways()
+        core.look_again()
+
+    # What the pool asks.
+
+    @property
+    def has_limits(self) -> bool:  # type: ignore[override]
+        """Whether a request may have to wait though a connection is idle."""
+        return self._tags.are_set()
+
+    def begin_anew(self) -> None:
+        """Forget what is in use in the parent of a forked child."""
+        self._tags.begin_anew()
+        self._here = local()
+
+    def claim(self, priority: Any, tag: Any) -> Claim:
+        """Return what a request wants, after checking it."""
+        hash(tag)  # raises a TypeError if it cannot be a tag
+        if priority is not None:
+            return Claim(level_of(priority), tag)
+        level = getattr(self._here, "level", None)
+        return Claim(self._level if level is None else level, tag)
+
+    def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
+        """Return those who wait, the one to be served next first."""
+        if self.strategy == WEIGHTED:
+            return self._shares.rank(waiters)
+        if self.strategy == PRIORITY:
+            return sorted(waiters, key=self._urgency)
+        return waiters
+
+    def _urgency(self, waiter: Waiter) -> tuple[float, float]:
+        """Return by what to sort; this does not depend on the time."""
+        level = waiter.claim.level
+        if self.ageing is None:
+            return -level, 0
+        since = (waiter.visit[1:2] or [0])[0]
+        return since - level * self.ageing, 0
+
+    def admit(self, home: Any, claim: Claim | None) -> Entrance | None:
+        """Return the entrance for a request if it may be served."""
+        core = self.core
+        entrance = Entrance(home)
+        tag = (claim or NO_CLAIM).tag
+        if self._tags.pay(entrance, tag, core.limits.maxconnections):
+            return entrance
+        entrance.free()
+        return None
+
+    def served(self, claim: Claim | None) -> None:
+        """Note that somebody who waited was served."""
+        if self.strategy == WEIGHTED:
+            self._shares.served((claim or NO_CLAIM).tag)
+
+    def refusal(self, claim: Claim | None) -> str | None:
+        """Say why a request may not be served, if that is the reason."""
+        tag = (claim or NO_CLAIM).tag
+        limit = self._tags.limited.get(tag)
+        if limit is not None and limit.is_empty():
+            return (
+                f"Requests with the tag {tag!r} may have {limit.number}"
+                " connections, which are in use")
+        if self._tags.reserved:
+            return "All connections are in use that are not reserved"
+        return None
+
+    # What is done in the background.
+
+    def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002
+        """Note for how long somebody has waited."""
+        self._waits.append(seconds)
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next look."""
+        return _INTERVAL if self.is_dynamic else None
+
+    def work(self, core: Any) -> None:  # noqa: ARG002 - the strategy is ours
+        """Choose between fair and efficient, and say why."""
+        waits = list(self._waits)
+        self._waits.clear()
+        self._looks += 1
+        if not waits or self._looks < _CALM:
+            return
+        longest, usual = max(waits), median(waits)
+        figures = (
+            f"{len(waits)} requests have waited for {usual:.3g} seconds"
+            f" (median), the longest for {longest:.3g}")
+        if self.strategy == EFFICIENT and longest > _TOO_LONG * _BARGING:
+            self._change_to(FAIR, f"{figures}, which is too unequal")
+        elif self.strategy == FAIR and longest < _SHORT * _BARGING:
+            self._change_to(EFFICIENT, f"{figures}, so the hand-over counts")
+
+    def _change_to(self, strategy: str, reason: str) -> None:
+        self._looks = 0
+        logger.info(
+            "The allocation is changed from %s to %s: %s.",
+            self.strategy, strategy, reason)
+        self.set_strategy(strategy)
+
+
+def _check_strategy(strategy: Any) -> str:
+    if strategy in STRATEGIES:
+        return str(strategy)
+    allowed = ", ".join(map(repr, STRATEGIES))
+    raise ValueError(
+        f"An allocation strategy is one of {allowed}, not {strategy!r}.")
+
+
+class ResourceAllocationPooledDB(PooledDB):
+    """A pool of steady DB-API 2 connections that decides who is next."""
+
+    def __init__(
+            self, *args: Any, allocation_strategy: str = FAIR,
+            weights: Mapping[Any, float] | None = None, features: Any = (),
+            **kwargs: Any) -> None:
+        """Set up the pool.
+
+        allocation_strategy: who is next: "fair" serves requests in the order
+            of their coming, and lends first what was idle for longest;
+            "efficient" lends first what was in use last, and lets who is
+            running overtake who waits, though not for long; "priority"
+            serves the most urgent first; "weighted" gives shares to the tags
+        weights: these shares; tags that are not in it have the weight 1
+
+        All other parameters are those of pooled_db.PooledDB.
+        """
+        self._allocation = Allocation(allocation_strategy, weights)
+        super().__init__(
+            *args, features=(*features, self._allocation), **kwargs)
+
+    @property
+    def _allocation_strategy(self) -> str:
+        return self._allocation.strategy
+
+    @property
+    def _priority(self) -> Any:
+        return self._allocation.priority
+
+    @property
+    def _fairness_enabled(self) -> bool:
+        return self._allocation.ageing is not None
+
+    @property
+    def _efficiency_enabled(self) -> bool:
+        return bool(self._allocation.barging)
+
+    @property
+    def _dynamic_strategy_enabled(self) -> bool:
+        return self._allocation.is_dynamic
+
+    def set_allocation_strategy(
+            self, strategy: str,
+            weights: Mapping[Any, float] | None = None) -> None:
+        """Decide in another way who is next; see __init__()."""
+        self._allocation.set_strategy(strategy, weights)
+
+    def set_priority(self, priority: Any) -> None:
+        """Set the priority of requests that say nothing else.
+
+        priority: "low", "normal", "high" or "critical", which are -1 to 2, or
+            any other integer
+        """
+        self._allocation.set_priority(priority)
+
+    def priority(self, priority: Any) -> Any:
+        """Return a context in which this thread requests with a priority."""
+        return self._allocation.with_priority(priority)
+
+    def ensure_fairness(
+            self, enabled: bool = True, *, ageing: float = _AGEING) -> None:
+        """Let requests become more urgent while they wait, or not any more.
+
+        ageing: after how many seconds by one level
+        """
+        self._allocation.set_ageing(ageing if enabled else None)
+
+    def optimize_efficiency(
+            self, enabled: bool = True, *, barging: float = _BARGING) -> None:
+        """Let who is running overtake who waits, or not any more.
+
+        barging: for how many seconds somebody may be overtaken
+        """
+        self._allocation.set_barging(barging if enabled else None)
+
+    def dynamic_adjust_strategy(self, enabled: bool = True) -> None:
+        """Choose between fair and efficient from what is observed, or not.
+
+        If requests wait for about the same short time, "efficient" serves
+        more of them; if some have to wait for long, "fair" helps them.  The
+        log says when and why it is changed.  Other strategies stay.
+        """
+        self._allocation.choose(enabled)
+
+    def reserve(self, tag: Any, number: int | None) -> None:
+        """Keep so many of maxconnections for requests with a tag.
+
+        This concerns what is lent from now on; 0 means none.
+        """
+        self._allocation.reserve(tag, number)
+
+    def limit(self, tag: Any, number: int | None) -> None:
+        """Let requests with a tag have so many connections at most.
+
+        This concerns what is lent from now on; None means any number.
+        """
+        self._allocation.limit(tag, number)
