@@ -26,6 +26,8 @@ _HOMES = {
         "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY"),
     "dynamic_pooled_db": ("DynamicPooledDB", "DynamicSize", "Scaling"),
     "health_check_pooled_db": ("HealthCheck", "HealthCheckPooledDB"),
+    "performance_optimized_pooled_db": (
+        "Performance", "PerformanceOptimizedPooledDB"),
     "resource_allocation_pooled_db": (
         "Allocation", "ResourceAllocationPooledDB"),
     "simple_pooled_db": ("SimplePooledDB", "SimplePooledDBConnection"),

@@ -342,6 +342,13 @@ class DbLine(_Opener):
         if is_dirty and not self.rules.hand_back(self, reset=False):
             self.give_up()
 
+    def needs_reset(self, mode: Any) -> bool:
+        """Tell whether the server has to be asked to clean the connection."""
+        if mode is not True or self.terms.failover == "always":
+            return super().needs_reset(mode)
+        return super().needs_reset(False) or (
+            self.profile.in_transaction(self.con) is not False)
+
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if self.descriptor is None:

@@ -11,6 +11,7 @@ from time import monotonic
 from typing import Any, Callable
 
 from ._claims import free
+from ._cleaning import Cleaner
 from ._collecting import is_collecting
 from ._errors import quietly
 from ._ledger import Ledger
@@ -61,6 +62,10 @@ class Backend:
         """Tell whether opening connections takes no time."""
         return False
 
+    def needs_reset(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Tell whether the server has to be asked to clean a connection."""
+        return True
+
     def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
         """Clean a connection that has come back; tell whether it can stay."""
         return True
@@ -102,6 +107,8 @@ class _WayBack:
         self.upkeep: Upkeep | None = None
         self.outage = Outage()
         self.ledger = ledger
+        # What cleans connections instead, if anything.
+        self.cleaner: Cleaner | None = None
         # Who gets to know what the pool had to do to serve a request.
         self.observers: tuple[Observer, ...] = ()
 
@@ -183,6 +190,8 @@ class _WayBack:
 
     def settle(self) -> None:
         """Take back what nobody holds any more, if this is the moment."""
+        if self.cleaner is not None:
+            self.cleaner.ensure()
         if self.ledger.inbox and not is_collecting():
             for found in self.ledger.inherited():
                 with quietly("taking a connection back"):
@@ -215,16 +224,35 @@ class _WayBack:
 
     def clean(self, right: Right) -> None:
         """Reset a connection that came back, or close it if it is surplus."""
+        if self.cleaner is None or not self.cleaner.takes(self, right):
+            self.clean_here(right)
+
+    def clean_here(
+            self, right: Right,
+            is_expected: Callable[[], bool] | None = None) -> None:
+        """Do so in this thread.
+
+        is_expected: tells at the end whether that was not given up
+        """
         slot = right.slot
         can_stay = False
         try:
             can_stay = (
                 self._may_stay(slot) and self.backend.reset(slot.con))
         finally:
-            if can_stay:
-                self.put_back(right)
-            else:
-                self.discard(right)
+            if is_expected is None or is_expected():
+                if can_stay:
+                    self.put_back(right)
+                else:
+                    self.discard(right)
+
+    def abandon(self, slot: Slot) -> None:
+        """Go on without a connection that cannot be cleaned in time.
+
+        It is closed when who tries that gives up.
+        """
+        self.ledger.abandon(slot)
+        self.serve()
 
     def _may_stay(self, slot: Slot) -> bool:
         """Tell whether a connection is still wanted."""

@@ -92,8 +92,10 @@ class _Desk:
         self.shortcut = _NOTHING
         self.room: int | None = 0
         self._may_be_short = False
-        # For how many seconds somebody who waits may be overtaken.
+        # For how many seconds somebody who waits may be overtaken, and
+        # whether nothing comes back the short way.
         self.barging = 0.0
+        self.is_cleaned_elsewhere = False
 
     def allow_short_ways(self, are_allowed: bool) -> None:
         """Let connections come and go without more ado, or not."""
@@ -116,7 +118,8 @@ class _Desk:
     def measure_room(self) -> None:
         """Find out how many may be put into "idle" the short way."""
         self.room = 0
-        if self._may_be_short and not self.has_surplus():
+        if self._may_be_short and not (
+                self.has_surplus() or self.is_cleaned_elsewhere):
             self.room = self.limits.maxcached
             if self.queue and self.barging:  # who waits has to be told
                 self.room = 0
@@ -381,19 +384,23 @@ class Ledger(_Register):
         self.open_shortcut()
         return iter(lambda: _pop(idle), None)
 
+    def allow_orders(self) -> None:
+        """Be ready to lend what is idle in another order."""
+        if type(self.idle) is deque:  # the pool is not used yet
+            self.idle = OldestFirst(self.idle)
+            self.settle_ways()
+
     def set_order(self, order: type[deque[Right]]) -> None:
         """Let what is idle be lent in another order."""
-        if type(self.idle) is deque:  # this is done before it is used
-            self.idle = order(self.idle)
-            self.settle_ways()
-        else:
-            self.idle.__class__ = order
+        self.allow_orders()
+        self.idle.__class__ = order
 
     def renewed(self) -> Ledger:
         """Return empty books with the same rules."""
         ledger = Ledger(self.limits, self.sharing.is_shareable)
         ledger.idle = type(self.idle)()
         ledger.barging = self.barging
+        ledger.is_cleaned_elsewhere = self.is_cleaned_elsewhere
         ledger.gate = self.gate
         ledger.waiters.rank = self.waiters.rank
         if self.is_over:
@@ -410,6 +417,11 @@ class Ledger(_Register):
             self.shared.pop(slot, None)
             self.sharing.stop(slot)
             yield slot
+
+    def abandon(self, slot: Slot) -> None:
+        """Give a new place to one whose connection does not come back."""
+        slot.detach()
+        self._replace(slot)
 
     def _replace(self, slot: Slot) -> None:
         if self._has(slot):

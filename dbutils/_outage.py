@@ -15,6 +15,8 @@ from threading import Event
 from time import monotonic
 from typing import Any, Callable
 
+from ._counts import Count
+
 __all__ = ["Elsewhere", "Outage", "is_outage"]
 
 # In seconds, the time between two attempts, and by how much it varies.
@@ -61,6 +63,8 @@ class Outage:
 
     def __init__(self) -> None:
         self.clock = monotonic
+        # How often a connection was replaced by a new one while it was used.
+        self.reconnects = Count()
         # Why the last attempt failed; None if it did not.
         self.error: Exception | None = None
         self._failures = 0

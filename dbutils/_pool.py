@@ -22,6 +22,7 @@ from time import monotonic
 from typing import Any, Callable
 
 from ._claims import Claim, Gate, free
+from ._cleaning import Cleaner
 from ._collecting import is_collecting
 from ._errors import Figures, let_go
 from ._forks import follow
@@ -110,6 +111,11 @@ class _Rules(_Books):
         # How many seconds a request waits if it does not say that itself;
         # None means for as long as it takes.
         self.patience: float | None = None
+        # Who measures how long it takes, and what says when to do that, by 0;
+        # and who knows what is alive.
+        self.timer: Any = None
+        self.tick: Callable[[], int] | None = None
+        self.trust: Any = None
         self._is_short = is_short
         self.allow_short_ways()
 
@@ -119,6 +125,12 @@ class _Rules(_Books):
         self.ledger.allow_short_ways(
             self._is_short and self.keeper.upkeep is None
             and not (gate is not None and gate.has_limits))
+
+    def set_cleaner(self, cleaner: Cleaner) -> None:
+        """Let connections be cleaned elsewhere."""
+        self.keeper.cleaner = cleaner
+        self.ledger.is_cleaned_elsewhere = True
+        self.ledger.measure_room()
 
     def set_gate(self, gate: Gate) -> None:
         """Let somebody decide whose turn it is, before the pool is used."""
@@ -191,6 +203,9 @@ class PoolCore(_Rules):
         self.keeper = Keeper(backend, self.ledger)
         self.keeper.upkeep = keeper.upkeep
         self.keeper.observers = keeper.observers
+        if keeper.cleaner is not None:
+            keeper.cleaner.begin_anew()
+            self.keeper.cleaner = keeper.cleaner
         if self.ledger.gate is not None:
             self.ledger.gate.begin_anew()
         self.allow_short_ways()

@@ -46,6 +46,9 @@ class SteadyBackend(Backend):
     def reset(self, con: Any) -> bool:
         return line_of(con).hand_back(self.mode)
 
+    def needs_reset(self, con: Any) -> bool:
+        return line_of(con).needs_reset(self.mode)
+
     def is_alive(self, con: Any, seconds: float) -> bool:
         return line_of(con).is_alive_within(seconds)
 
@@ -174,7 +177,11 @@ class Pooled(Transactions):
             return True
         can_wait = maxwait or (maxwait is None and self._core.patience)
         try:
-            if line.is_well(not can_wait):
+            trust = self._core.trust
+            if trust is not None:
+                if trust.is_well(line, not can_wait):
+                    return True
+            elif line.is_well(not can_wait):
                 return True
         except BaseException as error:
             self._core.keeper.abort(right)

@@ -163,11 +163,22 @@ class Line:
         for name, value in self.changes.items():
             profile.write(con, name, value)
 
+    def needs_reset(self, mode: Any) -> bool:
+        """Tell whether the server has to be asked to clean the connection.
+
+        mode: in which it is cleaned
+        """
+        return bool(
+            mode or self.marked or self.touched or self.transaction
+            or self.lost or not self.valid)
+
     def connect(self, connect: Callable[[], Any]) -> Any:
         """Connect again, unless that has just failed for all of a pool."""
         if self.outage is None:
             return connect()
-        return self.outage.connect(connect, None, bool)  # no wait, no other
+        con = self.outage.connect(connect, None, bool)  # no wait, no other
+        self.outage.reconnects.step()
+        return con
 
     def renew(self) -> None:
         """Go on with a new driver connection; raise why that fails."""

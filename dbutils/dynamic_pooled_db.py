@@ -7,23 +7,17 @@ been quiet for a while, so that the server need not hold them for nothing.
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
-from functools import partial
 from math import ceil
 from typing import Any, Callable
 
 from ._checks import check_seconds, check_size
+from ._demand import Demand, load_of, open_ahead
 from ._features import Feature
-from ._keeper import Observer
 from ._ledger import Limits
-from ._pooled import together
 from .pooled_db import PooledDB
 
 __all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]
-
-# How many connections are opened ahead at the same time.
-_TOGETHER = 8
 
 
 @dataclass(frozen=True)
@@ -62,7 +56,7 @@ class Scaling:
             raise ValueError("'patience' must be at least 1.")
 
 
-class DynamicSize(Feature, Observer):
+class DynamicSize(Feature):
     """Lets the idle capacity of a pool follow the load."""
 
     def __init__(self, scaling: Scaling | None = Scaling()) -> None:
@@ -76,10 +70,7 @@ class DynamicSize(Feature, Observer):
                 f"'scaling' must be a Scaling or None, not {scaling!r}.")
         self._scaling = scaling
         self._step = Scaling.step if scaling is None else scaling.step
-        # The highest load since the last look, and those of the last ones.
-        self._peak = 0
-        self._peaks: deque[int] = deque(
-            maxlen=1 if scaling is None else scaling.patience)
+        self._demand = Demand(1 if scaling is None else scaling.patience)
 
     def __repr__(self) -> str:
         return f"<dynamic size with {self._scaling}>"
@@ -87,27 +78,11 @@ class DynamicSize(Feature, Observer):
     def join(self, core: Any, connect: Callable[[], Any]) -> None:
         """Begin to work on a pool."""
         super().join(core, connect)
-        core.observe(self)
+        self._demand.join(core)
 
     def pause(self) -> float | None:
         """Return the seconds until the next look."""
         return None if self._scaling is None else self._scaling.interval
-
-    # What the pool has had to do for somebody.
-
-    def opened(self, seconds: float, is_ahead: bool) -> None:  # noqa: ARG002
-        """Note the load at the moment at which a connection was missing."""
-        if not is_ahead:
-            self._note_load()
-
-    def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002
-        """Note the load at the moment at which somebody had to wait."""
-        self._note_load()
-
-    def _note_load(self) -> None:
-        core = self._core()
-        if core is not None:
-            self._peak = max(self._peak, _load_of(core))
 
     # What is done on demand.
 
@@ -132,8 +107,8 @@ class DynamicSize(Feature, Observer):
     def cleanup(self) -> int:
         """Close idle connections that are not needed; return how many."""
         core = self.core
-        limits, load = core.limits, _load_of(core)
-        most = max([load, *self._peaks]) - load
+        limits, load = core.limits, load_of(core)
+        most = max([load, *self._demand.peaks]) - load
         if limits.maxcached is not None:
             most = min(most, limits.maxcached - 1)
         return core.trim(max(most, limits.mincached))
@@ -165,10 +140,8 @@ class DynamicSize(Feature, Observer):
 
     def work(self, core: Any) -> None:
         """Look at the load, and follow it."""
-        load = max(self._peak, _load_of(core))
-        self._peak = 0
-        self._peaks.append(load)
-        scaling = self._scaling
+        load = self._demand.look(core)
+        peaks, scaling = self._demand.peaks, self._scaling
         if scaling is None:
             return
         limits = core.limits
@@ -178,26 +151,12 @@ class DynamicSize(Feature, Observer):
             while size < wanted:
                 size += max(int(size * scaling.step), 1)
             _resize(core, size)
-        elif len(self._peaks) == scaling.patience and max(self._peaks) < (
+        elif len(peaks) == scaling.patience and max(peaks) < (
                 scaling.shrink_at * (size or core.ledger.places)):
-            self._peaks.clear()
+            peaks.clear()
             self.shrink()
-        self._open_ahead(core, wanted)
-
-    def _open_ahead(self, core: Any, wanted: int) -> None:
-        """Have more connections than are in use, if they may be idle."""
-        limits, ledger = core.limits, core.ledger
-        wanted = min([wanted, *filter(None, limits[:2])])
-        number = wanted - len(ledger.connections())
-        if _load_of(core) and number > 0:
-            together([partial(core.keeper.open_ahead, self._connect())]
-                     * min(number, _TOGETHER))
-
-
-def _load_of(core: Any) -> int:
-    """Return how many have a connection, or wait for one."""
-    figures = core.ledger.figures()
-    return figures.in_use + figures.waiting
+        if load_of(core):
+            open_ahead(core, self._connect(), wanted)
 
 
 def _resize(core: Any, size: int) -> None:

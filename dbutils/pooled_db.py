@@ -216,8 +216,12 @@ class PooledDB(Pooled):
         # lent is held by nobody but the lease, see Right; a traceback must
         # not hold it, either.
         right = lease = None
+        core = self._core
+        tick = core.tick
+        if tick is not None and not tick():
+            return self._measured(shareable, maxwait, priority, tag)
         try:
-            shortcut = self._core.ledger.shortcut
+            shortcut = core.ledger.shortcut
             if shortcut and priority is None and tag is None:
                 right = shortcut.popleft()
             if right is not None and (
@@ -239,14 +243,33 @@ class PooledDB(Pooled):
             return self._lend(shareable, maxwait, priority, tag)
         return lease
 
+    def _measured(
+            self, shareable: bool, maxwait: float | None, priority: Any,
+            tag: Any) -> Any:
+        lease = None
+        timer = self._core.timer
+        start = timer.begin()
+        try:
+            lease = self.connection(
+                shareable, maxwait=maxwait, priority=priority, tag=tag)
+            timer.lent(lease, monotonic() - start)
+            lease.take_note()  # since it was not called by the program
+            return lease
+        finally:
+            lease = None  # not to be kept by a traceback
+
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
         right = None
+        core = self._core
+        start = monotonic()
         try:
             right = self._acquire(
                 self._open, shareable, maxwait, self,
-                self._core.claim(priority, tag))
+                core.claim(priority, tag))
+            if core.timer is not None:
+                core.timer.lent_slowly(monotonic() - start)
             return (
                 PooledSharedDBConnection(right) if right.is_share
                 else PooledDedicatedDBConnection(right))

@@ -183,6 +183,9 @@ class Allocation(Feature, Observer, Gate):
         core.set_gate(self)
         super().join(core, connect)
         core.observe(self)
+        if self.strategy == EFFICIENT:
+            core.ledger.set_order(LatestFirst)
+        core.ledger.allow_orders()
         self._follow(core)
 
     # What can be changed.
@@ -195,17 +198,16 @@ class Allocation(Feature, Observer, Gate):
         shares = self._shares if weights is None else _Shares(weights)
         core = self.core
         self.strategy, self._shares = strategy, shares
+        core.ledger.set_order(
+            LatestFirst if strategy == EFFICIENT else OldestFirst)
         self._follow(core)
 
     def _follow(self, core: Any) -> None:
         """Let the pool work as it was chosen."""
-        ledger = core.ledger
-        is_efficient = self.strategy == EFFICIENT
-        ledger.set_order(LatestFirst if is_efficient else OldestFirst)
         barging = self.barging
         if barging is None:
-            barging = _BARGING if is_efficient else 0
-        ledger.barging = barging
+            barging = _BARGING if self.strategy == EFFICIENT else 0
+        core.ledger.barging = barging
         core.allow_short_ways()
         core.keeper.serve()
 

@@ -17,13 +17,13 @@ pytestmark = pytest.mark.skipif(
 # a module may import what is in the layers before its own
 LAYERS = [
     {"__init__"},
-    {"_callers", "_checks", "_collecting", "_errors", "_sockets", "_sql",
-     "_turns"},
+    {"_callers", "_checks", "_collecting", "_counts", "_errors", "_sockets",
+     "_sql", "_turns"},
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
     {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
-    {"_claims", "_steady"},
+    {"_claims", "_cleaning", "_steady"},
     {"_keeper"},
     {"_queue"},
     {"_pool"},
@@ -32,13 +32,13 @@ LAYERS = [
     {"_db_classic"},
     {"_db_safe", "_transactions"},
     {"_pooled"},
-    {"_pg_rules"},
+    {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
      "simple_pooled_pg"},
     {"pooled_db", "pooled_pg"},
     {"dynamic_pooled_db", "health_check_pooled_db",
-     "resource_allocation_pooled_db"},
+     "performance_optimized_pooled_db", "resource_allocation_pooled_db"},
     {"__main__"},
 ]
 LAYER_OF = {

@@ -1,0 +1,479 @@
+"""Pools that measure themselves, and can do more to be fast.
+
+They report how long connections are waited for, used and returned, and what
+could be improved.  On demand they lend a connection to the thread that had it
+last, ask it less often, keep what is needed ready, and clean up elsewhere.
+"""
+
+from __future__ import annotations
+
+from threading import local
+from time import monotonic
+from typing import Any, Callable, Iterator
+from weakref import ref
+
+from ._checks import check_seconds
+from ._cleaning import Cleaner
+from ._counts import Count, Cycle, Tally, describe
+from ._demand import Demand, load_of, open_ahead
+from ._features import Feature
+from ._keeper import Observer
+from ._ledger import LatestFirst, OldestFirst
+from ._pool import core_of
+from ._slots import visitor_of
+from .pooled_db import PooledDB, PooledDedicatedDBConnection
+
+__all__ = ["Performance", "PerformanceOptimizedPooledDB"]
+
+# In seconds: for how long a connection counts as alive, and the time between
+# two looks at the demand, and how many looks count.
+_ALIVE = 0.5
+_INTERVAL = 1.0
+_LOOKS = 60
+# Of how many connections that are lent one is measured.
+_EACH = 128
+# From which part on something is worth a suggestion, and from which time on.
+_MANY_WAITS = 0.1
+_FEW_HITS = 0.9
+_LARGE_PART = 0.1
+_LONG = 0.0001
+
+
+class _MeasuredLease(PooledDedicatedDBConnection):
+    """A lease whose use and return are measured."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Give the connection back to the pool; do not close it."""
+        visitor = visitor_of(self._visit)
+        if visitor is None:
+            return
+        start = monotonic()
+        super().close()
+        timer = core_of(visitor.home).timer
+        timer.returned(start - visitor.since, monotonic() - start)
+
+
+class _Timer(Observer):
+    """Measures a part of what a pool does, and counts all of it."""
+
+    def __init__(self) -> None:
+        self._cycle = Cycle(_EACH)
+        self.tick = self._cycle.step
+        # What was measured: connections that were lent without more ado, and
+        # those for which more had to be done, which is measured always.
+        self._nested = Count()
+        self.quick = Tally()
+        self.slow = Tally()
+        self.uses = Tally()
+        self.releases = Tally()
+        self.creations = Tally()
+        self.waits = Tally()
+        self.misses = Count()
+        self.ahead = Count()
+        self.timeouts = Count()
+        # What has happened in a thread since it was asked to measure.
+        self._here = local()
+
+    def begin(self) -> float:
+        """Begin to measure; return the time."""
+        self._cycle.note_round()
+        self._nested.step()
+        self._here.was_slow = False
+        return monotonic()
+
+    def lent(self, lease: Any, seconds: float) -> None:
+        """Note that a connection was lent that was to be measured."""
+        if type(lease) is PooledDedicatedDBConnection:
+            lease.__class__ = _MeasuredLease
+        if not self._here.was_slow:
+            self.quick.add(seconds)
+
+    def lent_slowly(self, seconds: float) -> None:
+        """Note that more had to be done before a connection was lent."""
+        here = self._here
+        here.was_slow = True
+        self.slow.add(seconds)
+        if getattr(here, "was_missed", False):
+            here.was_missed = False
+            self.misses.step()
+
+    def returned(self, used: float, seconds: float) -> None:
+        """Note that a connection was returned that was measured."""
+        self.uses.add(used)
+        self.releases.add(seconds)
+
+    def opened(self, seconds: float, is_ahead: bool) -> None:
+        """Note that a connection was opened."""
+        self.creations.add(seconds)
+        if is_ahead:
+            self.ahead.step()
+        else:
+            self._here.was_missed = True
+
+    def waited(self, seconds: float, was_served: bool) -> None:
+        """Note that a request had to wait."""
+        self.waits.add(seconds)
+        if was_served:
+            self._here.was_missed = True
+        else:
+            self.timeouts.step()
+
+    @property
+    def number(self) -> int:
+        """How many connections were lent, or asked for in vain."""
+        return self._cycle.read() - self._nested.read()
+
+    def acquisitions(self) -> dict[str, float]:
+        """Return the figures of the acquisitions."""
+        number, slow = self.number, self.slow.number
+        return describe(number, [
+            (max(number - slow, 0), self.quick.values),
+            (slow, self.slow.values)])
+
+
+def _figures_of(tally: Tally, number: int | None = None) -> dict[str, float]:
+    """Return the figures of what was measured of so many events."""
+    number = tally.number if number is None else number
+    return describe(number, [(number, tally.values)])
+
+
+class _Trust:
+    """Asks no connection again that has proved to be alive just now."""
+
+    def __init__(self) -> None:
+        self.checks = Tally()
+        self.spared = Count()
+
+    def is_well(self, line: Any, reconnect: bool) -> bool:
+        """Tell whether nothing is known to be wrong with a connection."""
+        start = monotonic()
+        if line.valid and start - line.answered < _ALIVE and (
+                reconnect or line.is_quiet()):
+            self.spared.step()
+            return True
+        is_well: bool = line.is_well(reconnect)
+        now = monotonic()
+        self.checks.add(now - start)
+        if is_well:
+            line.answered = now
+        return is_well
+
+
+# In each thread, the places that it had last, by where they are idle.
+_here = local()
+_MANY = 100
+
+
+def _slots() -> dict[int, Any]:
+    slots: dict[int, Any] = getattr(_here, "slots", {})
+    if len(slots) > _MANY:  # of which most are of pools that have gone
+        slots = {}
+    _here.slots = slots
+    return slots
+
+
+def _take_own(idle: Any, slots: dict[int, Any]) -> Any:
+    """Take out what this thread had last, if that is idle."""
+    link = slots.get(id(idle))
+    slot = None if link is None else link()
+    right = None if slot is None else slot.right
+    try:
+        idle.remove(right)
+    except ValueError:
+        right = None
+    return right
+
+
+def _own_first(order: Any) -> Any:
+    """Return an order in which each thread gets first what it had last."""
+    class OwnFirst(order):
+        __slots__ = ()
+
+        def popleft(self) -> Any:
+            slots = _slots()
+            right = _take_own(self, slots)
+            if right is None:
+                right = super().popleft()
+            slots[id(self)] = ref(right.slot)
+            return right
+    return OwnFirst
+
+
+# By whether each thread gets its own first, and then the latest or oldest.
+_ORDERS = {
+    (False, False): OldestFirst, (False, True): LatestFirst,
+    (True, False): _own_first(OldestFirst),
+    (True, True): _own_first(LatestFirst)}
+
+
+class Performance(Feature):
+    """Measures a pool, and makes it faster on demand."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._timer = _Timer()
+        self._trust = _Trust()
+        self._demand = Demand(_LOOKS)
+        self._cleaner = Cleaner()
+        self.is_acquisition_optimized = False
+        self.is_cache_optimized = False
+        self._looked_at = 0.0
+        # When and after how many acquisitions there was the last report.
+        self._reported = monotonic(), 0
+
+    def __repr__(self) -> str:
+        return "<performance of a pool>"
+
+    def join(self, core: Any, connect: Callable[[], Any]) -> None:
+        """Begin to work on a pool."""
+        if core.timer is not None:
+            raise ValueError("The performance of a pool is measured once.")
+        super().join(core, connect)
+        core.timer = self._timer
+        core.tick = self._timer.tick
+        core.observe(self._timer)
+        self._demand.join(core)
+        core.ledger.allow_orders()
+
+    # What can be switched on.
+
+    @property
+    def is_concurrency_optimized(self) -> bool:
+        """Whether connections are cleaned off the way of who returns them."""
+        return self._cleaner.is_apart
+
+    def optimize_acquisition(self) -> None:
+        """Lend to threads what they had last, and ask it less often."""
+        core = self.core
+        self.is_acquisition_optimized = True
+        core.trust = self._trust
+        self._set_order(core)
+
+    def optimize_cache(self) -> None:
+        """Keep ready what is needed, and no more, the latest first."""
+        core = self.core
+        self.is_cache_optimized = True
+        self._set_order(core)
+        self.begin_ticking()
+
+    def _set_order(self, core: Any) -> None:
+        core.ledger.set_order(_ORDERS[
+            self.is_acquisition_optimized, self.is_cache_optimized])
+
+    def optimize_concurrency(self) -> None:
+        """Clean connections off the way of who returns them."""
+        core = self.core
+        self._cleaner.is_apart = True
+        core.set_cleaner(self._cleaner)
+
+    def tune(self, **options: Any) -> None:
+        """Limit the time that requests wait, and that cleaning takes."""
+        core = self.core
+        for name, value in options.items():
+            if name not in {"acquisition_timeout", "release_timeout"}:
+                raise TypeError(
+                    f"{name!r} cannot be tuned, only 'acquisition_timeout'"
+                    " and 'release_timeout' can be.")
+            check_seconds(name, value)
+        if "acquisition_timeout" in options:
+            core.patience = options["acquisition_timeout"]
+        if "release_timeout" in options:
+            self._cleaner.timeout = options["release_timeout"]
+            core.set_cleaner(self._cleaner)
+            self.begin_ticking()
+
+    # What is done in the background.
+
+    def pause(self) -> float | None:
+        """Return the seconds until the next look."""
+        timeout = self._cleaner.timeout
+        if timeout is not None:
+            return min(max(timeout / 4, 0.01), _INTERVAL)
+        return _INTERVAL if self.is_cache_optimized else None
+
+    def work(self, core: Any) -> None:
+        """Give up what takes too long, and follow the demand."""
+        self._cleaner.give_up_slow_ones()
+        if self.is_cache_optimized and (
+                monotonic() - self._looked_at >= _INTERVAL):
+            self._looked_at = monotonic()
+            self.follow_demand(core)
+
+    def follow_demand(self, core: Any) -> None:
+        """Close what was not needed for a while, and open what soon will be.
+
+        If the load rises, it is expected to go on as it did lately.
+        """
+        peaks = self._demand.peaks
+        before = peaks[-1] if peaks else 0
+        load = self._demand.look(core)
+        if len(peaks) == _LOOKS:
+            spare = max(peaks) - load_of(core)
+            core.trim(max(spare, core.limits.mincached))
+        if load > before:
+            open_ahead(core, self._connect(), 2 * load - before)
+
+    # What is reported.
+
+    def report(self) -> dict[str, Any]:
+        """Return how the pool has worked, and what could be improved."""
+        core, timer = self.core, self._timer
+        acquisitions = timer.acquisitions()
+        number = int(acquisitions["count"])
+        returned = max(number - core.figures().in_use, 0)
+        misses = timer.misses.read()
+        report = {
+            "connection_acquisition_time": acquisitions,
+            "connection_release_time": _figures_of(timer.releases, returned),
+            "connection_creation_time": _figures_of(timer.creations),
+            "connection_use_time": _figures_of(timer.uses, returned),
+            "hit_rate": 1 - misses / number if number else 1.0,
+            "waits": timer.waits.number,
+            "timeouts": timer.timeouts.read(),
+            "reconnects": core.keeper.outage.reconnects.read(),
+            "throughput": self._throughput(number),
+            "optimizations": self._optimizations(),
+        }
+        report["suggestions"] = list(self._suggestions(core, report))
+        return report
+
+    def _throughput(self, number: int) -> float:
+        """Return the acquisitions in a second, since the last report."""
+        then, before = self._reported
+        now = monotonic()
+        self._reported = now, number
+        return (number - before) / max(now - then, 1e-9)
+
+    def _optimizations(self) -> dict[str, dict[str, Any]]:
+        """Return what is switched on, and what that has saved."""
+        timer, trust, cleaner = self._timer, self._trust, self._cleaner
+        spared, ahead = trust.spared.read(), timer.ahead.read()
+        return {
+            "acquisition": {
+                "enabled": self.is_acquisition_optimized,
+                "spared_checks": spared,
+                "saved_seconds": spared * trust.checks.mean},
+            "cache_strategy": {
+                "enabled": self.is_cache_optimized,
+                "opened_ahead": ahead,
+                "saved_seconds": ahead * timer.creations.mean},
+            "concurrency": {
+                "enabled": self.is_concurrency_optimized,
+                "cleaned_apart": cleaner.times.number,
+                "saved_seconds": cleaner.times.number * cleaner.times.mean},
+        }
+
+    def _suggestions(
+            self, core: Any, report: dict[str, Any]) -> Iterator[str]:
+        number = report["connection_acquisition_time"]["count"]
+        limits = core.limits
+        waits = report["waits"] / max(number, 1)
+        if waits > _MANY_WAITS and limits.maxconnections is not None:
+            wanted = min(
+                max(self._demand.highest, limits.maxconnections + 1),
+                2 * limits.maxconnections)
+            yield (
+                f"waits are {waits:.0%} of acquisitions: raise maxconnections"
+                f" from {limits.maxconnections} to {wanted}")
+        misses = 1 - report["hit_rate"] - waits
+        if number > _LOOKS and misses > 1 - _FEW_HITS:
+            size = (
+                "" if limits.maxcached is None
+                else f": raise maxcached from {limits.maxcached}")
+            yield (
+                f"{misses:.0%} of acquisitions had to open a connection{size}"
+                ", or call optimize_cache_strategy()")
+        yield from self._suggest_optimizations(report)
+
+    def _suggest_optimizations(
+            self, report: dict[str, Any]) -> Iterator[str]:
+        used = report["connection_use_time"]["mean"]
+        release = report["connection_release_time"]["mean"]
+        long = max(_LARGE_PART * used, _LONG)
+        if release > long and not self.is_concurrency_optimized:
+            yield (
+                f"a return takes {release:.2g} seconds, while a connection"
+                f" is used for {used:.2g}: call optimize_concurrency()")
+        lent = self._timer.quick.mean
+        if lent > long and not self.is_acquisition_optimized:
+            yield (
+                f"to get an idle connection takes {lent:.2g} seconds, while"
+                f" it is used for {used:.2g}:"
+                " call optimize_connection_acquisition()")
+
+
+class PerformanceOptimizedPooledDB(PooledDB):
+    """A pool of steady DB-API 2 connections that measures itself."""
+
+    def __init__(
+            self, *args: Any, performance_optimization: bool = True,
+            features: Any = (), **kwargs: Any) -> None:
+        """Set up the pool.
+
+        performance_optimization: if false, this is a plain pool, which can
+            neither report nor optimize anything
+
+        All other parameters are those of pooled_db.PooledDB.
+        """
+        self._performance = Performance()
+        if performance_optimization:
+            features = (*features, self._performance)
+        super().__init__(*args, features=features, **kwargs)
+
+    @property
+    def _acquisition_optimized(self) -> bool:
+        return self._performance.is_acquisition_optimized
+
+    @property
+    def _cache_strategy_optimized(self) -> bool:
+        return self._performance.is_cache_optimized
+
+    @property
+    def _concurrency_optimized(self) -> bool:
+        return self._performance.is_concurrency_optimized
+
+    def performance_report(self) -> dict[str, Any]:
+        """Return how the pool has worked, and what could be improved.
+
+        Of the connections that are lent without more ado, each 128th is
+        measured, all others always; the times are those of the last 2000
+        that were measured, in seconds.
+        """
+        return self._performance.report()
+
+    def optimize_connection_acquisition(self) -> None:
+        """Lend to a thread what it had last, and ask that less often.
+
+        A connection that has proved to be alive half a second ago is not
+        asked again before it is lent.
+        """
+        self._performance.optimize_acquisition()
+
+    def optimize_cache_strategy(self) -> None:
+        """Lend what was in use last, and have as many as are needed.
+
+        What was not needed in the last minute is closed, and if the load
+        rises, connections are opened ahead, both in the background.
+        """
+        self._performance.optimize_cache()
+
+    def optimize_concurrency(self) -> None:
+        """Let nobody wait for the rollback of what is returned.
+
+        It is done by another thread, if the driver says that it is needed.
+        """
+        self._performance.optimize_concurrency()
+
+    def set_performance_tuning_config(self, **options: Any) -> None:
+        """Set limits, all of those that are given or none.
+
+        acquisition_timeout: how many seconds a request waits at most until
+            it gets a TooManyConnectionsError
+        release_timeout: how many seconds it may take to clean a connection
+            that is returned; then it is replaced
+
+        None means that there is no limit.
+        """
+        self._performance.tune(**options)
