@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from time import monotonic
 from typing import Any, Callable
+from weakref import ref
 
 from ._collecting import is_collecting
 from ._counts import Tally
@@ -41,6 +42,10 @@ class _Job:
         # Whoever sets the only item decides: who cleans it, or who gives up.
         self._outcome: dict[int, object] = {}
 
+    def is_decided(self) -> bool:
+        """Tell whether it is over."""
+        return bool(self._outcome)
+
     def is_first(self, who: object) -> bool:
         """Tell whether it was not decided before."""
         return self._outcome.setdefault(0, who) is who
@@ -49,7 +54,7 @@ class _Job:
         """Do it, and let go of it."""
         right, self.right = self.right, None
         try:
-            if not self._outcome:
+            if not self.is_decided():
                 self.keeper.clean_here(right, lambda: self.is_first(self))
         finally:
             self.done.set()
@@ -107,6 +112,8 @@ class Cleaner:
         """Have nothing to do in a forked child."""
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._workers: dict[int, _Worker] = {}
+        # What is not clean yet, held weakly, so that nothing is forgotten.
+        self._open: dict[int, Any] = {}
 
     def takes(self, keeper: Any, right: Any) -> bool:
         """Take over the cleaning of a connection; tell whether it did."""
@@ -118,11 +125,22 @@ class Cleaner:
             return False
         job = _Job(keeper, right)
         del right
+        self._open[id(job)] = ref(job)
         self._jobs.put(job)
         self._start()
         if not self.is_apart and not job.done.wait(self.timeout):
             job.give_up()
         return True
+
+    def is_busy(self) -> bool:
+        """Tell whether connections will be clean soon."""
+        for key, link in self._open.copy().items():
+            job = link()
+            if job is not None and not job.is_decided():
+                return True
+            if self._open.get(key) is link:
+                self._open.pop(key, None)
+        return False
 
     def ensure(self) -> None:
         """See to it that there is a thread if there is something to do."""

@@ -57,7 +57,7 @@ class Queue:
         pause = _FIRST_LOOK if waiters.first() is waiter else _OTHER_LOOK
         if patience is not None and waited < patience:
             pause = min(pause, patience - waited)
-        elif patience is not None and not self._ledger.is_coming(waiter):
+        elif patience is not None and not self._is_coming(waiter):
             waiter.give_up()
         if self._ledger.is_over:
             waiter.give_up()
@@ -66,6 +66,12 @@ class Queue:
             self._keeper.serve()
             if self._ledger.barging:  # which may have been for long enough
                 self._ledger.settle_ways()
+
+    def _is_coming(self, waiter: Waiter) -> bool:
+        """Tell whether there will be a connection in a moment."""
+        cleaner = self._keeper.cleaner
+        return self._ledger.is_coming(waiter) or (
+            cleaner is not None and cleaner.is_busy())
 
     def _withdraw(self, waiter: Waiter) -> None:
         """Let a request go whose wait was interrupted."""

@@ -29,6 +29,16 @@ def test_every_scenario_can_be_measured():
     assert all(figure for figure in figures if figure is not None)
 
 
+@pytest.mark.slow
+def test_the_richer_pools_can_be_measured():
+    text = subprocess.run(
+        [sys.executable, "richer.py", "--rounds", "1"], cwd=str(FOLDER),
+        check=True, stdout=subprocess.PIPE).stdout.decode()
+    lines = text.splitlines()
+    assert len(lines) == 9
+    assert lines[-1].endswith("of a cycle")
+
+
 def test_figures_are_compared_round_by_round(monkeypatch):
     monkeypatch.syspath_prepend(str(FOLDER))
     import compare

@@ -89,6 +89,7 @@ def test_what_takes_longer_is_always_measured(make, server):
     while leases:
         leases.pop().close()
     visit(pool, 7)
+    assert not pool._performance._timer.quick.values
     report = pool.performance_report()
     assert report["connection_creation_time"]["count"] == 3
     assert report["connection_creation_time"]["p50"] >= 0.01
@@ -432,6 +433,20 @@ def test_too_much_to_clean_is_done_at_once(make, server):
     assert 16 <= len(here) <= 24
     go_on.set()
     wait_until(lambda: len(pool._idle_cache) == 40)
+
+
+def test_who_does_not_wait_gets_what_is_being_cleaned(make, server):
+    pause = Event()
+    server.on_call = lambda name, con: (
+        pause.wait(0.005) if name == "rollback" else None)
+    pool = make(maxconnections=2)
+    pool.optimize_concurrency()
+    visit(pool, 20)
+    with pool.connection(shareable=False), pool.connection(shareable=False), (
+            pytest.raises(TooManyConnectionsError)):
+        pool.connection(shareable=False)
+    wait_until(lambda: len(pool._idle_cache) == 2)
+    assert not pool._performance._cleaner.is_busy()
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
