@@ -344,6 +344,8 @@ class DbLine(_Opener):
 
     def needs_reset(self, mode: Any) -> bool:
         """Tell whether the server has to be asked to clean the connection."""
+        if self.profile.is_embedded:  # there is none
+            return False
         if mode is not True or self.terms.failover == "always":
             return super().needs_reset(mode)
         return super().needs_reset(False) or (

@@ -112,6 +112,12 @@ class _WayBack:
         # Who gets to know what the pool had to do to serve a request.
         self.observers: tuple[Observer, ...] = ()
 
+    def tell(self, event: str, *figures: Any) -> None:
+        """Let the observers know, who may not disturb."""
+        for observer in self.observers:
+            with quietly("telling an observer of a pool"):
+                getattr(observer, event)(*figures)
+
     def serve(self) -> None:
         """Serve whom it is possible to serve, in the order of service.
 
@@ -365,8 +371,8 @@ class Keeper(_WayBack):
         slot.con = self.outage.connect(
             connect, deadline, self.ledger.idle.__len__)
         self.backend.attend(slot.con, self.outage)
-        for observer in self.observers:
-            observer.opened(monotonic() - start, is_ahead)
+        if self.observers:
+            self.tell("opened", monotonic() - start, is_ahead)
         if self.upkeep is not None:
             self.upkeep.opened(slot)
 

@@ -401,8 +401,8 @@ class PoolCore(_Rules):
         start = monotonic()
         right = self._queue.wait(waiter, patience)
         waited = monotonic() - start
-        for observer in self.keeper.observers:
-            observer.waited(waited, right is not None)
+        if self.keeper.observers:
+            self.keeper.tell("waited", waited, right is not None)
         if right is not None:
             return right
         if self.is_over:

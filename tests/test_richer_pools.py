@@ -1,5 +1,6 @@
 """The four richer pools, together in all ways, keep the contract of pools."""
 
+from contextlib import suppress
 from itertools import combinations
 from threading import Thread
 
@@ -7,6 +8,7 @@ import pytest
 import test_pools
 import test_waiting
 from conftest import Kind
+from drivers import ask
 from patience import PATIENCE, wait_until
 
 from dbutils import (
@@ -106,3 +108,41 @@ def test_all_of_them_work_together(mixed, dbapi):
         thread.join(PATIENCE)
         assert not thread.is_alive()
     check_all(pool, 600)
+
+
+@pytest.mark.slow
+def test_they_lose_nothing_on_real_servers(driver):
+    """What was committed is there, and nothing of what was left open."""
+    driver.new_table("richer")
+    pool = MIXED[-1](
+        driver.load(), 2, maxconnections=4, maxwait=PATIENCE,
+        health_check_interval=0.05, **driver.parameters())
+    switch_all_on(pool)
+    committed, doubtful, sessions = set(), set(), set()
+
+    def work(first):
+        for row in range(first, first + 30):
+            with suppress(driver.error), (
+                    pool.connection(tag="web", priority="high")) as db:
+                sessions.add(ask(db, driver.who_am_i))
+                db.begin()
+                doubtful.add(row)
+                db.cursor().execute(
+                    f"insert into richer values ({row}, {row})")
+                if row % 3:
+                    db.commit()
+                    committed.add(row)
+                doubtful.discard(row)
+
+    threads = [
+        Thread(target=work, args=(100 * number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(committed) > 20)
+    driver.kill(*sessions)
+    wait_until(lambda: not any(thread.is_alive() for thread in threads))
+    wait_until(lambda: pool._connections == 0)
+    rows = {row for row, in driver.run("select id from richer")}
+    assert committed <= rows <= committed | doubtful
+    assert len(committed) > 100
+    assert pool.shutdown(PATIENCE)
