@@ -137,7 +137,6 @@ class _Rules(_Books):
         if self.ledger.gate is not None:
             raise ValueError("There can be only one who decides in a pool.")
         self.ledger.gate = gate
-        self.ledger.waiters.rank = gate.rank
         self.allow_short_ways()
 
     def claim(self, priority: Any, tag: Any) -> Claim | None:

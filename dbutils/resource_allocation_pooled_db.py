@@ -208,6 +208,8 @@ class Allocation(Feature, Observer, Gate):
         if barging is None:
             barging = _BARGING if self.strategy == EFFICIENT else 0
         core.ledger.barging = barging
+        is_ranked = self.strategy in {PRIORITY, WEIGHTED}
+        core.ledger.waiters.rank = self.rank if is_ranked else None
         core.allow_short_ways()
         core.keeper.serve()
 
