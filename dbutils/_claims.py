@@ -14,7 +14,7 @@ from ._ledger import Ledger, Limits
 from ._slots import Right, Visit
 from ._waiters import Waiter
 
-__all__ = ["NO_CLAIM", "Claim", "Entrance", "Gate", "Purse", "free"]
+__all__ = ["NO_CLAIM", "Claim", "Entrance", "Gate", "Purse"]
 
 
 class Claim(NamedTuple):
@@ -64,8 +64,8 @@ class Purse:
 class Entrance:
     """What takes a connection back together with the tokens for it."""
 
-    def __init__(self, pool: Any) -> None:
-        self.pool = pool
+    def __init__(self) -> None:
+        self.pool: Any = None
         self._tokens: list[tuple[Purse, Right]] = []
 
     @property
@@ -82,13 +82,16 @@ class Entrance:
         self._tokens.append((purse, token))
         return True
 
-    def free(self) -> bool:
-        """Give the tokens back; tell whether there were any."""
-        had_any = bool(self._tokens)
+    def begin(self, visit: Visit) -> None:
+        """Stand between a visit and its pool."""
+        self.pool = visit[0]
+        visit[0] = self
+
+    def free(self) -> None:
+        """Give the tokens back."""
         while self._tokens:
             purse, token = self._tokens.pop()
             purse.put(token)
-        return had_any
 
     def take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
@@ -99,12 +102,6 @@ class Entrance:
         """Take back what was dropped with its lease."""
         self.free()
         self.pool.take_back_dropped(right, visitor)
-
-
-def free(visit: Visit | None) -> bool:
-    """Give back the tokens of a request that came to nothing, if any."""
-    home = visit[0] if visit else None
-    return isinstance(home, Entrance) and home.free()
 
 
 class Gate:
@@ -121,7 +118,7 @@ class Gate:
         """Return those who wait, the one to be served next first."""
         return waiters
 
-    def admit(self, home: Any, claim: Claim) -> Entrance | None:
+    def admit(self, claim: Claim) -> Entrance | None:
         """Return the entrance for a request if it may be served."""
         raise NotImplementedError
 

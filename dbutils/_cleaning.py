@@ -196,8 +196,9 @@ class Cleaner:
 
     def give_up_slow_ones(self) -> None:
         """Go on without the connections that take too long."""
+        timeout = self.timeout
         for worker in self._workers.copy().values():
             job = worker.job
-            if job is not None and self.timeout is not None and (
-                    monotonic() - job.start >= self.timeout):
+            if job is not None and timeout is not None and (
+                    monotonic() - job.start >= timeout):
                 job.give_up()

@@ -10,7 +10,6 @@ from collections import deque
 from time import monotonic
 from typing import Any, Callable
 
-from ._claims import free
 from ._cleaning import Cleaner
 from ._collecting import is_collecting
 from ._errors import quietly
@@ -135,6 +134,8 @@ class _WayBack:
             again = False
             blocked = set()
             for waiter in ledger.waiters.in_order():
+                if not waiter.is_waiting:
+                    continue  # another thread has served it
                 kind = waiter.shareable, waiter.claim and waiter.claim.tag
                 right = None
                 if kind not in blocked:
@@ -153,7 +154,6 @@ class _WayBack:
             if self.ledger.gate is not None:
                 self.ledger.gate.served(waiter.claim)
         else:
-            free(waiter.visit)
             self.unused(right)
         return is_wanted
 
@@ -333,6 +333,9 @@ class Keeper(_WayBack):
         if right.is_share:
             slot.shares()
         else:
+            if right.entrance is not None:
+                right.entrance.begin(visit)
+                right.entrance = None
             right.visit = visit
         try:
             return right

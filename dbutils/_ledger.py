@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Callable, Deque, Iterator, NamedTuple
+from typing import Any, Callable, Iterator, NamedTuple
 from weakref import ref
 
 from ._checks import check_size
 from ._errors import Figures
+from ._orders import ORDERS, OldestFirst
 from ._sharing import Sharing
 from ._slots import Right, Slot, Visit
 from ._waiters import Waiter, WaitQueue
 
-__all__ = ["LatestFirst", "Ledger", "Limits", "OldestFirst", "make_limits"]
+__all__ = ["Ledger", "Limits", "make_limits"]
 
 
 class Limits(NamedTuple):
@@ -55,26 +56,6 @@ def make_limits(
 _NOTHING: deque[Right] = deque(maxlen=0)
 
 
-# In which order idle connections are lent, where that can be changed; a plain
-# deque is faster.  The one that came last is always the last one in it.
-
-
-class OldestFirst(Deque[Right]):
-    """The connection that was idle for longest is lent next."""
-
-    __slots__ = ()
-
-
-class LatestFirst(Deque[Right]):
-    """The connection that was in use last is lent next."""
-
-    __slots__ = ()
-
-    popleft = deque.pop
-    pop = deque.popleft
-    appendleft = deque.append
-
-
 class _Desk:
     """Where connections are taken and given back, and where one waits.
 
@@ -96,6 +77,8 @@ class _Desk:
         # whether nothing comes back the short way.
         self.barging = 0.0
         self.is_cleaned_elsewhere = False
+        # In which order idle connections are lent.
+        self._lends_own = self._lends_latest = False
 
     def allow_short_ways(self, are_allowed: bool) -> None:
         """Let connections come and go without more ado, or not."""
@@ -266,14 +249,14 @@ class Ledger(_Register):
         gate = self.gate
         if gate is None or not gate.has_limits:
             return self._take_for(visit, shareable)
-        entrance = gate.admit(visit[0], claim)
+        entrance = gate.admit(claim)
         if entrance is None:
             return None
         right = self._take_for(visit, shareable)
         if right is None:
             entrance.free()
         else:
-            visit[0] = entrance
+            right.entrance = entrance
         return right
 
     def _take_for(self, visit: Visit, shareable: bool) -> Right | None:
@@ -325,6 +308,8 @@ class Ledger(_Register):
     def give(self, right: Right) -> None:
         """Put a place back that is not needed now; it is the next in turn."""
         slot = right.slot
+        if right.entrance is not None:
+            right.entrance.free()
         self.sharing.stop(slot)
         fresh = slot.new_right()
         if slot.con is not None:
@@ -390,15 +375,25 @@ class Ledger(_Register):
             self.idle = OldestFirst(self.idle)
             self.settle_ways()
 
-    def set_order(self, order: type[deque[Right]]) -> None:
-        """Let what is idle be lent in another order."""
+    def set_order(
+            self, own: bool | None = None, latest: bool | None = None) -> None:
+        """Let what is idle be lent in another order.
+
+        own: whether a thread gets first what it had last
+        latest: whether what was in use last is lent first
+        """
         self.allow_orders()
-        self.idle.__class__ = order
+        if own is not None:
+            self._lends_own = own
+        if latest is not None:
+            self._lends_latest = latest
+        self.idle.__class__ = ORDERS[self._lends_own, self._lends_latest]
 
     def renewed(self) -> Ledger:
         """Return empty books with the same rules."""
         ledger = Ledger(self.limits, self.sharing.is_shareable)
-        ledger.idle = type(self.idle)()
+        if type(self.idle) is not deque:
+            ledger.set_order(self._lends_own, self._lends_latest)
         ledger.barging = self.barging
         ledger.is_cleaned_elsewhere = self.is_cleaned_elsewhere
         ledger.gate = self.gate

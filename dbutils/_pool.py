@@ -21,7 +21,7 @@ from threading import Event
 from time import monotonic
 from typing import Any, Callable
 
-from ._claims import Claim, Gate, free
+from ._claims import Claim, Gate
 from ._cleaning import Cleaner
 from ._collecting import is_collecting
 from ._errors import Figures, let_go
@@ -252,13 +252,8 @@ class PoolCore(_Rules):
                 return self.keeper.ready(
                     right, connect, visit, shareable, deadline)
             except Elsewhere:
-                free(visit)
                 if deadline is not None:
                     patience = max(deadline - monotonic(), 0)
-            except BaseException:
-                if free(visit):  # for which somebody may be waiting
-                    self.keeper.serve()
-                raise
             finally:
                 right = None  # which the traceback of an attempt could keep
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from ._claims import free
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._slots import Right
@@ -77,7 +76,6 @@ class Queue:
         """Let a request go whose wait was interrupted."""
         waiter.give_up()
         self._ledger.leave_queue(waiter)
-        free(waiter.visit)
         if waiter.right is not None:
             self._keeper.unused(waiter.right)
         self._keeper.serve()

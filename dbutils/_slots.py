@@ -85,7 +85,7 @@ def visitor_of(visit: Visit | None) -> Visitor | None:
 class Right:
     """The right to use a place, for as long as somebody refers to it."""
 
-    __slots__ = ("__weakref__", "is_share", "slot", "visit")
+    __slots__ = ("__weakref__", "entrance", "is_share", "slot", "visit")
 
     def __init__(
             self, slot: Slot, visit: Visit | None = None,
@@ -93,6 +93,8 @@ class Right:
         self.slot = slot
         self.visit = visit
         self.is_share = is_share
+        # What has to be given back with it before the visit begins.
+        self.entrance: Any = None
 
     def __del__(self) -> None:
         """Let the connection be taken back at once, if it is in use.

@@ -10,7 +10,6 @@ from __future__ import annotations
 from threading import local
 from time import monotonic
 from typing import Any, Callable, Iterator
-from weakref import ref
 
 from ._checks import check_seconds
 from ._cleaning import Cleaner
@@ -18,7 +17,6 @@ from ._counts import Count, Cycle, Tally, describe
 from ._demand import Demand, load_of, open_ahead
 from ._features import Feature
 from ._keeper import Observer
-from ._ledger import LatestFirst, OldestFirst
 from ._pool import core_of
 from ._slots import visitor_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
@@ -161,53 +159,6 @@ class _Trust:
         return is_well
 
 
-# In each thread, the places that it had last, by where they are idle.
-_here = local()
-_MANY = 100
-
-
-def _slots() -> dict[int, Any]:
-    slots: dict[int, Any] = getattr(_here, "slots", {})
-    if len(slots) > _MANY:  # of which most are of pools that have gone
-        slots = {}
-    _here.slots = slots
-    return slots
-
-
-def _take_own(idle: Any, slots: dict[int, Any]) -> Any:
-    """Take out what this thread had last, if that is idle."""
-    link = slots.get(id(idle))
-    slot = None if link is None else link()
-    right = None if slot is None else slot.right
-    try:
-        idle.remove(right)
-    except ValueError:
-        right = None
-    return right
-
-
-def _own_first(order: Any) -> Any:
-    """Return an order in which each thread gets first what it had last."""
-    class OwnFirst(order):
-        __slots__ = ()
-
-        def popleft(self) -> Any:
-            slots = _slots()
-            right = _take_own(self, slots)
-            if right is None:
-                right = super().popleft()
-            slots[id(self)] = ref(right.slot)
-            return right
-    return OwnFirst
-
-
-# By whether each thread gets its own first, and then the latest or oldest.
-_ORDERS = {
-    (False, False): OldestFirst, (False, True): LatestFirst,
-    (True, False): _own_first(OldestFirst),
-    (True, True): _own_first(LatestFirst)}
-
-
 class Performance(Feature):
     """Measures a pool, and makes it faster on demand."""
 
@@ -249,18 +200,14 @@ class Performance(Feature):
         core = self.core
         self.is_acquisition_optimized = True
         core.trust = self._trust
-        self._set_order(core)
+        core.ledger.set_order(own=True)
 
     def optimize_cache(self) -> None:
         """Keep ready what is needed, and no more, the latest first."""
         core = self.core
         self.is_cache_optimized = True
-        self._set_order(core)
+        core.ledger.set_order(latest=True)
         self.begin_ticking()
-
-    def _set_order(self, core: Any) -> None:
-        core.ledger.set_order(_ORDERS[
-            self.is_acquisition_optimized, self.is_cache_optimized])
 
     def optimize_concurrency(self) -> None:
         """Clean connections off the way of who returns them."""

@@ -18,7 +18,6 @@ from ._claims import NO_CLAIM, Claim, Entrance, Gate, Purse
 from ._errors import logger
 from ._features import Feature
 from ._keeper import Observer
-from ._ledger import LatestFirst, OldestFirst
 from ._waiters import Waiter
 from .pooled_db import PooledDB
 
@@ -123,11 +122,13 @@ class _Limits:
 
     def number(self) -> int:
         """How many places are reserved."""
-        return sum(purse.number or 0 for purse in self.reserved.values())
+        purses = self.reserved.copy().values()
+        return sum(purse.number or 0 for purse in purses)
 
     def pay(self, entrance: Entrance, tag: Any, limit: int | None) -> bool:
         """Take the tokens that are needed; tell whether they are to be had."""
-        if tag in self.limited and not entrance.pay(self.limited[tag]):
+        limited = self.limited.get(tag)
+        if limited is not None and not entrance.pay(limited):
             return False
         if not self.reserved or entrance.pay(self.reserved.get(tag)):
             return True
@@ -183,9 +184,7 @@ class Allocation(Feature, Observer, Gate):
         core.set_gate(self)
         super().join(core, connect)
         core.observe(self)
-        if self.strategy == EFFICIENT:
-            core.ledger.set_order(LatestFirst)
-        core.ledger.allow_orders()
+        core.ledger.set_order(latest=self.strategy == EFFICIENT)
         self._follow(core)
 
     # What can be changed.
@@ -198,8 +197,7 @@ class Allocation(Feature, Observer, Gate):
         shares = self._shares if weights is None else _Shares(weights)
         core = self.core
         self.strategy, self._shares = strategy, shares
-        core.ledger.set_order(
-            LatestFirst if strategy == EFFICIENT else OldestFirst)
+        core.ledger.set_order(latest=strategy == EFFICIENT)
         self._follow(core)
 
     def _follow(self, core: Any) -> None:
@@ -322,18 +320,18 @@ class Allocation(Feature, Observer, Gate):
             return sorted(waiters, key=self._urgency)
         return waiters
 
-    def _urgency(self, waiter: Waiter) -> tuple[float, float]:
+    def _urgency(self, waiter: Waiter) -> float:
         """Return by what to sort; this does not depend on the time."""
-        level = waiter.claim.level
-        if self.ageing is None:
-            return -level, 0
-        since = (waiter.visit[1:2] or [0])[0]
-        return since - level * self.ageing, 0
+        level, ageing = waiter.claim.level, self.ageing
+        if ageing is None:
+            return -level
+        since: float = (waiter.visit[1:2] or [0])[0]
+        return since - level * ageing
 
-    def admit(self, home: Any, claim: Claim | None) -> Entrance | None:
+    def admit(self, claim: Claim | None) -> Entrance | None:
         """Return the entrance for a request if it may be served."""
         core = self.core
-        entrance = Entrance(home)
+        entrance = Entrance()
         tag = (claim or NO_CLAIM).tag
         if self._tags.pay(entrance, tag, core.limits.maxconnections):
             return entrance

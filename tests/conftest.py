@@ -77,6 +77,15 @@ def kind(request, dbapi, pg):
     return Kind(pooled_db, PooledDB, dbapi)
 
 
+@pytest.fixture
+def _restless():
+    """Let threads be interrupted by others all the time."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
 @pytest.fixture(scope="session")
 def servers_running():
     """The ports of the servers that were started, until the end."""

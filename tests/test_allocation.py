@@ -665,6 +665,37 @@ def test_limits_and_reservations_hold_under_many_threads(make):
     assert len(borrow_all(pool, tag="web")) == 6
 
 
+@pytest.mark.usefixtures("_restless")
+@pytest.mark.parametrize("strategy", [
+    "fair", "efficient", "priority", "weighted"])
+def test_limits_hold_when_many_threads_serve_each_other(make, strategy):
+    """Who waits is served by one thread while another looks at it."""
+    pool = make(4, allocation_strategy=strategy)
+    pool.reserve("web", 1)
+    pool.limit("batch", 2)
+    batch, too_many, done = [], [], []
+
+    def work(tag, priority):
+        for _ in range(60):
+            with pool.connection(tag=tag, priority=priority):
+                if tag == "batch":
+                    batch.append(1)
+                    too_many.extend(batch[2:])
+                    batch.pop()
+            done.append(tag)
+
+    threads = [
+        Thread(target=work, args=(tag, priority), daemon=True)
+        for tag in ("web", "batch", None) for priority in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(done) == 60 * len(threads)
+    assert not too_many
+    assert pool._connections == 0
+
+
 def test_the_pool_of_a_lease_is_the_pool(make):
     pool = make(2)
     pool.limit("a", 1)

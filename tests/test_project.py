@@ -22,6 +22,7 @@ LAYERS = [
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
     {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},
+    {"_orders"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_claims", "_cleaning", "_steady"},
     {"_keeper"},

@@ -1,8 +1,9 @@
 """The four richer pools, together in all ways, keep the contract of pools."""
 
+import random
 from contextlib import suppress
-from itertools import combinations
-from threading import Thread
+from itertools import combinations, product
+from threading import Event, Thread
 
 import pytest
 import test_pools
@@ -16,6 +17,7 @@ from dbutils import (
     HealthCheckPooledDB,
     PerformanceOptimizedPooledDB,
     ResourceAllocationPooledDB,
+    Scaling,
     pooled_db,
 )
 
@@ -108,6 +110,80 @@ def test_all_of_them_work_together(mixed, dbapi):
         thread.join(PATIENCE)
         assert not thread.is_alive()
     check_all(pool, 600)
+
+
+def changes(pool, chance):
+    """Yield ways to change a pool that has all four at random."""
+    strategies = ["fair", "efficient", "priority", "weighted"]
+    while True:
+        pool.dynamic_adjust_config(maxconnections=chance.randint(2, 6))
+        pool.set_allocation_strategy(chance.choice(strategies))
+        pool.limit("batch", chance.choice([1, 2, None]))
+        pool.reserve("web", chance.choice([0, 1]))
+        pool.optimize_efficiency(chance.random() < 0.5)
+        pool.ensure_fairness(chance.random() < 0.5)
+        yield chance.choice([
+            pool.dynamic_expand, pool.dynamic_shrink, pool.auto_cleanup,
+            pool.health_check, pool.health_report, pool.performance_report,
+            pool.close, pool.drain])
+
+
+def visit(pool, done, tag, priority):
+    """Borrow connections, and close or drop them."""
+    for number in range(100):
+        lease = pool.connection(tag=tag, priority=priority)
+        lease.cursor().execute("select 1")
+        if number % 3:
+            lease.close()
+        del lease
+        done.append(tag)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_restless")
+@pytest.mark.parametrize("seed", range(3))
+def test_all_can_be_changed_while_many_threads_are_at_work(
+        dbapi, server, seed):
+    pool = MIXED[-1](
+        dbapi, 1, maxconnections=4, maxwait=PATIENCE,
+        scaling=Scaling(interval=0.02, patience=2),
+        health_check_interval=0.02)
+    switch_all_on(pool)
+    done, over = [], Event()
+
+    def change():
+        for act in changes(pool, random.Random(seed)):
+            act()
+            if over.is_set():
+                return
+
+    threads = [Thread(target=change, daemon=True)] + [
+        Thread(target=visit, args=(pool, done, tag, priority), daemon=True)
+        for tag, priority in product(
+            ("web", "batch", None), ("low", "normal", "high", "critical"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads[1:]:
+        thread.join(3 * PATIENCE)
+    over.set()
+    threads[0].join(PATIENCE)
+    assert len(done) == 1200
+    check_limits(pool, server)
+
+
+def check_limits(pool, server):
+    """Check that as many connections can be in use as before, no more."""
+    wait_until(lambda: pool._connections == 0)
+    pool.dynamic_adjust_config(maxconnections=3, maxcached=3)
+    pool.limit("batch", None)
+    pool.reserve("web", 0)
+    leases = [pool.connection() for _ in range(3)]
+    with pytest.raises(pooled_db.TooManyConnectionsError):
+        pool.connection(maxwait=0)
+    while leases:
+        leases.pop().close()
+    assert pool.shutdown(PATIENCE)
+    wait_until(lambda: not any(con.valid for con in server.connections))
 
 
 @pytest.mark.slow
