@@ -26,6 +26,9 @@ _HOMES = {
         "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY"),
     "dynamic_pooled_db": ("DynamicPooledDB", "DynamicSize", "Scaling"),
     "health_check_pooled_db": ("HealthCheck", "HealthCheckPooledDB"),
+    "keyed_pool": (
+        "AbstractConnectionPool", "KeyedConnection", "PoolError",
+        "SimpleConnectionPool", "ThreadedConnectionPool"),
     "performance_optimized_pooled_db": (
         "Performance", "PerformanceOptimizedPooledDB"),
     "resource_allocation_pooled_db": (
@@ -48,7 +51,8 @@ def __getattr__(name):  # type: ignore[no-untyped-def]
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(f"{__name__}.{_HOME_OF[name]}")
-    value = getattr(home, name[6:] if name.startswith("Simple") else name)
+    is_simple = _HOME_OF[name].startswith("simple_")
+    value = getattr(home, name[6:] if is_simple else name)
     globals()[name] = value
     return value
 

@@ -40,6 +40,7 @@ LAYERS = [
     {"pooled_db", "pooled_pg"},
     {"dynamic_pooled_db", "health_check_pooled_db",
      "performance_optimized_pooled_db", "resource_allocation_pooled_db"},
+    {"keyed_pool"},
     {"__main__"},
 ]
 LAYER_OF = {

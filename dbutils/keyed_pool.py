@@ -1,0 +1,278 @@
+"""The pools of psycopg2, for every driver and with hardened connections.
+
+Programs that were written for psycopg2.pool only have to import this module
+instead.  Connections are got and put back, by themselves or by a key; one
+that is dropped instead comes back, too.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any, Iterator
+from weakref import WeakValueDictionary
+
+from ._checks import check_size
+from ._dbapi import module_of_creator
+from ._errors import let_go
+from ._pool import core_of
+from ._slots import end
+from .health_check_pooled_db import HealthCheck
+from .pooled_db import (
+    PoolClosedError,
+    PooledDB,
+    PooledDedicatedDBConnection,
+    TooManyConnectionsError,
+)
+
+__all__ = [
+    "AbstractConnectionPool",
+    "KeyedConnection",
+    "PoolError",
+    "SimpleConnectionPool",
+    "ThreadedConnectionPool",
+]
+
+
+class PoolError(Exception):
+    """A pool was not used as it can be.
+
+    What a pool raises is also an Error of its driver.
+    """
+
+
+def _error_class(creator: Any) -> type[Exception]:
+    """Return the class of the errors of a pool."""
+    base = getattr(
+        creator, "Error", getattr(module_of_creator(creator), "Error", None))
+    if not (isinstance(base, type) and issubclass(base, Exception)):
+        return PoolError
+    return type("PoolError", (PoolError, base), {"__module__": __name__})
+
+
+class KeyedConnection(PooledDedicatedDBConnection):
+    """A connection of a pool; a "with" block is a transaction."""
+
+    __slots__ = ()
+
+    @property
+    def closed(self) -> Any:
+        """What the driver says, and 1 if the pool has it back."""
+        right = self.right()
+        if right is None:
+            return 1
+        return getattr(right.slot.con.dbapi_connection, "closed", 0)
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what the connection has, also the methods of the driver."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            right = self.right()
+            if right is None or name.startswith("_"):
+                raise
+        return getattr(right.slot.con.dbapi_connection, name)
+
+    def __exit__(self, *exc: object) -> None:
+        """Commit, or roll back if there was an error; do not give back."""
+        if exc[0] is None:
+            self.commit()
+        else:
+            self.rollback()
+
+
+class AbstractConnectionPool:
+    """What the pools have in common, for those who make others."""
+
+    def __init__(
+            self, minconn: int, maxconn: int, *args: Any,
+            creator: Any = None, maxwait: float | None = None,
+            **kwargs: Any) -> None:
+        """Open so many connections.
+
+        minconn: how many connections are opened, and may be idle
+        maxconn: how many connections may be in use
+        creator: a DB-API 2 module; if there is none, psycopg2
+        maxwait: for how many seconds a request waits for a connection if
+            all of them are in use
+
+        All other parameters are those of the driver, or by keyword those of
+        pooled_db.PooledDB.
+        """
+        if creator is None:
+            creator = import_module("psycopg2")
+        self._error = _error_class(creator)
+        self.minconn = check_size("minconn", int(minconn)) or 0
+        self.maxconn = check_size("maxconn", int(maxconn)) or 0
+        if not 0 < max(self.minconn, 1) <= self.maxconn:
+            raise self._error(
+                f"maxconn must be at least 1 and not less than minconn, but"
+                f" they are {self.maxconn} and {self.minconn}.")
+        self.closed = False
+        self._health = HealthCheck(None)
+        self._pool = PooledDB(
+            creator, self.minconn, self.minconn, 0, self.maxconn, False,
+            kwargs.pop("maxusage", None), kwargs.pop("setsession", None),
+            kwargs.pop("reset", True), kwargs.pop("failures", None),
+            kwargs.pop("ping", 1), *args, maxwait=maxwait,
+            features=(*kwargs.pop("features", ()), self._health), **kwargs)
+        core = core_of(self._pool)
+        core.change_limits(core.limits._replace(maxcached=self.minconn))
+        # The connections that are in use, by their identities, and those
+        # that were asked for by a key.
+        self._out: Any = WeakValueDictionary()
+        self._keyed: dict[Any, KeyedConnection] = {}
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"of {self.maxconn} connections"
+        return f"<{type(self).__name__} {state}>"
+
+    # What subclasses of the original make their methods of.
+
+    def _getconn(
+            self, key: Any = None, maxwait: float | None = None) -> Any:
+        """Return a connection; that of the key, if it is in use."""
+        self._check_open()
+        lease = None
+        try:
+            lease = self._keyed.get(key) if key is not None else None
+            if lease is None or lease.is_over():
+                lease = self._lend(key, maxwait)
+            return lease
+        finally:
+            lease = None  # not to be kept by a traceback
+
+    def _lend(self, key: Any, maxwait: float | None) -> Any:
+        lease = None
+        try:
+            lease = self._pool.dedicated_connection(maxwait=maxwait)
+            lease.__class__ = KeyedConnection
+            lease._key = key  # noqa: SLF001 - of this module
+            self._out[id(lease)] = lease
+            if key is not None and not self._is_first(key, lease):
+                lease.close()
+                lease = self._keyed[key]
+        except TooManyConnectionsError as error:
+            raise self._error(str(error)) from None
+        except PoolClosedError:
+            raise self._closed_error() from None
+        except BaseException as error:
+            lease = None
+            let_go(error)
+            raise
+        return lease
+
+    def _is_first(self, key: Any, lease: KeyedConnection) -> bool:
+        """Tell whether no other thread has got a connection with a key."""
+        known = self._keyed.setdefault(key, lease)
+        if known is not lease and known.is_over():
+            self._keyed[key] = known = lease
+        return known is lease
+
+    def _putconn(
+            self, conn: Any = None, key: Any = None,
+            close: bool = False) -> None:
+        """Take a connection back, or close it."""
+        self._check_open()
+        lease: Any = conn
+        if conn is None:
+            lease = self._keyed.get(key)
+        if lease is None or self._out.pop(id(lease), None) is not lease:
+            raise self._error(
+                "A connection was put back that is not in use, or not of this"
+                " pool." if conn is not None else
+                f"No connection with the key {key!r} is in use.")
+        self._forget(lease)
+        if close:
+            self._throw_away(lease)
+        else:
+            lease.close()
+
+    def _forget(self, lease: KeyedConnection) -> None:
+        key = lease._key  # noqa: SLF001 - of this module
+        if self._keyed.get(key) is lease:
+            self._keyed.pop(key, None)
+
+    def _throw_away(self, lease: KeyedConnection) -> None:
+        """Close the connection behind a lease for good."""
+        visit, right = lease.hand_over()
+        if end(visit):
+            core_of(self._pool).keeper.discard(right)
+
+    def _closeall(self) -> None:
+        """Close all connections, also those in use."""
+        self._check_open()
+        self.closed = True
+        self._pool.shutdown(0)
+        for lease in list(self._out.values()):
+            self._throw_away(lease)
+        self._keyed.clear()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise self._closed_error()
+
+    def _closed_error(self) -> Exception:
+        return self._error("This pool is closed.")
+
+
+class ThreadedConnectionPool(AbstractConnectionPool):
+    """A pool from which threads get connections."""
+
+    def getconn(self, key: Any = None, *, maxwait: float | None = None) -> Any:
+        """Return a connection, to be put back with putconn().
+
+        key: if a connection with this key is in use, it is that one
+
+        The other parameter is that of the pool, for this request only.
+        """
+        return self._getconn(key, maxwait)
+
+    def putconn(
+            self, conn: Any = None, key: Any = None,
+            close: bool = False) -> None:
+        """Put a connection back, given itself or only by its key.
+
+        close: if true, it is closed for good
+        """
+        self._putconn(conn, key, close)
+
+    def closeall(self) -> None:
+        """Close all connections, also those in use, and the pool for good."""
+        self._closeall()
+
+    @contextmanager
+    def connection(
+            self, key: Any = None, *,
+            maxwait: float | None = None) -> Iterator[Any]:
+        """Get a connection for a context at whose end it is put back.
+
+        This does not commit.
+        """
+        conn = self.getconn(key, maxwait=maxwait)
+        try:
+            yield conn
+        finally:
+            if not self.closed and self._out.get(id(conn)) is conn:
+                self.putconn(conn)
+
+    def stats(self) -> dict[str, Any]:
+        """Return the state of the pool."""
+        figures = core_of(self._pool).figures()
+        return {
+            "minconn": self.minconn, "maxconn": self.maxconn,
+            "closed": self.closed, "in_use": figures.in_use,
+            "idle": figures.idle, "waiting": figures.waiting}
+
+    def health_check(self) -> dict[str, Any]:
+        """Replace the idle connections that are dead; report how it is.
+
+        The report is that of a HealthCheckPooledDB.
+        """
+        self._check_open()
+        self._health.check()
+        return self._health.report()
+
+
+class SimpleConnectionPool(ThreadedConnectionPool):
+    """The same; that of psycopg2 must not be used by several threads."""
