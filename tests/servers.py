@@ -114,6 +114,7 @@ class PostgreSql:
         """End all its processes at once, without a chance to tidy up."""
         note = self._data / "postmaster.pid"
         process = int(note.read_text().split()[0])
+        os.kill(process, signal.SIGSTOP)  # so that it starts no other one
         processes = [process, *children_of(process)]
         for process in processes:
             with suppress(ProcessLookupError):

@@ -15,6 +15,8 @@ from patience import PATIENCE, wait_until
 from dbutils import Allocation, ResourceAllocationPooledDB, _queue
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.fixture
 def make(dbapi):
@@ -319,33 +321,6 @@ def test_the_short_ways_are_open_again_when_nobody_waits(make):
     ledger = pool._core.ledger
     assert ledger.shortcut is ledger.idle
     assert ledger.room is None
-
-
-@pytest.mark.slow
-def test_efficient_serves_more(make):
-    """Where many threads do short work, the hand-over counts."""
-    numbers = {}
-    for strategy in ("fair", "efficient"):
-        pool = make(4, allocation_strategy=strategy)
-        done = []
-        over, pause = Event(), Event()
-
-        def work(pool=pool, done=done, over=over, pause=pause):
-            while not over.is_set():
-                with pool.connection():
-                    pause.wait(0.0002)
-                    done.append(perf_counter())
-
-        threads = [Thread(target=work) for _ in range(32)]
-        for thread in threads:
-            thread.start()
-        pause.wait(1)
-        over.set()
-        for thread in threads:
-            thread.join(PATIENCE)
-        numbers[strategy] = len(done)
-        assert pool._connections == 0
-    assert numbers["efficient"] > numbers["fair"]
 
 
 def test_nobody_is_forgotten_while_others_overtake(make):

@@ -14,6 +14,8 @@ from dbutils._slots import new_visit
 from dbutils._waiters import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
+pytestmark = pytest.mark.portable
+
 SOON = 0.02  # seconds
 FAST = Scaling(interval=SOON, patience=3)
 

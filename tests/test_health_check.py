@@ -13,6 +13,8 @@ from dbutils import HealthCheck, HealthCheckPooledDB
 from dbutils._housekeeper import housekeeper
 from dbutils.pooled_db import PooledDB
 
+pytestmark = pytest.mark.portable
+
 SOON = 0.05  # seconds
 
 

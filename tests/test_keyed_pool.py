@@ -23,6 +23,8 @@ from dbutils.keyed_pool import (
 )
 from dbutils.pooled_db import InvalidConnectionError
 
+pytestmark = pytest.mark.portable
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 
 

@@ -22,6 +22,8 @@ from dbutils.pooled_db import (
     TooManyConnectionsError,
 )
 
+pytestmark = pytest.mark.portable
+
 TRIP = 0.001  # seconds that a question to the server takes
 
 
