@@ -556,7 +556,8 @@ def test_no_place_is_lost_by_an_interrupt_at_any_moment(
     gc.collect()
     gc.disable()
     try:
-        assert sweep(partial(visit_and_clean, make, timeout)) > 500
+        assert sweep(
+            partial(visit_and_clean, make, timeout), stride=3) > 500
     finally:
         gc.enable()
 

@@ -202,7 +202,7 @@ def main():
     parser.add_argument(
         "--rounds", type=int, default=None, help="how often all is measured")
     options = parser.parse_args()
-    rounds = options.rounds or (3 if options.quick else 9)
+    rounds = options.rounds or (2 if options.quick else 9)
     figures = measure(rounds, 0.05 if options.quick else 0.3, options.only)
     if options.json:
         print(json.dumps(figures, indent=1))

@@ -234,7 +234,7 @@ def crowd(library, seconds):
     visitors = [Thread(target=visit) for _ in range(32)]
     for visitor in visitors:
         visitor.start()
-    pause.wait(max(seconds * 5, 1))
+    pause.wait(max(seconds * 5, 0.5))
     over.set()
     for visitor in visitors:
         visitor.join()
