@@ -394,7 +394,7 @@ class Keeper(_WayBack):
 
         right: the place, if it is a certain one
         """
-        if right is None:
+        if right is None and not self.ledger.is_over:
             right = self.ledger.take_empty()
         if right is None:
             return False

@@ -213,8 +213,11 @@ class _Register(_Desk):
 
     def has_surplus(self) -> bool:
         """Tell whether a place has to be given up when it comes back."""
+        return self.is_over or self._is_oversized()
+
+    def _is_oversized(self) -> bool:
         limit = self.limits.maxconnections
-        return self.is_over or (
+        return (
             self._was_lowered and limit is not None and self.places > limit)
 
     def is_coming(self, waiter: Waiter) -> bool:
@@ -235,7 +238,7 @@ class Ledger(_Register):
         self.limits = limits
         self._was_lowered = True
         self.measure_room()
-        while self.has_surplus():
+        while self._is_oversized():
             right = _pop(self.vacant)
             if right is None:
                 break

@@ -17,7 +17,7 @@ from time to time, and so does whoever comes next.
 
 from __future__ import annotations
 
-from threading import Event
+from threading import Event, RLock
 from time import monotonic
 from typing import Any, Callable
 
@@ -116,6 +116,8 @@ class _Rules(_Books):
         self.timer: Any = None
         self.tick: Callable[[], int] | None = None
         self.trust: Any = None
+        # Held while other limits are worked out from those that there are.
+        self._changing = RLock()
         self._is_short = is_short
         self.allow_short_ways()
 
@@ -126,10 +128,10 @@ class _Rules(_Books):
             self._is_short and self.keeper.upkeep is None
             and not (gate is not None and gate.has_limits))
 
-    def set_cleaner(self, cleaner: Cleaner) -> None:
-        """Let connections be cleaned elsewhere."""
+    def set_cleaner(self, cleaner: Cleaner | None) -> None:
+        """Let connections be cleaned elsewhere, or not any more."""
         self.keeper.cleaner = cleaner
-        self.ledger.is_cleaned_elsewhere = True
+        self.ledger.is_cleaned_elsewhere = cleaner is not None
         self.ledger.measure_room()
 
     def set_gate(self, gate: Gate) -> None:
@@ -160,15 +162,19 @@ class _Rules(_Books):
         for con in self.ledger.connections():
             self.backend.limit_usage(con)
 
-    def change_limits(self, limits: Limits) -> None:
+    def change_limits(self, adjust: Callable[[Limits], Limits]) -> None:
         """Go on with other limits.
+
+        adjust: works them out from those that there are
 
         What is idle beyond them is closed now, and what is in use when it
         comes back.
         """
         self.keeper.settle()
-        for right in self.ledger.change(limits):
-            self.keeper.discard(right)
+        with self._changing:
+            surplus = list(self.ledger.change(adjust(self.limits)))
+        while surplus:
+            self.keeper.discard(surplus.pop())
         self.keeper.serve()
 
     def trim(self, number: int) -> int:
@@ -198,6 +204,7 @@ class PoolCore(_Rules):
         for visit in self.ledger.visits():
             end(visit)
         backend, keeper = self.backend, self.keeper
+        self._changing = RLock()
         self.ledger = self.ledger.renewed()
         self.keeper = Keeper(backend, self.ledger)
         self.keeper.upkeep = keeper.upkeep

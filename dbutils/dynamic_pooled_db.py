@@ -8,6 +8,7 @@ been quiet for a while, so that the server need not hold them for nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from math import ceil
 from typing import Any, Callable
 
@@ -118,12 +119,11 @@ class DynamicSize(Feature):
         core = self.core
         before = core.limits
         given = _check_options(options)
-        limits = _adjusted(before, given)
-        core.change_limits(limits)
+        core.change_limits(partial(_adjusted, given=given))
         try:
             self._fill(core)
         except BaseException:
-            core.change_limits(before)
+            core.change_limits(lambda _: before)
             raise
         if "maxusage" in given:
             core.limit_usage(given["maxusage"])
@@ -161,11 +161,12 @@ class DynamicSize(Feature):
 
 def _resize(core: Any, size: int) -> None:
     """Let so many connections be idle, or as near as that is allowed."""
-    limits = core.limits
-    size = max(size, limits.mincached, 1)
-    if limits.maxconnections is not None:
-        size = min(size, limits.maxconnections)
-    core.change_limits(limits._replace(maxcached=size))
+    def adjust(limits: Limits) -> Limits:
+        most = limits.maxconnections or size
+        return limits._replace(
+            maxcached=min(max(size, limits.mincached, 1), max(most, 1)))
+
+    core.change_limits(adjust)
 
 
 # The options that can be changed while a pool is at work, and their checks.

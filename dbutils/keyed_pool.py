@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from importlib import import_module
+from threading import RLock
 from typing import Any, Iterator
 from weakref import WeakValueDictionary
 
@@ -117,9 +118,11 @@ class AbstractConnectionPool:
             kwargs.pop("ping", 1), *args, maxwait=maxwait,
             features=(*kwargs.pop("features", ()), self._health), **kwargs)
         core = core_of(self._pool)
-        core.change_limits(core.limits._replace(maxcached=self.minconn))
+        core.change_limits(
+            lambda limits: limits._replace(maxcached=self.minconn))
         # The connections that are in use, by their identities, and those
-        # that were asked for by a key.
+        # that were asked for by a key, which needs the lock to be changed.
+        self._lock = RLock()
         self._out: Any = WeakValueDictionary()
         self._keyed: dict[Any, KeyedConnection] = {}
 
@@ -136,7 +139,7 @@ class AbstractConnectionPool:
         lease = None
         try:
             lease = self._keyed.get(key) if key is not None else None
-            if lease is None or lease.is_over():
+            while lease is None or lease.is_over():
                 lease = self._lend(key, maxwait)
             return lease
         finally:
@@ -149,9 +152,10 @@ class AbstractConnectionPool:
             lease.__class__ = KeyedConnection
             lease._key = key  # noqa: SLF001 - of this module
             self._out[id(lease)] = lease
-            if key is not None and not self._is_first(key, lease):
+            first = lease if key is None else self._first_of(key, lease)
+            if first is not lease:  # another thread was faster
                 lease.close()
-                lease = self._keyed[key]
+                lease = first
         except TooManyConnectionsError as error:
             raise self._error(str(error)) from None
         except PoolClosedError:
@@ -162,12 +166,13 @@ class AbstractConnectionPool:
             raise
         return lease
 
-    def _is_first(self, key: Any, lease: KeyedConnection) -> bool:
-        """Tell whether no other thread has got a connection with a key."""
-        known = self._keyed.setdefault(key, lease)
-        if known is not lease and known.is_over():
-            self._keyed[key] = known = lease
-        return known is lease
+    def _first_of(self, key: Any, lease: KeyedConnection) -> KeyedConnection:
+        """Return the connection with a key, which is this if there is none."""
+        with self._lock:
+            known = self._keyed.get(key)
+            if known is None or known.is_over():
+                known = self._keyed[key] = lease
+        return known
 
     def _putconn(
             self, conn: Any = None, key: Any = None,
@@ -190,8 +195,9 @@ class AbstractConnectionPool:
 
     def _forget(self, lease: KeyedConnection) -> None:
         key = lease._key  # noqa: SLF001 - of this module
-        if self._keyed.get(key) is lease:
-            self._keyed.pop(key, None)
+        with self._lock:
+            if self._keyed.get(key) is lease:
+                del self._keyed[key]
 
     def _throw_away(self, lease: KeyedConnection) -> None:
         """Close the connection behind a lease for good."""

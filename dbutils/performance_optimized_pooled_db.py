@@ -151,12 +151,12 @@ class _Trust:
                 reconnect or line.is_quiet()):
             self.spared.step()
             return True
-        is_well: bool = line.is_well(reconnect)
+        is_alive: bool = line.is_well(reconnect=False)
         now = monotonic()
         self.checks.add(now - start)
-        if is_well:
+        if is_alive:
             line.answered = now
-        return is_well
+        return is_alive or (reconnect and line.is_well(reconnect=True))
 
 
 class Performance(Feature):
@@ -213,7 +213,12 @@ class Performance(Feature):
         """Clean connections off the way of who returns them."""
         core = self.core
         self._cleaner.is_apart = True
-        core.set_cleaner(self._cleaner)
+        self._set_cleaner(core)
+
+    def _set_cleaner(self, core: Any) -> None:
+        cleaner = self._cleaner
+        is_needed = cleaner.is_apart or cleaner.timeout is not None
+        core.set_cleaner(cleaner if is_needed else None)
 
     def tune(self, **options: Any) -> None:
         """Limit the time that requests wait, and that cleaning takes."""
@@ -228,7 +233,7 @@ class Performance(Feature):
             core.patience = options["acquisition_timeout"]
         if "release_timeout" in options:
             self._cleaner.timeout = options["release_timeout"]
-            core.set_cleaner(self._cleaner)
+            self._set_cleaner(core)
             self.begin_ticking()
 
     # What is done in the background.

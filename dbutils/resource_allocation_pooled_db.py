@@ -34,8 +34,8 @@ _BARGING = 0.1
 _AGEING = 1.0
 _INTERVAL = 1.0
 # When the strategy is changed: if the longest wait is so many times as long
-# as others may be overtaken; if the usual wait is below that part of it; and
-# after so many intervals at the earliest.
+# as others may be overtaken; if it is below that part of that time; and after
+# so many intervals at the earliest.
 _TOO_LONG = 2
 _SHORT = 0.25
 _CALM = 5
@@ -302,7 +302,6 @@ class Allocation(Feature, Observer, Gate):
     def begin_anew(self) -> None:
         """Forget what is in use in the parent of a forked child."""
         self._tags.begin_anew()
-        self._here = local()
 
     def claim(self, priority: Any, tag: Any) -> Claim:
         """Return what a request wants, after checking it."""

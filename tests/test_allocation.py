@@ -108,6 +108,14 @@ def test_the_priority_can_be_that_of_the_pool_or_of_the_thread(make):
     thread.join(PATIENCE)
 
 
+def test_a_thread_keeps_its_priority_in_a_forked_child(make):
+    pool = make(1)
+    with pool.priority("high"):
+        pool._core.begin_anew()  # as a child does
+        assert pool._core.claim(None, None).level == 1
+    assert pool._core.claim(None, None).level == 0
+
+
 def test_a_strategy_can_be_chosen_while_some_are_waiting(make):
     pool = make(1)
     requests = Requests(pool)

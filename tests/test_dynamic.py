@@ -342,6 +342,29 @@ def test_who_waits_gets_what_is_opened_ahead(make):
     assert waiter.right.slot.con is not None
 
 
+def test_a_pool_that_was_shut_down_opens_nothing(make, server):
+    pool = make(1)
+    pool.shutdown()
+    assert not pool._core.keeper.open_ahead(pool._open)
+    pool.dynamic_adjust_config(mincached=3)
+    assert server.calls["connect"] == 1
+
+
+def test_changes_at_the_same_time_do_not_undo_each_other(make):
+    pool = make(maxcached=5, maxconnections=10)
+    other = Thread(target=pool.dynamic_adjust_config, kwargs={
+        "maxconnections": 20})
+
+    def adjust(limits):
+        other.start()
+        other.join(0.05)  # it has to wait
+        return limits._replace(maxcached=3)
+
+    pool._core.change_limits(adjust)
+    other.join(PATIENCE)
+    assert (pool._maxcached, pool._maxconnections) == (3, 20)
+
+
 def test_what_is_opened_ahead_is_no_load(make):
     pool = make(maxcached=20, maxconnections=20, scaling=Scaling(1000))
     with pool.connection(shareable=False):

@@ -223,14 +223,33 @@ def test_a_request_can_wait(make):
         pool.getconn(maxwait=0)
 
 
+def test_what_another_thread_has_put_back_meanwhile_is_not_lent(make, server):
+    pool = make(0, 3)
+    others = []
+
+    def on_call(name, con):
+        if name == "connect" and not others:
+            others.append(None)
+            others.append(pool.getconn("key"))
+        if name == "close" and len(others) > 1:
+            pool.putconn(others.pop())
+
+    server.on_call = on_call
+    conn = pool.getconn("key")
+    assert not conn.closed
+    assert pool.getconn("key") is conn
+    assert pool.stats()["in_use"] == 1
+
+
+@pytest.mark.usefixtures("_restless")
 def test_threads_with_the_same_key_get_the_same_connection(dbapi):
     pool = ThreadedConnectionPool(0, 16, creator=dbapi)
-    for key in range(20):
+    for _ in range(50):
         barrier, conns = Barrier(8), []
 
-        def work(key=key, barrier=barrier, conns=conns):
+        def work(barrier=barrier, conns=conns):
             barrier.wait(PATIENCE)
-            conns.append(pool.getconn(key))
+            conns.append(pool.getconn("key"))
 
         threads = [Thread(target=work) for _ in range(8)]
         for thread in threads:
@@ -238,7 +257,7 @@ def test_threads_with_the_same_key_get_the_same_connection(dbapi):
         for thread in threads:
             thread.join(PATIENCE)
         assert len(set(map(id, conns))) == 1
-        pool.putconn(conns[0])
+        conns[0].close()  # so that the key has one that is over
     assert pool.stats()["in_use"] == 0
 
 

@@ -256,6 +256,20 @@ def test_it_is_asked_again_after_a_while(make, slow_server):
     assert slow_server.calls["ping"] == 2
 
 
+def test_what_did_not_answer_is_asked_again_at_once(make, slow_server):
+    pool = make(1)
+    pool.optimize_connection_acquisition()
+    slow_server.fail("ping", times=9)
+    slow_server.fail("connect", times=9)  # so that it cannot be replaced
+    visit(pool)
+    asked = slow_server.calls["ping"]
+    visit(pool)
+    assert slow_server.calls["ping"] > asked
+    slow_server.plans.clear()
+    visit(pool, 5)
+    assert pool._idle_cache[0]._con.valid
+
+
 def test_what_is_not_valid_is_replaced_nevertheless(make, slow_server):
     pool = make(1)
     pool.optimize_connection_acquisition()
@@ -627,6 +641,17 @@ def test_bad_limits_change_nothing(make, options, error, match):
         pool.set_performance_tuning_config(**options)
     assert pool._core.patience == before
     assert pool._performance._cleaner.timeout is None
+
+
+def test_without_limits_all_comes_back_the_short_way(make):
+    pool = make(1)
+    pool.set_performance_tuning_config(release_timeout=1)
+    assert pool._core.ledger.room == 0
+    pool.set_performance_tuning_config(release_timeout=None)
+    assert pool._core.ledger.room is None
+    pool.optimize_concurrency()
+    pool.set_performance_tuning_config(release_timeout=None)
+    assert pool._core.ledger.room == 0
 
 
 def test_it_can_be_left_out(make):

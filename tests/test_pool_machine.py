@@ -175,12 +175,12 @@ class PoolMachine(RuleBasedStateMachine):
     def resize(self, limit):
         self.limit = limit
         self.core.change_limits(
-            self.core.limits._replace(maxconnections=limit))
+            lambda limits: limits._replace(maxconnections=limit))
 
     @rule(number=st.integers(0, 3))
     def keep_fewer_or_more(self, number):
         self.core.change_limits(
-            self.core.limits._replace(maxcached=number or None))
+            lambda limits: limits._replace(maxcached=number or None))
 
     def settle(self):
         """Do what those who wait do from time to time."""
