@@ -31,10 +31,16 @@ _HOMES = {
         "SimpleConnectionPool", "ThreadedConnectionPool"),
     "performance_optimized_pooled_db": (
         "Performance", "PerformanceOptimizedPooledDB"),
+    "pool_manager": (
+        "ConnectionConfig", "DBConnectionPoolManager", "DatabaseType",
+        "ManagedPool", "PoolConfig", "PoolEvictedError", "PoolManagerError",
+        "TooManyPoolsError", "UnknownPoolError", "WrongCredentialsError",
+        "get_pool_manager"),
     "resource_allocation_pooled_db": (
         "Allocation", "ResourceAllocationPooledDB"),
     "simple_pooled_db": ("SimplePooledDB", "SimplePooledDBConnection"),
     "simple_pooled_pg": ("SimplePooledPg", "SimplePooledPgConnection"),
+    "uri_pool": ("ConnectionPool",),
 }
 
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

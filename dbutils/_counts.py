@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count, cycle
-from threading import RLock
 from typing import Iterable, Sequence
+
+from ._mutex import Mutex
 
 __all__ = ["Count", "Cycle", "Tally", "describe"]
 
@@ -20,11 +21,11 @@ class Count:
         numbers = count()
         self.step = numbers.__next__
         self._reads = 0
-        self._lock = RLock()
+        self._mutex = Mutex()
 
     def read(self) -> int:
         """Return how often there was a step."""
-        with self._lock:  # since to read it is a step, too
+        with self._mutex.take():  # since to read it is a step, too
             self._reads += 1
             return self.step() - self._reads + 1
 
@@ -42,7 +43,7 @@ class Cycle:
         # often the number was read, which is a step, too.
         self._rounds = Count()
         self._reads = 0
-        self._lock = RLock()
+        self._mutex = Mutex()
 
     def note_round(self) -> None:
         """Note that the step was 0."""
@@ -50,7 +51,7 @@ class Cycle:
 
     def read(self) -> int:
         """Return how often there was a step."""
-        with self._lock:
+        with self._mutex.take():
             place = self.step()
             if not place:
                 self.note_round()

@@ -17,7 +17,7 @@ from typing import Any, Callable
 
 from ._counts import Count
 
-__all__ = ["Elsewhere", "Outage", "is_outage"]
+__all__ = ["Elsewhere", "Outage", "is_outage", "is_refusal"]
 
 # In seconds, the time between two attempts, and by how much it varies.
 _SPAN = 0.05
@@ -36,22 +36,35 @@ _WORDS = re.compile(
     "|cannot connect|gone away|broken pipe|recovery mode|network error"
     "|remaining connection slots|no more connections",
     re.IGNORECASE)
-_NEVER = re.compile("authentication|password|denied", re.IGNORECASE)
+# The same for a server that does not let us in; in some other languages, too.
+_REFUSED = {"28P01", "28000", 1045, 1698, 18456}
+_NEVER = re.compile(
+    "authenti|autenti|passwor|denied|login failed|ORA-01017", re.IGNORECASE)
 
 
 def is_outage(error: BaseException) -> bool:
     """Tell whether another attempt to connect can help."""
     if not isinstance(error, Exception) or isinstance(error, TypeError):
         return False
-    codes = {
-        getattr(error, name, None)
-        for name in ("pgcode", "sqlstate", "errno")} | {
-            part for part in error.args if isinstance(part, int)}
     text = str(error)
-    if _NEVER.search(text):
+    if is_refusal(error) or "certificate" in text.lower():
         return False
     return isinstance(error, OSError) or bool(
-        codes & _CODES) or bool(_WORDS.search(text))
+        _codes_of(error) & _CODES) or bool(_WORDS.search(text))
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Tell whether an error says that the password is not the right one."""
+    return bool(_codes_of(error) & _REFUSED or _NEVER.search(str(error)))
+
+
+def _codes_of(error: BaseException) -> set[Any]:
+    """Return what may be the code of an error."""
+    codes = [
+        getattr(error, name, None)
+        for name in ("pgcode", "sqlstate", "errno")]
+    parts = [part for part in error.args if isinstance(part, (int, str))]
+    return {*codes, *parts}
 
 
 class Elsewhere(Exception):  # noqa: N818 - good news, and no error

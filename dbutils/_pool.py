@@ -17,7 +17,7 @@ from time to time, and so does whoever comes next.
 
 from __future__ import annotations
 
-from threading import Event, RLock
+from threading import Event
 from time import monotonic
 from typing import Any, Callable
 
@@ -28,6 +28,7 @@ from ._errors import Figures, let_go
 from ._forks import follow
 from ._keeper import Backend, Keeper, Observer
 from ._ledger import Ledger, Limits
+from ._mutex import Mutex
 from ._outage import Elsewhere
 from ._queue import Queue
 from ._slots import Right, Visit, Visitor, end, new_visit, visitor_of
@@ -116,8 +117,8 @@ class _Rules(_Books):
         self.timer: Any = None
         self.tick: Callable[[], int] | None = None
         self.trust: Any = None
-        # Held while other limits are worked out from those that there are.
-        self._changing = RLock()
+        # In whose turn other limits are worked out from those that there are.
+        self._changing = Mutex()
         self._is_short = is_short
         self.allow_short_ways()
 
@@ -171,7 +172,7 @@ class _Rules(_Books):
         comes back.
         """
         self.keeper.settle()
-        with self._changing:
+        with self._changing.take():
             surplus = list(self.ledger.change(adjust(self.limits)))
         while surplus:
             self.keeper.discard(surplus.pop())
@@ -204,7 +205,7 @@ class PoolCore(_Rules):
         for visit in self.ledger.visits():
             end(visit)
         backend, keeper = self.backend, self.keeper
-        self._changing = RLock()
+        self._changing = Mutex()
         self.ledger = self.ledger.renewed()
         self.keeper = Keeper(backend, self.ledger)
         self.keeper.upkeep = keeper.upkeep
@@ -322,6 +323,12 @@ class PoolCore(_Rules):
         self.keeper.attend(idle)
         if self.ledger.inbox:
             self.keeper.settle()
+
+    def throw_away(self, lease: Any) -> None:
+        """Close the connection of a lease for good, unless that is over."""
+        visit, right = lease.hand_over()
+        if end(visit):
+            self.keeper.discard(right)
 
     def keep(self, right: Right) -> None:
         """Let a connection be in use until it is released explicitly."""

@@ -30,6 +30,9 @@ class SteadyBackend(Backend):
     def __init__(self, mode: Any, maxusage: Any) -> None:
         self.mode = mode  # in which a connection is cleaned
         self.maxusage = maxusage
+        # Whether sessions that statements have changed are replaced by new
+        # ones; or else by new connections.
+        self.renews_sessions = True
 
     def check(self, con: Any) -> None:
         line_of(con).check(1)
@@ -44,7 +47,10 @@ class SteadyBackend(Backend):
         line_of(con).limit_usage(self.maxusage or 0)
 
     def reset(self, con: Any) -> bool:
-        return line_of(con).hand_back(self.mode)
+        line = line_of(con)
+        if line.marked and not self.renews_sessions:
+            return False
+        return bool(line.hand_back(self.mode))
 
     def needs_reset(self, con: Any) -> bool:
         return line_of(con).needs_reset(self.mode)

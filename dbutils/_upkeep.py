@@ -73,6 +73,11 @@ class Upkeep:
     def _plan(self) -> None:
         self.due_at = monotonic() + (self._terms.interval or _LONGEST)
 
+    def hurry(self) -> None:
+        """Make the next round at once."""
+        self.due_at = 0.0
+        housekeeper.enlist(self)
+
     def tick(self) -> None:
         """Make one round."""
         self._plan()

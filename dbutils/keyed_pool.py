@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from importlib import import_module
-from threading import RLock
 from typing import Any, Iterator
 from weakref import WeakValueDictionary
 
 from ._checks import check_size
 from ._dbapi import module_of_creator
 from ._errors import let_go
+from ._mutex import Mutex
 from ._pool import core_of
-from ._slots import end
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,
@@ -121,8 +120,8 @@ class AbstractConnectionPool:
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
         # The connections that are in use, by their identities, and those
-        # that were asked for by a key, which needs the lock to be changed.
-        self._lock = RLock()
+        # that were asked for by a key, changed by one thread at a time.
+        self._mutex = Mutex()
         self._out: Any = WeakValueDictionary()
         self._keyed: dict[Any, KeyedConnection] = {}
 
@@ -168,7 +167,7 @@ class AbstractConnectionPool:
 
     def _first_of(self, key: Any, lease: KeyedConnection) -> KeyedConnection:
         """Return the connection with a key, which is this if there is none."""
-        with self._lock:
+        with self._mutex.take():
             known = self._keyed.get(key)
             if known is None or known.is_over():
                 known = self._keyed[key] = lease
@@ -189,21 +188,15 @@ class AbstractConnectionPool:
                 f"No connection with the key {key!r} is in use.")
         self._forget(lease)
         if close:
-            self._throw_away(lease)
+            core_of(self._pool).throw_away(lease)
         else:
             lease.close()
 
     def _forget(self, lease: KeyedConnection) -> None:
         key = lease._key  # noqa: SLF001 - of this module
-        with self._lock:
+        with self._mutex.take():
             if self._keyed.get(key) is lease:
                 del self._keyed[key]
-
-    def _throw_away(self, lease: KeyedConnection) -> None:
-        """Close the connection behind a lease for good."""
-        visit, right = lease.hand_over()
-        if end(visit):
-            core_of(self._pool).keeper.discard(right)
 
     def _closeall(self) -> None:
         """Close all connections, also those in use."""
@@ -211,7 +204,7 @@ class AbstractConnectionPool:
         self.closed = True
         self._pool.shutdown(0)
         for lease in list(self._out.values()):
-            self._throw_away(lease)
+            core_of(self._pool).throw_away(lease)
         self._keyed.clear()
 
     def _check_open(self) -> None:

@@ -99,6 +99,19 @@ def servers_running():
         yield port_of
 
 
+@pytest.fixture(scope="session")
+def secure_servers():
+    """The servers that encrypt, of either family, until the end."""
+    with ExitStack() as stack:
+        servers = {}
+
+        def server_of(family):
+            if family not in servers:
+                servers[family] = start(stack, f"secure {family}")
+            return servers[family]
+        yield server_of
+
+
 def start(stack, family):
     """Start a server; where it is not installed, skip, or fail in CI."""
     try:

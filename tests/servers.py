@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -58,11 +59,15 @@ class Owner:
         """Make a folder that belongs to the owner, and remove it again."""
         path = tempfile.mkdtemp(prefix="dbutils-tests-")
         try:
-            if self.user:
-                os.chown(path, self.user.pw_uid, self.user.pw_gid)
+            self.take(path)
             yield Path(path)
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+    def take(self, path):
+        """Let a file belong to the owner."""
+        if self.user:
+            os.chown(path, self.user.pw_uid, self.user.pw_gid)
 
     def command(self, *command):
         """Return a command that runs another one as this user."""
@@ -101,14 +106,16 @@ class PostgreSql:
     def _run(self, *command):
         self._owner.run(*command, cwd=str(self._folder))
 
-    def start(self):
-        options = (
+    def options(self):
+        return (
             f"-p {self.port} -k '' -c listen_addresses={HOST}"
             " -c fsync=off -c synchronous_commit=off -c max_connections=200"
             " -c log_min_messages=fatal -c deadlock_timeout=50ms")
+
+    def start(self):
         self._run(
-            self._control, "-D", str(self._data), "-w", "-o", options,
-            "-l", str(self._folder / "log"), "start")
+            self._control, "-D", str(self._data), "-w", "-o",
+            self.options(), "-l", str(self._folder / "log"), "start")
 
     def kill(self):
         """End all its processes at once, without a chance to tidy up."""
@@ -181,6 +188,63 @@ class MariaDb:
     stop = kill
 
 
+class Certificates:
+    """What a server and its clients prove with who they are."""
+
+    def __init__(self, folder, owner):
+        with warnings.catch_warnings():
+            # of the releases for old Pythons
+            warnings.simplefilter("ignore")
+            import trustme
+        authority = trustme.CA()
+        for name, identity in (
+                ("server", HOST), ("client", "client@example.com")):
+            proof = authority.issue_cert(identity, common_name=identity)
+            proof.private_key_pem.write_to_path(folder / f"{name}.key")
+            proof.cert_chain_pems[0].write_to_path(folder / f"{name}.pem")
+            (folder / f"{name}.key").chmod(0o600)
+        authority.cert_pem.write_to_path(folder / "ca.pem")
+        trustme.CA().cert_pem.write_to_path(folder / "stranger.pem")
+        for path in folder.glob("server.*"):
+            owner.take(path)
+        self.folder = folder
+
+    def __getattr__(self, name):
+        """Return the path of a file, like server_key or ca_pem."""
+        return str(self.folder / name.replace("_", "."))
+
+
+class SecurePostgreSql(PostgreSql):
+    """A PostgreSQL server that only lets in who comes encrypted."""
+
+    def __init__(self, owner, folder):
+        super().__init__(owner, folder)
+        self.certificates = Certificates(folder, owner)
+        (self._data / "pg_hba.conf").write_text(
+            "hostssl all postgres 127.0.0.1/32 trust\n"
+            "hostssl all all 127.0.0.1/32 scram-sha-256\n")
+
+    def options(self):
+        files = self.certificates
+        return (
+            f"{super().options()} -c ssl=on"
+            f" -c ssl_cert_file={files.server_pem}"
+            f" -c ssl_key_file={files.server_key}"
+            f" -c ssl_ca_file={files.ca_pem}"
+            " -c password_encryption=scram-sha-256")
+
+
+class SecureMariaDb(MariaDb):
+    """A MariaDB server that can encrypt."""
+
+    def __init__(self, owner, folder):
+        super().__init__(owner, folder)
+        files = self.certificates = Certificates(folder, owner)
+        self._options += [
+            f"--ssl-ca={files.ca_pem}", f"--ssl-cert={files.server_pem}",
+            f"--ssl-key={files.server_key}"]
+
+
 def children_of(process):
     """Return the processes that this one has started."""
     children = []
@@ -224,4 +288,6 @@ def wait_until_ready(process):
     raise MissingServerError("MariaDB did not start:\n" + "".join(said))
 
 
-KINDS = {"postgresql": PostgreSql, "mariadb": MariaDb}
+KINDS = {
+    "postgresql": PostgreSql, "mariadb": MariaDb,
+    "secure postgresql": SecurePostgreSql, "secure mariadb": SecureMariaDb}

@@ -1,49 +1,21 @@
 """A forked child uses and closes nothing that belongs to its parent."""
 
-import gc
-import os
-import pickle
 import subprocess
 import sys
-import warnings
 
 import pytest
 from drivers import ask
+from forking import in_child, needs_fork
 
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import InvalidConnectionError, PooledDB
 from dbutils.simple_pooled_db import PooledDB as SimplePooledDB
 from dbutils.steady_db import InvalidCursorError, connect
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="there are no forks")
+pytestmark = needs_fork
 
 WHO = {"postgresql": "select pg_backend_pid()",
        "mariadb": "select connection_id()"}
-
-
-def in_child(function):
-    """Return what a function returns in a forked child."""
-    reader, writer = os.pipe()
-    with warnings.catch_warnings():
-        # of Python 3.12 and later, if other tests have left threads
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        try:
-            answer = function()
-        except BaseException as error:
-            answer = f"{type(error).__name__}: {error}"
-        try:
-            gc.collect()
-            os.write(writer, pickle.dumps(answer))
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, "rb") as stream:
-        answer = stream.read()
-    assert os.waitpid(child, 0)[1] == 0
-    return pickle.loads(answer)
 
 
 @pytest.fixture

@@ -17,12 +17,16 @@ pytestmark = pytest.mark.skipif(
 # a module may import what is in the layers before its own
 LAYERS = [
     {"__init__"},
-    {"_callers", "_checks", "_collecting", "_counts", "_errors", "_sockets",
-     "_sql", "_turns"},
+    {"_callers", "_checks", "_collecting", "_connection_url", "_errors",
+     "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
+    {"_counts", "_dialect"},
+    {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
+    {"_dialects"},
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
     {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},
     {"_orders"},
+    {"_connector"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
     {"_claims", "_cleaning", "_steady"},
     {"_keeper"},
@@ -40,7 +44,8 @@ LAYERS = [
     {"pooled_db", "pooled_pg"},
     {"dynamic_pooled_db", "health_check_pooled_db",
      "performance_optimized_pooled_db", "resource_allocation_pooled_db"},
-    {"keyed_pool"},
+    {"keyed_pool", "pool_manager"},
+    {"uri_pool"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -49,12 +54,12 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_threading_local", "bisect", "collections", "contextlib",
-    "copy", "dataclasses", "dis", "enum", "functools", "gc", "importlib",
-    "itertools", "logging", "math", "operator", "os", "pathlib", "queue",
-    "random", "re", "select", "socket", "sqlite3", "statistics", "sys",
-    "tempfile", "threading", "time", "traceback", "types", "typing",
-    "warnings", "weakref"}
+    "__future__", "_threading_local", "atexit", "bisect", "collections",
+    "contextlib", "copy", "dataclasses", "dis", "enum", "functools", "gc",
+    "hashlib", "hmac", "importlib", "itertools", "json", "logging", "math",
+    "operator", "os", "pathlib", "queue", "random", "re", "select", "socket",
+    "sqlite3", "ssl", "statistics", "sys", "tempfile", "threading", "time",
+    "traceback", "types", "typing", "urllib", "warnings", "weakref"}
 
 
 def parse(path):

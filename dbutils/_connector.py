@@ -1,0 +1,115 @@
+"""What opens the connections of a managed pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ._dialects import dialect_for
+from ._errors import quietly
+from ._outage import is_refusal
+from ._secrets import Seal, Secret, hide_secrets
+
+__all__ = ["Connector"]
+
+
+class _Credentials:
+    """A password, or what tells it, with a seal for all that is secret."""
+
+    def __init__(self, password: Any, options: list[Any]) -> None:
+        self.password = password
+        self._seal = Seal([_plain(password), *options])
+
+    def are(self, password: Any, options: list[Any]) -> bool:
+        """Tell whether somebody else knows the same."""
+        fits = self._seal.fits([_plain(password), *options])
+        if callable(password) or callable(self.password):
+            return fits and bool(password == self.password)
+        return fits
+
+
+def _plain(password: Any) -> Any:
+    return None if callable(password) else password
+
+
+class Connector:
+    """Opens connections with the driver that a configuration demands.
+
+    It is a creator for the pools, which have no parameters to pass then.
+    """
+
+    def __init__(self, config: Any) -> None:
+        self._dialect, self.dbapi = dialect_for(
+            config.db_type.value, config.driver)
+        self._words = self._dialect.translate(config, self.dbapi)
+        self._secrets = config.secret_options()
+        self._credentials = _Credentials(config.password, self._secrets)
+        # Whether the server has ever accepted the credentials.
+        self.is_proven = False
+
+    def __repr__(self) -> str:
+        return f"<connector with {self._dialect.module}>"
+
+    @property
+    def driver(self) -> str:
+        """The name of the driver."""
+        return self._dialect.module
+
+    def knows(self, config: Any) -> bool:
+        """Tell whether a configuration has the same secrets."""
+        return self._credentials.are(config.password, config.secret_options())
+
+    def change_password(self, password: Any) -> None:
+        """Open connections with another password from now on."""
+        self._credentials = _Credentials(password, self._secrets)
+
+    def __call__(self) -> Any:
+        """Open a connection.
+
+        What tells the password is asked once more if it is not accepted.
+        """
+        password = self._credentials.password
+        if not callable(password):
+            return self._connect(password)
+        told = _told_by(password)
+        try:
+            return self._connect(told)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            again = _told_by(password)
+            if again == told:
+                raise
+        return self._connect(again)
+
+    def _connect(self, password: Any) -> Any:
+        try:
+            con = self._dialect.connect(
+                self.dbapi, self._words.parameters, password)
+        except Exception as error:
+            hide_secrets(error, [password, *self._secrets])
+            raise
+        self._prepare(con)
+        self.is_proven = True
+        return con
+
+    def _prepare(self, con: Any) -> None:
+        """Do what could not be said to the driver, or close the connection."""
+        is_ready = False
+        try:
+            for step in self._words.steps:
+                step(con)
+            is_ready = True
+        finally:
+            if not is_ready:
+                with quietly("closing a connection that is not as demanded"):
+                    con.close()
+
+
+def _told_by(password: Any) -> Any:
+    """Return the password as it is now."""
+    text = password()
+    if text is not None and not isinstance(text, str):
+        raise TypeError(
+            "What tells the password must return a text, not something of"
+            f" {type(text)!r}.")
+    return None if text is None else Secret(text)

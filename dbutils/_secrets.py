@@ -1,0 +1,88 @@
+"""What nobody may see: passwords, and what else is as good as one."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from typing import Any, Iterable
+
+__all__ = ["Seal", "Secret", "hide_secrets", "is_secret", "masked_url"]
+
+_MASK = "***"
+_NAMES = re.compile(
+    "pass(w|ph)|pwd|secret|token|credential", re.IGNORECASE)
+_QUERY = re.compile("([^?&=]+)=[^&]*")
+
+
+def is_secret(name: str) -> bool:
+    """Tell whether something that is called like this should not be seen."""
+    return bool(_NAMES.search(name))
+
+
+def masked_url(url: str) -> str:
+    """Return a URL without the passwords in it."""
+    start, mark, rest = url.partition("://")
+    names, sign, place = rest.rpartition("@")
+    user, colon, _ = names.partition(":")
+    if colon:
+        names = f"{user}:{_MASK}"
+    place = _QUERY.sub(
+        lambda match: f"{match[1]}={_MASK}" if is_secret(match[1])
+        else match[0], place)
+    return f"{start}{mark}{names}{sign}{place}"
+
+
+class Secret(str):
+    """A text that can be used like any other, but that no repr shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(_MASK)
+
+
+class Seal:
+    """Tells secrets from others without holding them.
+
+    Two of the same secrets cannot be told to be the same by their digests.
+    """
+
+    def __init__(self, secrets: Iterable[Any]) -> None:
+        self._salt = os.urandom(16)
+        self._digest = self._digest_of(secrets)
+
+    def _digest_of(self, secrets: Iterable[Any]) -> bytes:
+        parts = [
+            b"-" if secret is None else b"+" + str(secret).encode(
+                "utf-8", "surrogatepass") for secret in secrets]
+        text = b"".join(b"%d:%s" % (len(part), part) for part in parts)
+        return hmac.new(self._salt, text, "sha256").digest()
+
+    def fits(self, secrets: Iterable[Any]) -> bool:
+        """Tell whether these are the secrets, in the same time in any case."""
+        return hmac.compare_digest(self._digest, self._digest_of(secrets))
+
+
+def hide_secrets(error: BaseException, secrets: Iterable[Any]) -> None:
+    """Take secrets out of the text of an error, and of what it is due to."""
+    texts = [str(secret) for secret in secrets if secret]
+    seen: set[int] = set()
+    link: BaseException | None = error
+    while link is not None and id(link) not in seen:
+        seen.add(id(link))
+        link.args = tuple(_without(part, texts) for part in link.args)
+        link = link.__cause__ or link.__context__
+
+
+def _without(part: Any, texts: list[str]) -> Any:
+    """Return a part of an error without what must not be seen.
+
+    Only texts are changed; other parts are replaced if they show a secret.
+    """
+    shown = part if isinstance(part, str) else repr(part)
+    if not any(text in shown for text in texts):
+        return part
+    for text in texts:
+        shown = shown.replace(text, _MASK)
+    return shown

@@ -1,0 +1,850 @@
+"""A manager for the pools of a process, one for each configuration.
+
+Whoever asks with the same settings gets the same pool, whatever the driver.
+A pool can be asked for by a name, too.  Pools that nobody uses are removed
+if there are too many of them, or after a time.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field, fields, replace
+from enum import Enum
+from functools import partial
+from time import monotonic, time
+from types import MappingProxyType
+from typing import Any, Iterable, Mapping
+from weakref import ref
+
+from ._checks import check_seconds, check_size
+from ._connection_url import settings_of_url, settings_of_variables
+from ._connector import Connector
+from ._errors import logger
+from ._forks import follow
+from ._housekeeper import housekeeper
+from ._managed import Full, Probe, Shelf, Uses, canonical_key
+from ._mutex import Mutex
+from ._secrets import Secret, is_secret
+from .health_check_pooled_db import HealthCheck
+from .pooled_db import PoolClosedError, PooledDB
+
+__all__ = [
+    "ConnectionConfig",
+    "DBConnectionPoolManager",
+    "DatabaseType",
+    "ManagedPool",
+    "PoolConfig",
+    "PoolEvictedError",
+    "PoolManagerError",
+    "TooManyPoolsError",
+    "UnknownPoolError",
+    "WrongCredentialsError",
+    "get_pool_manager",
+]
+
+# In seconds: how often pools that nobody uses are looked for, and for how
+# long a check of all pools may take.
+_CLEAN_UP = 300
+_PATIENCE = 5
+
+_LEAST_USED = (
+    "there were too many pools, and it was not used for the longest time")
+
+
+class PoolManagerError(Exception):
+    """A manager cannot do what was asked for."""
+
+
+class WrongCredentialsError(PoolManagerError):
+    """A pool was asked for with another password than it was opened with."""
+
+
+class TooManyPoolsError(PoolManagerError):
+    """There are as many pools as allowed, and all of them are in use."""
+
+
+class UnknownPoolError(PoolManagerError, LookupError):
+    """There is no pool with such a key."""
+
+
+class PoolEvictedError(PoolManagerError, PoolClosedError):
+    """A pool was removed from its manager."""
+
+
+class DatabaseType(str, Enum):
+    """A kind of database, of which there may be several drivers."""
+
+    POSTGRESQL = "postgresql"
+    MYSQL = "mysql"
+    SQLITE = "sqlite"
+    ORACLE = "oracle"
+    SQLSERVER = "sqlserver"
+
+    @classmethod
+    def _missing_(cls, value: object) -> DatabaseType:
+        """Return the kind that has another name, or other letters."""
+        name = str(value).lower()
+        name = {
+            "postgres": "postgresql", "pg": "postgresql", "mariadb": "mysql",
+            "sqlite3": "sqlite", "mssql": "sqlserver"}.get(name, name)
+        for member in cls:
+            if member.value == name:
+                return member
+        known = ", ".join(member.value for member in cls)
+        raise ValueError(
+            f"{value!r} is no kind of database; those are: {known}.")
+
+
+@dataclass(frozen=True)
+class ConnectionConfig:
+    """How a connection is to be opened; what is None is left to the driver.
+
+    db_type: a DatabaseType, or its value
+    host: where the server is; for a local socket its path
+    database: its name, the file of SQLite, or the service of Oracle
+    password: a text, or a function that returns it, which is called for
+        each new connection, and once more if that is refused
+    ssl: if true, connections are encrypted, or not opened at all; if false,
+        they are not encrypted
+    ssl_ca: a file with certificates; if it is given, that of the server is
+        verified with it, and so is the name of the host
+    ssl_cert, ssl_key: files that tell the server who we are
+    connection_timeout: how many seconds opening may take
+    socket_timeout: how many seconds the server may take to answer
+    driver: the module; if there is none, the first one that is installed
+    options: what else the driver is told
+    """
+
+    db_type: DatabaseType
+    host: str | None = None
+    port: int | None = None
+    database: str | None = None
+    user: str | None = None
+    password: Any = None
+    charset: str | None = None
+    autocommit: bool | None = None
+    ssl: bool | None = None
+    ssl_ca: str | None = None
+    ssl_cert: str | None = None
+    ssl_key: str | None = None
+    connection_timeout: float | None = None
+    socket_timeout: float | None = None
+    application_name: str | None = None
+    driver: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        self._set("db_type", DatabaseType(self.db_type))
+        self._check_texts()
+        for name in ("autocommit", "ssl"):
+            if getattr(self, name) not in {None, True, False}:
+                raise TypeError(f"{name!r} must be a truth value.")
+        for name in ("connection_timeout", "socket_timeout"):
+            if check_seconds(name, getattr(self, name)) == 0:
+                raise ValueError(f"{name!r} must be greater than 0.")
+        if check_size("port", self.port) is not None and not (
+                0 < (self.port or 0) < 1 << 16):
+            raise ValueError("'port' must be a number from 1 to 65535.")
+        self._check_encryption()
+        self._set("options", MappingProxyType({
+            name: Secret(value)
+            if is_secret(name) and isinstance(value, str) else value
+            for name, value in self.options.items()}))
+        self._set("_key", canonical_key(self.without_secrets()))
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _check_texts(self) -> None:
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if setting.type == "str | None" and value is not None and not (
+                    isinstance(value, str)):
+                path = os.fspath(value)  # or it is no text
+                self._set(setting.name, path)
+        self._set("password", _as_secret(self.password))
+
+    def _check_encryption(self) -> None:
+        files = (self.ssl_ca, self.ssl_cert, self.ssl_key)
+        if self.ssl is None and any(files):
+            self._set("ssl", True)
+        if any(files) and not self.ssl:
+            raise ValueError("There are files for 'ssl', but it is false.")
+        if self.ssl_key and not self.ssl_cert:
+            raise ValueError("There is an 'ssl_key', but no 'ssl_cert'.")
+
+    @classmethod
+    def from_url(cls, url: str) -> ConnectionConfig:
+        """Return the configuration that a URL describes.
+
+        It looks like "postgresql://user:password@host:port/database?...";
+        the kind can be followed by a driver, as in "mysql+pymysql".  After
+        the question mark come other settings and options of the driver.
+        """
+        return cls(**settings_of_url(url))
+
+    @classmethod
+    def from_env(
+            cls, prefix: str = "DB_",
+            environ: Mapping[str, str] | None = None) -> ConnectionConfig:
+        """Return the configuration that environment variables describe.
+
+        prefix: that of their names, like DB_HOST, where DB_TYPE is the kind
+            and DB_URL can contain everything
+        environ: the variables, if they are not those of the process
+        """
+        variables = os.environ if environ is None else environ
+        return cls(**settings_of_variables(variables, prefix))
+
+    @property
+    def key(self) -> str:
+        """The key of the pool for this configuration.
+
+        It is the same for all passwords.
+        """
+        return self._key  # type: ignore[attr-defined]
+
+    def secret_options(self) -> list[Any]:
+        """Return the values of the options that nobody should see."""
+        return [
+            self.options[name] for name in sorted(self.options)
+            if is_secret(name)]
+
+    def without_secrets(self) -> dict[str, Any]:
+        """Return the settings that are given, with secrets left out."""
+        shown = {
+            setting.name: getattr(self, setting.name)
+            for setting in fields(self) if setting.name != "password"}
+        shown["options"] = {
+            name: value for name, value in self.options.items()
+            if not is_secret(name)}
+        return {
+            name: value for name, value in shown.items()
+            if value is not None and value != {}}
+
+    def __repr__(self) -> str:
+        """Show the settings that are given, but no secrets."""
+        shown = self.without_secrets()
+        shown["db_type"] = self.db_type.value
+        if self.password is not None:
+            shown["password"] = Secret()
+        text = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"{type(self).__name__}({text})"
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __copy__(self) -> ConnectionConfig:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> ConnectionConfig:
+        return self
+
+    def __reduce__(self) -> Any:
+        """Let pickles not contain secrets."""
+        return partial(type(self), **self.without_secrets()), ()
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """How large a pool is, and how long its connections live.
+
+    min_idle: how many idle connections are kept ready in the background
+    max_idle: how many idle connections are kept at most; None means all
+    max_total: how many connections may be in use; None means any number
+    max_wait_time: for how many seconds a request waits for a connection;
+        None means for as long as it takes, 0 not at all
+    test_on_borrow: whether connections are looked at before they are lent
+    max_lifetime: after how many seconds a connection is replaced
+    max_idle_time: after how many seconds an idle connection is closed
+    max_usage: after how many statements a connection is replaced
+    """
+
+    min_idle: int = 0
+    max_idle: int | None = None
+    max_total: int | None = 10
+    max_wait_time: float | None = 30
+    test_on_borrow: bool = True
+    max_lifetime: float | None = None
+    max_idle_time: float | None = None
+    max_usage: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check what was given."""
+        for name in ("min_idle", "max_idle", "max_total", "max_usage"):
+            check_size(name, getattr(self, name))
+        for name in ("max_wait_time", "max_lifetime", "max_idle_time"):
+            check_seconds(name, getattr(self, name))
+        if self.max_total == 0:
+            raise ValueError("'max_total' must be at least 1, or None.")
+        sizes = [self.min_idle or 0, self.max_idle, self.max_total]
+        known = [size for size in sizes if size is not None]
+        if known != sorted(known):
+            raise ValueError(
+                "'min_idle' must not be greater than 'max_idle', nor that"
+                " greater than 'max_total'.")
+
+
+class ManagedPool(PooledDB):
+    """A pool of a manager."""
+
+    def __init__(self, config: ConnectionConfig, terms: PoolConfig) -> None:
+        """Set the pool up, without opening a connection."""
+        self.config = config
+        self.pool_config = terms
+        self.created_at = time()
+        self._connector = Connector(config)
+        self.uses = Uses()
+        self._health = HealthCheck(None)
+        self._eviction: str | None = None
+        self._probe: Probe | None = None
+        super().__init__(
+            self._connector, maxconnections=terms.max_total, blocking=True,
+            maxwait=terms.max_wait_time, maxusage=terms.max_usage,
+            ping=1 if terms.test_on_borrow else 0,
+            maxlifetime=terms.max_lifetime, maxidletime=terms.max_idle_time,
+            refill=bool(terms.min_idle), features=(self._health,))
+        self._core.tick = self.uses.note
+        if terms.max_idle is not None:
+            self._core.change_limits(
+                lambda limits: limits._replace(maxcached=terms.max_idle))
+
+    def __repr__(self) -> str:
+        state = "pool" if self._eviction is None else "evicted pool"
+        return f"<{state} for {self.config!r}>"
+
+    @property
+    def key(self) -> str:
+        """The key of the pool in its manager."""
+        return self.config.key
+
+    def get_connection(self, *, maxwait: float | None = None) -> Any:
+        """Return a connection, to be given back by close().
+
+        The parameter is that of the pool, for this request only.
+        """
+        return self.dedicated_connection(maxwait=maxwait)
+
+    def start(self) -> None:
+        """Begin to keep idle connections ready, if there should be some."""
+        if self.pool_config.min_idle:
+            self._core.change_limits(lambda limits: limits._replace(
+                mincached=self.pool_config.min_idle))
+            self._core.keeper.upkeep.hurry()
+
+    def fits(self, config: ConnectionConfig) -> bool:
+        """Tell whether somebody has the same password."""
+        return self._connector.knows(config)
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether its password was ever accepted."""
+        return self._connector.is_proven
+
+    @property
+    def is_used(self) -> bool:
+        """Whether a connection is in use, as far as is known just now."""
+        return self._core.ledger.figures().in_use > 0
+
+    @property
+    def used_at(self) -> float:
+        """When a connection was asked for, or it itself; now if in use."""
+        if self.is_used:
+            self.uses.latest = monotonic()
+        return self.uses.latest
+
+    def touch(self) -> None:
+        """Note that somebody has asked for the pool."""
+        self.uses.latest = monotonic()
+
+    def settle(self) -> None:
+        """Take back what nobody holds any more."""
+        self._core.keeper.settle()
+
+    def change_password(self, password: Any) -> None:
+        """Open connections with another password, and retire the old ones."""
+        self._connector.change_password(password)
+        self.drain()
+
+    def evict(self, reason: str, timeout: float | None) -> bool:
+        """End, without closing what is in use.
+
+        reason: what those are told who still have a reference
+        """
+        self._eviction = reason
+        return self.shutdown(timeout)
+
+    def _closed_error(self, text: str) -> Exception:  # type: ignore[override]
+        if self._eviction is None:
+            return PoolClosedError(text)
+        return PoolEvictedError(f"This pool was evicted: {self._eviction}.")
+
+    def _acquire(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super()._acquire(*args, **kwargs)
+        except BaseException:
+            self.uses.note_failure()
+            raise
+
+    def info(self) -> dict[str, Any]:
+        """Return the state of the pool."""
+        config, figures = self.config, self._core.figures()
+        used_at = self.used_at
+        return {
+            "key": self.key, "db_type": config.db_type.value,
+            "host": config.host, "port": config.port,
+            "database": config.database, "user": config.user,
+            "driver": self._connector.driver,
+            "max_total": self.pool_config.max_total,
+            "idle_connections": figures.idle,
+            "active_connections": figures.in_use,
+            "total_connections": figures.idle + figures.in_use,
+            "waiting_requests": figures.waiting,
+            "connections_served": self.uses.served,
+            "created_at": self.created_at,
+            "unused_for": monotonic() - used_at}
+
+    def probe(self) -> Probe:
+        """Return a check of the server, which may be going on already."""
+        probe = self._probe
+        if probe is None or probe.is_over:
+            probe = self._probe = Probe()
+            probe.start(self._answers)
+        return probe
+
+    def _answers(self) -> bool:
+        """Tell whether the server answers an idle or a new connection."""
+        self._health.drop_invalid()
+        keeper = self._core.keeper
+        if keeper.ledger.idle or keeper.open_ahead(self._open):
+            return True
+        return keeper.outage.error is None  # since all are in use
+
+    def forget_probe(self) -> None:
+        """Have no check in a forked child."""
+        self._probe = None
+
+
+class _Reports:
+    """What is to be read about the pools of a manager."""
+
+    def __init__(self) -> None:
+        self._shelf = Shelf()
+
+    def __repr__(self) -> str:
+        state = "over" if self.is_over else f"of {len(self._all())} pools"
+        return f"<{type(self).__name__} {state}>"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was shut down."""
+        return self._shelf.is_over
+
+    def _all(self) -> list[ManagedPool]:
+        with self._shelf.mutex.take():
+            return list(self._shelf.pools.values())
+
+    def _settle(self) -> None:
+        """Find out which pools are in use, if that has to be known."""
+        if self._shelf.limit is not None:
+            for pool in self._all():
+                pool.settle()
+
+    def _get(self, key: str) -> ManagedPool:
+        with self._shelf.mutex.take():
+            pool = self._shelf.pools.get(key)
+        if pool is None:
+            raise UnknownPoolError(f"There is no pool with the key {key!r}.")
+        return pool
+
+    def get_pool_info(self, key: str) -> dict[str, Any]:
+        """Return the state of a pool."""
+        pool = self._get(key)
+        with self._shelf.mutex.take():
+            names = self._shelf.names_of(key)
+        return {**pool.info(), "names": names}
+
+    def list_pools(self) -> list[dict[str, Any]]:
+        """Return the states of all pools, in the order of their creation."""
+        infos = []
+        for pool in self._all():
+            with suppress(UnknownPoolError):  # removed meanwhile
+                infos.append(self.get_pool_info(pool.key))
+        return infos
+
+    def get_statistics(self) -> dict[str, Any]:
+        """Return what the manager has done, and the state of its pools."""
+        infos = self.list_pools()
+        shelf = self._shelf
+        with shelf.mutex.take():
+            manager = {
+                "total_pools": len(shelf.pools),
+                "total_pools_created": shelf.created,
+                "total_pools_destroyed": shelf.destroyed,
+                "total_connections_served": shelf.served}
+        totals = {
+            f"total_{name}": sum(info[name] for info in infos)
+            for name in ("idle_connections", "active_connections")}
+        totals["total_connections"] = sum(totals.values())
+        return {
+            "manager_stats": manager, "aggregate_pool_stats": totals,
+            "pools": {info["key"]: info for info in infos}}
+
+    def health_check(self, timeout: float = _PATIENCE) -> dict[str, Any]:
+        """Ask the servers of all pools, at the same time.
+
+        timeout: how many seconds they have to answer, all together
+        """
+        check_seconds("timeout", timeout)
+        probes = {pool.key: pool.probe() for pool in self._all()}
+        end = monotonic() + timeout
+        results = {
+            key: probe.is_well(max(end - monotonic(), 0))
+            for key, probe in probes.items()}
+        healthy = sum(results.values())
+        unhealthy = len(results) - healthy
+        status = "healthy" if not unhealthy else (
+            "degraded" if healthy else "unhealthy")
+        return {
+            "status": status, "healthy_pools": healthy,
+            "unhealthy_pools": unhealthy, "total_pools": len(results),
+            "pools": {
+                key: "healthy" if is_well else "unhealthy"
+                for key, is_well in results.items()}}
+
+
+class DBConnectionPoolManager(_Reports):
+    """Holds the pools of a program, one for each configuration."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._terms = PoolConfig()
+        self._idle_timeout: float | None = None
+        # When pools that nobody uses are removed in the background.
+        self.due_at = 0.0
+        follow(self)
+        _managers.append(ref(self, _managers.remove))
+
+    def __enter__(self) -> DBConnectionPoolManager:
+        """Begin a context at whose end all pools are shut down."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Shut all pools down."""
+        self.shutdown()
+
+    def begin_anew(self) -> None:
+        """Go on in a forked child, where all pools are empty."""
+        self._shelf.mutex = Mutex()
+        for pool in self._all():
+            pool.forget_probe()
+
+    # Getting pools and connections.
+
+    def get_pool(
+            self, config: Any = None, pool_config: PoolConfig | None = None,
+            **settings: Any) -> ManagedPool:
+        """Return the pool for a configuration, a new one if there is none.
+
+        config: a ConnectionConfig or a URL
+        pool_config: how large it is; only asked for when the pool is made,
+            and an error if there is a pool that is different
+
+        All other parameters are those of ConnectionConfig.
+        """
+        config = _make_config(config, settings)
+        pool = self._find(config, pool_config)
+        if pool is None:
+            new = ManagedPool(config, pool_config or self._terms)
+            pool = self._add(new, pool_config)
+        return pool
+
+    def get_pool_by_name(
+            self, name: str, config: Any,
+            pool_config: PoolConfig | None = None) -> ManagedPool:
+        """Return the pool for a configuration, and give it a name.
+
+        It is an error if the name belongs to another configuration.
+        """
+        config = _make_config(config, {})
+        with self._shelf.mutex.take():
+            self._check_name(name, config)
+        pool = self.get_pool(config, pool_config)
+        with self._shelf.mutex.take():
+            self._check_name(name, config)
+            if self._shelf.pools.get(pool.key) is pool:
+                self._shelf.names[name] = pool.key
+        return pool
+
+    def get_connection(
+            self, config: Any = None, pool_config: PoolConfig | None = None,
+            **settings: Any) -> Any:
+        """Return a connection from the pool for a configuration.
+
+        At the end of a "with" block it is given back.
+        """
+        while True:
+            pool = self.get_pool(config, pool_config, **settings)
+            try:
+                return pool.get_connection()
+            except PoolEvictedError:
+                if self.is_over:
+                    raise
+
+    def _check_name(self, name: str, config: ConnectionConfig) -> None:
+        if self._shelf.names.get(name, config.key) != config.key:
+            raise PoolManagerError(
+                f"The name {name!r} belongs to a pool with another"
+                " configuration.")
+
+    def _find(
+            self, config: ConnectionConfig,
+            pool_config: PoolConfig | None) -> ManagedPool | None:
+        """Return the pool for a configuration, if there is one."""
+        if self.is_over:
+            raise PoolManagerError("This manager was shut down.")
+        pool = self._shelf.pools.get(config.key)
+        if pool is None:
+            return None
+        if not pool.fits(config):
+            if pool.is_proven:
+                raise WrongCredentialsError(
+                    "There is a pool for this configuration, but it was"
+                    " opened with another password.")
+            return None
+        if pool_config is not None and pool_config != pool.pool_config:
+            raise PoolManagerError(
+                "There is a pool for this configuration, but with another"
+                f" {pool.pool_config!r}.")
+        pool.touch()
+        return pool
+
+    def _add(
+            self, new: ManagedPool,
+            pool_config: PoolConfig | None) -> ManagedPool:
+        """Take in a new pool, unless another thread was faster."""
+        shelf = self._shelf
+        self._settle()
+        with shelf.mutex.take():
+            found = self._find(new.config, pool_config)
+            if found is not None:
+                return found
+            surplus = self._make_room(shelf.pools.get(new.key))
+            shelf.add(new)
+        _evict(surplus)
+        new.start()
+        return new
+
+    def _make_room(
+            self, old: ManagedPool | None) -> list[tuple[ManagedPool, str]]:
+        """Take out what has to go for a new pool, and say why.
+
+        old: the pool in whose place it comes, if there is one
+        """
+        shelf = self._shelf
+        if old is not None:
+            shelf.take_out(old)
+            return [(old, (
+                "its password was never accepted, and it was asked for with"
+                " another one"))]
+        try:
+            surplus = shelf.make_room(1)
+        except Full:
+            raise TooManyPoolsError(
+                f"All {len(shelf.pools)} pools are in use, and there may be"
+                f" {shelf.limit} at most.") from None
+        return [(pool, _LEAST_USED) for pool in surplus]
+
+    # Removing pools.
+
+    def set_max_pools(self, number: int | None) -> None:
+        """Limit the number of pools; None means any number.
+
+        If there are too many, those are removed that have not been used for
+        the longest time and are not in use now.
+        """
+        if check_size("number", number) == 0:
+            raise ValueError("'number' must be at least 1, or None.")
+        self._shelf.limit = number
+        self._settle()
+        with self._shelf.mutex.take():
+            surplus = self._shelf.make_room(0)
+        _evict((pool, _LEAST_USED) for pool in surplus)
+
+    def set_pool_idle_timeout(self, seconds: float | None) -> None:
+        """Remove pools that were not used for so long; None means none.
+
+        They are looked for every five minutes.
+        """
+        self._idle_timeout = check_seconds("seconds", seconds)
+        if seconds is None:
+            housekeeper.dismiss(self)
+        else:
+            self.due_at = monotonic() + _CLEAN_UP
+            housekeeper.enlist(self)
+
+    def tick(self) -> None:
+        """Remove pools that nobody uses, in the background."""
+        self.due_at = monotonic() + _CLEAN_UP
+        seconds = self._idle_timeout
+        if self.is_over or seconds is None:
+            housekeeper.dismiss(self)
+        else:
+            self.clear_idle_pools(seconds)
+
+    def clear_idle_pools(self, seconds: float = 0) -> int:
+        """Remove the pools that were not used for so many seconds.
+
+        Pools with connections in use are not removed.  This returns how many
+        were removed.
+        """
+        check_seconds("seconds", seconds)
+        for pool in self._all():
+            pool.settle()
+        limit = monotonic() - seconds
+        with self._shelf.mutex.take():
+            idle = [
+                pool for pool in self._shelf.unused()
+                if pool.used_at <= limit]
+            for pool in idle:
+                self._shelf.take_out(pool)
+        _evict((pool, "nobody has used it for long") for pool in idle)
+        return len(idle)
+
+    def remove_pool(self, key: str) -> bool:
+        """Remove a pool; tell whether there was one with such a key.
+
+        Connections that are in use are closed when they are given back.
+        """
+        with self._shelf.mutex.take():
+            pool = self._shelf.pools.get(key)
+            if pool is not None:
+                self._shelf.take_out(pool)
+        if pool is None:
+            return False
+        _evict([(pool, "it was removed from the manager")])
+        return True
+
+    def shutdown(self, timeout: float | None = _PATIENCE) -> bool:
+        """Shut all pools down, the latest first, and the manager for good.
+
+        timeout: for how many seconds to wait for the connections in use
+
+        This tells whether all connections were closed.  It happens at the
+        exit of the program by itself, without waiting.
+        """
+        check_seconds("timeout", timeout)
+        with self._shelf.mutex.take():
+            pools = list(self._shelf.pools.values())
+            for pool in pools:
+                self._shelf.take_out(pool)
+            self._shelf.is_over = True
+        start = monotonic()
+        pools.reverse()
+        results = []
+        for pool in [pool for pool in pools if not _end(pool, 0)]:
+            left = None if timeout is None else max(
+                start + timeout - monotonic(), 0)
+            results.append(_end(pool, left))
+        return all(results)
+
+    # Changing what there is.
+
+    def set_default_pool_config(self, pool_config: PoolConfig) -> None:
+        """Make new pools like this if nothing else is asked for."""
+        if not isinstance(pool_config, PoolConfig):
+            raise TypeError(f"That is no PoolConfig: {pool_config!r}.")
+        self._terms = pool_config
+
+    def update_credentials(self, key: str, password: Any) -> None:
+        """Let a pool open its connections with another password.
+
+        Those that were opened with the old one are closed, or if they are in
+        use, when they are given back.
+        """
+        self._get(key).change_password(_as_secret(password))
+
+
+def _as_secret(password: Any) -> Any:
+    """Return a password as something that no repr shows."""
+    if isinstance(password, str):
+        return Secret(password)
+    if password is None or callable(password):
+        return password
+    raise TypeError("'password' must be a text or a function.")
+
+
+def _make_config(config: Any, settings: dict[str, Any]) -> ConnectionConfig:
+    """Return a configuration from all that was given."""
+    if isinstance(config, str):
+        config = ConnectionConfig.from_url(config)
+    if config is None:
+        return ConnectionConfig(**settings)
+    if not isinstance(config, ConnectionConfig):
+        raise TypeError(
+            "'config' must be a ConnectionConfig or a URL, not something of"
+            f" {type(config)!r}.")
+    return replace(config, **settings) if settings else config
+
+
+def _evict(pools: Iterable[tuple[ManagedPool, str]]) -> None:
+    for pool, reason in pools:
+        _end(pool, 0, reason)
+
+
+def _end(
+        pool: ManagedPool, timeout: float | None,
+        reason: str = "its manager was shut down") -> bool:
+    """End a pool; tell whether all its connections were closed in time."""
+    try:
+        return pool.evict(reason, timeout)
+    except Exception as error:  # noqa: BLE001 - the others are ended, too
+        logger.error(
+            "A pool could not be shut down: %s", type(error).__name__)
+        return False
+
+
+# All managers that there are, the oldest first.
+_managers: list[ref[DBConnectionPoolManager]] = []
+
+
+def _shut_all_down() -> None:
+    """Close what is idle at the exit of the program."""
+    for reference in reversed(_managers.copy()):
+        manager = reference()
+        if manager is not None:
+            manager.shutdown(0)
+
+
+atexit.register(_shut_all_down)
+
+
+class _Process:
+    """What there is once in a process."""
+
+    def __init__(self) -> None:
+        self.begin_anew()
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Have another manager in a forked child."""
+        self._mutex = Mutex()
+        self._manager: DBConnectionPoolManager | None = None
+
+    def manager(self) -> DBConnectionPoolManager:
+        """Return the manager, a new one if the old one was shut down."""
+        with self._mutex.take():
+            if self._manager is None or self._manager.is_over:
+                self._manager = DBConnectionPoolManager()
+            return self._manager
+
+
+_process = _Process()
+
+
+def get_pool_manager() -> DBConnectionPoolManager:
+    """Return the manager of the process."""
+    return _process.manager()
