@@ -39,7 +39,7 @@ _WORDS = re.compile(
 # The same for a server that does not let us in; in some other languages, too.
 _REFUSED = {"28P01", "28000", 1045, 1698, 18456}
 _NEVER = re.compile(
-    "authenti|autenti|passwor|denied|login failed|ORA-01017", re.IGNORECASE)
+    "authenti|autenti|passw|denied|login failed|ORA-01017", re.IGNORECASE)
 
 
 def is_outage(error: BaseException) -> bool:
