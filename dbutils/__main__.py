@@ -1,75 +1,80 @@
-"""A first job for a pool, on an embedded SQLite database.
+"""What can be done from the command line.
 
-Several threads share a few connections, count to a thousand together, and
-do not notice that connections are cut on the way.
+Without arguments this is a demonstration.  "doctor" examines a database and
+says how large pools should be, "bench" compares this library with others.
 """
 
 from __future__ import annotations
 
-import sqlite3
+import argparse
+import subprocess
 import sys
-from contextlib import closing
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from threading import Thread
-from time import perf_counter
+from typing import Any, Sequence
 
-from . import __version__
-from .pooled_db import PooledDB
+from ._demo import demonstrate
+from ._doctor import diagnose
+from ._terminal import complain
 
-THREADS = 8
-CONNECTIONS = 3
-STEPS = 125
-CUT_EVERY = 50
+_BENCHMARK = (
+    Path(__file__).parent.parent / "tests" / "benchmarks" / "compare.py")
 
 
-def main() -> int:
-    """Do the job, and say how it went; return the exit status."""
-    print(f"DBUtils {__version__}: {THREADS} threads count to"
-          f" {THREADS * STEPS} on {CONNECTIONS} connections to SQLite.")
-    begun = perf_counter()
-    with TemporaryDirectory() as folder:
-        count, cuts = run(Path(folder) / "first_job.db")
-    seconds = perf_counter() - begun
-    print(f"Counted to {count} in {seconds:.2f} seconds;"
-          f" {cuts} connections were cut and replaced.")
-    return 0 if count == THREADS * STEPS else 1
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m dbutils",
+        description="Without a command, this shows what a pool does.")
+    parser.set_defaults(command=lambda _: demonstrate())
+    commands = parser.add_subparsers(title="commands")
+    doctor = commands.add_parser(
+        "doctor", help="examine a database, and say how large pools should be")
+    doctor.add_argument(
+        "uri", metavar="URI", help="such as postgresql://user@host/database")
+    for name in ("processes", "threads"):
+        doctor.add_argument(
+            f"--{name}", type=_number, metavar="N",
+            default=1 if name == "processes" else 16,
+            help=f"how many {name} there are (in each process)"
+            if name == "threads" else f"how many {name} there are")
+    doctor.add_argument(
+        "--json", action="store_true", help="print the results as JSON")
+    doctor.set_defaults(command=diagnose)
+    bench = commands.add_parser(
+        "bench", help="compare this library with others on this machine",
+        add_help=False)
+    bench.set_defaults(command=_bench)
+    return parser
 
 
-def run(path: Path) -> tuple[int, int]:
-    """Return how far the threads counted, and the connections cut."""
-    pool = PooledDB(
-        sqlite3, maxconnections=CONNECTIONS, blocking=True,
-        setsession=["pragma synchronous = off"], ping="select 1",
-        database=str(path), check_same_thread=False)
-    with pool.connection() as db, closing(db.cursor()) as cursor:
-        cursor.execute("create table counter (value integer)")
-        cursor.execute("insert into counter values (0)")
-        db.commit()
-    cuts: list[int] = []
-    threads = [Thread(target=count, args=(pool, cuts)) for _ in range(THREADS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    with pool.connection() as db, closing(db.cursor()) as cursor:
-        cursor.execute("select value from counter")
-        value = cursor.fetchone()[0]
-    pool.close()
-    return value, len(cuts)
+def _number(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("it must be at least 1")
+    return number
 
 
-def count(pool: PooledDB, cuts: list[int]) -> None:
-    """Count one step at a time, each in a transaction of its own."""
-    for step in range(STEPS):
-        with pool.connection() as db:
-            db.begin()
-            with closing(db.cursor()) as cursor:
-                cursor.execute("update counter set value = value + 1")
-            db.commit()
-            if step % CUT_EVERY == CUT_EVERY - 1:
-                db.dbapi_connection.close()  # as if it had been lost
-                cuts.append(step)
+def _bench(arguments: Any) -> int:
+    """Run the benchmarks of the project, which are not installed with it."""
+    if not _BENCHMARK.exists():
+        complain(
+            "The benchmarks are in the source distribution and in the"
+            " repository; run this in one of these.")
+        return 2
+    return subprocess.call(  # noqa: S603 - it is our own
+        [sys.executable, str(_BENCHMARK), *arguments.others])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Do what the arguments say; return the exit status."""
+    known, others = _parser().parse_known_args(arguments)
+    known.others = others
+    if others and known.command is not _bench:
+        _parser().error(f"unrecognized arguments: {' '.join(others)}")
+    try:
+        return int(known.command(known))
+    except KeyboardInterrupt:
+        complain("\nThat was the end.")
+        return 130
 
 
 if __name__ == "__main__":

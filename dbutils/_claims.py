@@ -123,7 +123,10 @@ class Gate:
         raise NotImplementedError
 
     def served(self, claim: Claim) -> None:
-        """Note that somebody who waited was served."""
+        """Note that somebody who waited is served."""
+
+    def not_served(self, claim: Claim) -> None:
+        """Note that somebody did not wait any more after all."""
 
     def refusal(self, claim: Claim) -> str | None:
         """Say why a request may not be served, if that is the reason."""

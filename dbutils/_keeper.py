@@ -147,14 +147,21 @@ class _WayBack:
                     again = True
 
     def _grant(self, waiter: Waiter, right: Right) -> bool:
-        """Give a place to who waits; tell whether it was wanted."""
+        """Give a place to who waits; tell whether it was wanted.
+
+        That is noted before, since who gets the place can already be ready
+        with it, and serve the next, before we come to that.
+        """
+        gate = self.ledger.gate
+        if gate is not None:
+            gate.served(waiter.claim)
         is_wanted = waiter.grant(right)
         if is_wanted:
             self.ledger.leave_queue(waiter)
-            if self.ledger.gate is not None:
-                self.ledger.gate.served(waiter.claim)
         else:
             self.unused(right)
+            if gate is not None:
+                gate.not_served(waiter.claim)
         return is_wanted
 
     def _serve_dedicated(self) -> None:

@@ -94,10 +94,14 @@ class _Shares:
         return [waiter for _, _, waiter in sorted(ranked)]
 
     def served(self, tag: Any) -> None:
-        """Note that somebody was served."""
+        """Note that somebody is served."""
         time = self._time_of(tag)
         self._now = time
         self._times[tag] = time + self._step(tag)
+
+    def not_served(self, tag: Any) -> None:
+        """Take that back."""
+        self._times[tag] = self._time_of(tag) - self._step(tag)
 
 
 class _Limits:
@@ -338,9 +342,14 @@ class Allocation(Feature, Observer, Gate):
         return None
 
     def served(self, claim: Claim | None) -> None:
-        """Note that somebody who waited was served."""
+        """Note that somebody who waited is served."""
         if self.strategy == WEIGHTED:
             self._shares.served((claim or NO_CLAIM).tag)
+
+    def not_served(self, claim: Claim | None) -> None:
+        """Note that somebody did not wait any more after all."""
+        if self.strategy == WEIGHTED:
+            self._shares.not_served((claim or NO_CLAIM).tag)
 
     def refusal(self, claim: Claim | None) -> str | None:
         """Say why a request may not be served, if that is the reason."""

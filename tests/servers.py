@@ -10,11 +10,11 @@ import signal
 import socket
 import subprocess
 import tempfile
-import warnings
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
+import trustme
 from patience import wait_until
 
 HOST = "127.0.0.1"
@@ -192,10 +192,6 @@ class Certificates:
     """What a server and its clients prove with who they are."""
 
     def __init__(self, folder, owner):
-        with warnings.catch_warnings():
-            # of the releases for old Pythons
-            warnings.simplefilter("ignore")
-            import trustme
         authority = trustme.CA()
         for name, identity in (
                 ("server", HOST), ("client", "client@example.com")):

@@ -13,6 +13,7 @@ from everywhere import sweep
 from patience import PATIENCE, wait_until
 
 from dbutils import Allocation, ResourceAllocationPooledDB, _queue
+from dbutils._waiters import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
@@ -145,6 +146,42 @@ def test_tags_are_served_by_their_weights(make):
     for tag in ("web", "batch"):  # among equals by time
         ours = [name for name in order if name.startswith(tag)]
         assert ours == sorted(ours)
+
+
+def test_who_is_served_is_noted_before_he_can_serve_others(make, monkeypatch):
+    times = []
+    requests = Requests(make(1, allocation_strategy="weighted"))
+    shares = requests.pool._allocation._shares
+    real = Waiter.grant
+
+    def grant(waiter, right):
+        times.append(shares._times[waiter.claim.tag])
+        return real(waiter, right)
+
+    monkeypatch.setattr(Waiter, "grant", grant)
+    for number in range(3):
+        requests.add(str(number), tag="a")
+    requests.order()
+    assert times == [1, 2, 3]
+
+
+def test_who_did_not_wait_any_more_is_not_counted(make, monkeypatch):
+    requests = Requests(make(1, allocation_strategy="weighted"))
+    shares = requests.pool._allocation._shares
+    real = Waiter.grant
+    seen = []
+
+    def grant(waiter, right):
+        if not seen:  # as if the first one had just given up
+            seen.append(waiter)
+            return False
+        return real(waiter, right)
+
+    monkeypatch.setattr(Waiter, "grant", grant)
+    for number in range(3):
+        requests.add(str(number), tag="a")
+    requests.order()
+    assert shares._times == {"a": 3}
 
 
 def test_who_comes_later_does_not_get_what_others_have_had(make):

@@ -103,12 +103,3 @@ def test_pooled_db_offers_the_persistent_connections_as_well():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_thing"):
         dbutils.no_such_thing()
-
-
-def test_the_first_job_counts_to_a_thousand(capsys):
-    from dbutils.__main__ import main
-
-    assert main() == 0
-    output = capsys.readouterr().out
-    assert "Counted to 1000 " in output
-    assert "16 connections were cut" in output

@@ -1,0 +1,99 @@
+"""What the commands show: tables, bars, and lines that change.
+
+Tables are drawn by "rich" if that is installed and there is a terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from time import monotonic
+from typing import Any, Sequence
+
+__all__ = ["Screen", "bars", "complain", "say", "show_table"]
+
+_WIDTH = 40  # of the longest bar
+_PAUSE = 1.0  # in seconds, between two lines where there is no terminal
+
+
+def _is_terminal() -> bool:
+    return sys.stdout.isatty()
+
+
+def say(text: str = "") -> None:
+    """Print a text."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """Print what does not belong to the results, such as an error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def _as_lines(headings: Sequence[str], rows: Sequence[Any]) -> list[str]:
+    """Return a table as plain text, the first column to the left."""
+    texts = [list(map(str, row)) for row in (headings, *rows) if row]
+    widths = [max(map(len, column)) for column in zip(*texts)]
+    lines = [
+        "  ".join(
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(row, widths)))
+        for row in texts]
+    if headings:
+        lines.insert(1, "  ".join("-" * width for width in widths))
+    return [line.rstrip() for line in lines]
+
+
+def show_table(
+        title: str, rows: Sequence[Any], headings: Sequence[str] = ()) -> None:
+    """Print a table, with headings or without."""
+    if _is_terminal():
+        with suppress(ImportError):
+            _show_richly(title, rows, headings)
+            return
+    say(f"\n{title}\n")
+    say("\n".join(_as_lines(headings, rows)))
+
+
+def _show_richly(
+        title: str, rows: Sequence[Any], headings: Sequence[str]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - if it is installed
+    from rich.table import Table  # noqa: PLC0415 - likewise
+
+    table = Table(
+        title=title, title_justify="left", show_header=bool(headings))
+    for place, heading in enumerate(headings or [""] * len(rows[0])):
+        table.add_column(heading, justify="right" if place else "left")
+    for row in rows:
+        table.add_row(*map(str, row))
+    Console().print(table)
+
+
+def bars(values: Sequence[float]) -> list[str]:
+    """Return a bar for each value, the greatest one in full width."""
+    greatest = max(values, default=0) or 1
+    return ["#" * max(round(_WIDTH * value / greatest), 0)
+            for value in values]
+
+
+class Screen:
+    """A table that changes on a terminal, or else a line now and then."""
+
+    def __init__(self) -> None:
+        self._height = 0
+        self._next = 0.0
+
+    def show(self, rows: Sequence[Any], line: str) -> None:
+        """Show how things are.
+
+        line: the same in short
+        """
+        if _is_terminal():
+            lines = _as_lines((), rows)
+            start = f"\x1b[{self._height}A" if self._height else ""
+            text = "".join(f"\x1b[2K{line}\n" for line in lines)
+            print(start + text, end="", flush=True)
+            self._height = len(lines)
+        elif monotonic() >= self._next:
+            say(line)
+            self._next = monotonic() + _PAUSE
