@@ -48,8 +48,7 @@ class Purse:
     def resize(self, number: int | None) -> None:
         """Let there be another number of tokens."""
         if number != self._ledger.limits.maxconnections:
-            for _ in self._ledger.change(Limits(number)):
-                pass  # there are no connections here that could be idle
+            self._ledger.change(Limits(number))
 
     def is_empty(self) -> bool:
         """Tell whether all tokens are in use."""

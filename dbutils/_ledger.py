@@ -233,8 +233,8 @@ class _Register(_Desk):
 class Ledger(_Register):
     """The slots of a pool, and those who wait for one."""
 
-    def change(self, limits: Limits) -> Iterator[Right]:
-        """Change the limits; take out idle connections that are too many."""
+    def change(self, limits: Limits) -> None:
+        """Change the limits; what is idle can be too much then."""
         self.limits = limits
         self._was_lowered = True
         self.measure_room()
@@ -243,7 +243,6 @@ class Ledger(_Register):
             if right is None:
                 break
             self.give(right)
-        yield from self.too_many(self.idle)
 
     def take_for(
             self, visit: Visit, shareable: bool,

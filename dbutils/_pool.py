@@ -173,9 +173,9 @@ class _Rules(_Books):
         """
         self.keeper.settle()
         with self._changing.take():
-            surplus = list(self.ledger.change(adjust(self.limits)))
-        while surplus:
-            self.keeper.discard(surplus.pop())
+            self.ledger.change(adjust(self.limits))
+        for surplus in self.ledger.too_many(self.ledger.idle):
+            self.keeper.discard(surplus)
         self.keeper.serve()
 
     def trim(self, number: int) -> int:

@@ -193,6 +193,17 @@ def test_the_short_ways_are_open_again_when_nothing_is_too_much(make):
         leases.pop().close()
 
 
+def test_no_more_is_closed_than_is_too_much_for_a_lower_limit(make, server):
+    pool = make(maxconnections=20)
+    visit(pool, 10)
+    pool.dynamic_adjust_config(maxconnections=6)
+    assert len(pool._idle_cache) == 6
+    assert server.calls["close"] == 4
+    pool.dynamic_adjust_config(maxconnections=5, maxcached=2)
+    assert len(pool._idle_cache) == 2
+    assert server.calls["close"] == 8
+
+
 def test_shared_connections_follow_the_limit(make):
     pool = make(maxshared=5, maxconnections=5)
     leases = [pool.connection() for _ in range(5)]

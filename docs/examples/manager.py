@@ -1,0 +1,39 @@
+"""Many databases, a pool for each, and one place that looks after them."""
+
+from dbutils.pool_manager import (
+    ConnectionConfig,
+    PoolConfig,
+    PoolEvictedError,
+    get_pool_manager,
+)
+
+manager = get_pool_manager()
+manager.set_default_pool_config(PoolConfig(max_total=5, max_wait_time=2))
+manager.set_max_pools(2)
+
+for shop in ("north", "south"):
+    config = ConnectionConfig("sqlite", database=f"{shop}.db")
+    with manager.get_connection(config) as db:
+        db.cursor().execute("create table sales (amount integer)")
+        db.cursor().execute("insert into sales values (7)")
+        db.commit()
+
+north = manager.get_pool_by_name(
+    "north", ConnectionConfig.from_url("sqlite:///north.db"))
+with north.get_connection() as db, db.cursor() as cursor:
+    cursor.execute("select sum(amount) from sales")
+    print("north has sold", cursor.fetchone()[0])
+
+health = manager.health_check()
+print(health["status"], "with", health["healthy_pools"], "pools")
+
+# A third pool takes the place of the one that was not used for longest.
+south = manager.get_pool(db_type="sqlite", database="south.db")
+with manager.get_connection(db_type="sqlite", database="west.db"):
+    pass
+try:
+    north.get_connection()
+except PoolEvictedError as error:
+    print(error)
+print(manager.get_statistics()["manager_stats"])
+manager.shutdown()
