@@ -142,6 +142,7 @@ def test_the_results_can_be_read_by_programs(file, capsys):
     assert data["warnings"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("_briefly")
 @pytest.mark.parametrize(
     "driver", [drivers.BY_NAME["psycopg2"], drivers.BY_NAME["pymysql"]],

@@ -17,7 +17,7 @@ from dbutils.pool_manager import (
     WrongCredentialsError,
 )
 
-pytestmark = pytest.mark.portable
+pytestmark = pytest.mark.slow
 
 TYPES = {"postgresql": "postgresql", "mariadb": "mysql"}
 # whose encryption can be asked for on the server

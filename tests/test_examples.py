@@ -14,7 +14,7 @@ import pytest
 from patience import wait_until
 from servers import HOST, free_port
 
-pytestmark = pytest.mark.portable
+pytestmark = pytest.mark.slow
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 # what each of them prints at the end
@@ -86,7 +86,6 @@ def gunicorn(folder, port):
     assert "Traceback" not in log.read_text()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
 def test_the_web_application_runs_in_several_processes(tmp_path):
     pytest.importorskip("gunicorn")

@@ -231,10 +231,12 @@ class Victim(Thread):
 
 
 def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
-    # What hits a finalizer can only be reported by Python, and the one who
-    # reports it must not be hit, so it is a function written in C.
-    monkeypatch.setattr(
-        sys, "unraisablehook", deque(maxlen=0).append, raising=False)
+    # What hits a finalizer, or a thread outside of its loop, can only be
+    # reported by Python, and the one who reports it must not be hit, so it is
+    # a function written in C.
+    for module, hook in ((sys, "unraisablehook"), (threading, "excepthook")):
+        monkeypatch.setattr(
+            module, hook, deque(maxlen=0).append, raising=False)
     # For the same reason the threads are not traced: what measures the
     # coverage has a lock that it would not release if it were hit.
     monkeypatch.setattr(threading, "_trace_hook", None)
