@@ -1,6 +1,8 @@
 """What the manual shows works, in both languages."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from textwrap import dedent
 
@@ -66,6 +68,18 @@ def test_both_languages_say_the_same_things():
     assert len(english[0]) > 30
     assert len(english[1]) > 30
     assert len(english[2]) > 5
+
+
+def test_pictures_are_those_that_are_drawn():
+    done = subprocess.run(
+        [sys.executable, str(DOCS / "pictures.py"), "--check"], check=False,
+        stdout=subprocess.PIPE)
+    assert done.stdout.decode() == ""
+    assert done.returncode == 0
+    drawn = {path.name for path in DOCS.glob("*.png")}
+    for name in MANUALS:
+        text = (DOCS / name).read_text(encoding="utf-8")
+        assert set(re.findall(r"^\.\. image:: (.+)$", text, re.M)) == drawn
 
 
 def test_most_code_of_the_manual_is_run():
