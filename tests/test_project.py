@@ -156,7 +156,7 @@ def test_parameters_are_explained_only_once():
 
 @pytest.mark.parametrize("name", [
     "pyproject.toml", "README.md", "docs/main.rst", "docs/main.de.rst",
-    "docs/changelog.rst", ".bumpversion.cfg"])
+    "docs/changelog.rst", "docs/contributing.rst", ".bumpversion.cfg"])
 def test_the_version_is_the_same_everywhere(name):
     assert dbutils.__version__ in (ROOT / name).read_text(encoding="utf-8")
 
