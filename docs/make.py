@@ -12,7 +12,8 @@ from docutils.core import publish_string
 FOLDER = Path(__file__).parent
 
 # each page with its language and its sister in the other language
-PAGES = {"main": "en", "main.de": "de", "changelog": "en", "contributing": "en"}
+PAGES = {
+    "main": "en", "main.de": "de", "changelog": "en", "contributing": "en"}
 
 SETTINGS = {
     "embed_stylesheet": False,

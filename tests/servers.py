@@ -14,7 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
-import trustme
 from patience import wait_until
 
 HOST = "127.0.0.1"
@@ -192,6 +191,8 @@ class Certificates:
     """What a server and its clients prove with who they are."""
 
     def __init__(self, folder, owner):
+        import trustme  # only needed where these servers are
+
         authority = trustme.CA()
         for name, identity in (
                 ("server", HOST), ("client", "client@example.com")):

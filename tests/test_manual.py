@@ -13,8 +13,9 @@ from dbutils import SimplePooledDB
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MANUALS = ["main.rst", "main.de.rst"]
 
-pytestmark = pytest.mark.skipif(
-    not DOCS.is_dir(), reason="there is no checkout around these tests")
+pytestmark = [
+    pytest.mark.portable, pytest.mark.skipif(
+        not DOCS.is_dir(), reason="there is no checkout around these tests")]
 
 # a code block, with the reason why it is not run, if there is one
 BLOCK = re.compile(

@@ -366,6 +366,7 @@ def module_of(name):
         sys.version_info < (3, 9)) else importlib.import_module(name)
 
 
+@pytest.mark.slow
 def test_oracledb_understands_all_words():
     oracledb = module_of("oracledb")
     words = words_for(
@@ -387,6 +388,7 @@ def test_oracledb_understands_all_words():
     assert words.parameters == {"dsn": "name"}
 
 
+@pytest.mark.slow
 def test_pymssql_understands_all_words():
     pymssql = module_of("pymssql")
     words = words_for(
@@ -445,6 +447,7 @@ def test_pyodbc_needs_a_driver_of_its_own():
     assert words.parameters == {"SERVER": "localhost,5", "DRIVER": "FreeTDS"}
 
 
+@pytest.mark.slow
 def test_pyodbc_understands_all_words():
     spec = importlib.util.find_spec("pyodbc")
     if spec is None and "CI" in os.environ and sys.version_info >= (3, 9):

@@ -11,8 +11,10 @@ import dbutils
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "dbutils"
 
-pytestmark = pytest.mark.skipif(
-    not PACKAGE.is_dir(), reason="there is no checkout around these tests")
+pytestmark = [
+    pytest.mark.slow, pytest.mark.skipif(
+        not PACKAGE.is_dir(),
+        reason="there is no checkout around these tests")]
 
 # a module may import what is in the layers before its own
 LAYERS = [
