@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from time import monotonic, time
-from types import MappingProxyType
-from typing import Any, Iterable, Mapping
+from typing import Any, Dict, Iterable, Mapping
 from weakref import ref
 
 from ._checks import check_seconds, check_size
@@ -97,6 +96,16 @@ class DatabaseType(str, Enum):
             f"{value!r} is no kind of database; those are: {known}.")
 
 
+class _Options(Dict[str, Any]):
+    """Options for a driver, which do not change."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("The options of a ConnectionConfig do not change.")
+
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
+
+
 @dataclass(frozen=True)
 class ConnectionConfig:
     """How a connection is to be opened; what is None is left to the driver.
@@ -149,7 +158,7 @@ class ConnectionConfig:
                 0 < (self.port or 0) < 1 << 16):
             raise ValueError("'port' must be a number from 1 to 65535.")
         self._check_encryption()
-        self._set("options", MappingProxyType({
+        self._set("options", _Options({
             name: Secret(value)
             if is_secret(name) and isinstance(value, str) else value
             for name, value in self.options.items()}))

@@ -11,6 +11,8 @@ from proxies import Proxy
 from dbutils import _watchdog
 from dbutils.pooled_db import PooledDB
 
+pytestmark = pytest.mark.portable
+
 PATIENCE = 60  # seconds after which a test has failed
 LIMIT = 0.3
 NEVER = 20  # seconds, which is as good as never here

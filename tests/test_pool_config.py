@@ -9,7 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -44,8 +44,15 @@ def test_a_configuration_does_not_change():
     assert config.options == {"a": 1}
     with pytest.raises(FrozenInstanceError):
         config.host = "other"
-    with pytest.raises(TypeError):
-        config.options["a"] = 3
+    for change in (
+            lambda: config.options.__setitem__("a", 3),
+            lambda: config.options.update(a=3), config.options.clear,
+            lambda: config.options.pop("a"),
+            lambda: config.options.__delitem__("a"), config.options.popitem,
+            lambda: config.options.setdefault("b", 3)):
+        with pytest.raises(TypeError, match="do not change"):
+            change()
+    assert asdict(config)["options"] == {"a": 1}
     assert replace(config, host="other").options == {"a": 1}
 
 

@@ -10,6 +10,8 @@ from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import connect
 
+pytestmark = pytest.mark.portable
+
 
 @pytest.fixture
 def make(driver):
