@@ -46,6 +46,7 @@ def settings_of_url(url: str) -> dict[str, Any]:
     for name, value in (("user", parts.username), (
             "password", parts.password)):
         settings[name] = None if value is None else unquote(value)
+    settings["user"] = settings["user"] or None  # as in "//:password@host"
     settings.update(_settings_of_query(parts.query))
     return settings
 

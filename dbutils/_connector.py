@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable, Iterable
 
 from ._dialects import dialect_for
 from ._errors import quietly
 from ._outage import is_refusal
 from ._secrets import Seal, Secret, hide_secrets
 
-__all__ = ["Connector"]
+__all__ = ["Connector", "prepare_or_close"]
 
 
 class _Credentials:
@@ -88,21 +88,22 @@ class Connector:
         except Exception as error:
             hide_secrets(error, [password, *self._secrets])
             raise
-        self._prepare(con)
+        prepare_or_close(con, self._words.steps)
         self.is_proven = True
         return con
 
-    def _prepare(self, con: Any) -> None:
-        """Do what could not be said to the driver, or close the connection."""
-        is_ready = False
-        try:
-            for step in self._words.steps:
-                step(con)
-            is_ready = True
-        finally:
-            if not is_ready:
-                with quietly("closing a connection that is not as demanded"):
-                    con.close()
+
+def prepare_or_close(con: Any, steps: Iterable[Callable[[Any], Any]]) -> None:
+    """Do something with a new connection, or close it if that fails."""
+    is_ready = False
+    try:
+        for step in steps:
+            step(con)
+        is_ready = True
+    finally:
+        if not is_ready:
+            with quietly("closing a connection that is not as demanded"):
+                con.close()
 
 
 def _told_by(password: Any) -> Any:

@@ -89,7 +89,7 @@ class Dialect:
                 raise ValueError(
                     f"The option {name!r} of {self.module} is the matter of"
                     " a setting.")
-            words.say(**{name: value})
+            words.parameters[name] = value
 
     def refuse(self, setting: str) -> None:
         """Raise the error for a setting that the driver does not know."""

@@ -6,7 +6,6 @@ from importlib import import_module
 from typing import Any
 
 from ._dialect import Dialect
-from ._errors import quietly
 from ._mysql_dialects import MYSQL
 from ._other_dialects import ORACLE, SQLITE, SQLSERVER
 from ._pg_dialects import POSTGRESQL
@@ -42,9 +41,13 @@ def dialect_for(kind: str, name: str | None) -> tuple[Dialect, Any]:
         raise ValueError(
             f"{name!r} is no driver for {kind} that is known; known are:"
             f" {known}.")
+    problem: ImportError | None = None
     for dialect in dialects:
-        with quietly("importing a driver"):
+        try:
             return dialect, import_module(dialect.module)
+        except ImportError as error:
+            problem = problem or error
     raise ImportError(
         f"{name} is not installed." if name is not None else
-        f"No driver for {kind} is installed; known are: {known}.")
+        f"No driver for {kind} is installed; known are: {known}.",
+    ) from problem

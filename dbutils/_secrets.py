@@ -5,9 +5,12 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from typing import Any, Iterable
+from operator import itemgetter
+from typing import Any, Iterable, Mapping
 
-__all__ = ["Seal", "Secret", "hide_secrets", "is_secret", "masked_url"]
+__all__ = [
+    "Seal", "Secret", "drop_secrets", "hide_secrets", "masked_url",
+    "secrets_in", "wrap_secrets"]
 
 _MASK = "***"
 _NAMES = re.compile(
@@ -42,6 +45,32 @@ class Secret(str):
         return repr(_MASK)
 
 
+def wrap_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options in which secret texts are not shown."""
+    return {
+        name: Secret(value) if is_secret(name) and isinstance(value, str)
+        else wrap_secrets(value) if isinstance(value, Mapping) else value
+        for name, value in options.items()}
+
+
+def drop_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options without what is secret."""
+    return {
+        name: drop_secrets(value) if isinstance(value, Mapping) else value
+        for name, value in options.items() if not is_secret(name)}
+
+
+def secrets_in(options: Mapping[str, Any]) -> list[Any]:
+    """Return what is secret in options, always in the same order."""
+    found: list[Any] = []
+    for name, value in sorted(options.items(), key=itemgetter(0)):
+        if is_secret(name):
+            found.append(value)
+        elif isinstance(value, Mapping):
+            found += secrets_in(value)
+    return found
+
+
 class Seal:
     """Tells secrets from others without holding them.
 
@@ -68,11 +97,13 @@ def hide_secrets(error: BaseException, secrets: Iterable[Any]) -> None:
     """Take secrets out of the text of an error, and of what it is due to."""
     texts = [str(secret) for secret in secrets if secret]
     seen: set[int] = set()
-    link: BaseException | None = error
-    while link is not None and id(link) not in seen:
-        seen.add(id(link))
-        link.args = tuple(_without(part, texts) for part in link.args)
-        link = link.__cause__ or link.__context__
+    links: list[BaseException | None] = [error]
+    while links:
+        link = links.pop()
+        if link is not None and id(link) not in seen:
+            seen.add(id(link))
+            link.args = tuple(_without(part, texts) for part in link.args)
+            links += [link.__cause__, link.__context__]
 
 
 def _without(part: Any, texts: list[str]) -> Any:

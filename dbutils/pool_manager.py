@@ -25,7 +25,7 @@ from ._forks import follow
 from ._housekeeper import housekeeper
 from ._managed import Full, Probe, Shelf, Uses, canonical_key
 from ._mutex import Mutex
-from ._secrets import Secret, is_secret
+from ._secrets import Secret, drop_secrets, secrets_in, wrap_secrets
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import PoolClosedError, PooledDB
 
@@ -158,10 +158,7 @@ class ConnectionConfig:
                 0 < (self.port or 0) < 1 << 16):
             raise ValueError("'port' must be a number from 1 to 65535.")
         self._check_encryption()
-        self._set("options", _Options({
-            name: Secret(value)
-            if is_secret(name) and isinstance(value, str) else value
-            for name, value in self.options.items()}))
+        self._set("options", _Options(wrap_secrets(self.options)))
         self._set("_key", canonical_key(self.without_secrets()))
 
     def _set(self, name: str, value: Any) -> None:
@@ -218,18 +215,14 @@ class ConnectionConfig:
 
     def secret_options(self) -> list[Any]:
         """Return the values of the options that nobody should see."""
-        return [
-            self.options[name] for name in sorted(self.options)
-            if is_secret(name)]
+        return secrets_in(self.options)
 
     def without_secrets(self) -> dict[str, Any]:
         """Return the settings that are given, with secrets left out."""
         shown = {
             setting.name: getattr(self, setting.name)
             for setting in fields(self) if setting.name != "password"}
-        shown["options"] = {
-            name: value for name, value in self.options.items()
-            if not is_secret(name)}
+        shown["options"] = drop_secrets(self.options)
         return {
             name: value for name, value in shown.items()
             if value is not None and value != {}}
@@ -420,8 +413,9 @@ class ManagedPool(PooledDB):
         """Return a check of the server, which may be going on already."""
         probe = self._probe
         if probe is None or probe.is_over:
-            probe = self._probe = Probe()
+            probe = Probe()
             probe.start(self._answers)
+            self._probe = probe
         return probe
 
     def _answers(self) -> bool:
@@ -579,14 +573,14 @@ class DBConnectionPoolManager(_Reports):
         It is an error if the name belongs to another configuration.
         """
         config = _make_config(config, {})
-        with self._shelf.mutex.take():
-            self._check_name(name, config)
-        pool = self.get_pool(config, pool_config)
-        with self._shelf.mutex.take():
-            self._check_name(name, config)
-            if self._shelf.pools.get(pool.key) is pool:
-                self._shelf.names[name] = pool.key
-        return pool
+        self._check_name(name, config)
+        while True:
+            pool = self.get_pool(config, pool_config)
+            with self._shelf.mutex.take():
+                self._check_name(name, config)
+                if self._shelf.pools.get(pool.key) is pool:  # still
+                    self._shelf.names[name] = pool.key
+                    return pool
 
     def get_connection(
             self, config: Any = None, pool_config: PoolConfig | None = None,

@@ -12,10 +12,11 @@ from contextlib import suppress
 from operator import methodcaller
 from pathlib import PurePath
 from typing import Any, Callable, Iterator
+from urllib.parse import quote
 from weakref import WeakSet, ref
 
 from ._checks import check_size
-from ._connector import Connector
+from ._connector import Connector, prepare_or_close
 from ._drivers import profile_of
 from ._errors import quietly
 from ._forks import follow
@@ -63,14 +64,7 @@ class _Opener:
                 "The connection cannot be opened again, since the"
                 " ConnectionPool is gone that could do it.")
         con = user.connector()
-        is_ready = False
-        try:
-            user.prepare(con)
-            is_ready = True
-        finally:
-            if not is_ready:
-                with quietly("closing a connection that is not prepared"):
-                    con.close()
+        prepare_or_close(con, [user.prepare])
         return con
 
 
@@ -159,7 +153,8 @@ class ConnectionPool:
     def connector(self) -> Any:
         """Open a connection of the driver; subclasses may do it otherwise."""
         if self._connector is None:
-            self._connector = Connector(_config_of(self.uri, self.folder))
+            place = _place_of(self.uri, self.folder)
+            self._connector = Connector(ConnectionConfig.from_url(place))
         return self._connector()
 
     def _pool(self) -> Any:
@@ -371,24 +366,15 @@ def _is_over(connection: Any) -> bool:
 
 
 def _place_of(uri: str, folder: str) -> str:
-    """Return a URI that means the same file in every folder."""
-    file = _file_of(uri)
-    if file is None or file == ":memory:":
+    """Return a URL that means the same file in every folder."""
+    if uri == "sqlite:memory":
+        return "sqlite:///:memory:"
+    start, mark, rest = uri.partition("://")
+    file, sign, settings = rest.partition("?")
+    if start != "sqlite" or not mark:
         return uri
-    return f"sqlite:///{PurePath(folder, file)}"
-
-
-def _file_of(uri: str) -> str | None:
-    """Return the file of a URI for SQLite."""
-    if uri == "sqlite:memory":
-        return ":memory:"
-    if uri.startswith("sqlite://"):
-        return uri[len("sqlite://"):].partition("?")[0]
-    return None
-
-
-def _config_of(uri: str, folder: str) -> ConnectionConfig:
-    """Return the configuration that a URI describes."""
-    if uri == "sqlite:memory":
-        return ConnectionConfig.from_url("sqlite:///:memory:")
-    return ConnectionConfig.from_url(_place_of(uri, folder))
+    if file.startswith("/"):  # which belongs to the mark
+        file = file[1:]
+    if file in {"", ":memory:"}:
+        return uri
+    return f"sqlite:///{PurePath(quote(folder), file)}{sign}{settings}"

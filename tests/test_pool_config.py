@@ -138,6 +138,20 @@ def test_secrets_are_not_shown():
     assert "password='***'" in repr(config)
 
 
+def test_secrets_inside_of_options_are_not_shown_either():
+    config = ConnectionConfig(
+        "mysql", "h", options={"ssl": {"password": SECRET, "ca": "ca.pem"}})
+    for text in (
+            repr(config), repr(vars(config)), repr(config.options),
+            pickle.dumps(config).decode("latin-1"),
+            str(config.without_secrets())):
+        assert SECRET not in text
+    assert config.options["ssl"] == {"password": SECRET, "ca": "ca.pem"}
+    assert config.secret_options() == [SECRET]
+    assert config.key == ConnectionConfig(
+        "mysql", "h", options={"ssl": {"ca": "ca.pem"}}).key
+
+
 def test_a_copy_has_the_secrets_and_a_pickle_has_not():
     config = ConnectionConfig(
         "mysql", "h", password=SECRET, options={"pwd": SECRET, "a": 1})
@@ -315,6 +329,13 @@ def test_options_do_not_overrule_settings(kind, driver, option):
             kind, driver, module, host="h", ssl=True, options={option: "x"})
 
 
+def test_an_option_can_be_none():
+    words = words_for(
+        "postgresql", "psycopg", STANDARD,
+        options={"prepare_threshold": None})
+    assert words.parameters == {"prepare_threshold": None}
+
+
 def test_drivers_have_several_names():
     assert dialect_for("sqlite", "SQLite3")[0].module == "sqlite3"
     mysql = dialect_for_known("mysql", "MySQLdb", STANDARD)[0]
@@ -335,8 +356,9 @@ def test_the_first_driver_is_taken_that_is_installed(monkeypatch):
     monkeypatch.setitem(sys.modules, "pgdb", None)
     with pytest.raises(ImportError, match="No driver for postgresql is inst"):
         dialect_for("postgresql", None)
-    with pytest.raises(ImportError, match="pgdb is not installed"):
+    with pytest.raises(ImportError, match="pgdb is not installed") as caught:
         dialect_for("postgresql", "pgdb")
+    assert isinstance(caught.value.__cause__, ImportError)
 
 
 ALL = {

@@ -64,7 +64,11 @@ class Driver:
         if host == "hangs":
             self.hanging.wait(PATIENCE)
         if host in {"hangs", "down"}:
-            raise self.OperationalError(f"cannot connect as {password}")
+            try:
+                raise KeyError(f"lost {password}")
+            except KeyError:
+                raise self.OperationalError(
+                    f"cannot connect as {password}") from OSError(password)
         if password != self.password:
             raise self.OperationalError(
                 f"password {password!r} is wrong", {"password": password})
@@ -124,8 +128,7 @@ def test_the_same_configuration_has_the_same_pool(driver, manager):
     assert manager.get_pool(
         db_type="postgres", host="one", password=SECRET,
         driver="psycopg2") is pool
-    assert manager.get_pool(
-        f"postgresql+psycopg2://:{SECRET}@one") is not pool  # with a user
+    assert manager.get_pool(f"postgresql+psycopg2://:{SECRET}@one") is pool
     assert manager.get_pool(settings_for("two"), host="one") is pool
     assert manager.get_pool(settings_for("two")) is not pool
     assert pool.key == settings_for("one").key
@@ -224,6 +227,38 @@ def test_a_pool_can_have_names(driver, manager):
     assert len(manager.list_pools()) == 1
     manager.remove_pool(pool.key)
     assert manager.get_pool_by_name("main", settings_for("two")) is not pool
+
+
+def test_a_name_is_given_although_the_pool_is_evicted_meanwhile(
+        driver, manager):
+    real = manager.get_pool
+
+    def get_pool(*args):
+        pool = real(*args)
+        if not evicted:
+            evicted.append(manager.remove_pool(pool.key))
+        return pool
+
+    evicted = []
+    manager.get_pool = get_pool
+    pool = manager.get_pool_by_name("main", settings_for("one"))
+    assert evicted == [True]
+    pool.connection().close()
+    assert manager.get_pool_info(pool.key)["names"] == ["main"]
+
+
+def test_a_check_that_cannot_begin_is_made_later(
+        driver, manager, monkeypatch):
+    manager.get_pool(settings_for("one"))
+
+    def fail(*args):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as context:
+        context.setattr(_managed.Probe, "start", fail)
+        with pytest.raises(RuntimeError):
+            manager.health_check()
+    assert manager.health_check()["status"] == "healthy"
 
 
 def test_a_name_belongs_to_one_of_those_who_want_it_at_once(driver, manager):
@@ -346,7 +381,8 @@ def all_of(error):
         texts += [str(error), repr(error), repr(error.args)]
         texts += traceback.format_exception(
             type(error), error, error.__traceback__)
-        error = error.__cause__ or error.__context__
+        texts += all_of(error.__cause__)
+        error = error.__context__
     return texts
 
 

@@ -12,7 +12,7 @@ from patience import PATIENCE, wait_until
 
 from dbutils import InvalidCursorError
 from dbutils._secrets import masked_url
-from dbutils.uri_pool import ConnectionPool
+from dbutils.uri_pool import ConnectionPool, _place_of
 
 pytestmark = pytest.mark.portable
 
@@ -463,6 +463,27 @@ def test_files_of_sqlite_are_found_in_the_folder(tmp_path):
     other.cursor.execute("select name from t")
     assert other.cursor.fetchall() == [("a",)]
     other.close()
+
+
+@pytest.mark.parametrize(("uri", "folder", "place"), [
+    ("sqlite:///a.db", "", "sqlite:///a.db"),
+    ("sqlite:///a.db", "/b c", "sqlite:////b%20c/a.db"),
+    ("sqlite://a.db?x=y", "/b", "sqlite:////b/a.db?x=y"),
+    ("sqlite:////a.db?x=y", "/b", "sqlite:////a.db?x=y"),
+    ("sqlite:memory", "/b", "sqlite:///:memory:"),
+    ("sqlite:///:memory:", "/b", "sqlite:///:memory:"),
+    ("pg://h/a", "/b", "pg://h/a")])
+def test_a_uri_means_one_file(uri, folder, place):
+    assert _place_of(uri, folder) == place
+
+
+def test_a_file_is_relative_and_its_settings_count(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pool = ConnectionPool("sqlite:///own.db?autocommit=true", 1)
+    assert pool.connection.isolation_level is None
+    pool.cursor.execute("create table t (x)")
+    pool.close()
+    assert (tmp_path / "own.db").exists()
 
 
 def test_sqlite_can_be_in_memory():
