@@ -1,5 +1,6 @@
 """What the manual shows works, in both languages."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -8,7 +9,25 @@ from textwrap import dedent
 
 import pytest
 
-from dbutils import SimplePooledDB
+from dbutils import (
+    ConnectionConfig,
+    ConnectionPool,
+    DynamicPooledDB,
+    HealthCheckPooledDB,
+    PerformanceOptimizedPooledDB,
+    PersistentDB,
+    PersistentPg,
+    PoolConfig,
+    PooledDB,
+    PooledPg,
+    ResourceAllocationPooledDB,
+    Scaling,
+    SimplePooledDB,
+    SimplePooledPg,
+    SteadyPgConnection,
+)
+from dbutils.keyed_pool import ThreadedConnectionPool
+from dbutils.steady_db import connect
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 MANUALS = ["main.rst", "main.de.rst"]
@@ -89,3 +108,90 @@ def test_most_code_of_the_manual_is_run():
         found = list(BLOCK.finditer(text))
         assert len(found) == text.count(".. code:: python")
         assert sum(1 for block in found if block["reason"]) <= len(found) / 2
+
+
+# the modules in the table of all parameters, and the classes in the other one
+MODULES = {
+    "steady_db": connect, "steady_pg": SteadyPgConnection,
+    "persistent_db": PersistentDB, "persistent_pg": PersistentPg,
+    "pooled_db": PooledDB, "pooled_pg": PooledPg,
+    "simple_pooled_db": SimplePooledDB, "simple_pooled_pg": SimplePooledPg,
+    "keyed_pool": ThreadedConnectionPool}
+CLASSES = [
+    DynamicPooledDB, Scaling, HealthCheckPooledDB, ResourceAllocationPooledDB,
+    PerformanceOptimizedPooledDB, PoolConfig, ConnectionConfig,
+    ConnectionPool]
+ALL_PARAMETERS = {
+    "main.rst": "All parameters", "main.de.rst": "Alle Parameter"}
+
+
+def tables(name):
+    """Return the tables of all parameters, as lists of rows."""
+    text = (DOCS / name).read_text(encoding="utf-8")
+    chapter = text.split(f"\n{ALL_PARAMETERS[name]}\n==")[1]
+    found = re.findall(
+        r"^(==[= ]+)\n(.+)\n\1\n((?:``.+\n)+)\1$", chapter, re.MULTILINE)
+    return [
+        [cells(bar, line) for line in [head, *body.splitlines()]]
+        for bar, head, body in found[:2]]
+
+
+def cells(bar, line):
+    """Return the cells of a line of a table."""
+    columns = [(bars.start(), bars.end()) for bars in re.finditer("=+", bar)]
+    return [
+        line[start:end if end < len(bar) else None].strip().strip("`")
+        for start, end in columns]
+
+
+def told(parameter):
+    """Return what the tables tell about a parameter."""
+    kinds = {parameter.VAR_POSITIONAL: "*args", parameter.VAR_KEYWORD:
+             "**kwargs"}
+    if parameter.kind in kinds:
+        return kinds[parameter.kind]
+    default = parameter.default
+    if default is parameter.empty:
+        return "needed"
+    text = {"Scaling(": "Scaling()", "<factory": "{}"}.get(
+        repr(default)[:8], repr(default).replace("'", '"'))
+    is_by_name = parameter.kind is parameter.KEYWORD_ONLY
+    return f"{text}`` k" if is_by_name else text
+
+
+@pytest.mark.parametrize("name", MANUALS)
+def test_all_parameters_of_all_modules_are_in_one_table(name):
+    rows = tables(name)[0]
+    names = [row[0] for row in rows[1:]]
+    assert len(names) == len(set(names))
+    for column, (module, function) in enumerate(MODULES.items(), 1):
+        assert rows[0][column] == module
+        parameters = inspect.signature(function).parameters
+        assert {
+            row[0]: row[column].replace("nötig", "needed")
+            for row in rows[1:] if row[column]} == {
+                name: told(parameters[name]) for name in parameters}
+        assert set(parameters) <= set(names)
+    assert all(row[-1] for row in rows)
+
+
+@pytest.mark.parametrize("name", MANUALS)
+def test_what_other_modules_have_in_addition_is_there_as_well(name):
+    rows = tables(name)[1]
+    expected = [
+        [cls.__name__, parameter.name, told(parameter).replace("`` k", "")]
+        for cls in CLASSES
+        for parameter in inspect.signature(cls).parameters.values()
+        if parameter.name not in {"args", "kwargs", "features"}]
+    assert [[*row[:2], row[2].replace("nötig", "needed")]
+            for row in rows[1:]] == expected
+    assert all(row[3] for row in rows)
+
+
+def test_all_modules_are_in_the_table_of_what_is_inside():
+    modules = {
+        path.stem for path in (DOCS.parent / "dbutils").glob("*.py")}
+    for name in MANUALS:
+        text = (DOCS / name).read_text(encoding="utf-8")
+        told_of = set(re.findall(r"``(\w+)``", text))
+        assert modules - told_of - {"__init__", "__main__"} == set()
