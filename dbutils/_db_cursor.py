@@ -74,8 +74,8 @@ class Hand:
         "runner", "visit")
 
     def __init__(
-            self, line: Any, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> None:
+            self, line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+            lease: Any = None, visit: Any = _FOREVER) -> None:
         self.line = line
         self.args = args
         self.kwargs = kwargs
@@ -87,8 +87,8 @@ class Hand:
         self.closed = False
         # If the connection is borrowed: from where, and for how long, which
         # is false when that is over.
-        self.lease: Any = None
-        self.visit: Any = _FOREVER
+        self.lease = lease
+        self.visit = visit
         self.moved = False  # to another cursor than at the beginning
         self.no_failover = 0
         # The sizes for the next statement, which are replaced, not changed.

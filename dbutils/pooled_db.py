@@ -30,7 +30,7 @@ from ._pooled import Pooled, SteadyBackend, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
 from ._turns import Turns
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
-from .steady_db import SteadyDBConnection, bind, connect
+from .steady_db import SteadyDBConnection, connect, cursor_for
 
 __all__ = [
     "CommitUnknownError",
@@ -361,11 +361,7 @@ class _PooledDBConnection(Lease):
         right, visit = self._right, self._visit
         if right is None or not visit:
             raise self._closed_error("cursor")
-        con = right.slot.con
-        cursor = con.cursor(*args, **kwargs) if args or kwargs else (
-            con.cursor())
-        bind(cursor, self, visit)
-        return cursor
+        return cursor_for(right.slot.con, self, visit, args, kwargs)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction."""
@@ -455,11 +451,10 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
-        cursor = self._do(
-            lambda con: con.cursor(*args, **kwargs), "cursor")
         visit = _SharedVisit(self)
-        bind(cursor, self, visit, visit)
-        return cursor
+        return self._do(
+            lambda con: cursor_for(con, self, visit, args, kwargs, visit),
+            "cursor")
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction that nobody else takes part in."""

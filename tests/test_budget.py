@@ -105,7 +105,7 @@ def persistent(nothing):
 
 @pytest.mark.parametrize(("make", "budget"), [
     (visit, 12), (visit_pg, 22), (visit_with_ping, 15), (block, 15),
-    (statement, 31), (hardened, 17), (simple, 6), (persistent, 4)])
+    (statement, 30), (hardened, 17), (simple, 6), (persistent, 4)])
 def test_the_hot_paths_keep_to_their_budgets(
         nothing, pg, monkeypatch, make, budget):
     for name in ("connect", "threadsafety"):

@@ -20,8 +20,8 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -108,6 +108,15 @@ def plan(rounds, only):
                 yield scenario
 
 
+def in_turn(order, names):
+    """Yield which library measures which scenario, each as the first once."""
+    names = deque(names)
+    for scenario in order:
+        for name in names.copy():
+            yield scenario, name
+        names.rotate(-1)
+
+
 def tell(text):
     """Show what is going on, to who watches it."""
     if sys.stderr.isatty():
@@ -128,7 +137,7 @@ def measure(rounds, seconds, only=""):
         figures = {scenario: {name: [] for name in names}
                    for scenario in order}
         try:
-            for scenario, name in product(order, names):
+            for scenario, name in in_turn(order, names):
                 tell(f"{scenario}: {name}")
                 figures[scenario][name].append(
                     workers[name].measure(scenario))
