@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from ._errors import note_swallowed
 from ._sql import UNKNOWN_WORK, Kind, kind_of
 
-__all__ = ["NOTHING", "Call", "Hand", "execution"]
+__all__ = ["NOTHING", "Call", "Hand", "execution", "hand_for"]
 
 
 # The visit to a connection that is not borrowed.
@@ -66,35 +66,37 @@ def execution(operation: Any, parameters: Any) -> Call:
 
 
 class Hand:
-    """A driver cursor, and what is needed to open another one like it."""
+    """A driver cursor, and what is needed to open another one like it.
+
+    It is made by hand_for(), since a class without __init__() takes half the
+    time to make an object.
+    """
 
     __slots__ = (
         "args", "closed", "con", "cursor", "has_sizes", "inputsizes",
         "kwargs", "lease", "line", "moved", "no_failover", "outputsizes",
         "runner", "visit")
 
-    def __init__(
-            self, line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
-            lease: Any = None, visit: Any = _FOREVER) -> None:
-        self.line = line
-        self.args = args
-        self.kwargs = kwargs
-        # What executes statements: the rules, or a connection that is shared.
-        self.runner = rules = line.rules
-        # The driver cursor, and of which driver connection it is.
-        self.cursor = rules.cursor(line, args, kwargs)
-        self.con = line.con
-        self.closed = False
-        # If the connection is borrowed: from where, and for how long, which
-        # is false when that is over.
-        self.lease = lease
-        self.visit = visit
-        self.moved = False  # to another cursor than at the beginning
-        self.no_failover = 0
-        # The sizes for the next statement, which are replaced, not changed.
-        self.has_sizes = False
-        self.inputsizes: Any = _NO_SIZES
-        self.outputsizes = _NO_SIZES
+    line: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    # What executes statements: the rules, or a connection that is shared.
+    runner: Any
+    # The driver cursor, and of which driver connection it is.
+    cursor: Any
+    con: Any
+    closed: bool
+    # If the connection is borrowed: from where, and for how long, which is
+    # false when that is over.
+    lease: Any
+    visit: Any
+    # Whether it has moved to another cursor than at the beginning.
+    moved: bool
+    no_failover: int
+    # The sizes for the next statement, which are replaced, not changed.
+    has_sizes: bool
+    inputsizes: Any
+    outputsizes: dict[Any, Any]
 
     def open(self) -> None:
         """Open a cursor of the connection of the line."""
@@ -144,3 +146,22 @@ class Hand:
                 cursor.setoutputsize(size)
             else:
                 cursor.setoutputsize(size, column)
+
+
+def hand_for(
+        line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+        lease: Any = None, visit: Any = _FOREVER) -> Hand:
+    """Open a driver cursor; return what holds it."""
+    hand = Hand()
+    hand.line = line
+    hand.args = args
+    hand.kwargs = kwargs
+    hand.runner = rules = line.rules
+    hand.cursor = rules.cursor(line, args, kwargs)
+    hand.con = line.con
+    hand.closed = hand.moved = hand.has_sizes = False
+    hand.lease = lease
+    hand.visit = visit
+    hand.no_failover = 0
+    hand.inputsizes = hand.outputsizes = _NO_SIZES
+    return hand

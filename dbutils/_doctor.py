@@ -365,11 +365,9 @@ def _show(case: _Case, advice: _Advice) -> None:
         (name.replace("_", " "), f"{value:.3f} ms")
         for name, value in data["milliseconds"].items()])
     show_table(
-        f"Load by {case.threads} threads", [
-            (load.size, f"{load.throughput:,.0f}", f"{load.p99 * 1000:.2f}",
-             bar.ljust(40)) for load, bar in zip(
-                 case.loads, bars([load.throughput for load in case.loads]))],
-        ("connections", "statements a second", "p99 in ms", ""))
+        f"Load by {case.threads} threads: statements a second, and how long"
+        " 99 % of them took at most", _chart(case.loads),
+        ("connections", "a second", "", "p99 in ms", ""))
     for heading, texts in (
             ("Warnings", advice.warnings), ("Hints", advice.hints)):
         if texts:
@@ -377,6 +375,16 @@ def _show(case: _Case, advice: _Advice) -> None:
             say("\n".join(f"* {text}" for text in texts))
     say(f"\nRecommended, with {advice.total} connections of all processes:")
     say(_code(advice))
+
+
+def _chart(loads: Sequence[_Load]) -> list[Any]:
+    """Return the throughput and the slowest statements by size, with bars."""
+    return list(zip(
+        [load.size for load in loads],
+        [f"{load.throughput:,.0f}" for load in loads],
+        bars([load.throughput for load in loads]),
+        [f"{load.p99 * 1000:.2f}" for load in loads],
+        bars([load.p99 for load in loads])))
 
 
 def _code(advice: _Advice) -> str:

@@ -21,11 +21,14 @@ class Lease:
     instead, then the right dies that it holds, with the same effect.
     """
 
+    # It has no __init__(), without which making one takes half the time.
     __slots__ = ("__dict__", "__weakref__", "_right", "_visit")
 
-    def __init__(self, right: Any) -> None:
+    def hold(self, right: Any) -> Any:
+        """Begin to hold the right to a connection; return the lease."""
         self._visit = right.visit
         self._right = right
+        return self
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 

@@ -119,7 +119,9 @@ _is_strict = sys.flags.dev_mode
 class Pooled(Transactions):
     """A pool of steady connections."""
 
-    _core: Any = None
+    # The class has no such attribute, with which reading that of the object
+    # would take four times as long.
+    _core: Any
     _too_many_error: type[Exception] = Exception
     _invalid_error: type[Exception] = Exception
     _closed_error: type[Exception] = Exception
@@ -259,5 +261,6 @@ class Pooled(Transactions):
 
     def __del__(self) -> None:
         """Close the connections when nobody holds the pool any more."""
-        if self._core is not None:
-            self._core.clear()
+        core = getattr(self, "_core", None)
+        if core is not None:
+            core.clear()

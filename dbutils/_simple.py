@@ -110,11 +110,6 @@ class SimpleLease(Lease):
 
     __slots__ = ()
 
-    def __init__(self, pool: Any, right: Right) -> None:
-        super().__init__(right)
-        if right.is_share:
-            self._visit = [pool, 0, None, 0, 0]  # nobody asks for the rest
-
     def right(self) -> Any:
         """Return the right to the connection, None if that is over."""
         right = super().right()  # those taken in turn have a visit together
@@ -145,9 +140,6 @@ class SimpleLease(Lease):
                 pool.take_back(right)
         finally:
             right = None  # not to be kept by the traceback of an interrupt
-
-
-_new = object.__new__
 
 
 class SimplePool:
@@ -205,7 +197,7 @@ class SimplePool:
             if shortcut:
                 right = shortcut.popleft()
                 right.visit = visit = [self, 0, None, 0, 0]
-                lease = _new(self._lease_class)
+                lease = self._lease_class()
                 lease._visit = visit  # noqa: SLF001 - it is being made
                 lease._right = right  # noqa: SLF001 - likewise
         except IndexError:  # another thread was faster
@@ -221,12 +213,15 @@ class SimplePool:
     def _lend(self) -> Any:
         if not self._is_filled:
             self._fill()
-        right = None
+        right = lease = None
         try:
             right = self.store.take(self)
-            return self._lease_class(self, right)
+            lease = self._lease_class().hold(right)
+            if right.is_share:
+                lease._visit = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
+            return lease
         finally:
-            right = None  # not to be kept by the traceback
+            right = lease = None  # not to be kept by the traceback
 
     def take_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
+from math import isfinite
 from time import monotonic
 from typing import Any, Sequence
 
 __all__ = ["Screen", "bars", "complain", "say", "show_table"]
 
-_WIDTH = 40  # of the longest bar
+_WIDTH = 20  # of the longest bar
 _PAUSE = 1.0  # in seconds, between two lines where there is no terminal
 
 
@@ -71,9 +72,10 @@ def _show_richly(
 
 def bars(values: Sequence[float]) -> list[str]:
     """Return a bar for each value, the greatest one in full width."""
-    greatest = max(values, default=0) or 1
-    return ["#" * max(round(_WIDTH * value / greatest), 0)
-            for value in values]
+    greatest = max(filter(isfinite, values), default=0) or 1
+    return [
+        ("#" * round(_WIDTH * min(value / greatest, 1))).ljust(_WIDTH)
+        for value in values]
 
 
 class Screen:

@@ -46,7 +46,6 @@ __all__ = [
 ]
 
 
-_new = object.__new__
 _getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
 
 
@@ -224,24 +223,22 @@ class PooledDB(Pooled):
             shortcut = core.ledger.shortcut
             if shortcut and priority is None and tag is None:
                 right = shortcut.popleft()
-            if right is not None and (
-                    not self._checks or self._is_well(right, maxwait)):
-                frame = _getframe(1)
-                right.visit = [
-                    self, monotonic(), frame.f_code, frame.f_lasti,
-                    get_ident()]
-                lease = _new(PooledDedicatedDBConnection)
-                lease._visit = right.visit  # noqa: SLF001 - it is being made
-                lease._right = right  # noqa: SLF001 - likewise
+                if not self._checks or self._is_well(right, maxwait):
+                    frame = _getframe(1)
+                    right.visit = visit = [
+                        self, monotonic(), frame.f_code, frame.f_lasti,
+                        get_ident()]
+                    lease = PooledDedicatedDBConnection()
+                    lease._visit = visit  # noqa: SLF001 - it is being made
+                    lease._right = right  # noqa: SLF001 - likewise
+                    return lease
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
             right = lease = None
             raise
-        if lease is None:
-            right = None
-            return self._lend(shareable, maxwait, priority, tag)
-        return lease
+        right = None
+        return self._lend(shareable, maxwait, priority, tag)
 
     def _measured(
             self, shareable: bool, maxwait: float | None, priority: Any,
@@ -270,9 +267,10 @@ class PooledDB(Pooled):
                 core.claim(priority, tag))
             if core.timer is not None:
                 core.timer.lent_slowly(monotonic() - start)
-            return (
-                PooledSharedDBConnection(right) if right.is_share
-                else PooledDedicatedDBConnection(right))
+            kind = (
+                PooledSharedDBConnection if right.is_share
+                else PooledDedicatedDBConnection)
+            return kind().hold(right)
         finally:
             right = None  # not to be kept by a traceback, as the lease
 

@@ -166,7 +166,10 @@ class PooledPg(Pooled):
                 right.visit = [
                     self, monotonic(), frame.f_code, frame.f_lasti,
                     get_ident()]
-                lease = PooledPgConnection(right)
+                lease = PooledPgConnection()
+                lease._home = self  # noqa: SLF001 - it is being made
+                lease._visit = right.visit  # noqa: SLF001 - likewise
+                lease._right = right  # noqa: SLF001 - likewise
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
@@ -181,7 +184,7 @@ class PooledPg(Pooled):
         right = None
         try:
             right = self._acquire(self._open, False, maxwait, self)
-            return PooledPgConnection(right)
+            return PooledPgConnection().hold(right)
         finally:
             right = None  # not to be kept by a traceback, as the lease
 
@@ -211,9 +214,10 @@ class PooledPgConnection(Lease):
 
     __slots__ = ("_home",)
 
-    def __init__(self, right: Any) -> None:
+    def hold(self, right: Any) -> Any:
+        """Begin to hold the right to a connection; return the lease."""
         self._home = right.visit[0]
-        super().__init__(right)
+        return super().hold(right)
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""

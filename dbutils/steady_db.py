@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_classic import Classic
-from ._db_cursor import NOTHING, Call, Hand
+from ._db_cursor import NOTHING, Call, hand_for
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
@@ -237,7 +237,7 @@ class SteadyDBCursor:
             line = con._line  # noqa: SLF001 - the inner side, as of line_of()
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
-        self._hand = Hand(line, args, kwargs)
+        self._hand = hand_for(line, args, kwargs)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -390,7 +390,10 @@ class SteadyDBCursor:
 
     def __del__(self) -> None:
         """Close the cursor when nobody holds it any more."""
-        hand = getattr(self, "_hand", None)
+        try:
+            hand = self._hand
+        except AttributeError:  # it was not even begun to be made
+            return
         if hand is not None and not hand.closed:
             hand.close()
 
@@ -412,7 +415,7 @@ def cursor_for(
     cursor = _new(SteadyDBCursor)
     cursor._hand = None  # noqa: SLF001 - it is being made
     cursor._con = con  # noqa: SLF001 - likewise
-    cursor._hand = hand = Hand(  # noqa: SLF001 - likewise
+    cursor._hand = hand = hand_for(  # noqa: SLF001 - likewise
         con._line, args, kwargs, lease, visit)  # noqa: SLF001 - see line_of()
     if runner is not None:
         hand.runner = runner

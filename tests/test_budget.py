@@ -104,8 +104,8 @@ def persistent(nothing):
 
 
 @pytest.mark.parametrize(("make", "budget"), [
-    (visit, 12), (visit_pg, 22), (visit_with_ping, 15), (block, 15),
-    (statement, 30), (hardened, 17), (simple, 6), (persistent, 4)])
+    (visit, 10), (visit_pg, 20), (visit_with_ping, 13), (block, 12),
+    (statement, 28), (hardened, 15), (simple, 5), (persistent, 2)])
 def test_the_hot_paths_keep_to_their_budgets(
         nothing, pg, monkeypatch, make, budget):
     for name in ("connect", "threadsafety"):
