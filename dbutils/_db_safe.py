@@ -333,7 +333,7 @@ class Safe(_Judge, _Lookout):
         had_work = line.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                kind.marks and not is_read) or (
+                not is_read and kind.marks) or (
                 not (line.is_simple and line.valid) or hand.has_sizes
                 or hand.con is not line.con or (
                     line.can_be_gone and not (had_work or line.transaction)
