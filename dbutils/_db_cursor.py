@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 from ._errors import note_swallowed
 from ._sql import UNKNOWN_WORK, Kind, kind_of
 
-__all__ = ["NOTHING", "Call", "Hand", "execution", "hand_for"]
+__all__ = ["FOREVER", "NOTHING", "Call", "Hand", "execution", "hand_for"]
 
 
 # The visit to a connection that is not borrowed.
-_FOREVER = (True,)
+FOREVER = (True,)
 
 
 class Call(NamedTuple):
@@ -150,7 +150,7 @@ class Hand:
 
 def hand_for(
         line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
-        lease: Any = None, visit: Any = _FOREVER) -> Hand:
+        lease: Any = None, visit: Any = FOREVER) -> Hand:
     """Open a driver cursor; return what holds it."""
     hand = Hand()
     hand.line = line

@@ -16,7 +16,7 @@ from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_classic import Classic
-from ._db_cursor import NOTHING, Call, hand_for
+from ._db_cursor import FOREVER, NOTHING, Call, hand_for
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
@@ -215,7 +215,7 @@ class SteadyDBConnection(Steady):
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
-        return SteadyDBCursor(self, *args, **kwargs)
+        return cursor_for(self, None, FOREVER, args, kwargs)
 
 
 # What can be used of a driver cursor without anything being written.
