@@ -25,6 +25,7 @@ SETTINGS = {
     "toc_backlinks": False,
     "smart_quotes": False,
     "syntax_highlight": "none",
+    "table_style": "colwidths-auto",
     "math_output": "MathML",
     "report_level": 2,
     "halt_level": 2,
