@@ -13,7 +13,7 @@ from typing import Any, Sequence
 
 __all__ = ["Screen", "bars", "complain", "say", "show_table"]
 
-_WIDTH = 20  # of the longest bar
+_WIDTH = 18  # of the longest bar
 _PAUSE = 1.0  # in seconds, between two lines where there is no terminal
 
 
@@ -64,7 +64,8 @@ def _show_richly(
     table = Table(
         title=title, title_justify="left", show_header=bool(headings))
     for place, heading in enumerate(headings or [""] * len(rows[0])):
-        table.add_column(heading, justify="right" if place else "left")
+        is_text = not place or (headings and not heading)  # or bars
+        table.add_column(heading, justify="left" if is_text else "right")
     for row in rows:
         table.add_row(*map(str, row))
     Console().print(table)
