@@ -23,8 +23,11 @@ def caller(depth: int = 1) -> FrameType:
     depth: how many callers are known to be inside
     """
     frame = sys._getframe(depth)  # noqa: SLF001 - nothing is as cheap
-    while frame.f_back and frame.f_code.co_filename.startswith(_BETWEEN):
-        frame = frame.f_back
+    while frame.f_code.co_filename.startswith(_BETWEEN):
+        outer = frame.f_back
+        if outer is None:
+            break
+        frame = outer
     return frame
 
 

@@ -167,13 +167,12 @@ class _WayBack:
     def _serve_dedicated(self) -> None:
         """Serve those who all want the same, until nothing is left."""
         ledger = self.ledger
-        waiter = ledger.waiters.first()
-        while waiter is not None:
-            right = ledger.take()
+        while ledger.queue and (ledger.idle or ledger.has_empty_place()):
+            waiter = ledger.waiters.first()
+            right = None if waiter is None else ledger.take()
             if right is None:
                 return
-            self._grant(waiter, right)
-            waiter = ledger.waiters.first()
+            self._grant(waiter, right)  # type: ignore[arg-type]
 
     def serve_or_tell(self) -> None:
         """Serve who waits, or only say so if others may be faster."""
@@ -300,8 +299,9 @@ class _WayBack:
         ledger = self.ledger
         if ledger.queue:
             self.serve_or_tell()
-        for surplus in ledger.too_many(idle):
-            self.discard(surplus)
+        if idle:
+            for surplus in ledger.too_many(idle):
+                self.discard(surplus)
 
     def discard(self, right: Right) -> None:
         """Close a connection that is not needed any more."""
@@ -352,7 +352,8 @@ class Keeper(_WayBack):
     def _open_or_check(
             self, slot: Slot, is_share: bool, connect: Callable[[], Any],
             deadline: float | None) -> None:
-        if slot.con is not None and not is_share and (
+        may_have_to_go = self.upkeep is not None or deadline is not None
+        if may_have_to_go and slot.con is not None and not is_share and (
                 self._has_to_go(slot, deadline)):
             self.close(slot)
             slot.con = None

@@ -11,7 +11,6 @@ from collections import deque
 from contextlib import suppress
 from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
-from weakref import ref
 
 from ._checks import check_size
 from ._errors import Figures
@@ -126,7 +125,7 @@ class _Desk:
 
     def queue_up(self, waiter: Waiter) -> None:
         """Let a request wait, whom nobody may overtake from now on."""
-        self.queue.append(ref(waiter))
+        self.waiters.join(waiter)
         if self.barging:
             self.settle_ways()
         else:
@@ -276,13 +275,7 @@ class Ledger(_Register):
 
     def take(self) -> Right | None:
         """Return the right to a place, if possible with a connection."""
-        # Nothing is returned from within a handler: an exception at that very
-        # moment would confuse Python before 3.11.
-        try:
-            right = self.idle.popleft()
-        except IndexError:
-            right = None
-        return right or self.take_empty()
+        return _pop(self.idle) or self.take_empty()
 
     def _add_place(self, limit: int | None) -> Right | None:
         while True:
@@ -459,10 +452,15 @@ class Ledger(_Register):
 
 def _pop(queue: deque[Right], last: bool = False) -> Right | None:
     """Take the first or the last one, if there is one."""
+    right = None
+    # Nothing is returned from within a handler: an exception at that very
+    # moment would confuse Python before 3.11.
     try:
-        return queue.pop() if last else queue.popleft()
+        if queue:
+            right = queue.pop() if last else queue.popleft()
     except IndexError:
-        return None
+        pass  # another thread was faster
+    return right
 
 
 def _remove(queue: deque[Right], right: Right) -> bool:

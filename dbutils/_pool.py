@@ -39,6 +39,9 @@ __all__ = ["Ended", "PoolCore", "Refused", "core_of"]
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
+# By how many calls a program and the beginning of its visit are apart, at
+# least.
+_DEPTH = 3
 
 
 class Refused(Exception):  # noqa: N818 - what happened, not an error as such
@@ -254,7 +257,7 @@ class PoolCore(_Rules):
         deadline = monotonic() + patience if patience else None
         right = None
         while True:
-            visit = new_visit(home)
+            visit = new_visit(home, _DEPTH)
             try:
                 right = self._find(visit, shareable, claim, patience)
                 return self.keeper.ready(

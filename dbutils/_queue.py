@@ -39,12 +39,13 @@ class Queue:
             self._keeper.serve()
             if not ledger.may_queue(waiter):
                 patience = 0
-            while waiter.is_waiting:
+            while not waiter.answers:
                 self._wait_a_bit(waiter, patience, monotonic() - start)
         except BaseException:
             self._withdraw(waiter)
             raise
-        ledger.leave_queue(waiter)
+        if waiter.is_queued:  # who has served it has not come to that yet
+            ledger.leave_queue(waiter)
         right: Any = waiter.right
         return right
 
@@ -60,7 +61,7 @@ class Queue:
             waiter.give_up()
         if self._ledger.is_over:
             waiter.give_up()
-        if waiter.is_waiting and not waiter.wait(pause):
+        if not (waiter.answers or waiter.wait(pause)):
             self._keeper.settle()
             self._keeper.serve()
             if self._ledger.barging:  # which may have been for long enough

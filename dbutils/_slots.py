@@ -56,9 +56,12 @@ Visit = List[Any]
 CODE, LAST = 2, 4
 
 
-def new_visit(home: Any = None) -> Visit:
-    """Return a visit that begins now, of whoever has called the library."""
-    frame = caller()
+def new_visit(home: Any = None, depth: int = 1) -> Visit:
+    """Return a visit that begins now, of whoever has called the library.
+
+    depth: how many calls it is away at least
+    """
+    frame = caller(depth + 1)
     return [
         home, monotonic(), frame.f_code, frame.f_lasti,
         threading.get_ident()]

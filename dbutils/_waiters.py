@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from contextlib import suppress
 from threading import Lock
 from typing import Any, Callable, Sequence
 from weakref import ref
@@ -15,7 +14,8 @@ class Waiter:
     """A request for a connection that is answered at most once."""
 
     __slots__ = (
-        "__weakref__", "_answer", "_gate", "claim", "shareable", "visit")
+        "__weakref__", "_gate", "answers", "claim", "is_queued", "shareable",
+        "visit")
 
     def __init__(
             self, visit: Any, shareable: bool, claim: Any = None) -> None:
@@ -23,42 +23,47 @@ class Waiter:
         self.shareable = shareable
         # What is special about the request, if anything.
         self.claim = claim
-        # The first who sets the only item has answered: that is atomic, so
-        # an answer cannot get lost on its way.
-        self._answer: dict[int, Any] = {}
+        # Whether it may be in a queue.
+        self.is_queued = False
+        # Empty as long as it waits.  The first who sets the only item has
+        # answered: that is atomic, so an answer cannot get lost on its way.
+        self.answers: dict[int, Any] = {}
         self._gate = Lock()
         self._gate.acquire()
 
     @property
     def is_waiting(self) -> bool:
         """Whether there is no answer yet."""
-        return not self._answer
+        return not self.answers
 
     @property
     def right(self) -> Any:
         """The answer; None if there is none."""
-        return self._answer.get(0)
+        return self.answers.get(0)
 
     def grant(self, right: Any) -> bool:
         """Answer with the right to a place; tell whether it was accepted."""
-        if self._answer.setdefault(0, right) is not right:
+        if self.answers.setdefault(0, right) is not right:
             return False
         self.nudge()
         return True
 
     def give_up(self) -> bool:
         """Take no answer any more; tell whether there was none yet."""
-        return self._answer.setdefault(0, None) is None
+        return self.answers.setdefault(0, None) is None
 
     def nudge(self) -> None:
         """Wake the waiter up, be it with an answer or without."""
-        with suppress(RuntimeError):  # it is being woken up already
+        # suppress() would take ten times as long, here and below.
+        try:  # noqa: SIM105 - see above
             self._gate.release()
+        except RuntimeError:
+            pass  # it is being woken up already
 
     def wait(self, seconds: float) -> bool:
         """Wait until woken up, or so long; tell whether there is an answer."""
-        self._gate.acquire(timeout=max(seconds, 0))
-        return bool(self._answer)
+        self._gate.acquire(True, seconds)
+        return bool(self.answers)
 
 
 class WaitQueue:
@@ -77,10 +82,22 @@ class WaitQueue:
     def __len__(self) -> int:
         return len(self.in_order())
 
+    def join(self, waiter: Waiter) -> None:
+        """Let a waiter be the last in the queue."""
+        waiter.is_queued = True  # first, in case that this is interrupted
+        self.queue.append(ref(waiter))
+
     def drop(self, waiter: Waiter) -> None:
         """Take a waiter out of the queue, if it is still there."""
-        with suppress(ValueError):
-            self.queue.remove(ref(waiter))
+        if waiter.is_queued:
+            self._remove(ref(waiter))
+            waiter.is_queued = False
+
+    def _remove(self, link: Any) -> None:
+        try:  # noqa: SIM105 - as above
+            self.queue.remove(link)
+        except ValueError:
+            pass  # others do the same
 
     def in_order(self) -> Sequence[Waiter]:
         """Return those who wait, the one to be served next first."""
@@ -94,8 +111,7 @@ class WaitQueue:
             if waiter is not None and waiter.is_waiting:
                 waiters.append(waiter)
             else:
-                with suppress(ValueError):
-                    self.queue.remove(link)
+                self._remove(link)
         return waiters
 
     def first(self) -> Waiter | None:
@@ -103,13 +119,20 @@ class WaitQueue:
         if self.rank is not None:
             return next(iter(self.in_order()), None)
         while self.queue:
-            with suppress(IndexError, ValueError):  # others do the same
-                link = self.queue[0]
-                waiter = link()
-                if waiter is not None and waiter.is_waiting:
-                    return waiter
-                self.queue.remove(link)
+            link = self._first_link()
+            waiter = link and link()
+            if waiter is not None and not waiter.answers:
+                return waiter
+            self._remove(link)
         return None
+
+    def _first_link(self) -> Any:
+        link = None
+        try:  # noqa: SIM105 - as above
+            link = self.queue[0]
+        except IndexError:
+            pass  # others have taken out the last one
+        return link
 
     def nudge(self) -> None:
         """Wake the first one up, to do what others had to leave undone."""

@@ -260,7 +260,7 @@ class PooledDB(Pooled):
             tag: Any) -> Any:
         right = None
         core = self._core
-        start = monotonic()
+        start = 0.0 if core.timer is None else monotonic()
         try:
             right = self._acquire(
                 self._open, shareable, maxwait, self,

@@ -6,8 +6,10 @@ machine.  Whoever makes a path shorter lowers the budget.
 
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
+from patience import wait_until
 
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import PooledDB
@@ -18,22 +20,27 @@ from dbutils.steady_db import connect
 BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 
 
-def calls_of(function):
-    """Return how many functions a call leads to, those in C, too."""
+def counted(function):
+    """Return which functions a call leads to, those in C, too."""
     calls = []
 
     def note(frame, event, arg):
         if event in {"call", "c_call"}:
             calls.append(getattr(arg, "__name__", frame.f_code.co_name))
 
-    function()
-    function()  # now everything is there that is made only once
     sys.setprofile(note)
     try:
         function()
     finally:
         sys.setprofile(None)
     return calls[1:-1]  # without the function, and the end of counting
+
+
+def calls_of(function):
+    """Return those of a call for which everything is there already."""
+    function()
+    function()
+    return counted(function)
 
 
 @pytest.fixture
@@ -115,3 +122,27 @@ def test_the_hot_paths_keep_to_their_budgets(
     calls = calls_of(make(nothing))
     assert len(calls) <= budget, calls
     assert len(calls) > budget - 3, "the budget can be lowered"
+
+
+def hand_over(pool):
+    """Return the calls of one who waits, and of one who gives back."""
+    taken, calls = [], []
+    con = pool.connection()
+
+    def wait():
+        calls.append(counted(lambda: taken.append(pool.connection())))
+    thread = Thread(target=wait)
+    thread.start()
+    wait_until(lambda: pool._core.figures().waiting)
+    calls.append(counted(lambda: con.close()))
+    thread.join()
+    taken.pop().close()
+    return sorted(map(len, calls))
+
+
+def test_handing_over_a_connection_keeps_to_its_budget(nothing):
+    # the fewest of some, since who waits long looks around now and then
+    pool = PooledDB(nothing, maxconnections=1, blocking=True, ping=0)
+    giving, waiting = map(min, zip(*[hand_over(pool) for _ in range(5)]))
+    assert 56 < waiting <= 60
+    assert 24 < giving <= 28

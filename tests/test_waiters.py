@@ -1,7 +1,6 @@
 """The requests of a pool and their order."""
 
 from threading import Thread
-from weakref import ref
 
 from dbutils._ledger import Ledger, Limits
 from dbutils._waiters import Waiter, WaitQueue
@@ -64,7 +63,7 @@ def test_the_queue_is_in_the_order_of_coming():
     queue = WaitQueue()
     waiters = [make_waiter() for _ in range(3)]
     for waiter in waiters:
-        queue.queue.append(ref(waiter))
+        queue.join(waiter)
     assert queue.first() is waiters[0]
     queue.drop(waiters[1])
     queue.drop(waiters[1])
@@ -76,7 +75,7 @@ def test_who_was_answered_or_has_gone_is_not_in_the_queue():
     queue = WaitQueue()
     waiters = [make_waiter() for _ in range(3)]
     for waiter in waiters:
-        queue.queue.append(ref(waiter))
+        queue.join(waiter)
     waiters[0].grant("place")
     del waiters[1], waiter
     assert queue.in_order() == waiters[1:]
