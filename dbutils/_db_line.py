@@ -18,7 +18,7 @@ from ._dbapi import (
 )
 from ._drivers import profile_of
 from ._errors import note_swallowed, quietly
-from ._sockets import Sight, Watch, watch_of
+from ._sockets import GONE, QUIET, Sight, Watch, watch_of
 from ._steady import Line
 from ._turns import Turns
 from ._watchdog import forget, watch
@@ -128,13 +128,15 @@ class DbLine(_Opener):
 
     __slots__ = (
         "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "ping", "private", "rules", "turns", "work")
+        "has_pinger", "ping", "private", "rules", "turns", "work")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(creator, setsession, terms, args, kwargs)
         self.ping = terms.ping
+        # Whether the program says how to ask.
+        self.has_pinger = terms.pinger is not None
         self.rules: Any = None
         # Whether work has been done that is not committed; None means that
         # the driver has to be asked.
@@ -168,7 +170,7 @@ class DbLine(_Opener):
             bool(self.ping) and self.profile.tells_closed)
         self.answered = 0.0
         self.can_ask = hasattr(con, "ping")
-        self.can_just_look = not (self.can_ask or self.terms.pinger) and (
+        self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.profile.is_telling and self.terms.failover != "always")
 
     def replace(self, con: Any) -> None:
@@ -223,7 +225,7 @@ class DbLine(_Opener):
         """Tell whether the connection is closed, on this or the other side."""
         if self.profile.is_closed(self.con):
             return True
-        return self._watch is not None and self._watch.look() is Sight.GONE
+        return self._watch is not None and self._watch.look() is GONE
 
     def has_work(self) -> bool:
         """Tell whether work may have been done that is not committed."""
@@ -277,13 +279,12 @@ class DbLine(_Opener):
         """
         if not self.valid:
             return self._is_well_now(reconnect)
-        if self.answered and monotonic() - self.answered < _RECENT and (
-                self.terms.pinger is None and (
-                    reconnect or self.is_quiet())):
+        if self.answered and monotonic() - self.answered < _RECENT and not (
+                self.has_pinger) and (reconnect or self.is_quiet()):
             return True  # there is another look before the first statement
         if self.can_just_look:
             return self.is_quiet() or self._is_well_now(reconnect)
-        if not self.can_ask or self.terms.pinger is not None or (
+        if not self.can_ask or self.has_pinger or (
                 self.descriptor is not None):
             return self._is_well_now(reconnect)
         try:  # as driver_ping() does, in the usual case
@@ -302,7 +303,7 @@ class DbLine(_Opener):
     def is_quiet(self) -> bool:
         """Tell whether nothing is to be seen, without asking the server."""
         return not self.can_be_gone or (
-            self.sight() in {None, Sight.QUIET}
+            self.sight() in {None, QUIET}
             and not self.profile.is_closed(self.con))
 
     def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

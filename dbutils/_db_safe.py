@@ -18,7 +18,7 @@ from ._db_line import DbLine
 from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
-from ._sockets import Sight
+from ._sockets import UNREAD
 from ._sql import READ, Kind
 from ._steady import Line
 from ._watchdog import forget, watch
@@ -108,7 +108,7 @@ class _Lookout:
             return self._ask(line, line.terms.pinger)
         if line.can_ask:
             return self._ping(line)
-        if line.sight() is Sight.UNREAD:
+        if line.sight() is UNREAD:
             return self._ask(line, SqlPinger(line.profile.question))
         return True
 

@@ -9,6 +9,7 @@ chosen when a driver connection is opened, by the class of the latter.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
@@ -111,10 +112,13 @@ class _Known(Profile):
     is_known = is_telling = True
 
 
+_getter = lru_cache(maxsize=None)(attrgetter)
+
+
 def _ask(con: Any, path: str) -> Any:
     """Return what an attribute or method of an attribute says, or None."""
     try:
-        answer = attrgetter(path)(con)
+        answer = _getter(path)(con)
         return answer() if callable(answer) else answer
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
@@ -188,7 +192,7 @@ class _Psycopg(_PostgreSql):
         "prepare_threshold")
 
     def in_transaction(self, con: Any) -> bool | None:
-        status = _ask(con, "info.transaction_status")
+        status = _ask(con, "pgconn.transaction_status")
         return None if status is None else status != 0
 
 

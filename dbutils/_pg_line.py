@@ -12,7 +12,7 @@ from typing import Any
 from ._drivers import profile_of
 from ._errors import quietly
 from ._ping import ask
-from ._sockets import Sight, Watch, watch_of
+from ._sockets import GONE, Watch, watch_of
 from ._steady import Line
 from ._watchdog import forget, watch
 
@@ -55,7 +55,7 @@ class PgLine(Line):
         """Tell whether the connection is closed, on this or the other side."""
         if self.has_bad_status:
             return True
-        return self._watch is not None and self._watch.look() is Sight.GONE
+        return self._watch is not None and self._watch.look() is GONE
 
     def has_work(self) -> bool:
         """Tell whether a transaction is open."""

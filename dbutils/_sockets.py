@@ -10,7 +10,7 @@ import enum
 import select
 from typing import Any
 
-__all__ = ["Sight", "Watch", "watch_of"]
+__all__ = ["GONE", "QUIET", "UNREAD", "Sight", "Watch", "watch_of"]
 
 
 class Sight(enum.Enum):
@@ -19,6 +19,10 @@ class Sight(enum.Enum):
     QUIET = "nothing, as it should be"
     GONE = "the other side has closed it"
     UNREAD = "data that nobody has asked for, so that only asking helps"
+
+
+# Looking them up in the class would take longer than all the rest.
+QUIET, GONE, UNREAD = Sight
 
 
 _HANG_UP = (
@@ -51,15 +55,15 @@ class Watch:
         try:
             events = self._poll(0)
         except RuntimeError:  # another thread is looking at the moment
-            return Sight.QUIET
+            return QUIET
         if not events:
-            return Sight.QUIET
-        return Sight.GONE if events[0][1] & _HANG_UP else Sight.UNREAD
+            return QUIET
+        return GONE if events[0][1] & _HANG_UP else UNREAD
 
     def _select(self) -> Sight:
         """Do the same where there is no poll()."""
         try:
             readable = select.select([self._descriptor], [], [], 0)[0]
         except (OSError, ValueError):  # closed, or too many are open
-            return Sight.UNREAD
-        return Sight.UNREAD if readable else Sight.QUIET
+            return UNREAD
+        return UNREAD if readable else QUIET
