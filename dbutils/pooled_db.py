@@ -30,7 +30,7 @@ from ._pooled import Pooled, SteadyBackend, make_habits
 from ._steady import as_statements, check_reset, line_of, make_terms
 from ._turns import Turns
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
-from .steady_db import SteadyDBConnection, connect, cursor_for
+from .steady_db import SteadyDBConnection, bind, connect, cursor_for
 
 __all__ = [
     "CommitUnknownError",
@@ -359,7 +359,10 @@ class _PooledDBConnection(Lease):
         right, visit = self._right, self._visit
         if right is None or not visit:
             raise self._closed_error("cursor")
-        return cursor_for(right.slot.con, self, visit, args, kwargs)
+        con = right.slot.con
+        if type(con) is SteadyDBConnection:  # as nearly always
+            return cursor_for(con, self, visit, args, kwargs)
+        return bind(con.cursor(*args, **kwargs), self, visit)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction."""
@@ -450,9 +453,9 @@ class PooledSharedDBConnection(_PooledDBConnection):
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
         visit = _SharedVisit(self)
-        return self._do(
-            lambda con: cursor_for(con, self, visit, args, kwargs, visit),
-            "cursor")
+        cursor = self._do(
+            lambda con: con.cursor(*args, **kwargs), "cursor")
+        return bind(cursor, self, visit, visit)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction that nobody else takes part in."""

@@ -403,20 +403,32 @@ _new = object.__new__
 
 def cursor_for(
         con: SteadyDBConnection, lease: Any, visit: Any,
-        args: tuple[Any, ...], kwargs: dict[str, Any],
-        runner: Any = None) -> SteadyDBCursor:
+        args: tuple[Any, ...], kwargs: dict[str, Any]) -> SteadyDBCursor:
     """Return a new cursor that can be used for as long as a visit lasts.
+
+    The parameters are those of bind(), and those of the cursor.
+    """
+    cursor = _new(SteadyDBCursor)
+    cursor._hand = None  # noqa: SLF001 - it is being made
+    cursor._con = con  # noqa: SLF001 - likewise
+    cursor._hand = hand_for(  # noqa: SLF001 - likewise
+        con._line, args, kwargs, lease, visit)  # noqa: SLF001 - see line_of()
+    return cursor
+
+
+def bind(
+        cursor: SteadyDBCursor, lease: Any, visit: Any,
+        runner: Any = None) -> SteadyDBCursor:
+    """Let a cursor be used for as long as a visit to its connection lasts.
 
     visit: what is false when that is over
     runner: what executes its statements, if these are not just the rules
 
     The visit does not end before the cursor is gone, unless it is ended.
     """
-    cursor = _new(SteadyDBCursor)
-    cursor._hand = None  # noqa: SLF001 - it is being made
-    cursor._con = con  # noqa: SLF001 - likewise
-    cursor._hand = hand = hand_for(  # noqa: SLF001 - likewise
-        con._line, args, kwargs, lease, visit)  # noqa: SLF001 - see line_of()
+    hand = cursor._hand  # noqa: SLF001 - of this module
+    hand.lease = lease
+    hand.visit = visit
     if runner is not None:
         hand.runner = runner
     return cursor

@@ -15,7 +15,11 @@ from dbutils.pooled_db import (
     SharedDBConnection,
     TooManyConnectionsError,
 )
-from dbutils.steady_db import SteadyDBConnection
+from dbutils.steady_db import (
+    InvalidCursorError,
+    SteadyDBConnection,
+    SteadyDBCursor,
+)
 
 PATIENCE = 20  # seconds after which a test has failed
 
@@ -110,6 +114,35 @@ def test_unlimited_sizes_read_as_zero(dbapi):
     assert (pool._mincached, pool._maxcached, pool._maxshared,
             pool._maxconnections) == (0, 0, 0, 0)
     assert not hasattr(pool, "_shared_cache")
+
+
+class _MyCursor(SteadyDBCursor):
+    """A cursor of the program's own kind."""
+
+
+class _MyConnection(SteadyDBConnection):
+    """A connection that makes such cursors."""
+
+    def cursor(self, *args, **kwargs):
+        return _MyCursor(self, *args, **kwargs)
+
+
+class _MyPool(PooledDB):
+    """A pool of such connections."""
+
+    def steady_connection(self):
+        return _MyConnection(self._creator)
+
+
+@pytest.mark.parametrize("maxshared", [0, 1])
+def test_connections_may_have_cursors_of_their_own_kind(dbapi, maxshared):
+    lease = _MyPool(dbapi, maxshared=maxshared).connection()
+    cursor = lease.cursor()
+    assert type(cursor) is _MyCursor
+    cursor.execute("select 1")
+    lease.close()
+    with pytest.raises(InvalidCursorError):
+        cursor.execute("select 2")
 
 
 def test_inner_names_of_leases_can_be_read(dbapi):
