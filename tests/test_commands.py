@@ -167,11 +167,11 @@ def test_servers_are_examined(driver, servers_running, capsys):
     assert facts.get("idle_timeout") == (None if is_pg else 28800)
     assert ("idle_in_transaction" in "".join(data["hints"])) is is_pg
     assert ("REPEATABLE-READ" in "".join(data["hints"])) is not is_pg
-    many = ["doctor", uri, "--json", "--threads", "4", "--processes", "150"]
+    many = ["doctor", uri, "--json", "--threads", "4", "--processes", "400"]
     assert main(many) == 1
     data = json.loads(capsys.readouterr().out)
     assert data["recommended"]["max_total"] == 1
-    assert "150 processes with" in data["warnings"][0]
+    assert "400 processes with" in data["warnings"][0]
 
 
 @pytest.mark.parametrize(("uri", "text"), [

@@ -235,14 +235,12 @@ CLASSES = [
     DynamicPooledDB, Scaling, HealthCheckPooledDB, ResourceAllocationPooledDB,
     PerformanceOptimizedPooledDB, PoolConfig, ConnectionConfig,
     ConnectionPool]
-ALL_PARAMETERS = {
-    "main.rst": "All parameters", "main.de.rst": "Alle Parameter"}
 
 
 def tables(name):
     """Return the tables of all parameters, as lists of rows."""
     text = (DOCS / name).read_text(encoding="utf-8")
-    chapter = text.split(f"\n{ALL_PARAMETERS[name]}\n==")[1]
+    chapter = text.split("\n.. rst-class:: small upright\n")[1]
     found = re.findall(
         r"^(==[= ]+)\n(.+)\n\1\n((?:``.+\n)+)\1$", chapter, re.MULTILINE)
     return [
