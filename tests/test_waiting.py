@@ -134,7 +134,11 @@ def test_a_bad_maxwait_of_a_request_is_named(kind):
 
 
 def test_sixty_four_threads_get_their_turns_on_four_connections(kind):
-    """The turns are counted, so that it does not depend on the time."""
+    """A few may lag behind, if the machine does not let them run.
+
+    How equal the numbers are is told by Jain's index: 1 means that they all
+    are, and 4/64 that only four threads had all the turns.
+    """
     pool = kind.make(maxconnections=4, blocking=True)
     turns = dict.fromkeys(range(64), 0)
     done = Event()
@@ -155,4 +159,5 @@ def test_sixty_four_threads_get_their_turns_on_four_connections(kind):
         lease.close()
     for thread in threads:
         thread.join(PATIENCE)
-    assert max(turns.values()) / min(turns.values()) < 1.5
+    squares = sum(number ** 2 for number in turns.values())
+    assert sum(turns.values()) ** 2 / (len(turns) * squares) > 0.9
