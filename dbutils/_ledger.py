@@ -13,6 +13,7 @@ from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
 
 from ._checks import check_size
+from ._deques import first, pop, remove
 from ._errors import Figures
 from ._orders import ORDERS, OldestFirst
 from ._sharing import Sharing
@@ -238,7 +239,7 @@ class Ledger(_Register):
         self._was_lowered = True
         self.measure_room()
         while self._is_oversized():
-            right = _pop(self.vacant)
+            right = pop(self.vacant)
             if right is None:
                 break
             self.give(right)
@@ -275,7 +276,7 @@ class Ledger(_Register):
 
     def take(self) -> Right | None:
         """Return the right to a place, if possible with a connection."""
-        return _pop(self.idle) or self.take_empty()
+        return pop(self.idle) or self.take_empty()
 
     def _add_place(self, limit: int | None) -> Right | None:
         while True:
@@ -289,15 +290,15 @@ class Ledger(_Register):
 
     def take_empty(self) -> Right | None:
         """Return the right to a place without a connection."""
-        right = _pop(self.vacant)
+        right = pop(self.vacant)
         limit = self.limits.maxconnections
         if right is None and (limit is None or self.places < limit):
-            right = _pop(self.surplus) or self._add_place(limit)
+            right = pop(self.surplus) or self._add_place(limit)
         return right
 
     def any_place(self) -> Right:
         """Return the right to an empty place, if need be beyond the limit."""
-        right = _pop(self.vacant) or _pop(self.surplus)
+        right = pop(self.vacant) or pop(self.surplus)
         return right or self._add_place(None)  # type: ignore[return-value]
 
     def give(self, right: Right) -> None:
@@ -328,7 +329,7 @@ class Ledger(_Register):
             maxcached = 0
         while idle and (self.has_surplus() or (
                 maxcached is not None and len(idle) > maxcached)):
-            right = _pop(idle, last=True)
+            right = pop(idle, last=True)
             if right is not None:
                 yield right
 
@@ -341,12 +342,12 @@ class Ledger(_Register):
     def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Right]:
         """Take out the idle connections that are wanted."""
         for right in self.idle.copy():
-            if is_wanted(right.slot) and _remove(self.idle, right):
+            if is_wanted(right.slot) and remove(self.idle, right):
                 yield right
 
     def take_out(self, right: Right) -> bool:
         """Take out a certain idle connection, if it is still there."""
-        return _remove(self.idle, right)
+        return remove(self.idle, right)
 
     def has_empty_place(self) -> bool:
         """Tell whether another connection could be opened."""
@@ -355,14 +356,14 @@ class Ledger(_Register):
 
     def first_idle(self) -> Right | None:
         """Take out the oldest idle connection."""
-        return _pop(self.idle)
+        return pop(self.idle)
 
     def all_idle(self) -> Iterator[Right]:
         """Take out all idle connections."""
         idle, self.idle = self.idle, type(self.idle)()
         self.shortcut = _NOTHING
         self.open_shortcut()
-        return iter(lambda: _pop(idle), None)
+        return iter(lambda: pop(idle), None)
 
     def allow_orders(self) -> None:
         """Be ready to lend what is idle in another order."""
@@ -429,16 +430,13 @@ class Ledger(_Register):
     def inherited(self) -> Iterator[Right | Slot]:
         """Yield the places whose right has died, and those with a share."""
         while self.inbox:
-            will = None
-            with suppress(IndexError):  # others are doing the same
-                will = self.inbox[0]
+            will = first(self.inbox)  # others are doing the same
             if will is None:
                 return
             found = self._inherit(will)
             if found is not None:
                 yield found
-            with suppress(ValueError):  # not before, if it is interrupted
-                self.inbox.remove(will)
+            remove(self.inbox, will)  # not before, if it is interrupted
 
     def _inherit(self, will: Any) -> Right | Slot | None:
         slot_of = getattr(will, "slot", None)
@@ -448,25 +446,3 @@ class Ledger(_Register):
         if slot.is_detached:
             self._replace(slot)  # if that was interrupted
         return slot.inherit() or slot
-
-
-def _pop(queue: deque[Right], last: bool = False) -> Right | None:
-    """Take the first or the last one, if there is one."""
-    right = None
-    # Nothing is returned from within a handler: an exception at that very
-    # moment would confuse Python before 3.11.
-    try:
-        if queue:
-            right = queue.pop() if last else queue.popleft()
-    except IndexError:
-        pass  # another thread was faster
-    return right
-
-
-def _remove(queue: deque[Right], right: Right) -> bool:
-    """Take a certain one, if nobody else has taken it."""
-    try:
-        queue.remove(right)
-    except ValueError:
-        return False
-    return True

@@ -7,6 +7,8 @@ from threading import Lock
 from typing import Any, Callable, Sequence
 from weakref import ref
 
+from ._deques import first, remove
+
 __all__ = ["WaitQueue", "Waiter"]
 
 
@@ -54,8 +56,7 @@ class Waiter:
 
     def nudge(self) -> None:
         """Wake the waiter up, be it with an answer or without."""
-        # suppress() would take ten times as long, here and below.
-        try:  # noqa: SIM105 - see above
+        try:  # noqa: SIM105 - suppress() would take ten times as long
             self._gate.release()
         except RuntimeError:
             pass  # it is being woken up already
@@ -90,14 +91,8 @@ class WaitQueue:
     def drop(self, waiter: Waiter) -> None:
         """Take a waiter out of the queue, if it is still there."""
         if waiter.is_queued:
-            self._remove(ref(waiter))
+            remove(self.queue, ref(waiter))
             waiter.is_queued = False
-
-    def _remove(self, link: Any) -> None:
-        try:  # noqa: SIM105 - as above
-            self.queue.remove(link)
-        except ValueError:
-            pass  # others do the same
 
     def in_order(self) -> Sequence[Waiter]:
         """Return those who wait, the one to be served next first."""
@@ -111,7 +106,7 @@ class WaitQueue:
             if waiter is not None and waiter.is_waiting:
                 waiters.append(waiter)
             else:
-                self._remove(link)
+                remove(self.queue, link)
         return waiters
 
     def first(self) -> Waiter | None:
@@ -119,20 +114,12 @@ class WaitQueue:
         if self.rank is not None:
             return next(iter(self.in_order()), None)
         while self.queue:
-            link = self._first_link()
+            link = first(self.queue)
             waiter = link and link()
             if waiter is not None and not waiter.answers:
                 return waiter
-            self._remove(link)
+            remove(self.queue, link)
         return None
-
-    def _first_link(self) -> Any:
-        link = None
-        try:  # noqa: SIM105 - as above
-            link = self.queue[0]
-        except IndexError:
-            pass  # others have taken out the last one
-        return link
 
     def nudge(self) -> None:
         """Wake the first one up, to do what others had to leave undone."""

@@ -18,6 +18,17 @@ def ask(con, sql, *args):
     return row and row[0]
 
 
+def load(name):
+    """Return a module, or skip the test; in CI that is a failure."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        problem = f"{name} cannot be imported: {error}"
+        if IN_CI:
+            pytest.fail(problem)
+        pytest.skip(problem)
+
+
 class Driver:
     """A driver for a server, with what differs between drivers."""
 
@@ -37,13 +48,7 @@ class Driver:
 
     def load(self):
         """Return the module, or skip the test; in CI that is a failure."""
-        try:
-            return importlib.import_module(self.name)
-        except ImportError as error:
-            problem = f"{self.name} cannot be imported: {error}"
-            if IN_CI:
-                pytest.fail(problem)
-            pytest.skip(problem)
+        return load(self.name)
 
     @property
     def error(self):

@@ -19,8 +19,8 @@ pytestmark = [
 # a module may import what is in the layers before its own
 LAYERS = [
     {"__init__"},
-    {"_callers", "_checks", "_collecting", "_connection_url", "_errors",
-     "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
+    {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
+     "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
     {"_counts", "_dialect"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
