@@ -1,0 +1,178 @@
+"""Faults that the richer pools once had."""
+
+from threading import Barrier, Event, Thread
+
+import pytest
+from forking import in_child, needs_fork
+from patience import PATIENCE, wait_until
+
+from dbutils import Allocation, DynamicPooledDB
+from dbutils._ledger import Limits
+from dbutils.keyed_pool import PoolError, ThreadedConnectionPool
+from dbutils.pooled_db import TooManyConnectionsError
+
+pytestmark = pytest.mark.portable
+
+
+def run_together(number, work):
+    """Call a function in threads at the same time; return the results."""
+    barrier, results = Barrier(number), []
+
+    def run():
+        barrier.wait(PATIENCE)
+        try:
+            results.append(work())
+        except Exception as error:
+            results.append(error)
+
+    threads = [Thread(target=run, daemon=True) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert len(results) == number
+    return results
+
+
+# Connections with a key.
+
+def test_threads_that_want_the_same_new_key_need_one_place(dbapi, server):
+    pause = Event()
+    server.on_call = lambda name, con: (
+        pause.wait(0.05) if name == "connect" else None)
+    pool = ThreadedConnectionPool(0, 1, creator=dbapi)
+    results = run_together(4, lambda: pool.getconn("key"))
+    assert [type(result) for result in results] == [type(results[0])] * 4
+    assert len(set(map(id, results))) == 1
+    assert server.calls["connect"] == 1
+    assert pool.stats()["in_use"] == 1
+    assert pool.getconn("key") is results[0]
+    with pytest.raises(PoolError):
+        pool.getconn("other key")
+
+
+class OpensSlowly:
+    """Lets a thread open the connection of a key, until it may go on."""
+
+    def __init__(self, server, error=None):
+        self.may_go_on, self.begun, self.results = Event(), Event(), []
+        self._error = error
+        server.on_call = self._on_call
+
+    def _on_call(self, name, con):
+        if name == "connect" and not self.begun.is_set():
+            self.begun.set()
+            self.may_go_on.wait(PATIENCE)
+            if self._error is not None:
+                raise self._error
+
+    def start(self, pool):
+        def work():
+            try:
+                self.results.append(pool.getconn("key"))
+            except BaseException as error:
+                self.results.append(type(error))
+
+        thread = Thread(target=work, daemon=True)
+        thread.start()
+        assert self.begun.wait(PATIENCE)
+        return thread
+
+
+def test_who_waits_for_a_key_does_so_for_its_own_time(dbapi, server):
+    pool = ThreadedConnectionPool(0, 2, creator=dbapi)
+    slow = OpensSlowly(server)
+    thread = slow.start(pool)
+    with pytest.raises(PoolError, match="Another thread has not yet got"):
+        pool.getconn("key", maxwait=0.02)
+    slow.may_go_on.set()
+    thread.join(PATIENCE)
+    assert pool.getconn("key", maxwait=0.02) is slow.results[0]
+
+
+@pytest.mark.parametrize("error", ["OperationalError", "KeyboardInterrupt"])
+def test_a_key_that_one_thread_does_not_get_is_for_the_next(
+        dbapi, server, error):
+    error = getattr(dbapi, error, KeyboardInterrupt)
+    pool = ThreadedConnectionPool(0, 1, creator=dbapi)
+    slow = OpensSlowly(server, error("not today"))
+    first = slow.start(pool)
+    conns = []
+    second = Thread(
+        target=lambda: conns.append(pool.getconn("key")), daemon=True)
+    second.start()
+    slow.may_go_on.set()
+    for thread in (first, second):
+        thread.join(PATIENCE)
+    assert slow.results == [error]
+    assert pool.getconn("key") is conns[0]
+    pool.putconn(conns[0])
+    assert pool.stats()["in_use"] == 0
+    assert not pool._attempts._running
+
+
+@needs_fork
+def test_a_key_is_free_in_a_child_whose_parent_was_just_opening(dbapi, server):
+    pool = ThreadedConnectionPool(0, 1, creator=dbapi)
+    slow = OpensSlowly(server)
+    thread = slow.start(pool)
+    results = in_child(lambda: pool.getconn("key").closed)
+    assert results == 0
+    slow.may_go_on.set()
+    thread.join(PATIENCE)
+
+
+# Reservations.
+
+def test_the_limit_is_not_lowered_below_what_is_reserved(dbapi):
+    allocation = Allocation()
+    pool = DynamicPooledDB(
+        dbapi, maxcached=4, maxconnections=10, scaling=None,
+        features=[allocation])
+    allocation.reserve("web", 6)
+    allocation.reserve("batch", 2)
+    lowered = Limits(maxconnections=7)
+    for change in (
+            lambda: pool.dynamic_adjust_config(maxconnections=5),
+            lambda: pool.dynamic_adjust_config(
+                maxconnections=7, mincached=1, maxwaiting=3),
+            lambda: pool._core.change_limits(lambda _: lowered)):
+        with pytest.raises(ValueError, match=r"would be [57], but 8 .*reserv"):
+            change()
+        assert pool._maxconnections == 10
+        assert pool._mincached == 0
+    with pool.connection():  # of those that are not reserved
+        pass
+    pool.dynamic_adjust_config(maxconnections=8)
+    with pool.connection(tag="web"), pytest.raises(TooManyConnectionsError):
+        pool.connection()
+    allocation.reserve("web", 0)
+    pool.dynamic_adjust_config(maxconnections=5)
+    with pool.connection(), pytest.raises(ValueError, match="Of 5 conn"):
+        allocation.reserve("web", 4)
+
+
+def test_what_is_reserved_just_now_counts_for_a_limit(dbapi):
+    allocation = Allocation()
+    pool = DynamicPooledDB(
+        dbapi, maxconnections=10, scaling=None, features=[allocation])
+    errors = []
+
+    def reserve():
+        try:
+            allocation.reserve("web", 8)
+        except ValueError as error:
+            errors.append(str(error))
+
+    other = Thread(target=reserve, daemon=True)
+
+    def adjust(limits):
+        other.start()
+        other.join(0.05)  # it has to wait
+        return limits._replace(maxconnections=5)
+
+    pool._core.change_limits(adjust)
+    other.join(PATIENCE)
+    assert errors == [
+        "Of 5 connections 0 are reserved for others,"
+        " so 8 cannot be reserved for 'web'."]
