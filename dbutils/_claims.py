@@ -109,6 +109,9 @@ class Gate:
     # Whether a request may have to wait though a connection is idle.
     has_limits = False
 
+    def check_limits(self, limits: Limits) -> None:
+        """Raise an error if the pool may not go on with other limits."""
+
     def claim(self, priority: Any, tag: Any) -> Claim:
         """Return what a request wants, after checking it."""
         raise NotImplementedError

@@ -18,6 +18,7 @@ from ._claims import NO_CLAIM, Claim, Entrance, Gate, Purse
 from ._errors import logger
 from ._features import Feature
 from ._keeper import Observer
+from ._ledger import Limits
 from ._waiters import Waiter
 from .pooled_db import PooledDB
 
@@ -257,18 +258,23 @@ class Allocation(Feature, Observer, Gate):
         """Keep so many places for requests with a tag; 0 means none."""
         core = self._limitable(tag)
         check_size("number", number)
-        limit = core.limits.maxconnections
-        if number and limit is None:
+        with core.changing.take():
+            if number:
+                self._check_reservable(core.limits.maxconnections, tag, number)
+            _set_number(self._tags.reserved, tag, number or None)
+        self._limits_changed(core)
+
+    def _check_reservable(
+            self, limit: int | None, tag: Any, number: int) -> None:
+        if limit is None:
             raise ValueError(
                 "Only with maxconnections can places be reserved.")
         before = self._tags.reserved.get(tag)
         others = self._tags.number() - ((before and before.number) or 0)
-        if number and others + number > limit:
+        if others + number > limit:
             raise ValueError(
                 f"Of {limit} connections {others} are reserved for others,"
                 f" so {number} cannot be reserved for {tag!r}.")
-        _set_number(self._tags.reserved, tag, number or None)
-        self._limits_changed(core)
 
     def limit(self, tag: Any, number: int | None) -> None:
         """Let requests with a tag have so many places at most.
@@ -302,6 +308,14 @@ class Allocation(Feature, Observer, Gate):
     def has_limits(self) -> bool:  # type: ignore[override]
         """Whether a request may have to wait though a connection is idle."""
         return self._tags.are_set()
+
+    def check_limits(self, limits: Limits) -> None:
+        """Raise an error if fewer places than are reserved would be left."""
+        limit, reserved = limits.maxconnections, self._tags.number()
+        if limit is not None and limit < reserved:
+            raise ValueError(
+                f"'maxconnections' would be {limit}, but {reserved} connections"
+                " are reserved. Reserve fewer of them before.")
 
     def begin_anew(self) -> None:
         """Forget what is in use in the parent of a forked child."""
