@@ -314,8 +314,8 @@ class Allocation(Feature, Observer, Gate):
         limit, reserved = limits.maxconnections, self._tags.number()
         if limit is not None and limit < reserved:
             raise ValueError(
-                f"'maxconnections' would be {limit}, but {reserved} connections"
-                " are reserved. Reserve fewer of them before.")
+                f"'maxconnections' would be {limit}, but {reserved}"
+                " connections are reserved. Reserve fewer of them before.")
 
     def begin_anew(self) -> None:
         """Forget what is in use in the parent of a forked child."""

@@ -6,7 +6,14 @@ import pytest
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
 
-from dbutils import Allocation, DynamicPooledDB
+from dbutils import (
+    Allocation,
+    DynamicPooledDB,
+    PerformanceOptimizedPooledDB,
+    _slots,
+    performance_optimized_pooled_db,
+    pooled_db,
+)
 from dbutils._ledger import Limits
 from dbutils.keyed_pool import PoolError, ThreadedConnectionPool
 from dbutils.pooled_db import TooManyConnectionsError
@@ -173,6 +180,92 @@ def test_what_is_reserved_just_now_counts_for_a_limit(dbapi):
 
     pool._core.change_limits(adjust)
     other.join(PATIENCE)
-    assert errors == [
-        "Of 5 connections 0 are reserved for others,"
-        " so 8 cannot be reserved for 'web'."]
+    assert len(errors) == 1
+    assert "so 8 cannot be reserved for 'web'" in errors[0]
+
+
+# What is measured.
+
+class Clock:
+    """A time that only goes on when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 1000.0
+        for module in (_slots, pooled_db, performance_optimized_pooled_db):
+            monkeypatch.setattr(module, "monotonic", lambda: self.now)
+
+
+def test_the_time_of_use_contains_no_wait(dbapi, server, monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(  # each request is measured
+        performance_optimized_pooled_db, "_EACH", 2)
+
+    def on_call(name, con):
+        if name == "connect":
+            clock.now += 50
+
+    def use():
+        with pool.connection():
+            clock.now += 3
+
+    server.on_call = on_call
+    pool = PerformanceOptimizedPooledDB(dbapi, maxconnections=1, maxwait=60)
+    lease = pool.connection()
+    clock.now += 2
+    thread = Thread(target=use, daemon=True)
+    thread.start()
+    wait_until(lambda: pool._core.figures().waiting == 1)
+    clock.now += 100
+    assert "for 102 seconds" in str(pool._core.visitors()[0])
+    lease.close()
+    thread.join(PATIENCE)
+    use()
+    assert list(pool._performance._timer.uses.values) == [102, 3, 3]
+
+
+def test_requests_that_are_refused_are_no_uses(dbapi, server):
+    pool = PerformanceOptimizedPooledDB(dbapi, maxconnections=2)
+    first, second = pool.connection(), pool.connection()
+    for _ in range(7):
+        with pytest.raises(TooManyConnectionsError):
+            pool.connection()
+    first.close()
+    report = pool.performance_report()
+    assert report["connection_acquisition_time"]["count"] == 9
+    assert report["connection_use_time"]["count"] == 1
+    assert report["connection_release_time"]["count"] == 1
+    second.close()
+    for con in pool._idle_cache:
+        con._con.cut()
+    server.on_call = lambda name, con: (
+        fail(dbapi) if name in {"connect", "ping"} else None)
+    pool.close()
+    with pytest.raises(dbapi.OperationalError):
+        pool.connection()
+    report = pool.performance_report()
+    assert report["connection_use_time"]["count"] == 2
+
+
+def fail(dbapi):
+    raise dbapi.OperationalError("not today")
+
+
+def test_a_visit_begins_when_the_connection_is_there(kind, monkeypatch):
+    clock = Clock(monkeypatch)
+    pool = kind.make(maxconnections=1, maxwait=60)
+    lease = pool.connection()
+    visits, may_go_on = [], Event()
+
+    def use():
+        with pool.connection():
+            visits.extend(pool._core.visitors())
+            may_go_on.wait(PATIENCE)
+
+    thread = Thread(target=use, daemon=True)
+    thread.start()
+    wait_until(lambda: pool._core.figures().waiting == 1)
+    clock.now += 100
+    lease.close()
+    may_go_on.set()
+    thread.join(PATIENCE)
+    assert [visit.since for visit in visits] == [1100]
