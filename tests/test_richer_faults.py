@@ -1,21 +1,32 @@
 """Faults that the richer pools once had."""
 
+import sys
 from threading import Barrier, Event, Thread
 
 import pytest
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
+from test_pool_manager import SECRET, Driver, settings_for
 
 from dbutils import (
     Allocation,
     DynamicPooledDB,
     PerformanceOptimizedPooledDB,
+    _managed,
     _slots,
     performance_optimized_pooled_db,
     pooled_db,
 )
 from dbutils._ledger import Limits
 from dbutils.keyed_pool import PoolError, ThreadedConnectionPool
+from dbutils.pool_manager import (
+    DBConnectionPoolManager,
+    PoolConfig,
+    PoolEvictedError,
+    PoolManagerError,
+    TooManyPoolsError,
+    WrongCredentialsError,
+)
 from dbutils.pooled_db import TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
@@ -269,3 +280,181 @@ def test_a_visit_begins_when_the_connection_is_there(kind, monkeypatch):
     may_go_on.set()
     thread.join(PATIENCE)
     assert [visit.since for visit in visits] == [1100]
+
+
+# The manager.
+
+@pytest.fixture
+def driver(monkeypatch, dbapi):
+    """The driver, as if it were a real one."""
+    driver = Driver()
+    monkeypatch.setitem(sys.modules, "psycopg2", driver)
+    yield driver
+    driver.hanging.set()
+
+
+@pytest.fixture
+def manager():
+    with DBConnectionPoolManager() as manager:
+        yield manager
+
+
+@pytest.mark.parametrize("terms", [PoolConfig(), PoolConfig(min_idle=1)])
+def test_a_pool_that_only_the_background_works_on_is_unused(
+        driver, manager, terms):
+    manager.set_max_pools(1)
+    dead = manager.get_pool(settings_for("hangs"), terms)
+    if terms.min_idle:
+        wait_until(lambda: driver.told)
+    else:
+        assert manager.health_check(0)["status"] == "unhealthy"
+        wait_until(lambda: driver.told)
+    assert dead._core.figures().in_use == 1
+    assert not dead.is_used
+    pool = manager.get_pool(settings_for("one"))
+    assert manager.list_pools()[0]["key"] == pool.key
+    with pytest.raises(PoolEvictedError):
+        dead.get_connection()
+    driver.hanging.set()
+    wait_until(lambda: not dead._core.figures().in_use)
+    assert manager.clear_idle_pools() == 1
+
+
+def test_a_pool_with_a_request_that_is_going_on_is_used(driver, manager):
+    manager.set_max_pools(1)
+    pool = manager.get_pool(settings_for("hangs"), PoolConfig(max_total=1))
+    threads = []
+    for number in (1, 2):
+        thread = Thread(target=fails_with, args=(
+            driver.OperationalError, pool.get_connection), daemon=True)
+        thread.start()
+        threads.append(thread)
+        wait_until(lambda: len(pool._requests) == number)  # noqa: B023
+        with pytest.raises(TooManyPoolsError):
+            manager.get_pool(settings_for("one"))
+    driver.hanging.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    wait_until(lambda: not pool.is_used)
+    with manager.get_connection(settings_for("one")), (
+            pytest.raises(TooManyPoolsError)):
+        manager.get_pool(settings_for("hangs"))
+
+
+def fails_with(error, function):
+    with pytest.raises(error):
+        function()
+
+
+@needs_fork
+def test_requests_of_a_parent_are_not_those_of_its_child(driver, manager):
+    pool = manager.get_pool(settings_for("hangs"))
+    thread = Thread(target=fails_with, args=(
+        driver.OperationalError, pool.get_connection), daemon=True)
+    thread.start()
+    wait_until(lambda: pool.is_used)
+    assert in_child(lambda: pool.is_used) is False
+    driver.hanging.set()
+    thread.join(PATIENCE)
+
+
+def test_a_password_that_was_changed_wrongly_keeps_nobody_away(
+        driver, manager):
+    config = settings_for("one")
+    pool = manager.get_pool(config)
+    with pool.get_connection():  # so the first password was accepted
+        manager.update_credentials(pool.key, "typo")
+    right = manager.get_pool(config)
+    assert right is not pool
+    right.get_connection().close()
+    assert manager.get_pool(config) is right
+    with pytest.raises(driver.OperationalError):
+        pool.get_connection()
+    with pytest.raises(WrongCredentialsError):
+        manager.get_pool(settings_for("one", password="another"))
+    manager.update_credentials(pool.key, SECRET)
+    with pool.get_connection(), right.get_connection():
+        pass
+
+
+def test_a_password_that_was_refused_makes_room_for_another(driver, manager):
+    manager.set_max_pools(1)
+    pool = manager.get_pool(settings_for("one"))
+    pool.get_connection().close()
+    manager.update_credentials(pool.key, "typo")
+    with pytest.raises(driver.OperationalError):
+        pool.get_connection()
+    right = manager.get_pool_by_name("main", settings_for("one"))
+    assert right.key == settings_for("one").key
+    assert [info["names"] for info in manager.list_pools()] == [["main"]]
+    with pytest.raises(PoolEvictedError, match="never accepted"):
+        pool.get_connection()
+
+
+def test_a_wrong_password_takes_nothing_from_one_that_was_not_tried(
+        driver, manager):
+    good = manager.get_pool_by_name("main", settings_for("one"))
+    bad = manager.get_pool(settings_for("one", password="wrong"))
+    assert bad is not good
+    assert good.key == settings_for("one").key
+    assert bad.key != good.key
+    with pytest.raises(driver.OperationalError):
+        bad.get_connection()
+    good.get_connection().close()
+    assert manager.get_pool(settings_for("one")) is good
+    assert manager.get_pool(settings_for("one", password="wrong")) is bad
+    with pytest.raises(WrongCredentialsError):
+        manager.get_pool(settings_for("one", password="third"))
+    report = manager.health_check()
+    assert report["pools"] == {good.key: "healthy", bad.key: "unhealthy"}
+    assert set(manager.get_statistics()["pools"]) == {good.key, bad.key}
+
+
+def test_the_pool_that_stays_has_the_key_and_its_own_names(driver, manager):
+    key = settings_for("one").key
+    bad = manager.get_pool_by_name(
+        "bad", settings_for("one", password="wrong"))
+    good = manager.get_pool_by_name("main", settings_for("one"))
+    assert [manager.get_pool_info(pool.key)["names"]
+            for pool in (bad, good)] == [["bad"], ["main"]]
+    assert manager.remove_pool(key)
+    with pytest.raises(PoolEvictedError):
+        bad.get_connection()
+    assert manager.get_pool_info(key)["names"] == ["main"]
+    assert good.key == key
+    assert manager.get_pool_by_name("main", settings_for("one")) is good
+    good.get_connection().close()
+    with pytest.raises(PoolManagerError, match="another"):
+        manager.get_pool_by_name("main", settings_for("two"))
+    assert manager.remove_pool(key)
+    assert manager.list_pools() == []
+
+
+def test_a_server_that_cannot_be_asked_is_not_called_dead(
+        driver, manager, monkeypatch):
+    manager.get_pool(settings_for("one"))
+    with monkeypatch.context() as context:
+        context.setattr(_managed, "start_thread", lambda run, name: False)
+        with pytest.raises(PoolManagerError, match="no thread"):
+            manager.health_check()
+    assert manager.health_check()["status"] == "healthy"
+
+
+def test_a_request_that_fails_long_after_its_pool_was_removed_is_not_served(
+        driver, manager):
+    pool = manager.get_pool(settings_for("hangs"))
+    thread = Thread(target=fails_with, args=(
+        driver.OperationalError, pool.get_connection), daemon=True)
+    thread.start()
+    wait_until(lambda: driver.told)
+    for port in range(1, 250):
+        manager.get_pool(settings_for("one", port=port)).connection().close()
+        manager.clear_idle_pools()
+        if port == 1:
+            manager.remove_pool(pool.key)
+    driver.hanging.set()
+    thread.join(PATIENCE)
+    stats = manager.get_statistics()["manager_stats"]
+    assert stats["total_connections_served"] == 249
+    assert stats["total_pools_destroyed"] == 250
+    assert len(manager._shelf._removed) <= 101
