@@ -284,6 +284,9 @@ def test_a_visit_begins_when_the_connection_is_there(kind, monkeypatch):
 
 # The manager.
 
+AT_ONCE = PoolConfig(max_wait_time=0)
+
+
 @pytest.fixture
 def driver(monkeypatch, dbapi):
     """The driver, as if it were a real one."""
@@ -322,19 +325,15 @@ def test_a_pool_that_only_the_background_works_on_is_unused(
 
 def test_a_pool_with_a_request_that_is_going_on_is_used(driver, manager):
     manager.set_max_pools(1)
-    pool = manager.get_pool(settings_for("hangs"), PoolConfig(max_total=1))
-    threads = []
-    for number in (1, 2):
-        thread = Thread(target=fails_with, args=(
-            driver.OperationalError, pool.get_connection), daemon=True)
-        thread.start()
-        threads.append(thread)
-        wait_until(lambda: len(pool._requests) == number)  # noqa: B023
-        with pytest.raises(TooManyPoolsError):
-            manager.get_pool(settings_for("one"))
+    pool = manager.get_pool(settings_for("hangs"), AT_ONCE)
+    thread = Thread(target=fails_with, args=(
+        driver.OperationalError, pool.get_connection), daemon=True)
+    thread.start()
+    wait_until(lambda: driver.told)
+    with pytest.raises(TooManyPoolsError):
+        manager.get_pool(settings_for("one"))
     driver.hanging.set()
-    for thread in threads:
-        thread.join(PATIENCE)
+    thread.join(PATIENCE)
     wait_until(lambda: not pool.is_used)
     with manager.get_connection(settings_for("one")), (
             pytest.raises(TooManyPoolsError)):
@@ -348,7 +347,7 @@ def fails_with(error, function):
 
 @needs_fork
 def test_requests_of_a_parent_are_not_those_of_its_child(driver, manager):
-    pool = manager.get_pool(settings_for("hangs"))
+    pool = manager.get_pool(settings_for("hangs"), AT_ONCE)
     thread = Thread(target=fails_with, args=(
         driver.OperationalError, pool.get_connection), daemon=True)
     thread.start()
@@ -442,7 +441,7 @@ def test_a_server_that_cannot_be_asked_is_not_called_dead(
 
 def test_a_request_that_fails_long_after_its_pool_was_removed_is_not_served(
         driver, manager):
-    pool = manager.get_pool(settings_for("hangs"))
+    pool = manager.get_pool(settings_for("hangs"), AT_ONCE)
     thread = Thread(target=fails_with, args=(
         driver.OperationalError, pool.get_connection), daemon=True)
     thread.start()
