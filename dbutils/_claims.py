@@ -22,6 +22,8 @@ class Claim(NamedTuple):
 
     level: int = 0
     tag: Any = None
+    # The time of the shares at which it came.
+    start: float = 0.0
 
 
 NO_CLAIM = Claim()

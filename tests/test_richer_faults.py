@@ -1,8 +1,10 @@
 """Faults that the richer pools once had."""
 
 import sys
+from collections import Counter
 from threading import Barrier, Event, Thread
 
+import mock_db
 import pytest
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
@@ -12,12 +14,14 @@ from dbutils import (
     Allocation,
     DynamicPooledDB,
     PerformanceOptimizedPooledDB,
+    ResourceAllocationPooledDB,
     _managed,
     _slots,
     performance_optimized_pooled_db,
     pooled_db,
 )
 from dbutils._ledger import Limits
+from dbutils._waiters import Waiter
 from dbutils.keyed_pool import PoolError, ThreadedConnectionPool
 from dbutils.pool_manager import (
     DBConnectionPoolManager,
@@ -193,6 +197,109 @@ def test_what_is_reserved_just_now_counts_for_a_limit(dbapi):
     other.join(PATIENCE)
     assert len(errors) == 1
     assert "so 8 cannot be reserved for 'web'" in errors[0]
+
+
+# Weights.
+
+class Crowd:
+    """Requests with tags, each of which asks again when it was served.
+
+    It knows no pool and no threads, so that the order is always the same.
+    """
+
+    def __init__(self, weights, places=1):
+        self.pool = ResourceAllocationPooledDB(
+            mock_db, places, maxconnections=places,
+            allocation_strategy="weighted", weights=weights)
+        self.allocation = self.pool._allocation
+        self.waiting = []
+        self.served = Counter()
+
+    def add(self, *tags):
+        for tag in tags:
+            waiter = Waiter(None, False, self.allocation.claim(None, tag))
+            self.waiting.append(waiter)
+
+    def serve(self):
+        """Serve the next one; return its tag."""
+        waiter = self.allocation.rank(self.waiting)[0]
+        self.allocation.served(waiter.claim)
+        self.waiting.remove(waiter)
+        self.served[waiter.claim.tag] += 1
+        return waiter.claim.tag
+
+    def work(self, times):
+        """Serve so many, who come again then."""
+        self.served.clear()
+        for _ in range(times):
+            self.add(self.serve())
+        return self.served
+
+    @property
+    def remembered(self):
+        return len(self.allocation._shares._times)
+
+
+def test_tags_are_forgotten_that_want_nothing(dbapi):
+    crowd = Crowd({"a": 3, "b": 1}, places=4)
+    crowd.add(*"aaaabbbb")
+    for number in range(6000):
+        crowd.add(f"only once {number}")
+        crowd.serve()
+    assert crowd.remembered < 50
+    while crowd.waiting:
+        crowd.serve()
+    crowd.add(*"aabb")
+    crowd.work(20)
+    assert crowd.remembered == 2
+
+
+def test_tags_that_come_only_once_do_not_starve_the_others(dbapi):
+    crowd = Crowd({"a": 3})
+    crowd.add(*"aaaa")
+    crowd.add(*range(8))
+    for number in range(8, 3000):
+        tag = crowd.serve()
+        crowd.add(number if isinstance(tag, int) else tag)
+    # of each round of 8, who come once have one each, and "a" has three
+    assert crowd.served["a"] >= 3000 * 3 / 11 * 0.9
+    assert crowd.served["a"] <= 3000 * 3 / 11 * 1.3
+
+
+@pytest.mark.parametrize("places", [1, 4])
+@pytest.mark.parametrize("number", [2, 8])
+def test_weights_hold_although_tags_are_forgotten(dbapi, number, places):
+    crowd = Crowd({"a": 3, "b": 1}, places)
+    crowd.add(*"a" * number, *"b" * number)
+    served = crowd.work(4000)
+    assert served["a"] == pytest.approx(3 * served["b"], rel=0.02)
+
+
+def test_a_tag_that_comes_back_has_neither_a_lead_nor_a_lag(dbapi):
+    crowd = Crowd({"a": 3, "b": 1, "c": 2})
+    crowd.add(*"aaaabbbbcccc")
+    crowd.work(600)
+    for _ in range(20):
+        for waiter in list(crowd.waiting):  # who wants nothing for a while
+            if waiter.claim.tag == "c":
+                crowd.waiting.remove(waiter)
+        crowd.work(100)
+        crowd.add(*"cccc")
+        served = crowd.work(60)
+        assert 29 <= served["a"] <= 31
+        assert 19 <= served["c"] <= 21
+        assert 9 <= served["b"] <= 11
+
+
+def test_who_waits_is_not_put_back_by_other_weights(dbapi):
+    crowd = Crowd({"a": 3})
+    crowd.add(*"aaaabbbb")
+    crowd.work(400)
+    crowd.pool.set_allocation_strategy("weighted", weights={"a": 1})
+    crowd.add(*"cccc")
+    served = crowd.work(60)
+    # who has waited for longer is a bit ahead
+    assert all(17 <= served[tag] <= 23 for tag in "abc"), served
 
 
 # What is measured.
