@@ -219,6 +219,7 @@ class Performance(Feature):
         core = self.core
         self.is_cache_optimized = True
         core.ledger.set_order(latest=True)
+        self._demand.watch(core)
         self.begin_ticking()
 
     def optimize_concurrency(self) -> None:

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from threading import Barrier, Event, Thread
+from weakref import ref
 
 import mock_db
 import pytest
@@ -13,8 +14,11 @@ from test_pool_manager import SECRET, Driver, settings_for
 from dbutils import (
     Allocation,
     DynamicPooledDB,
+    DynamicSize,
+    Performance,
     PerformanceOptimizedPooledDB,
     ResourceAllocationPooledDB,
+    Scaling,
     _managed,
     _slots,
     performance_optimized_pooled_db,
@@ -31,7 +35,7 @@ from dbutils.pool_manager import (
     TooManyPoolsError,
     WrongCredentialsError,
 )
-from dbutils.pooled_db import TooManyConnectionsError
+from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
 
@@ -564,3 +568,130 @@ def test_a_request_that_fails_long_after_its_pool_was_removed_is_not_served(
     assert stats["total_connections_served"] == 249
     assert stats["total_pools_destroyed"] == 250
     assert len(manager._shelf._removed) <= 101
+
+
+# Demand that idle connections serve.
+
+RARELY = Scaling(1000, patience=3)  # or when the test says so
+
+
+def burst(pool, number):
+    """Have so many connections in use at the same time, for a moment."""
+    leases = [pool.connection(shareable=False) for _ in range(number)]
+    while leases:
+        leases.pop().close()
+
+
+def look(feature, times=1):
+    """Do what is done in the background."""
+    for _ in range(times):
+        feature.work(feature.core)
+
+
+@pytest.mark.parametrize("pause", [1, 2, 3])
+def test_bursts_between_two_looks_keep_what_they_need(dbapi, server, pause):
+    pool = DynamicPooledDB(dbapi, maxcached=4, scaling=RARELY)
+    feature = pool._dynamic_size
+    for _ in range(2):
+        burst(pool, 20)
+        look(feature, pause)
+    opened = server.calls["connect"]
+    for _ in range(40):
+        burst(pool, 20)
+        look(feature, pause)
+        assert len(pool._idle_cache) == 20
+    assert server.calls["connect"] == opened
+    for _ in range(20):  # one after the other they need but one
+        for _ in range(20):
+            burst(pool, 1)
+        look(feature)
+    assert len(pool._idle_cache) <= 4
+
+
+def test_requests_are_only_watched_before_something_is_closed(dbapi):
+    pool = DynamicPooledDB(dbapi, maxcached=16, scaling=RARELY)
+    feature, core = pool._dynamic_size, pool._core
+    burst(pool, 12)
+    assert core.tick is None
+    look(feature)
+    assert core.tick is None  # they were needed
+    look(feature)
+    assert core.tick is not None
+    burst(pool, 12)
+    look(feature)
+    assert core.tick is None
+    look(feature, 40)
+    assert pool._maxcached == 1
+    look(feature)
+    assert core.tick is None  # there is nothing to close
+
+
+def test_a_cache_that_is_optimized_sees_bursts_too(dbapi, server):
+    pool = PerformanceOptimizedPooledDB(dbapi, maxconnections=30)
+    pool.optimize_cache_strategy()
+    feature = pool._performance
+    for _ in range(130):
+        burst(pool, 20)
+        feature.follow_demand(feature.core)
+    assert server.calls["connect"] <= 30
+    opened = server.calls["connect"]
+    for _ in range(10):
+        burst(pool, 20)
+        feature.follow_demand(feature.core)
+    assert server.calls["connect"] == opened
+    assert pool.performance_report()[
+        "connection_acquisition_time"]["count"] == 140 * 20
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_features_that_watch_do_not_hinder_each_other(dbapi, is_first):
+    dynamic, performance = DynamicSize(RARELY), Performance()
+    features = [dynamic, performance] if is_first else [performance, dynamic]
+    pool = PooledDB(dbapi, 0, 16, maxconnections=30, features=features)
+    core = pool._core
+    demands = [feature._demand for feature in (dynamic, performance)]
+    for _ in range(3):
+        for first, second in (demands, demands[::-1]):
+            first.watch(core)
+            second.watch(core)
+            burst(pool, 12)
+            assert first.look(core) >= 12
+            assert second.look(core) >= 12
+            first.rest(core)
+            burst(pool, 12)
+            assert second.look(core) >= 12
+            second.rest(core)
+            burst(pool, 2)
+            assert second.look(core) == 0
+            first.rest(core)
+    assert performance._timer.number == 3 * 2 * 26
+
+
+@needs_fork
+def test_a_child_watches_its_own_requests(dbapi):
+    pool = DynamicPooledDB(dbapi, 2, 8, scaling=RARELY)
+    feature = pool._dynamic_size
+    burst(pool, 8)
+    look(feature, 2)
+    assert feature._demand.is_watching
+
+    def work():
+        burst(pool, 5)
+        feature._demand.look(feature.core)
+        burst(pool, 3)
+        return feature._demand.look(feature.core)
+
+    assert in_child(work) == 3
+    burst(pool, 2)
+    assert feature._demand.look(feature.core) == 2
+
+
+def test_a_pool_that_is_watched_ends_with_its_last_reference(dbapi):
+    pool = DynamicPooledDB(dbapi, 2, 8, scaling=RARELY)
+    look(pool._dynamic_size)
+    burst(pool, 2)
+    assert pool._core.tick is not None
+    core = ref(pool._core)
+    del pool
+    assert core() is None
