@@ -133,6 +133,13 @@ class Shelf:
             else:
                 self._removed.append((link, uses))
 
+    def take_out_refused(self, key: str) -> list[Any]:
+        """Take out the pools whose passwords were refused; return them."""
+        refused = [pool for pool in self.alike(key) if pool.is_refused]
+        for pool in refused:
+            self.take_out(pool)
+        return refused
+
     def alike(self, key: str) -> list[Any]:
         """Return the pools for the configuration with a key."""
         pools = self.pools.copy().values()

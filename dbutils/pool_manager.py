@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from time import monotonic, time
-from typing import Any, Dict, Iterable, Mapping
+from typing import Any, Dict, Iterable, Mapping, Sequence
 from weakref import WeakSet, ref
 
 from ._checks import check_seconds, check_size
@@ -635,7 +635,7 @@ class DBConnectionPoolManager(_Reports):
             raise PoolManagerError("This manager was shut down.")
         pool = self._shelf.pools.get(config.key)
         if pool is not None and not pool.fits(config):
-            pool = self._find_alike(config)
+            pool = _find_alike(self._shelf.alike(config.key), config)
         if pool is None:
             return None
         if pool_config is not None and pool_config != pool.pool_config:
@@ -644,21 +644,6 @@ class DBConnectionPoolManager(_Reports):
                 f" {pool.pool_config!r}.")
         pool.touch()
         return pool
-
-    def _find_alike(self, config: ConnectionConfig) -> ManagedPool | None:
-        """Return the pool with a certain password, if there is one.
-
-        Another password keeps it away only if the server has accepted that.
-        """
-        alike = self._shelf.alike(config.key)
-        for pool in alike:
-            if pool.fits(config):
-                return pool
-        if any(pool.is_proven for pool in alike):
-            raise WrongCredentialsError(
-                "There is a pool for this configuration, but it was"
-                " opened with another password.")
-        return None
 
     def _add(
             self, new: ManagedPool,
@@ -682,10 +667,8 @@ class DBConnectionPoolManager(_Reports):
         A pool whose password nobody has tried yet stays beside the new one.
         """
         shelf = self._shelf
-        refused = [pool for pool in shelf.alike(key) if pool.is_refused]
+        refused = shelf.take_out_refused(key)
         if refused:
-            for pool in refused:
-                shelf.take_out(pool)
             return [(pool, _REFUSED) for pool in refused]
         try:
             surplus = shelf.make_room(1)
@@ -825,6 +808,21 @@ def _make_config(config: Any, settings: dict[str, Any]) -> ConnectionConfig:
             "'config' must be a ConnectionConfig or a URL, not something of"
             f" {type(config)!r}.")
     return replace(config, **settings) if settings else config
+
+
+def _find_alike(
+        alike: Sequence[ManagedPool],
+        config: ConnectionConfig) -> ManagedPool | None:
+    """Return the pool with the same password, if there is one.
+
+    A pool with another one keeps it away only if the server accepts that.
+    """
+    pool = next((pool for pool in alike if pool.fits(config)), None)
+    if pool is None and any(pool.is_proven for pool in alike):
+        raise WrongCredentialsError(
+            "There is a pool for this configuration, but it was"
+            " opened with another password.")
+    return pool
 
 
 def _evict(pools: Iterable[tuple[ManagedPool, str]]) -> None:

@@ -148,6 +148,26 @@ class _Limits:
         purses = self.reserved.copy().values()
         return sum(purse.number or 0 for purse in purses)
 
+    def check_number(self, limit: int | None, tag: Any, number: int) -> None:
+        """Raise an error if so many places cannot be reserved for a tag."""
+        if limit is None:
+            raise ValueError(
+                "Only with maxconnections can places be reserved.")
+        before = self.reserved.get(tag)
+        others = self.number() - ((before and before.number) or 0)
+        if others + number > limit:
+            raise ValueError(
+                f"Of {limit} connections {others} are reserved for others,"
+                f" so {number} cannot be reserved for {tag!r}.")
+
+    def check_limit(self, limit: int | None) -> None:
+        """Raise an error if a limit is lower than what is reserved."""
+        reserved = self.number()
+        if limit is not None and limit < reserved:
+            raise ValueError(
+                f"'maxconnections' would be {limit}, but {reserved}"
+                " connections are reserved. Reserve fewer of them before.")
+
     def pay(self, entrance: Entrance, tag: Any, limit: int | None) -> bool:
         """Take the tokens that are needed; tell whether they are to be had."""
         limited = self.limited.get(tag)
@@ -280,21 +300,10 @@ class Allocation(Feature, Observer, Gate):
         check_size("number", number)
         with core.changing.take():
             if number:
-                self._check_reservable(core.limits.maxconnections, tag, number)
+                self._tags.check_number(
+                    core.limits.maxconnections, tag, number)
             _set_number(self._tags.reserved, tag, number or None)
         self._limits_changed(core)
-
-    def _check_reservable(
-            self, limit: int | None, tag: Any, number: int) -> None:
-        if limit is None:
-            raise ValueError(
-                "Only with maxconnections can places be reserved.")
-        before = self._tags.reserved.get(tag)
-        others = self._tags.number() - ((before and before.number) or 0)
-        if others + number > limit:
-            raise ValueError(
-                f"Of {limit} connections {others} are reserved for others,"
-                f" so {number} cannot be reserved for {tag!r}.")
 
     def limit(self, tag: Any, number: int | None) -> None:
         """Let requests with a tag have so many places at most.
@@ -331,11 +340,7 @@ class Allocation(Feature, Observer, Gate):
 
     def check_limits(self, limits: Limits) -> None:
         """Raise an error if fewer places than are reserved would be left."""
-        limit, reserved = limits.maxconnections, self._tags.number()
-        if limit is not None and limit < reserved:
-            raise ValueError(
-                f"'maxconnections' would be {limit}, but {reserved}"
-                " connections are reserved. Reserve fewer of them before.")
+        self._tags.check_limit(limits.maxconnections)
 
     def begin_anew(self) -> None:
         """Forget what is in use in the parent of a forked child."""
