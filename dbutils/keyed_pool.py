@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
 from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
@@ -87,6 +88,16 @@ class KeyedConnection(PooledDedicatedDBConnection):
             self.commit()
         else:
             self.rollback()
+
+
+@lru_cache(maxsize=None)
+def _class_for(kind: type) -> type:
+    """Return the class of connections that were lent as another kind."""
+    if kind is PooledDedicatedDBConnection:
+        return KeyedConnection
+    return type(  # as of those whose use is measured
+        "KeyedConnection", (KeyedConnection, kind), {
+            "__slots__": (), "__module__": __name__})
 
 
 class _Attempt(NamedTuple):
@@ -254,7 +265,8 @@ class AbstractConnectionPool:
         lease = None
         try:
             lease = self._pool.dedicated_connection(maxwait=maxwait)
-            lease.__class__ = KeyedConnection
+            kind: Any = type(lease)
+            lease.__class__ = _class_for(kind)
             lease._key = key  # noqa: SLF001 - of this module
             self._out[id(lease)] = lease
             first = lease if key is None else self._first_of(key, lease)

@@ -26,7 +26,11 @@ from dbutils import (
 )
 from dbutils._ledger import Limits
 from dbutils._waiters import Waiter
-from dbutils.keyed_pool import PoolError, ThreadedConnectionPool
+from dbutils.keyed_pool import (
+    KeyedConnection,
+    PoolError,
+    ThreadedConnectionPool,
+)
 from dbutils.pool_manager import (
     DBConnectionPoolManager,
     PoolConfig,
@@ -343,6 +347,23 @@ def test_the_time_of_use_contains_no_wait(dbapi, server, monkeypatch):
     thread.join(PATIENCE)
     use()
     assert list(pool._performance._timer.uses.values) == [102, 3, 3]
+
+
+def test_the_use_of_connections_with_keys_is_measured(dbapi, monkeypatch):
+    clock = Clock(monkeypatch)
+    performance = Performance()
+    pool = ThreadedConnectionPool(
+        0, 2, creator=dbapi, features=[performance])
+    conn = pool.getconn("key")
+    assert isinstance(conn, KeyedConnection)
+    clock.now += 7
+    pool.putconn(conn)
+    assert conn.closed
+    assert list(performance._timer.uses.values) == [7]
+    for _ in range(300):
+        with pool.connection() as conn:
+            assert isinstance(conn, KeyedConnection)
+    assert len(performance._timer.uses.values) == 3
 
 
 def test_requests_that_are_refused_are_no_uses(dbapi, server):
