@@ -169,7 +169,9 @@ class Shelf:
         """
         if self.limit is None:
             return []
-        surplus = max(len(self.pools) + number - self.limit, 0)
+        surplus = len(self.pools) + number - self.limit
+        if surplus <= 0:
+            return []
         unused = self.unused()
         if number and len(unused) < surplus:
             raise Full

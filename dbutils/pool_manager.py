@@ -364,7 +364,9 @@ class ManagedPool(PooledDB):
 
         What is done in the background, as a check of the server, is no use.
         """
-        return bool(len(self._requests) or self._core.ledger.visits())
+        ledger = self._core.ledger
+        return bool(len(self._requests)) or (
+            ledger.figures().in_use > 0 and bool(ledger.visits()))
 
     @property
     def used_at(self) -> float:
