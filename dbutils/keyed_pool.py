@@ -299,12 +299,13 @@ class AbstractConnectionPool:
         lease: Any = conn
         if conn is None:
             lease = self._keyed.get(key)
+        if lease is not None and self._out.get(id(lease)) is lease:
+            self._forget(lease)  # first: it would keep what is not put back
         if lease is None or self._out.pop(id(lease), None) is not lease:
             raise self._error(
                 "A connection was put back that is not in use, or not of this"
                 " pool." if conn is not None else
                 f"No connection with the key {key!r} is in use.")
-        self._forget(lease)
         if close:
             core_of(self._pool).throw_away(lease)
         else:

@@ -1,5 +1,6 @@
 """Faults that the richer pools once had."""
 
+import gc
 import sys
 from collections import Counter
 from threading import Barrier, Event, Thread
@@ -7,6 +8,7 @@ from weakref import ref
 
 import mock_db
 import pytest
+from everywhere import sweep
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
 from test_pool_manager import SECRET, Driver, settings_for
@@ -150,6 +152,39 @@ def test_a_key_is_free_in_a_child_whose_parent_was_just_opening(dbapi, server):
     assert results == 0
     slow.may_go_on.set()
     thread.join(PATIENCE)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning",
+    "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_no_key_is_lost_by_an_interrupt_at_any_moment(dbapi):
+    def prepare():
+        pool = ThreadedConnectionPool(0, 1, creator=dbapi)
+
+        def work():
+            pool.putconn(pool.getconn("key"))
+
+        def use():
+            conn = pool.getconn("key")
+            pool.putconn(conn)
+            return conn.closed
+
+        def check():
+            assert run_together(3, lambda: pool.getconn("key").closed) == [
+                0, 0, 0]
+            pool.putconn(key="key")
+            assert run_together(1, use) == [1]
+            assert pool.stats()["in_use"] == 0
+
+        return work, check
+
+    gc.collect()
+    gc.disable()
+    try:
+        assert sweep(prepare, stride=3) > 500
+    finally:
+        gc.enable()
 
 
 # Reservations.
