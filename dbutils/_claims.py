@@ -22,6 +22,8 @@ class Claim(NamedTuple):
 
     level: int = 0
     tag: Any = None
+    # The time of the shares at which it came.
+    start: float = 0.0
 
 
 NO_CLAIM = Claim()
@@ -108,6 +110,9 @@ class Gate:
 
     # Whether a request may have to wait though a connection is idle.
     has_limits = False
+
+    def check_limits(self, limits: Limits) -> None:
+        """Raise an error if the pool may not go on with other limits."""
 
     def claim(self, priority: Any, tag: Any) -> Claim:
         """Return what a request wants, after checking it."""

@@ -18,6 +18,8 @@ class _Credentials:
     def __init__(self, password: Any, options: list[Any]) -> None:
         self.password = password
         self._seal = Seal([_plain(password), *options])
+        # What the server has said to them, if it has ever done that.
+        self.were_accepted = self.were_refused = False
 
     def are(self, password: Any, options: list[Any]) -> bool:
         """Tell whether somebody else knows the same."""
@@ -43,8 +45,6 @@ class Connector:
         self._words = self._dialect.translate(config, self.dbapi)
         self._secrets = config.secret_options()
         self._credentials = _Credentials(config.password, self._secrets)
-        # Whether the server has ever accepted the credentials.
-        self.is_proven = False
 
     def __repr__(self) -> str:
         return f"<connector with {self._dialect.module}>"
@@ -53,6 +53,17 @@ class Connector:
     def driver(self) -> str:
         """The name of the driver."""
         return self._dialect.module
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether the server has ever accepted the credentials."""
+        return self._credentials.were_accepted
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the server has only ever refused the credentials."""
+        credentials = self._credentials
+        return credentials.were_refused and not credentials.were_accepted
 
     def knows(self, config: Any) -> bool:
         """Tell whether a configuration has the same secrets."""
@@ -67,7 +78,17 @@ class Connector:
 
         What tells the password is asked once more if it is not accepted.
         """
-        password = self._credentials.password
+        credentials = self._credentials
+        try:
+            con = self._connect_with(credentials.password)
+        except Exception as error:
+            if is_refusal(error):
+                credentials.were_refused = True
+            raise
+        credentials.were_accepted = True
+        return con
+
+    def _connect_with(self, password: Any) -> Any:
         if not callable(password):
             return self._connect(password)
         told = _told_by(password)
@@ -89,7 +110,6 @@ class Connector:
             hide_secrets(error, [password, *self._secrets])
             raise
         prepare_or_close(con, self._words.steps)
-        self.is_proven = True
         return con
 
 

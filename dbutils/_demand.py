@@ -31,6 +31,14 @@ class Demand(Observer):
         self._peak = 0
         self.peaks: deque[int] = deque(maxlen=number)
         self._core: Callable[[], Any] = _nothing
+        # Whether each request is seen, for how many looks, and the fewest
+        # idle connections that a request has found since the last one.
+        self._is_watching = False
+        self._seen = 0
+        self._fewest: int | None = None
+        # Whether the pool calls us for that, and what it called before.
+        self._is_installed = False
+        self._before: Callable[[], int] | None = None
 
     def join(self, core: Any) -> None:
         """Begin to observe a pool."""
@@ -53,10 +61,59 @@ class Demand(Observer):
 
     def look(self, core: Any) -> int:
         """Return the highest load since the last look."""
-        load = max(self._peak, load_of(core))
+        load = max(self._peak, load_of(core), self._load_seen(core))
         self._peak = 0
         self.peaks.append(load)
+        if self._is_watching:
+            self._seen = min(self._seen + 1, self.peaks.maxlen or 0)
         return load
+
+    # Requests that idle connections serve take the short way, which tells
+    # nobody.  They are only seen while that matters: when connections are
+    # about to be closed.
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether no request of the last looks was overlooked."""
+        return len(self.peaks) == self.peaks.maxlen == self._seen
+
+    @property
+    def is_watching(self) -> bool:
+        """Whether each request is seen."""
+        return self._is_watching
+
+    def watch(self, core: Any) -> None:
+        """See each request from now on."""
+        if not self._is_installed:
+            self._before = core.tick
+            core.tick = self._note_request
+            self._is_installed = True
+        if not self._is_watching:
+            self._is_watching = True
+            self._fewest, self._seen = None, 0
+
+    def rest(self, core: Any) -> None:
+        """See only those requests that nothing idle can serve."""
+        self._is_watching, self._seen = False, 0
+        if self._is_installed and core.tick == self._note_request:
+            core.tick = self._before  # or another one has come in between
+            self._is_installed = False
+
+    def _note_request(self) -> int:
+        core, before = self._core(), self._before
+        if core is not None:
+            number, fewest = len(core.ledger.idle), self._fewest
+            if fewest is None or number < fewest:
+                self._fewest = number
+        return 1 if before is None else before()
+
+    def _load_seen(self, core: Any) -> int:
+        """Return the highest load that idle connections have served."""
+        fewest, self._fewest = self._fewest, None
+        if fewest is None:
+            return 0
+        figures = core.ledger.figures()
+        return int(figures.in_use + figures.idle - max(fewest - 1, 0))
 
     @property
     def highest(self) -> int:

@@ -15,7 +15,7 @@ from ._collecting import is_collecting
 from ._errors import quietly
 from ._ledger import Ledger
 from ._outage import Outage
-from ._slots import Right, Slot, Visit
+from ._slots import Right, Slot, Visit, begin
 from ._upkeep import Upkeep
 from ._waiters import Waiter
 
@@ -337,6 +337,7 @@ class Keeper(_WayBack):
         except BaseException:
             self.abort(right)
             raise
+        begin(visit)
         if right.is_share:
             slot.shares()
         else:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import deque
-from threading import Event, Thread
+import threading
+from functools import partial
 from time import monotonic
 from typing import Any, Callable, Mapping
+from weakref import ref
 
 from ._counts import Count
 from ._errors import quietly
 from ._mutex import Mutex
+from ._threads import start_thread
 
 __all__ = ["Full", "Probe", "Shelf", "Uses", "canonical_key"]
 
 
-# How many removed pools are remembered.
+# How many removed pools are remembered at least.
 _RECENT = 100
 
 
@@ -52,7 +54,7 @@ class Probe:
     """A check whether a server answers, in a thread."""
 
     def __init__(self) -> None:
-        self._done = Event()
+        self._done = threading.Event()
         self._is_well = False
 
     @property
@@ -60,11 +62,9 @@ class Probe:
         """Whether there is a result."""
         return self._done.is_set()
 
-    def start(self, ask: Callable[[], bool]) -> None:
-        """Begin to ask."""
-        Thread(
-            target=self._run, args=(ask,), name="DBUtils probe",
-            daemon=True).start()
+    def start(self, ask: Callable[[], bool]) -> bool:
+        """Begin to ask; return whether that is possible."""
+        return start_thread(partial(self._run, ask), "DBUtils probe")
 
     def is_well(self, seconds: float) -> bool:
         """Tell whether the server has answered after so many seconds."""
@@ -87,44 +87,74 @@ class Shelf:
 
     def __init__(self) -> None:
         self.mutex = Mutex()
-        # The pools by their keys, in the order of their creation, and the
-        # keys by the names.
+        # The pools by their keys, in the order of their creation, and by the
+        # names.  If there are several for one configuration, since it is not
+        # known whose password is right, the first one has its key.
         self.pools: dict[str, Any] = {}
-        self.names: dict[str, str] = {}
+        self.names: dict[str, Any] = {}
         # How many pools there may be.
         self.limit: int | None = None
         self.is_over = False
         # How many there were, and what the removed ones have served; those
-        # that were removed at last may just be serving somebody.
+        # that are alive may just be serving somebody.
         self.created = self.destroyed = 0
-        self._removed: deque[Uses] = deque()
+        self._removed: list[tuple[Callable[[], Any], Uses]] = []
         self._served = 0
 
     def add(self, pool: Any) -> None:
         """Put a new pool on the shelf."""
+        key, number = pool.key, 1
+        while pool.key in self.pools:
+            number += 1
+            pool.key = f"{key}-{number}"
         self.pools[pool.key] = pool
         self.created += 1
 
     def take_out(self, pool: Any) -> None:
         """Let a pool not stand here any more."""
         del self.pools[pool.key]
-        for name in self.names_of(pool.key):
+        for name in self.names_of(pool):
             del self.names[name]
+        alike = self.alike(pool.config.key)
+        if alike and pool.config.key not in self.pools:
+            alike[0].key = pool.config.key
+            self.pools = {pool.key: pool for pool in self.pools.values()}
         self.destroyed += 1
-        self._removed.append(pool.uses)
+        self._removed.append((ref(pool), pool.uses))
         if len(self._removed) > _RECENT:
-            self._served += self._removed.popleft().served
+            self._sum_up()
 
-    def names_of(self, key: str) -> list[str]:
+    def _sum_up(self) -> None:
+        """Forget the removed pools that nobody can use any more."""
+        removed, self._removed = self._removed, []
+        for link, uses in removed:
+            if link() is None:
+                self._served += uses.served
+            else:
+                self._removed.append((link, uses))
+
+    def take_out_refused(self, key: str) -> list[Any]:
+        """Take out the pools whose passwords were refused; return them."""
+        refused = [pool for pool in self.alike(key) if pool.is_refused]
+        for pool in refused:
+            self.take_out(pool)
+        return refused
+
+    def alike(self, key: str) -> list[Any]:
+        """Return the pools for the configuration with a key."""
+        pools = self.pools.copy().values()
+        return [pool for pool in pools if pool.config.key == key]
+
+    def names_of(self, pool: Any) -> list[str]:
         """Return the names of a pool."""
-        return [name for name, its in self.names.items() if its == key]
+        return [name for name, its in self.names.items() if its is pool]
 
     @property
     def served(self) -> int:
         """How many connections all pools have handed out."""
         uses = [pool.uses for pool in self.pools.values()]
-        return self._served + sum(
-            use.served for use in (*uses, *self._removed))
+        uses += [uses for _, uses in self._removed]
+        return self._served + sum(use.served for use in uses)
 
     def unused(self) -> list[Any]:
         """Return the pools that are not in use, the latest used at last."""
@@ -139,7 +169,9 @@ class Shelf:
         """
         if self.limit is None:
             return []
-        surplus = max(len(self.pools) + number - self.limit, 0)
+        surplus = len(self.pools) + number - self.limit
+        if surplus <= 0:
+            return []
         unused = self.unused()
         if number and len(unused) < surplus:
             raise Full

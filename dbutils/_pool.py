@@ -121,7 +121,7 @@ class _Rules(_Books):
         self.tick: Callable[[], int] | None = None
         self.trust: Any = None
         # In whose turn other limits are worked out from those that there are.
-        self._changing = Mutex()
+        self.changing = Mutex()
         self._is_short = is_short
         self.allow_short_ways()
 
@@ -175,8 +175,11 @@ class _Rules(_Books):
         comes back.
         """
         self.keeper.settle()
-        with self._changing.take():
-            self.ledger.change(adjust(self.limits))
+        with self.changing.take():
+            limits = adjust(self.limits)
+            if self.ledger.gate is not None:
+                self.ledger.gate.check_limits(limits)
+            self.ledger.change(limits)
         for surplus in self.ledger.too_many(self.ledger.idle):
             self.keeper.discard(surplus)
         self.keeper.serve()
@@ -208,7 +211,7 @@ class PoolCore(_Rules):
         for visit in self.ledger.visits():
             end(visit)
         backend, keeper = self.backend, self.keeper
-        self._changing = Mutex()
+        self.changing = Mutex()
         self.ledger = self.ledger.renewed()
         self.keeper = Keeper(backend, self.ledger)
         self.keeper.upkeep = keeper.upkeep

@@ -140,8 +140,7 @@ class DynamicSize(Feature):
 
     def work(self, core: Any) -> None:
         """Look at the load, and follow it."""
-        load = self._demand.look(core)
-        peaks, scaling = self._demand.peaks, self._scaling
+        load, scaling = self._demand.look(core), self._scaling
         if scaling is None:
             return
         limits = core.limits
@@ -151,12 +150,25 @@ class DynamicSize(Feature):
             while size < wanted:
                 size += max(int(size * scaling.step), 1)
             _resize(core, size)
-        elif len(peaks) == scaling.patience and max(peaks) < (
-                scaling.shrink_at * (size or core.ledger.places)):
-            peaks.clear()
-            self.shrink()
+        else:
+            self._shrink_if_quiet(core, scaling)
         if load_of(core):
             open_ahead(core, self._connect(), wanted)
+
+
+    def _shrink_if_quiet(self, core: Any, scaling: Scaling) -> None:
+        """Shrink if every request was seen, and few at the same time."""
+        demand, limits = self._demand, core.limits
+        size = limits.maxcached or core.ledger.places
+        if size <= max(limits.mincached, 1) or (
+                demand.peaks[-1] >= scaling.shrink_at * size):
+            demand.rest(core)
+        elif not demand.is_watching:
+            demand.watch(core)
+        elif demand.is_certain and (
+                max(demand.peaks) < scaling.shrink_at * size):
+            demand.peaks.clear()
+            self.shrink()
 
 
 def _resize(core: Any, size: int) -> None:

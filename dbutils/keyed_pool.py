@@ -7,14 +7,18 @@ that is dropped instead comes back, too.
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib import import_module
-from typing import Any, Iterator
-from weakref import WeakValueDictionary
+from time import monotonic
+from typing import Any, Callable, Iterator, NamedTuple
+from weakref import WeakValueDictionary, ref
 
-from ._checks import check_size
+from ._checks import check_seconds, check_size
 from ._dbapi import module_of_creator
 from ._errors import let_go
+from ._forks import follow
 from ._mutex import Mutex
 from ._pool import core_of
 from .health_check_pooled_db import HealthCheck
@@ -32,6 +36,11 @@ __all__ = [
     "SimpleConnectionPool",
     "ThreadedConnectionPool",
 ]
+
+
+# In seconds: how often a thread looks whether the one that opens the
+# connection of its key was interrupted.
+_LOOK = 0.05
 
 
 class PoolError(Exception):
@@ -81,6 +90,60 @@ class KeyedConnection(PooledDedicatedDBConnection):
             self.rollback()
 
 
+@lru_cache(maxsize=None)
+def _class_for(kind: type) -> type:
+    """Return the class of connections that were lent as another kind."""
+    if kind is PooledDedicatedDBConnection:
+        return KeyedConnection
+    return type(  # as of those whose use is measured
+        "KeyedConnection", (KeyedConnection, kind), {
+            "__slots__": (), "__module__": __name__})
+
+
+class _Attempt(NamedTuple):
+    """The work of a thread to get a connection for a key."""
+
+    # Returns what is alive for as long as the thread is at work.
+    token: Callable[[], Any]
+    thread: int
+    over: Any
+
+    def is_over(self) -> bool:
+        """Return whether others have to look again."""
+        return self.over.is_set() or self.token() is None
+
+
+class _Token:
+    """What a thread holds while it is at work."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Attempts:
+    """Which threads are at work to get a connection for a key."""
+
+    def __init__(self) -> None:
+        self._mutex = Mutex()
+        self._running: dict[Any, _Attempt] = {}
+
+    def begin(self, key: Any, token: _Token) -> _Attempt:
+        """Return the attempt for a key, a new one if there is none."""
+        with self._mutex.take():
+            attempt = self._running.get(key)
+            if attempt is None or attempt.is_over():
+                attempt = self._running[key] = _Attempt(
+                    ref(token), threading.get_ident(), threading.Event())
+        return attempt
+
+    def end(self, key: Any, token: _Token) -> None:
+        """End the attempt for a key, if it is that of the token."""
+        with self._mutex.take():
+            attempt = self._running.get(key)
+            if attempt is not None and attempt.token() is token:
+                del self._running[key]
+                attempt.over.set()
+
+
 class AbstractConnectionPool:
     """What the pools have in common, for those who make others."""
 
@@ -119,11 +182,17 @@ class AbstractConnectionPool:
         core = core_of(self._pool)
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
+        self.begin_anew()
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Have lent nothing, as in a forked child."""
         # The connections that are in use, by their identities, and those
         # that were asked for by a key, changed by one thread at a time.
         self._mutex = Mutex()
         self._out: Any = WeakValueDictionary()
         self._keyed: dict[Any, KeyedConnection] = {}
+        self._attempts = _Attempts()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"of {self.maxconn} connections"
@@ -135,20 +204,69 @@ class AbstractConnectionPool:
             self, key: Any = None, maxwait: float | None = None) -> Any:
         """Return a connection; that of the key, if it is in use."""
         self._check_open()
+        if key is None:
+            return self._lend(None, maxwait)
+        patience = check_seconds("maxwait", maxwait)
+        if patience is None:
+            patience = core_of(self._pool).patience
+        deadline = monotonic() + patience if patience else None
         lease = None
         try:
-            lease = self._keyed.get(key) if key is not None else None
+            lease = self._known(key)
             while lease is None or lease.is_over():
-                lease = self._lend(key, maxwait)
+                lease = self._lend_once(key, maxwait, deadline)
             return lease
         finally:
             lease = None  # not to be kept by a traceback
+
+    def _known(self, key: Any) -> Any:
+        """Return the connection with a key, None if none is in use."""
+        lease = self._keyed.get(key)
+        return None if lease is None or lease.is_over() else lease
+
+    def _lend_once(
+            self, key: Any, maxwait: float | None,
+            deadline: float | None) -> Any:
+        """Return a connection for a key, which one thread works for.
+
+        The others need no places of their own: they wait for its outcome.
+        This returns None if they have to look again.
+        """
+        token, lease = _Token(), None
+        try:
+            attempt = self._attempts.begin(key, token)
+            if attempt.thread != threading.get_ident():
+                self._wait_for(attempt, key, deadline)
+            lease = self._known(key)
+            if lease is None and attempt.thread == threading.get_ident():
+                if deadline is not None:
+                    maxwait = max(deadline - monotonic(), 0)
+                lease = self._lend(key, maxwait)
+            return lease
+        finally:
+            self._attempts.end(key, token)
+            token = lease = None  # type: ignore[assignment]  # as above
+
+    def _wait_for(
+            self, attempt: _Attempt, key: Any,
+            deadline: float | None) -> None:
+        """Wait until another thread has got a connection for a key, or not."""
+        while not attempt.is_over():
+            pause = _LOOK
+            if deadline is not None:
+                pause = min(pause, deadline - monotonic())
+            if pause <= 0:
+                raise self._error(
+                    "Another thread has not yet got a connection for the key"
+                    f" {key!r}. Wait longer (maxwait).")
+            attempt.over.wait(pause)
 
     def _lend(self, key: Any, maxwait: float | None) -> Any:
         lease = None
         try:
             lease = self._pool.dedicated_connection(maxwait=maxwait)
-            lease.__class__ = KeyedConnection
+            kind: Any = type(lease)
+            lease.__class__ = _class_for(kind)
             lease._key = key  # noqa: SLF001 - of this module
             self._out[id(lease)] = lease
             first = lease if key is None else self._first_of(key, lease)
@@ -181,12 +299,13 @@ class AbstractConnectionPool:
         lease: Any = conn
         if conn is None:
             lease = self._keyed.get(key)
+        if lease is not None and self._out.get(id(lease)) is lease:
+            self._forget(lease)  # first: it would keep what is not put back
         if lease is None or self._out.pop(id(lease), None) is not lease:
             raise self._error(
                 "A connection was put back that is not in use, or not of this"
                 " pool." if conn is not None else
                 f"No connection with the key {key!r} is in use.")
-        self._forget(lease)
         if close:
             core_of(self._pool).throw_away(lease)
         else:

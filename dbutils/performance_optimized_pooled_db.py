@@ -71,6 +71,8 @@ class _Timer(Observer):
         self.misses = Count()
         self.ahead = Count()
         self.timeouts = Count()
+        # Requests that were not served, for whatever reason.
+        self.failures = Count()
         # What has happened in a thread since it was asked to measure.
         self._here = local()
 
@@ -118,16 +120,26 @@ class _Timer(Observer):
         else:
             self.timeouts.step()
 
+    def refused(self) -> None:
+        """Note that a request was not served."""
+        self.failures.step()
+        self._here.was_missed = False
+
     @property
     def number(self) -> int:
         """How many connections were lent, or asked for in vain."""
         return self._cycle.read() - self._nested.read()
 
+    @property
+    def lent_number(self) -> int:
+        """How many connections were lent."""
+        return max(self.number - self.failures.read(), 0)
+
     def acquisitions(self) -> dict[str, float]:
         """Return the figures of the acquisitions."""
-        number, slow = self.number, self.slow.number
-        return describe(number, [
-            (max(number - slow, 0), self.quick.values),
+        lent, slow = self.lent_number, self.slow.number
+        return describe(self.number, [
+            (max(lent - slow, 0), self.quick.values),
             (slow, self.slow.values)])
 
 
@@ -207,6 +219,7 @@ class Performance(Feature):
         core = self.core
         self.is_cache_optimized = True
         core.ledger.set_order(latest=True)
+        self._demand.watch(core)
         self.begin_ticking()
 
     def optimize_concurrency(self) -> None:
@@ -274,7 +287,7 @@ class Performance(Feature):
         core, timer = self.core, self._timer
         acquisitions = timer.acquisitions()
         number = int(acquisitions["count"])
-        returned = max(number - core.figures().in_use, 0)
+        returned = max(timer.lent_number - core.figures().in_use, 0)
         misses = timer.misses.read()
         report = {
             "connection_acquisition_time": acquisitions,

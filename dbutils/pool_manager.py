@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from time import monotonic, time
-from typing import Any, Dict, Iterable, Mapping
-from weakref import ref
+from typing import Any, Dict, Iterable, Mapping, Sequence
+from weakref import WeakSet, ref
 
 from ._checks import check_seconds, check_size
 from ._connection_url import settings_of_url, settings_of_variables
@@ -48,6 +48,8 @@ __all__ = [
 _CLEAN_UP = 300
 _PATIENCE = 5
 
+_REFUSED = (
+    "its password was never accepted, and it was asked for with another one")
 _LEAST_USED = (
     "there were too many pools, and it was not used for the longest time")
 
@@ -290,12 +292,20 @@ class PoolConfig:
                 " greater than 'max_total'.")
 
 
+class _Request:
+    """A request for a connection, for as long as it is held."""
+
+    __slots__ = ("__weakref__",)
+
+
 class ManagedPool(PooledDB):
     """A pool of a manager."""
 
     def __init__(self, config: ConnectionConfig, terms: PoolConfig) -> None:
         """Set the pool up, without opening a connection."""
         self.config = config
+        # The key of the pool in its manager.
+        self.key = config.key
         self.pool_config = terms
         self.created_at = time()
         self._connector = Connector(config)
@@ -303,6 +313,8 @@ class ManagedPool(PooledDB):
         self._health = HealthCheck(None)
         self._eviction: str | None = None
         self._probe: Probe | None = None
+        # The requests that are going on and are not served at once.
+        self._requests: WeakSet[_Request] = WeakSet()
         super().__init__(
             self._connector, maxconnections=terms.max_total, blocking=True,
             maxwait=terms.max_wait_time, maxusage=terms.max_usage,
@@ -317,11 +329,6 @@ class ManagedPool(PooledDB):
     def __repr__(self) -> str:
         state = "pool" if self._eviction is None else "evicted pool"
         return f"<{state} for {self.config!r}>"
-
-    @property
-    def key(self) -> str:
-        """The key of the pool in its manager."""
-        return self.config.key
 
     def get_connection(self, *, maxwait: float | None = None) -> Any:
         """Return a connection, to be given back by close().
@@ -347,9 +354,19 @@ class ManagedPool(PooledDB):
         return self._connector.is_proven
 
     @property
+    def is_refused(self) -> bool:
+        """Whether its password was only ever refused."""
+        return self._connector.is_refused
+
+    @property
     def is_used(self) -> bool:
-        """Whether a connection is in use, as far as is known just now."""
-        return self._core.ledger.figures().in_use > 0
+        """Whether somebody has a connection or wants one just now.
+
+        What is done in the background, as a check of the server, is no use.
+        """
+        ledger = self._core.ledger
+        return bool(len(self._requests)) or (
+            ledger.figures().in_use > 0 and bool(ledger.visits()))
 
     @property
     def used_at(self) -> float:
@@ -385,11 +402,15 @@ class ManagedPool(PooledDB):
         return PoolEvictedError(f"This pool was evicted: {self._eviction}.")
 
     def _acquire(self, *args: Any, **kwargs: Any) -> Any:
+        request = _Request()  # which ends with this function
         try:
+            self._requests.add(request)
             return super()._acquire(*args, **kwargs)
         except BaseException:
             self.uses.note_failure()
             raise
+        finally:
+            request = None  # type: ignore[assignment]
 
     def info(self) -> dict[str, Any]:
         """Return the state of the pool."""
@@ -414,7 +435,10 @@ class ManagedPool(PooledDB):
         probe = self._probe
         if probe is None or probe.is_over:
             probe = Probe()
-            probe.start(self._answers)
+            if not probe.start(self._answers):
+                raise PoolManagerError(
+                    "The server cannot be asked, since no thread can be"
+                    " started.")
             self._probe = probe
         return probe
 
@@ -427,8 +451,9 @@ class ManagedPool(PooledDB):
         return keeper.outage.error is None  # since all are in use
 
     def forget_probe(self) -> None:
-        """Have no check in a forked child."""
+        """Have no check and no request in a forked child."""
         self._probe = None
+        self._requests = WeakSet()
 
 
 class _Reports:
@@ -467,7 +492,7 @@ class _Reports:
         """Return the state of a pool."""
         pool = self._get(key)
         with self._shelf.mutex.take():
-            names = self._shelf.names_of(key)
+            names = self._shelf.names_of(pool)
         return {**pool.info(), "names": names}
 
     def list_pools(self) -> list[dict[str, Any]]:
@@ -579,7 +604,7 @@ class DBConnectionPoolManager(_Reports):
             with self._shelf.mutex.take():
                 self._check_name(name, config)
                 if self._shelf.pools.get(pool.key) is pool:  # still
-                    self._shelf.names[name] = pool.key
+                    self._shelf.names[name] = pool
                     return pool
 
     def get_connection(
@@ -598,7 +623,8 @@ class DBConnectionPoolManager(_Reports):
                     raise
 
     def _check_name(self, name: str, config: ConnectionConfig) -> None:
-        if self._shelf.names.get(name, config.key) != config.key:
+        named = self._shelf.names.get(name)
+        if named is not None and named.config.key != config.key:
             raise PoolManagerError(
                 f"The name {name!r} belongs to a pool with another"
                 " configuration.")
@@ -610,13 +636,9 @@ class DBConnectionPoolManager(_Reports):
         if self.is_over:
             raise PoolManagerError("This manager was shut down.")
         pool = self._shelf.pools.get(config.key)
+        if pool is not None and not pool.fits(config):
+            pool = _find_alike(self._shelf.alike(config.key), config)
         if pool is None:
-            return None
-        if not pool.fits(config):
-            if pool.is_proven:
-                raise WrongCredentialsError(
-                    "There is a pool for this configuration, but it was"
-                    " opened with another password.")
             return None
         if pool_config is not None and pool_config != pool.pool_config:
             raise PoolManagerError(
@@ -635,24 +657,21 @@ class DBConnectionPoolManager(_Reports):
             found = self._find(new.config, pool_config)
             if found is not None:
                 return found
-            surplus = self._make_room(shelf.pools.get(new.key))
+            surplus = self._make_room(new.key)
             shelf.add(new)
         _evict(surplus)
         new.start()
         return new
 
-    def _make_room(
-            self, old: ManagedPool | None) -> list[tuple[ManagedPool, str]]:
-        """Take out what has to go for a new pool, and say why.
+    def _make_room(self, key: str) -> list[tuple[ManagedPool, str]]:
+        """Take out what has to go for a new pool with a key, and say why.
 
-        old: the pool in whose place it comes, if there is one
+        A pool whose password nobody has tried yet stays beside the new one.
         """
         shelf = self._shelf
-        if old is not None:
-            shelf.take_out(old)
-            return [(old, (
-                "its password was never accepted, and it was asked for with"
-                " another one"))]
+        refused = shelf.take_out_refused(key)
+        if refused:
+            return [(pool, _REFUSED) for pool in refused]
         try:
             surplus = shelf.make_room(1)
         except Full:
@@ -791,6 +810,21 @@ def _make_config(config: Any, settings: dict[str, Any]) -> ConnectionConfig:
             "'config' must be a ConnectionConfig or a URL, not something of"
             f" {type(config)!r}.")
     return replace(config, **settings) if settings else config
+
+
+def _find_alike(
+        alike: Sequence[ManagedPool],
+        config: ConnectionConfig) -> ManagedPool | None:
+    """Return the pool with the same password, if there is one.
+
+    A pool with another one keeps it away only if the server accepts that.
+    """
+    pool = next((pool for pool in alike if pool.fits(config)), None)
+    if pool is None and any(pool.is_proven for pool in alike):
+        raise WrongCredentialsError(
+            "There is a pool for this configuration, but it was"
+            " opened with another password.")
+    return pool
 
 
 def _evict(pools: Iterable[tuple[ManagedPool, str]]) -> None:

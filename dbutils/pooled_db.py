@@ -236,9 +236,16 @@ class PooledDB(Pooled):
             lease = None
         except BaseException:
             right = lease = None
+            self._note_refusal()
             raise
         right = None
         return self._lend(shareable, maxwait, priority, tag)
+
+    def _note_refusal(self) -> None:
+        """Note that a request was not served, if that is counted."""
+        timer = self._core.timer
+        if timer is not None:
+            timer.refused()
 
     def _measured(
             self, shareable: bool, maxwait: float | None, priority: Any,
@@ -271,6 +278,10 @@ class PooledDB(Pooled):
                 PooledSharedDBConnection if right.is_share
                 else PooledDedicatedDBConnection)
             return kind().hold(right)
+        except BaseException:
+            right = None
+            self._note_refusal()
+            raise
         finally:
             right = None  # not to be kept by a traceback, as the lease
 

@@ -11,13 +11,15 @@ from collections import deque
 from contextlib import contextmanager
 from statistics import median
 from threading import local
-from typing import Any, Callable, Iterator, Mapping, Sequence
+from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 
 from ._checks import check_seconds, check_size
 from ._claims import NO_CLAIM, Claim, Entrance, Gate, Purse
+from ._deques import pop
 from ._errors import logger
 from ._features import Feature
 from ._keeper import Observer
+from ._ledger import Limits
 from ._waiters import Waiter
 from .pooled_db import PooledDB
 
@@ -57,10 +59,16 @@ class _Shares:
     """Whose turn it is if tags are to be served according to weights.
 
     Each tag has a time of its own, which goes on the slower the greater its
-    weight is, whenever somebody with that tag is served; the earliest is next.
+    weight is, whenever somebody with that tag is served.  So has the pool,
+    where it goes on at the pace at which a fair pool would serve those tags
+    that want something.  A request counts from the time of its tag, or from
+    that of the pool at which it came, if that is later; the earliest is next.
+    A tag whose time has passed has no lead and no lag, and is forgotten.
     """
 
-    def __init__(self, weights: Mapping[Any, float] | None) -> None:
+    def __init__(
+            self, weights: Mapping[Any, float] | None,
+            now: float = 0.0) -> None:
         self._weights = dict(weights or {})
         for tag, weight in self._weights.items():
             if isinstance(weight, bool) or not isinstance(
@@ -72,36 +80,47 @@ class _Shares:
                 raise ValueError(
                     f"The weight of {tag!r} must be greater than 0,"
                     f" but is {weight}.")
+        self.now = now
         self._times: dict[Any, float] = {}
-        self._now = 0.0
+        # The tags of those who wait, and of those who were served lately.
+        self._waiting: Collection[Any] = ()
+        self._recent: deque[Any] = deque()
 
-    def _time_of(self, tag: Any) -> float:
-        # who was not there for long does not get what others have had
-        return max(self._times.get(tag, 0), self._now)
+    def _weight(self, tag: Any) -> float:
+        return self._weights.get(tag, 1)
 
-    def _step(self, tag: Any) -> float:
-        return 1 / self._weights.get(tag, 1)
+    def _time_of(self, claim: Claim) -> float:
+        return max(self._times.get(claim.tag, 0), claim.start)
 
     def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
         """Return them in the order in which they would be served."""
         times: dict[Any, float] = {}
         ranked = []
         for number, waiter in enumerate(waiters):
-            tag = waiter.claim.tag
-            time = times.get(tag, self._time_of(tag))
+            claim = waiter.claim
+            time = max(times.get(claim.tag, 0), self._time_of(claim))
             ranked.append((time, number, waiter))
-            times[tag] = time + self._step(tag)
+            times[claim.tag] = time + 1 / self._weight(claim.tag)
+        self._waiting = times
         return [waiter for _, _, waiter in sorted(ranked)]
 
-    def served(self, tag: Any) -> None:
-        """Note that somebody is served."""
-        time = self._time_of(tag)
-        self._now = time
-        self._times[tag] = time + self._step(tag)
+    def served(self, claim: Claim, places: int) -> None:
+        """Note that somebody is served; as many as places may be at work."""
+        tag, waiting, recent = claim.tag, self._waiting, self._recent
+        recent.append(tag)
+        while len(recent) > places:
+            pop(recent)
+        for old, time in self._times.copy().items():
+            if time <= self.now and old not in waiting:
+                self._times.pop(old, None)
+        self._times[tag] = self._time_of(claim) + 1 / self._weight(tag)
+        active = {tag, *waiting, *recent.copy()}
+        self.now += 1 / sum(map(self._weight, active))
 
-    def not_served(self, tag: Any) -> None:
+    def not_served(self, claim: Claim) -> None:
         """Take that back."""
-        self._times[tag] = self._time_of(tag) - self._step(tag)
+        tag = claim.tag
+        self._times[tag] = self._time_of(claim) - 1 / self._weight(tag)
 
 
 class _Limits:
@@ -128,6 +147,26 @@ class _Limits:
         """How many places are reserved."""
         purses = self.reserved.copy().values()
         return sum(purse.number or 0 for purse in purses)
+
+    def check_number(self, limit: int | None, tag: Any, number: int) -> None:
+        """Raise an error if so many places cannot be reserved for a tag."""
+        if limit is None:
+            raise ValueError(
+                "Only with maxconnections can places be reserved.")
+        before = self.reserved.get(tag)
+        others = self.number() - ((before and before.number) or 0)
+        if others + number > limit:
+            raise ValueError(
+                f"Of {limit} connections {others} are reserved for others,"
+                f" so {number} cannot be reserved for {tag!r}.")
+
+    def check_limit(self, limit: int | None) -> None:
+        """Raise an error if a limit is lower than what is reserved."""
+        reserved = self.number()
+        if limit is not None and limit < reserved:
+            raise ValueError(
+                f"'maxconnections' would be {limit}, but {reserved}"
+                " connections are reserved. Reserve fewer of them before.")
 
     def pay(self, entrance: Entrance, tag: Any, limit: int | None) -> bool:
         """Take the tokens that are needed; tell whether they are to be had."""
@@ -198,7 +237,9 @@ class Allocation(Feature, Observer, Gate):
             weights: Mapping[Any, float] | None = None) -> None:
         """Decide in another way from now on."""
         _check_strategy(strategy)
-        shares = self._shares if weights is None else _Shares(weights)
+        shares = self._shares
+        if weights is not None:
+            shares = _Shares(weights, shares.now)
         core = self.core
         self.strategy, self._shares = strategy, shares
         core.ledger.set_order(latest=strategy == EFFICIENT)
@@ -257,17 +298,11 @@ class Allocation(Feature, Observer, Gate):
         """Keep so many places for requests with a tag; 0 means none."""
         core = self._limitable(tag)
         check_size("number", number)
-        limit = core.limits.maxconnections
-        if number and limit is None:
-            raise ValueError(
-                "Only with maxconnections can places be reserved.")
-        before = self._tags.reserved.get(tag)
-        others = self._tags.number() - ((before and before.number) or 0)
-        if number and others + number > limit:
-            raise ValueError(
-                f"Of {limit} connections {others} are reserved for others,"
-                f" so {number} cannot be reserved for {tag!r}.")
-        _set_number(self._tags.reserved, tag, number or None)
+        with core.changing.take():
+            if number:
+                self._tags.check_number(
+                    core.limits.maxconnections, tag, number)
+            _set_number(self._tags.reserved, tag, number or None)
         self._limits_changed(core)
 
     def limit(self, tag: Any, number: int | None) -> None:
@@ -303,6 +338,10 @@ class Allocation(Feature, Observer, Gate):
         """Whether a request may have to wait though a connection is idle."""
         return self._tags.are_set()
 
+    def check_limits(self, limits: Limits) -> None:
+        """Raise an error if fewer places than are reserved would be left."""
+        self._tags.check_limit(limits.maxconnections)
+
     def begin_anew(self) -> None:
         """Forget what is in use in the parent of a forked child."""
         self._tags.begin_anew()
@@ -310,10 +349,11 @@ class Allocation(Feature, Observer, Gate):
     def claim(self, priority: Any, tag: Any) -> Claim:
         """Return what a request wants, after checking it."""
         hash(tag)  # raises a TypeError if it cannot be a tag
-        if priority is not None:
-            return Claim(level_of(priority), tag)
-        level = getattr(self._here, "level", None)
-        return Claim(self._level if level is None else level, tag)
+        level = (
+            getattr(self._here, "level", None) if priority is None
+            else level_of(priority))
+        return Claim(
+            self._level if level is None else level, tag, self._shares.now)
 
     def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
         """Return those who wait, the one to be served next first."""
@@ -344,12 +384,13 @@ class Allocation(Feature, Observer, Gate):
     def served(self, claim: Claim | None) -> None:
         """Note that somebody who waited is served."""
         if self.strategy == WEIGHTED:
-            self._shares.served((claim or NO_CLAIM).tag)
+            places = self.core.ledger.places
+            self._shares.served(claim or NO_CLAIM, places)
 
     def not_served(self, claim: Claim | None) -> None:
         """Note that somebody did not wait any more after all."""
         if self.strategy == WEIGHTED:
-            self._shares.not_served((claim or NO_CLAIM).tag)
+            self._shares.not_served(claim or NO_CLAIM)
 
     def refusal(self, claim: Claim | None) -> str | None:
         """Say why a request may not be served, if that is the reason."""
