@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import deque
-from threading import Event, Thread
+from functools import partial
 from time import monotonic
 from typing import Any, Callable, Mapping
+from weakref import ref
 
 from ._counts import Count
 from ._errors import quietly
 from ._mutex import Mutex
+from ._threads import start_thread
 
 __all__ = ["Full", "Probe", "Shelf", "Uses", "canonical_key"]
 
@@ -52,30 +55,45 @@ class Probe:
     """A check whether a server answers, in a thread."""
 
     def __init__(self) -> None:
-        self._done = Event()
+        self._done = threading.Event()
         self._is_well = False
+        # A reference to what only those hold who ask.
+        self._asking: Callable[[], Any] = _nothing
 
     @property
     def is_over(self) -> bool:
-        """Whether there is a result."""
-        return self._done.is_set()
+        """Whether there is a result, or never will be one."""
+        return self._done.is_set() or self._asking() is None
 
     def start(self, ask: Callable[[], bool]) -> None:
-        """Begin to ask."""
-        Thread(
-            target=self._run, args=(ask,), name="DBUtils probe",
-            daemon=True).start()
+        """Begin to ask; without a thread, nothing is known to be well."""
+        question = _Question(ask)
+        self._asking = ref(question)
+        if not start_thread(partial(self._run, [question]), "DBUtils probe"):
+            self._done.set()
 
     def is_well(self, seconds: float) -> bool:
         """Tell whether the server has answered after so many seconds."""
         return self._done.wait(seconds) and self._is_well
 
-    def _run(self, ask: Callable[[], bool]) -> None:
+    def _run(self, questions: list[_Question]) -> None:
+        question = questions.pop()
         try:
             with quietly("checking a pool"):
-                self._is_well = ask()
+                self._is_well = question.ask()
         finally:
             self._done.set()
+
+
+class _Question:
+    """What is asked, for as long as that lasts."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self.ask = ask
+
+
+def _nothing() -> None:
+    """Stand for a reference to what is not there."""
 
 
 class Shelf:

@@ -8,6 +8,7 @@ from typing import Any
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._slots import Right
+from ._threads import is_ending
 from ._waiters import Waiter
 
 __all__ = ["Queue"]
@@ -59,7 +60,7 @@ class Queue:
             pause = min(pause, patience - waited)
         elif patience is not None and not self._is_coming(waiter):
             waiter.give_up()
-        if self._ledger.is_over:
+        if self._ledger.is_over or is_ending():  # nothing will come back
             waiter.give_up()
         if not (waiter.answers or waiter.wait(pause)):
             self._keeper.settle()
