@@ -704,7 +704,7 @@ def test_a_server_that_hangs_holds_up_nobody(driver, manager):
         assert report["unhealthy_pools"] == len(hanging)
     assert len(driver.told) == 38  # the second time waited for the first
     driver.hanging.set()
-    wait_until(lambda: all(pool.probe().is_over for pool in hanging))
+    wait_until(lambda: all(pool._probe.is_over for pool in hanging))
 
 
 # The end.
@@ -760,7 +760,7 @@ def test_a_manager_that_is_dropped_closes_its_pools(driver):
     pool = ref(manager.get_pool(settings_for("a")))
     manager.get_connection(settings_for("a")).close()
     manager.health_check()
-    wait_until(lambda: pool().probe().is_over)
+    wait_until(lambda: pool()._probe.is_over)
     gone = ref(manager)
     gc.disable()
     try:
@@ -840,7 +840,7 @@ def test_a_child_is_not_stuck_by_what_the_parent_was_doing(driver, manager):
 
     def work():
         driver.hanging.set()
-        return manager.health_check()["status"], pool.probe().is_over
+        return manager.health_check()["status"], pool._probe.is_over
 
     with manager._shelf.mutex.take():
         started = together(1, lambda: in_child(work))
