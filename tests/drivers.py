@@ -89,6 +89,16 @@ class Driver:
             " where state in ('idle in transaction',"
             " 'idle in transaction (aborted)')")[0][0]
 
+    def new_user(self, name):
+        """Make a user that can connect without a password."""
+        self.run(f"create role {name} superuser login")
+
+    def sessions_of(self, user):
+        """Return how many sessions a user has."""
+        return self.run(
+            "select count(*) from pg_stat_activity where usename = %s",
+            user)[0][0]
+
     def new_table(self, name):
         """Make an empty table."""
         self.run(f"drop table if exists {name}")
@@ -128,6 +138,15 @@ class MySql(Driver):
     def sessions_in_transaction(self):
         return self.run(
             "select count(*) from information_schema.innodb_trx")[0][0]
+
+    def new_user(self, name):
+        self.run(f"create user {name}")
+        self.run(f"grant all on *.* to {name}")
+
+    def sessions_of(self, user):
+        return self.run(
+            "select count(*) from information_schema.processlist"
+            " where user = %s", user)[0][0]
 
 
 POSTGRESQL = [
