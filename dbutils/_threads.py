@@ -36,7 +36,9 @@ class _Ends:
     """
 
     def __init__(self) -> None:
-        self.is_over = False
+        # Whether there may be no threads, or no longer.  A sub-interpreter of
+        # Python 3.8 cannot be destroyed while it has more than one.
+        self.is_over = not is_main() and sys.version_info < (3, 9)
         # Whether there is nothing to be done, or it was arranged.
         self.is_arranged = is_main()
         # What wakes up the threads that are resting.
@@ -212,6 +214,7 @@ class Attendant:
                 self._make_round(link)
             except BaseException as error:  # noqa: BLE001 - thrown into it
                 note_swallowed(f"a round of the {self._name!r}", error)
+                link.gate.rest(_AGAIN)  # in case that each round fails
 
     def _make_round(self, link: _Link) -> None:
         pause = self._work()
