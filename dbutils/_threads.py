@@ -11,11 +11,13 @@ import _thread
 import atexit
 import sys
 import threading
+from collections import deque
 from importlib import import_module
 from time import monotonic, sleep
 from typing import Any, Callable
 from weakref import ref
 
+from ._deques import pop
 from ._errors import note_swallowed
 
 __all__ = [
@@ -41,6 +43,9 @@ class _Ends:
         self.is_over = not is_main() and sys.version_info < (3, 9)
         # Whether there is nothing to be done, or it was arranged.
         self.is_arranged = is_main()
+        # Threads that were started, and that the interpreter does not count
+        # until they run.
+        self.newborn: deque[None] = deque()
         # What wakes up the threads that are resting.
         self.wakers: list[Callable[[], object]] = []
 
@@ -48,11 +53,15 @@ class _Ends:
         """Let all threads end, and wait until they have."""
         self.is_over = True
         start = monotonic()
-        while _thread._count() and (  # noqa: SLF001 - there is no other
-                monotonic() - start < _FAREWELL):
+        while self._are_left() and monotonic() - start < _FAREWELL:
             for wake in self.wakers:
                 wake()
             sleep(_MOMENT)
+
+    def _are_left(self) -> bool:
+        """Return whether there are other threads."""
+        number = _thread._count()  # noqa: SLF001 - there is no other way
+        return bool(number or self.newborn)
 
 
 def is_main() -> bool:
@@ -88,9 +97,11 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
         _ends.is_arranged = True
         atexit.register(_ends.begin)
     try:
+        _ends.newborn.append(None)
         # looked up now, since gevent may have replaced it
         _thread.start_new_thread(_run, (run, name))
     except RuntimeError as error:
+        pop(_ends.newborn)
         note_swallowed(f"starting the thread {name!r}", error)
         return False
     return True
@@ -98,6 +109,7 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
 
 def _run(run: Callable[[], object], name: str) -> None:
     try:
+        pop(_ends.newborn)
         _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - nobody is above

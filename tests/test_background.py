@@ -12,8 +12,8 @@ from patience import wait_until
 from proxies import Proxy
 
 from dbutils import HealthCheckPooledDB, PerformanceOptimizedPooledDB
-from dbutils.health_check_pooled_db import HealthCheck
 from dbutils._upkeep import Upkeep
+from dbutils.health_check_pooled_db import HealthCheck
 from dbutils.pooled_db import PooledDB
 
 HEALTHY = 20

@@ -37,9 +37,10 @@ def our_threads():
     """Return the threads that the library has started."""
     found = []
     for thread, frame in list(sys._current_frames().items()):
-        while frame.f_back is not None:
-            frame = frame.f_back
-        if frame.f_code.co_filename == _threads.__file__:
+        first = frame
+        while first.f_back is not None:
+            first = first.f_back
+        if first.f_code.co_filename == _threads.__file__:
             found.append(thread)
     return found
 
@@ -323,6 +324,11 @@ class Pool:
     def tick(self):
         self.ticks += 1
 
+    def go_on(self):
+        """Wait until more was done."""
+        number = self.ticks
+        wait_until(lambda: self.ticks > number)
+
 
 @stopping
 def test_work_in_the_background_goes_on_after_exceptions():
@@ -332,9 +338,8 @@ def test_work_in_the_background_goes_on_after_exceptions():
     for _ in range(50):
         for thread in our_threads():
             stop(thread)
-        numbers = [pool.ticks for pool in pools]
-        wait_until(lambda: all(
-            pool.ticks > number for pool, number in zip(pools, numbers)))
+        for pool in pools:
+            pool.go_on()
     for pool in pools:
         _housekeeper.housekeeper.dismiss(pool)
 
@@ -462,17 +467,18 @@ import sys
 program = '''
 import sys
 sys.path[:] = {path!r}
-import sqlite3
-from dbutils.pooled_db import PooledDB
-pool = PooledDB(
-    sqlite3, mincached=2, keepalive=0.01, refill=True, maxconnections=2,
-    blocking=True, check_same_thread=False, database=":memory:")
-for _ in range({rounds}):
-    with pool.connection() as db:
-        cursor = db.cursor()
-        cursor.execute("select 1")
-        assert cursor.fetchone() == (1,)
-db = pool.connection()
+import hashlib, sqlite3, threading
+if {rounds}:
+    from dbutils.pooled_db import PooledDB
+    pool = PooledDB(
+        sqlite3, mincached=2, keepalive=0.01, refill=True, maxconnections=2,
+        blocking=True, check_same_thread=False, database=":memory:")
+    for _ in range({rounds}):
+        with pool.connection() as db:
+            cursor = db.cursor()
+            cursor.execute("select 1")
+            assert cursor.fetchone() == (1,)
+    db = pool.connection()
 print("it works", flush=True)
 '''.format(path=sys.path, rounds=int(sys.argv[1]))
 interpreter = interpreters.create(*sys.argv[2:])
@@ -482,14 +488,20 @@ print(failure, flush=True)
 """
 
 
+def run_elsewhere(rounds, kind):
+    """Use a pool in another interpreter; return how that ended."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(rounds), *kind],
+        capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
 @pytest.mark.skipif(
     sys.version_info < (3, 8), reason="there are no other interpreters")
 @pytest.mark.parametrize("rounds", [1, 5000])
 @pytest.mark.parametrize("kind", [[]] + (
     [["legacy"]] if sys.version_info >= (3, 13) else []))
 def test_a_pool_works_in_another_interpreter_which_ends(kind, rounds):
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(rounds), *kind],
-        capture_output=True, text=True, timeout=PATIENCE * 3, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "it works\nNone\n"
+    if run_elsewhere(0, kind)[0]:
+        pytest.skip("this Python crashes in others, even without a pool")
+    assert run_elsewhere(rounds, kind) == (0, "it works\nNone\n", "")
