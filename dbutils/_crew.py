@@ -14,7 +14,7 @@ from weakref import ref
 
 from ._deques import pop, remove
 from ._errors import note_swallowed, quietly
-from ._threads import Gate, at_end, is_ending, start_thread
+from ._threads import Gate, at_end, can_start, is_ending, start_thread
 
 __all__ = ["Crew", "Task"]
 
@@ -166,7 +166,7 @@ class Crew:
             self._do(worker, task)
             return True
         worker.is_leaving = True  # first: what comes now does not rely on us
-        return was_woken or bool(tasks)
+        return was_woken or bool(tasks) or not can_start()
 
     def _do(self, worker: _Worker, task: Task) -> None:
         task.start = monotonic()

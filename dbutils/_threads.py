@@ -21,7 +21,7 @@ from ._deques import pop
 from ._errors import note_swallowed
 
 __all__ = [
-    "Attendant", "Gate", "at_end", "fill_vacancies", "is_ending",
+    "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
     "start_thread", "vacancies"]
 
 # In seconds: for how long a thread that was started may need to run, until
@@ -29,6 +29,8 @@ __all__ = [
 _AGAIN = 0.05
 _FAREWELL = 1.0
 _MOMENT = 0.001
+# How long a thread rests that has nothing to do, and cannot be started again.
+_LONG = 1.0
 
 
 class _Ends:
@@ -83,6 +85,15 @@ at_end = _ends.wakers.append
 def is_ending() -> bool:
     """Return whether the interpreter runs no other threads any longer."""
     return _ends.is_over or sys.is_finalizing()
+
+
+def can_start() -> bool:
+    """Return whether threads can be started, as far as is known.
+
+    From Python 3.12 on the interpreter refuses that when the main thread has
+    ended, though others may go on for long; those that run then have to stay.
+    """
+    return threading.main_thread().is_alive()
 
 
 def start_thread(run: Callable[[], object], name: str) -> bool:
@@ -230,8 +241,8 @@ class Attendant:
 
     def _make_round(self, link: _Link) -> None:
         pause = self._work()
-        if pause is not None:
-            link.gate.rest(pause)
+        if pause is not None or not can_start():
+            link.gate.rest(_LONG if pause is None else pause)
             return
         self.link = None  # first, since fill() has to see it before we look
         if self._is_needed() and self.link is None:

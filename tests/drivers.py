@@ -60,6 +60,13 @@ class Driver:
         return dict(
             self.kwargs, host=HOST, port=self.port, user="postgres")
 
+    def parameters_for(self, port):
+        """Return them for another port, as that of a proxy."""
+        parameters = self.parameters()
+        if "port" in parameters:
+            return {**parameters, "port": port}
+        return {**parameters, "host": f"{HOST}:{port}"}
+
     def connect(self):
         """Return a connection of the driver, for the tests themselves."""
         return self.load().connect(**self.parameters())

@@ -307,17 +307,86 @@ STATUS = {
 }
 
 
+# The same for a server that answers nothing from a certain moment on.
+UNANSWERED = {
+    "leases": """
+pool = make(mincached=3, ping=0)
+dbs = [pool.connection() for _ in range(3)]
+for db in dbs:
+    db.begin()
+    ask(db)
+print("ready", flush=True)
+input()
+""",
+    "a pool that is dropped last": """
+class Owner:
+    def __init__(self):
+        self.pool = make(mincached=3, keepalive=0.05, refill=True)
+        self.db = self.pool.connection()
+        self.db.begin()
+        ask(self.db)
+owner = Owner()
+print("ready", flush=True)
+input()
+time.sleep(0.2)
+""",
+    "a lease closed in the __del__ of a global": """
+class Owner:
+    def __init__(self):
+        self.pool = make(ping=0)
+        self.db = self.pool.connection()
+        self.db.begin()
+        ask(self.db)
+    def __del__(self):
+        self.db.close()
+owner = Owner()
+print("ready", flush=True)
+input()
+""",
+    "a pool that cleans elsewhere": """
+pool = make(PerformanceOptimizedPooledDB, mincached=2, ping=0)
+pool.optimize_concurrency()
+dbs = [pool.connection() for _ in range(6)]
+for db in dbs:
+    db.begin()
+    ask(db)
+print("ready", flush=True)
+input()
+for db in dbs:
+    db.close()
+""",
+    "other connections": """
+persist = make(PersistentDB)
+db = persist.connection()
+db.begin()
+ask(db)
+steady = connect(driver, **kwargs)
+steady.begin()
+cursor = ask(steady)
+print("ready", flush=True)
+input()
+""",
+}
+
 SECONDS = 60  # after which a program hangs
 
 
-def run(text, name, kwargs, seconds=SECONDS):
-    """Run a program; return how it ended, and what it printed."""
+def run(text, name, kwargs, seconds=SECONDS, prompt=None):
+    """Run a program; return how it ended, and what it printed.
+
+    prompt: what is done when the program is ready, and waits for a line
+    """
     process = subprocess.Popen(
         [sys.executable, "-c", PRELUDE + text, json.dumps((name, kwargs))],
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True, start_new_session=True)
     try:
-        printed = process.communicate(timeout=seconds)[0]
+        if prompt is not None:
+            ready = process.stdout.readline()
+            if ready != "ready\n":
+                return None, ready + process.communicate(timeout=seconds)[0]
+            prompt()
+        printed = process.communicate("\n", timeout=seconds)[0]
         return process.returncode, printed
     except subprocess.TimeoutExpired:
         return "it hangs", ""

@@ -12,6 +12,7 @@ import programs
 import pytest
 from conftest import ready
 from patience import wait_until
+from proxies import Proxy
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="some of the programs fork")
@@ -44,6 +45,16 @@ def test_programs_end_and_leave_nothing_behind(users):
     assert programs.run_all(
         users.name, lambda user: {**users.parameters(), "user": user},
         sessions_left) == []
+
+
+@pytest.mark.parametrize("title", programs.UNANSWERED)
+def test_a_server_that_does_not_answer_keeps_no_program_from_ending(
+        driver, title):
+    with Proxy(driver.port) as proxy:
+        assert programs.run(
+            programs.UNANSWERED[title], driver.name,
+            driver.parameters_for(proxy.port),
+            prompt=proxy.be_a_hole) == (0, "")
 
 
 @pytest.mark.timeout(TIMEOUT)

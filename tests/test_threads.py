@@ -220,6 +220,21 @@ def test_it_ends_when_it_is_not_needed_and_comes_back(chores):
         wait_until(lambda: chores.attendant.link is None)
 
 
+def test_it_stays_where_it_could_not_be_started_again(chores, monkeypatch):
+    monkeypatch.setattr(_threads, "_LONG", 0.001)
+    with monkeypatch.context() as context:
+        # as from Python 3.12 on, when the main thread has ended
+        context.setattr(_threads, "can_start", lambda: False)
+        chores.attendant.fill()
+        chores.go_on()
+        link = chores.attendant.link
+        chores.is_needed = False
+        chores.go_on()
+        chores.go_on()
+        assert chores.attendant.link is link
+    wait_until(lambda: chores.attendant.link is None)
+
+
 @stopping
 def test_an_exception_does_not_end_its_work(chores):
     chores.attendant.fill()
