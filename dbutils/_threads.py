@@ -40,9 +40,10 @@ class _Ends:
     """
 
     def __init__(self) -> None:
-        # Whether there may be no threads, or no longer.  A sub-interpreter of
-        # Python 3.8 cannot be destroyed while it has more than one.
-        self.is_over = not is_main() and sys.version_info < (3, 9)
+        self.is_over = False
+        # Whether there may be threads.  A sub-interpreter of Python 3.8
+        # cannot be destroyed while it has more than one.
+        self.may_start = is_main() or sys.version_info >= (3, 9)
         # Whether there is nothing to be done, or it was arranged.
         self.is_arranged = is_main()
         # Threads that were started, and that the interpreter does not count
@@ -102,7 +103,7 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
     The interpreter refuses when it is ending, and the system when it has no
     room for another thread; the caller tries again at its next call.
     """
-    if is_ending():
+    if is_ending() or not _ends.may_start:
         return False
     if not _ends.is_arranged:
         _ends.is_arranged = True

@@ -489,10 +489,12 @@ if {rounds}:
         sqlite3, mincached=2, keepalive=0.01, refill=True, maxconnections=2,
         blocking=True, check_same_thread=False, database=":memory:")
     for _ in range({rounds}):
-        with pool.connection() as db:
-            cursor = db.cursor()
-            cursor.execute("select 1")
-            assert cursor.fetchone() == (1,)
+        db = pool.connection()
+        db.begin()
+        cursor = db.cursor()
+        cursor.execute("select 1")
+        assert cursor.fetchone() == (1,)
+        db = cursor = None
     db = pool.connection()
 print("it works", flush=True)
 '''.format(path=sys.path, rounds=int(sys.argv[1]))
