@@ -60,9 +60,11 @@ class Queue:
             pause = min(pause, patience - waited)
         elif patience is not None and not self._is_coming(waiter):
             waiter.give_up()
-        if self._ledger.is_over or is_ending():  # nothing will come back
+        if self._ledger.is_over:
             waiter.give_up()
         if not (waiter.answers or waiter.wait(pause)):
+            if is_ending():  # nobody else will give anything back
+                waiter.give_up()
             self._keeper.settle()
             self._keeper.serve()
             if self._ledger.barging:  # which may have been for long enough
