@@ -10,7 +10,7 @@ from contextlib import suppress
 
 # Each program begins with this; the driver and its parameters are arguments.
 PRELUDE = """
-import atexit, importlib, json, os, signal, sys, threading, time
+import atexit, importlib, json, os, signal, sys, threading, time, warnings
 from concurrent.futures import ThreadPoolExecutor
 from dbutils.health_check_pooled_db import HealthCheckPooledDB
 from dbutils.performance_optimized_pooled_db import (
@@ -18,6 +18,9 @@ from dbutils.performance_optimized_pooled_db import (
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import connect
+
+# Python 3.12 and later say that of every fork of a program with threads
+warnings.filterwarnings("ignore", ".*multi-threaded, use of fork")
 
 name, kwargs = json.loads(sys.argv[1])
 driver = importlib.import_module(name)
