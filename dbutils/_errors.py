@@ -7,6 +7,7 @@ through which an exception may be swallowed.
 from __future__ import annotations
 
 import logging
+import sys
 from traceback import clear_frames
 from typing import Any, NamedTuple, Sequence
 
@@ -41,7 +42,13 @@ class quietly:  # noqa: N801 - used like a function: with quietly("...")
 
 
 def note_swallowed(step: str, error: BaseException) -> None:
-    """Log that a step has failed whose failure changes nothing."""
+    """Log that a step has failed whose failure changes nothing.
+
+    While the interpreter ends, a thread that was stopped may hold the lock of
+    a handler, so that nothing is logged.
+    """
+    if sys.is_finalizing():
+        return
     logger.debug("%s failed with %s", step, type(error).__name__)
 
 

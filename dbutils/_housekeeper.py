@@ -1,23 +1,40 @@
-"""The background thread of the process.
+"""The background thread of the process, and those that work for it.
 
 There is one for all pools that need it.  It is started when the first of
 them asks for it, it holds them weakly, and it ends when there are none left.
+It knows what is due, and never waits for a server: what is due is done by a
+crew of a few threads.
 """
 
 from __future__ import annotations
 
-from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
+from ._crew import Crew, Task
 from ._errors import quietly
 from ._forks import follow
+from ._threads import Attendant
 
-__all__ = ["Housekeeper", "housekeeper"]
+__all__ = ["Housekeeper", "Task", "housekeeper"]
 
 # In seconds: how long it sleeps at most, and so how soon it ends.
 _LONGEST_SLEEP = 0.5
+
+
+class _Tick(Task):
+    """The work for a pool that is due."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = ref(pool)
+
+    def run(self) -> None:
+        """Do it, unless the pool is gone."""
+        pool = self._pool()
+        if pool is not None:
+            with quietly("the work for a pool in the background"):
+                pool.tick()
 
 
 class Housekeeper:
@@ -27,67 +44,100 @@ class Housekeeper:
     """
 
     def __init__(self) -> None:
-        self._lock = Lock()
-        self._pools: WeakSet[Any] = WeakSet()
-        self._thread: Thread | None = None
-        self._wake = Event()
+        # References to the pools, and to what is being done for each of them;
+        # all changes are single steps, which need no lock.
+        self._links: dict[Any, Any] = {}
+        self._crew = Crew()
+        # When it looks again for what is due.
+        self._wakes_at = 0.0
+        self._attendant = Attendant(
+            "DBUtils housekeeper", self._work, self._is_needed)
         follow(self)
 
     def begin_anew(self) -> None:
         """Start another thread in a forked child, if one was needed."""
-        self._lock = Lock()
-        self._wake = Event()
-        pools, self._pools = list(self._pools), WeakSet()
-        self._thread = None
-        for pool in pools:
-            self.enlist(pool)
+        self._crew.begin_anew()
+        self._attendant.begin_anew()
+        self._links = dict.fromkeys(self._links)
+        if self._links:
+            self._attendant.fill()
 
     @property
     def is_running(self) -> bool:
         """Whether there is a thread."""
-        return self._thread is not None
+        return self._attendant.link is not None
+
+    def pools(self) -> list[Any]:
+        """Return the pools for which it works."""
+        pools = (link() for link in self._links.copy())
+        return [pool for pool in pools if pool is not None]
 
     def enlist(self, pool: Any) -> None:
         """Begin to work for a pool, until that is gone."""
-        with self._lock:
-            self._pools.add(pool)
-            if self._thread is None:
-                self._thread = Thread(
-                    target=self._run, name="DBUtils housekeeper", daemon=True)
-                self._thread.start()
-        self._wake.set()
+        self._links.setdefault(ref(pool), None)
+        self._attendant.fill()
+        self._attendant.wake()
 
     def dismiss(self, pool: Any) -> None:
         """Work no more for a pool."""
-        with self._lock:
-            self._pools.discard(pool)
+        self._links.pop(ref(pool), None)
 
-    def _run(self) -> None:
-        wake = self._wake
-        while not self._may_end():
-            wake.wait(self._work())
-            wake.clear()
+    def do(self, task: Task) -> bool:
+        """Let a task be done soon, by another thread, and be given up in time.
 
-    def _may_end(self) -> bool:
-        with self._lock:
-            if self._pools:
-                return False
-            self._thread = None
-            return True
+        This returns False if there is no other thread.
+        """
+        is_taken = self._crew.do(task)
+        if is_taken:
+            self._attendant.fill()
+            if task.seconds is not None and (
+                    monotonic() + task.seconds < self._wakes_at):
+                self._attendant.wake()
+        return is_taken
 
-    def _work(self) -> float:
-        """Do what is due; return for how long nothing is."""
-        with self._lock:
-            pools = list(self._pools)
-        pause = _LONGEST_SLEEP
-        while pools:
-            pool = pools.pop()
-            if pool.due_at <= monotonic():
-                with quietly("the work for a pool in the background"):
-                    pool.tick()
-            pause = min(pause, max(pool.due_at - monotonic(), 0))
+    def ensure(self) -> None:
+        """See to it that the threads are there that are needed."""
+        self._crew.ensure()
+
+    def _is_needed(self) -> bool:
+        return bool(self._links) or self._crew.is_needed()
+
+    def _work(self) -> float | None:
+        """Have done what is due; return for how long nothing will be."""
+        # First the time, then the tasks: one that comes in between sees it.
+        self._wakes_at = monotonic() + _LONGEST_SLEEP
+        pauses = [_LONGEST_SLEEP]
+        for link, current in self._links.copy().items():
+            pool = link()
+            if pool is None:
+                self._links.pop(link, None)
+            elif current is None or current() is None:
+                pauses.append(self._begin(link, pool))
             del pool
+        soon = self._crew.look()
+        if soon is not None:
+            pauses.append(soon)
+        elif not self._links:
+            return None
+        pause = max(min(pauses), 0)
+        self._wakes_at = monotonic() + pause
         return pause
+
+    def _begin(self, link: Any, pool: Any) -> float:
+        """Have done what is due for a pool; return the time until it is."""
+        pause: float = pool.due_at - monotonic()
+        if pause > 0:
+            return pause
+        tick = _Tick(pool)
+        if link in self._links:  # it may just have been dismissed
+            self._links[link] = ref(tick, self._note_end)
+        if not self._crew.do(tick):
+            tick.run()
+        return _LONGEST_SLEEP
+
+    def _note_end(self, _: Any) -> None:
+        """Look when the next work is due, after some has been done."""
+        self._attendant.wake()
 
 
 housekeeper = Housekeeper()

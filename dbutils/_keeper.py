@@ -16,6 +16,7 @@ from ._errors import quietly
 from ._ledger import Ledger
 from ._outage import Outage
 from ._slots import Right, Slot, Visit, begin
+from ._threads import fill_vacancies, is_ending, vacancies
 from ._upkeep import Upkeep
 from ._waiters import Waiter
 
@@ -202,9 +203,11 @@ class _WayBack:
 
     def settle(self) -> None:
         """Take back what nobody holds any more, if this is the moment."""
+        if vacancies:
+            fill_vacancies()
         if self.cleaner is not None:
             self.cleaner.ensure()
-        if self.ledger.inbox and not is_collecting():
+        if self.ledger.inbox and not (is_collecting() or is_ending()):
             for found in self.ledger.inherited():
                 with quietly("taking a connection back"):
                     self._reclaim(found)

@@ -56,26 +56,42 @@ class Probe:
     def __init__(self) -> None:
         self._done = threading.Event()
         self._is_well = False
+        # A reference to what only those hold who ask.
+        self._asking: Callable[[], Any] = _nothing
 
     @property
     def is_over(self) -> bool:
-        """Whether there is a result."""
-        return self._done.is_set()
+        """Whether there is a result, or never will be one."""
+        return self._done.is_set() or self._asking() is None
 
     def start(self, ask: Callable[[], bool]) -> bool:
         """Begin to ask; return whether that is possible."""
-        return start_thread(partial(self._run, ask), "DBUtils probe")
+        question = _Question(ask)
+        self._asking = ref(question)
+        return start_thread(partial(self._run, [question]), "DBUtils probe")
 
     def is_well(self, seconds: float) -> bool:
         """Tell whether the server has answered after so many seconds."""
         return self._done.wait(seconds) and self._is_well
 
-    def _run(self, ask: Callable[[], bool]) -> None:
+    def _run(self, questions: list[_Question]) -> None:
+        question = questions.pop()
         try:
             with quietly("checking a pool"):
-                self._is_well = ask()
+                self._is_well = question.ask()
         finally:
             self._done.set()
+
+
+class _Question:
+    """What is asked, for as long as that lasts."""
+
+    def __init__(self, ask: Callable[[], bool]) -> None:
+        self.ask = ask
+
+
+def _nothing() -> None:
+    """Stand for a reference to what is not there."""
 
 
 class Shelf:

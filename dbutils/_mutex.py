@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from operator import attrgetter
 from threading import Lock, get_ident
@@ -80,7 +81,7 @@ class Mutex:
                 if last.__dict__.setdefault("heir", claim) is claim:
                     self._recent = claim
                     return True
-            elif last.thread == claim.thread:
-                return False
+            elif last.thread == claim.thread or sys.is_finalizing():
+                return False  # no other thread will go on
             else:
                 sleep(_MOMENT)

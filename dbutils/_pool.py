@@ -388,6 +388,11 @@ class PoolCore(_Rules):
             self.keeper.close(slot)
         self.keeper.serve()
 
+    def close_idle(self) -> None:
+        """Close what is idle, and ask no server for anything."""
+        for right in self.ledger.all_idle():
+            self.keeper.discard(right)
+
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
         self.ledger.round += 1

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import queue
 import sys
 import warnings
+from collections import deque
 from functools import partial
-from threading import Thread
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from weakref import ref
 
 from ._checks import check_seconds
 from ._collecting import is_collecting
+from ._deques import pop
 from ._errors import ended_text, let_go, too_many_text
 from ._keeper import Backend
 from ._lease import return_by
@@ -18,6 +21,7 @@ from ._outage import Outage
 from ._ping import parse_ping
 from ._pool import Ended, PoolCore, Refused
 from ._steady import line_of
+from ._threads import is_ending, start_thread
 from ._transactions import Transactions
 from ._upkeep import Terms, make_terms
 
@@ -85,31 +89,83 @@ def make_habits(
     return Habits(maxwait, make_terms(*times), ping)
 
 
+class _Part:
+    """One of several functions; it is dropped when that is over."""
+
+    __slots__ = ("__weakref__", "function", "number")
+
+    def __init__(self, number: int, function: Callable[[], Any]) -> None:
+        self.number = number
+        self.function = function
+
+
+class _Together:
+    """Functions that are called at the same time, by any thread."""
+
+    def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
+        self._functions = functions
+        # What they returned, and what they raised, by their numbers.
+        self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
+        self._parts = deque(map(_Part, range(len(functions)), functions))
+        # What is over is told by a callback that is written in C, so that a
+        # thread that was stopped is not waited for.
+        self._ends: Any = queue.SimpleQueue()
+        self._links = [ref(part, self._ends.put) for part in self._parts]
+
+    def work(self) -> None:
+        """Call what nobody has called yet, one after the other."""
+        part = pop(self._parts)
+        while part is not None:
+            self._outcomes[part.number] = _outcome(part.function)
+            part = pop(self._parts)
+
+    def results(self) -> list[Any]:
+        """Return what they returned, or raise an error, when all are over."""
+        for _ in self._links:
+            self._ends.get()
+        outcomes = [
+            self._outcomes[number] if number in self._outcomes
+            else _outcome(function)
+            for number, function in enumerate(self._functions)]
+        self._outcomes.clear()
+        errors = [error for _, error in outcomes if error is not None]
+        if errors:
+            outcomes.clear()
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # or the error would refer to itself
+        return [result for result, _ in outcomes]
+
+    def cancel(self) -> None:
+        """Call no more of them."""
+        self._parts.clear()
+
+
+def _outcome(
+        function: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Return what a function returns or raises."""
+    try:
+        return function(), None
+    except Exception as error:  # noqa: BLE001 - raised later
+        return None, error
+
+
 def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions at the same time, and return what they return."""
-    results: list[Any] = [None] * len(functions)
-    errors: list[BaseException] = []
+    """Call functions at the same time, and return what they return.
 
-    def call(number: int) -> None:
-        try:
-            results[number] = functions[number]()
-        except BaseException as error:  # noqa: BLE001 - raised below
-            errors.append(error)
-
-    threads = [
-        Thread(target=call, args=(number,), daemon=True)
-        for number in range(len(functions))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        results.clear()
-        try:
-            raise errors[0]
-        finally:
-            errors.clear()  # or the error would refer to itself
-    return results
+    Where no other threads can be started, this thread calls them all; and
+    again those whose thread was stopped.
+    """
+    calls = _Together(functions)
+    for _ in functions[1:]:
+        if not start_thread(calls.work, "DBUtils helper"):
+            break
+    try:
+        calls.work()
+        return calls.results()
+    finally:
+        calls.cancel()
 
 
 # In the development mode of Python, dropping a lease is reported.
@@ -214,7 +270,13 @@ class Pooled(Transactions):
             self._core.give_back(right)
 
     def take_back_dropped(self, right: Any, visitor: Any) -> None:
-        """Take back what was dropped with its lease."""
+        """Take back what was dropped with its lease.
+
+        While the interpreter ends, nothing is asked of the server, which
+        ends the transaction itself when the connection does.
+        """
+        if is_ending():
+            return  # the right dies, with what it holds
         if _is_strict:
             warnings.warn(
                 "A connection was dropped instead of closed by"
@@ -262,5 +324,9 @@ class Pooled(Transactions):
     def __del__(self) -> None:
         """Close the connections when nobody holds the pool any more."""
         core = getattr(self, "_core", None)
-        if core is not None:
+        if core is None:
+            return
+        if is_ending():
+            core.close_idle()
+        else:
             core.clear()

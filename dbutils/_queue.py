@@ -8,6 +8,7 @@ from typing import Any
 from ._keeper import Keeper
 from ._ledger import Ledger
 from ._slots import Right
+from ._threads import is_ending
 from ._waiters import Waiter
 
 __all__ = ["Queue"]
@@ -62,6 +63,8 @@ class Queue:
         if self._ledger.is_over:
             waiter.give_up()
         if not (waiter.answers or waiter.wait(pause)):
+            if is_ending():  # nobody else will give anything back
+                waiter.give_up()
             self._keeper.settle()
             self._keeper.serve()
             if self._ledger.barging:  # which may have been for long enough

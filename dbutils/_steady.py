@@ -16,6 +16,7 @@ from ._errors import quietly
 from ._forks import disown, follow
 from ._outage import Outage
 from ._ping import SqlPinger, ask, parse_ping
+from ._threads import is_ending
 from ._watchdog import forget, watch
 
 __all__ = [
@@ -188,6 +189,9 @@ class Line:
         """Close the driver connection, unless that was already done."""
         if self.closed:
             return
+        if is_ending() and self.needs_reset(True):
+            # some drivers roll back, and wait for that
+            watch(self, self.descriptor, None)
         forget(self)  # its number may belong to another socket soon
         with quietly("closing a connection"):
             self.profile.close(self.con)

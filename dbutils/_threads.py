@@ -1,19 +1,100 @@
-"""The one place that starts threads.
+"""The one place that starts threads, and keeps one where one is needed.
 
 `Thread.start()` waits until the new thread runs.  It waits for ever if the
 interpreter is ending, or if an exception hits the newborn thread.  Nothing
-here waits.
+here waits, and whatever ends a thread, the next one takes its place.
 """
 
 from __future__ import annotations
 
 import _thread
+import atexit
 import sys
-from typing import Callable
+import threading
+from collections import deque
+from importlib import import_module
+from time import monotonic, sleep
+from typing import Any, Callable
+from weakref import ref
 
+from ._deques import pop
 from ._errors import note_swallowed
 
-__all__ = ["start_thread"]
+__all__ = [
+    "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
+    "start_thread", "vacancies"]
+
+# In seconds: for how long a thread that was started may need to run, until
+# another one is started, and how long an ending interpreter waits for them.
+_AGAIN = 0.05
+_FAREWELL = 1.0
+_MOMENT = 0.001
+# How long a thread rests that has nothing to do, and cannot be started again.
+_LONG = 1.0
+
+
+class _Ends:
+    """The end of a sub-interpreter, which may leave no thread behind.
+
+    The main interpreter just stops its threads, and needs none of this.
+    """
+
+    def __init__(self) -> None:
+        self.is_over = False
+        # Whether there may be threads.  A sub-interpreter of Python 3.8
+        # cannot be destroyed while it has more than one.
+        self.may_start = is_main() or sys.version_info >= (3, 9)
+        # Whether there is nothing to be done, or it was arranged.
+        self.is_arranged = is_main()
+        # Threads that were started, and that the interpreter does not count
+        # until they run.
+        self.newborn: deque[None] = deque()
+        # What wakes up the threads that are resting.
+        self.wakers: list[Callable[[], object]] = []
+
+    def begin(self) -> None:
+        """Let all threads end, and wait until they have."""
+        self.is_over = True
+        start = monotonic()
+        while self._are_left() and monotonic() - start < _FAREWELL:
+            for wake in self.wakers:
+                wake()
+            sleep(_MOMENT)
+
+    def _are_left(self) -> bool:
+        """Return whether there are other threads."""
+        number = _thread._count()  # noqa: SLF001 - there is no other way
+        return bool(number or self.newborn)
+
+
+def is_main() -> bool:
+    """Return whether this is the main interpreter of the process."""
+    is_it: Any = getattr(_thread, "_is_main_interpreter", None)
+    if is_it is not None:
+        return bool(is_it())
+    try:
+        interpreters = import_module("_xxsubinterpreters")
+    except ImportError:  # this Python cannot make others
+        return True
+    return bool(interpreters.get_current() == interpreters.get_main())
+
+
+_ends = _Ends()
+at_end = _ends.wakers.append
+
+
+def is_ending() -> bool:
+    """Return whether the interpreter runs no other threads any longer."""
+    return _ends.is_over or sys.is_finalizing()
+
+
+def can_start() -> bool:
+    """Return whether threads can be started, as far as is known.
+
+    From Python 3.12 on the interpreter refuses that when the main thread has
+    ended, though others may go on for long; those that run then have to stay.
+    """
+    return threading.main_thread().is_alive()
 
 
 def start_thread(run: Callable[[], object], name: str) -> bool:
@@ -22,12 +103,17 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
     The interpreter refuses when it is ending, and the system when it has no
     room for another thread; the caller tries again at its next call.
     """
-    if sys.is_finalizing():
+    if is_ending() or not _ends.may_start:
         return False
+    if not _ends.is_arranged:
+        _ends.is_arranged = True
+        atexit.register(_ends.begin)
     try:
+        _ends.newborn.append(None)
         # looked up now, since gevent may have replaced it
         _thread.start_new_thread(_run, (run, name))
     except RuntimeError as error:
+        pop(_ends.newborn)
         note_swallowed(f"starting the thread {name!r}", error)
         return False
     return True
@@ -35,6 +121,142 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
 
 def _run(run: Callable[[], object], name: str) -> None:
     try:
+        pop(_ends.newborn)
+        _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - nobody is above
         note_swallowed(f"the thread {name!r}", error)
+
+
+def _trace() -> None:
+    """Let debuggers see what is done here, as in all other threads."""
+    gettrace = getattr(threading, "gettrace", None)  # from Python 3.10 on
+    trace = None if gettrace is None else gettrace()
+    if trace is not None:
+        sys.settrace(trace)
+
+
+class Gate:
+    """Lets one thread rest until another one wakes it up.
+
+    An Event has a lock inside, which a thread that was stopped could hold.
+    """
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        # looked up now, since gevent may have replaced it
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def open(self) -> None:
+        """Wake the thread up, or let it not rest at all."""
+        try:  # noqa: SIM105 - this is quicker
+            self._lock.release()
+        except RuntimeError:
+            pass  # it is being woken up already
+
+    def rest(self, seconds: float) -> bool:
+        """Wait until woken up, or so long; return whether it was the first."""
+        return self._lock.acquire(True, max(seconds, 0))
+
+
+class _Token:
+    """Lives as long as a thread runs, however that ends."""
+
+    __slots__ = ("__weakref__",)
+
+
+class _Link(ref):
+    """A reference to what only the thread holds, and the way to wake it."""
+
+    __slots__ = ("gate",)
+
+    gate: Gate
+
+
+# The attendants that are needed and not there: because they could not be
+# started, because they have only just been, or because they were stopped.
+vacancies: dict[Attendant, None] = {}
+
+
+class Attendant:
+    """A thread that is there while it is needed, and only once.
+
+    An exception that is thrown into it does not end its work.  If it is not
+    there, it is started at the next call of fill().
+    """
+
+    def __init__(
+            self, name: str, work: Callable[[], float | None],
+            is_needed: Callable[[], bool]) -> None:
+        """Set up what is to be done.
+
+        work: does what is due, and returns the seconds until something is,
+            or None if the thread may end
+        is_needed: tells whether the thread may not end
+        """
+        self._name = name
+        self._work = work
+        self._is_needed = is_needed
+        at_end(self.wake)
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Have no thread in a forked child."""
+        self.link: _Link | None = None  # if there is a thread
+        self._tried_at: float | None = None
+        vacancies.pop(self, None)
+
+    def fill(self) -> None:
+        """See to it that there is a thread, or will be in a moment."""
+        if self.link is not None or is_ending():
+            return
+        vacancies[self] = None
+        tried_at, now = self._tried_at, monotonic()
+        if tried_at is None or now - tried_at > _AGAIN:
+            self._tried_at = now
+            start_thread(self._run, self._name)
+
+    def wake(self) -> None:
+        """Let the thread look at once for what is due."""
+        link = self.link
+        if link is not None:
+            link.gate.open()
+
+    def _run(self) -> None:
+        if self.link is not None:
+            return  # another one was faster
+        token = _Token()
+        link = _Link(token, self._left)
+        link.gate = Gate()
+        self.link = link
+        self._tried_at = None
+        vacancies.pop(self, None)
+        while self.link is link and not is_ending():
+            try:
+                self._make_round(link)
+            except BaseException as error:  # noqa: BLE001 - thrown into it
+                note_swallowed(f"a round of the {self._name!r}", error)
+                link.gate.rest(_AGAIN)  # in case that each round fails
+
+    def _make_round(self, link: _Link) -> None:
+        pause = self._work()
+        if pause is not None or not can_start():
+            link.gate.rest(_LONG if pause is None else pause)
+            return
+        self.link = None  # first, since fill() has to see it before we look
+        if self._is_needed() and self.link is None:
+            self.link = link
+
+    def _left(self, link: Any) -> None:
+        """Replace a thread that was stopped."""
+        if self.link is link:
+            self.link = None
+            self.fill()
+
+
+def fill_vacancies() -> None:
+    """Start what is missing; to be called where `vacancies` has something."""
+    for attendant in vacancies.copy():
+        attendant.fill()

@@ -11,6 +11,7 @@ from weakref import WeakMethod, ref
 from ._checks import check_seconds
 from ._errors import logger, quietly
 from ._housekeeper import housekeeper
+from ._threads import fill_vacancies, vacancies
 
 __all__ = ["Terms", "Upkeep", "make_terms"]
 
@@ -127,6 +128,8 @@ class Upkeep:
 
     def used(self, slot: Any) -> None:
         """Note that a connection has come back."""
+        if vacancies:
+            fill_vacancies()
         slot.last_used = self.clock()
 
     def is_expired(self, slot: Any) -> bool:

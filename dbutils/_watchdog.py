@@ -3,17 +3,21 @@
 If the other side of a connection has vanished without a word, then an answer
 never comes.  When the time is up, the socket is shut down, whereupon the call
 of the driver ends with an error at once.
+
+While the interpreter ends, no thread can do that.  Then the socket is shut
+down before the call, so that no server keeps a program from ending.
 """
 
 from __future__ import annotations
 
 import os
 import socket
-from threading import Event, Lock, Thread
+from sys import is_finalizing
 from time import monotonic
 
 from ._errors import quietly
 from ._forks import follow
+from ._threads import Attendant, fill_vacancies, is_ending, vacancies
 
 __all__ = ["forget", "watch"]
 
@@ -27,6 +31,8 @@ class _Watchdog:
     """The thread that shuts sockets down; it is there while it is needed."""
 
     def __init__(self) -> None:
+        self._attendant = Attendant(
+            "DBUtils watchdog", self._look, self._is_busy)
         self._begin()
         follow(self)
 
@@ -34,14 +40,12 @@ class _Watchdog:
         # The deadlines and descriptors of the calls that are going on; setting
         # and popping items is atomic and needs no lock.
         self.calls: dict[object, tuple[float, int]] = {}
-        self._wake = Event()
         self._wakes_at = 0.0
         self._has_rested = False
-        self._lock = Lock()
-        self._thread: Thread | None = None
 
     def begin_anew(self) -> None:
         """Have no thread in a forked child."""
+        self._attendant.begin_anew()
         self._begin()
 
     def watch(
@@ -49,48 +53,46 @@ class _Watchdog:
         """Begin to watch a call."""
         deadline = monotonic() + seconds
         self.calls[key] = deadline, descriptor
-        if self._thread is None:
-            with quietly("starting the watchdog"):  # at the program's end
-                self._start()
-        if deadline < self._wakes_at:
-            self._wake.set()
+        if self._attendant.link is None or vacancies:
+            self._start(key, descriptor)
+        elif deadline < self._wakes_at:
+            self._attendant.wake()
+        if is_finalizing():
+            self._end_quietly(key, descriptor)
 
-    def _start(self) -> None:
-        with self._lock:
-            if self._thread is None:
-                self._thread = Thread(
-                    target=self._run, name="DBUtils watchdog", daemon=True)
-                self._thread.start()
+    def _start(self, key: object, descriptor: int) -> None:
+        """Start what is missing.
 
-    def _run(self) -> None:
-        while not self._may_end():
-            due = [
-                (key, descriptor)
-                for key, (deadline, descriptor) in self.calls.copy().items()
-                if deadline <= monotonic()]
-            for key, descriptor in due:
-                with quietly("shutting a socket down"):
-                    self._end(key, descriptor)
-            self._sleep()
+        A call that nobody can end is not begun: it finds its socket closed.
+        """
+        self._attendant.fill()
+        fill_vacancies()
+        if is_ending():
+            self._end_quietly(key, descriptor)
 
-    def _sleep(self) -> None:
-        """Sleep until the next deadline, which may still be set."""
+    def _look(self) -> float | None:
+        """End what takes too long; return for how long nothing will."""
+        now = monotonic()
+        for key, (deadline, descriptor) in self.calls.copy().items():
+            if deadline <= now or is_ending():
+                self._end_quietly(key, descriptor)
+        has_rested, self._has_rested = self._has_rested, not self.calls
+        if has_rested and self._has_rested:
+            self._has_rested = False
+            return None
+        # First the time, then the calls: a call that comes in between sees
+        # the one, or is seen by the other.
         self._wakes_at = monotonic() + _REST
         ends = [deadline for deadline, _ in self.calls.copy().values()]
         self._wakes_at = min([self._wakes_at, *ends])
-        self._wake.wait(max(self._wakes_at - monotonic(), 0))
-        self._wake.clear()
+        return self._wakes_at - monotonic()
 
-    def _may_end(self) -> bool:
-        """Tell whether there has been nothing to do for a while."""
-        if self.calls or not self._has_rested:
-            self._has_rested = not self.calls
-            return False
-        with self._lock:
-            if self.calls:
-                return False
-            self._thread = None
-            return True
+    def _is_busy(self) -> bool:
+        return bool(self.calls)
+
+    def _end_quietly(self, key: object, descriptor: int) -> None:
+        with quietly("shutting a socket down"):
+            self._end(key, descriptor)
 
     def _end(self, key: object, descriptor: int) -> None:
         """Shut the socket of a call down, if it is still going on."""

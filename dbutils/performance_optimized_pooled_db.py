@@ -247,20 +247,15 @@ class Performance(Feature):
         if "release_timeout" in options:
             self._cleaner.timeout = options["release_timeout"]
             self._set_cleaner(core)
-            self.begin_ticking()
 
     # What is done in the background.
 
     def pause(self) -> float | None:
         """Return the seconds until the next look."""
-        timeout = self._cleaner.timeout
-        if timeout is not None:
-            return min(max(timeout / 4, 0.01), _INTERVAL)
         return _INTERVAL if self.is_cache_optimized else None
 
     def work(self, core: Any) -> None:
-        """Give up what takes too long, and follow the demand."""
-        self._cleaner.give_up_slow_ones()
+        """Follow the demand."""
         if self.is_cache_optimized and (
                 monotonic() - self._looked_at >= _INTERVAL):
             self._looked_at = monotonic()

@@ -60,6 +60,13 @@ class Driver:
         return dict(
             self.kwargs, host=HOST, port=self.port, user="postgres")
 
+    def parameters_for(self, port):
+        """Return them for another port, as that of a proxy."""
+        parameters = self.parameters()
+        if "port" in parameters:
+            return {**parameters, "port": port}
+        return {**parameters, "host": f"{HOST}:{port}"}
+
     def connect(self):
         """Return a connection of the driver, for the tests themselves."""
         return self.load().connect(**self.parameters())
@@ -88,6 +95,16 @@ class Driver:
             "select count(*) from pg_stat_activity"
             " where state in ('idle in transaction',"
             " 'idle in transaction (aborted)')")[0][0]
+
+    def new_user(self, name):
+        """Make a user that can connect without a password."""
+        self.run(f"create role {name} superuser login")
+
+    def sessions_of(self, user):
+        """Return how many sessions a user has."""
+        return self.run(
+            "select count(*) from pg_stat_activity where usename = %s",
+            user)[0][0]
 
     def new_table(self, name):
         """Make an empty table."""
@@ -128,6 +145,15 @@ class MySql(Driver):
     def sessions_in_transaction(self):
         return self.run(
             "select count(*) from information_schema.innodb_trx")[0][0]
+
+    def new_user(self, name):
+        self.run(f"create user {name}")
+        self.run(f"grant all on *.* to {name}")
+
+    def sessions_of(self, user):
+        return self.run(
+            "select count(*) from information_schema.processlist"
+            " where user = %s", user)[0][0]
 
 
 POSTGRESQL = [

@@ -15,6 +15,7 @@ class Proxy:
         self._port = port
         self._pairs = {}
         self._vanished = set()
+        self._is_hole = False
         self._end = Event()
         self._listener = socket.socket()
         self._listener.bind((HOST, 0))
@@ -36,6 +37,11 @@ class Proxy:
         """Forward nothing more of the connections that there are."""
         self._vanished.update(self._pairs)
 
+    def be_a_hole(self):
+        """Answer nothing any more, also on new connections."""
+        self._is_hole = True
+        self.vanish()
+
     def _run(self):
         while not self._end.is_set():
             sockets = [sock for sock in list(self._pairs)
@@ -50,6 +56,9 @@ class Proxy:
 
     def _accept(self):
         here = self._listener.accept()[0]
+        if self._is_hole:
+            self._vanished.add(here)
+            return
         there = socket.create_connection((HOST, self._port))
         self._pairs[here] = there
         self._pairs[there] = here

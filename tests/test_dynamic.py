@@ -431,7 +431,7 @@ def test_borrowers_wait_less_than_with_a_fixed_pool(dbapi, server):
 def test_a_pool_that_was_dropped_is_collected(dbapi):
     pool = DynamicPooledDB(dbapi, 1, scaling=FAST)
     reference = weakref.ref(pool)
-    assert housekeeper.is_running
+    wait_until(lambda: housekeeper.is_running)
     del pool
     assert reference() is None
     gc.collect()

@@ -1,12 +1,12 @@
 """Pools that measure themselves, and can do more to be fast."""
 
+import _thread
 import gc
 import logging
 import os
 import weakref
 from functools import partial
 from threading import Event, Thread, current_thread
-from threading import enumerate as enumerate_threads
 
 import pytest
 from everywhere import sweep
@@ -14,6 +14,7 @@ from patience import PATIENCE, wait_until
 
 from dbutils import Performance, PerformanceOptimizedPooledDB
 from dbutils._counts import Count, Cycle
+from dbutils._crew import Crew
 from dbutils._housekeeper import housekeeper
 from dbutils._keeper import Observer
 from dbutils.pooled_db import (
@@ -535,12 +536,13 @@ def test_threads_that_hang_do_not_keep_others_from_cleaning(make, server):
 
 
 def test_without_another_thread_it_is_done_at_once(make, monkeypatch, server):
-    def start(self):
+    def start(run, arguments):
         raise RuntimeError("can't start new thread")
 
+    monkeypatch.setattr(housekeeper, "_crew", Crew())
     pool = make(1)
     pool.optimize_concurrency()
-    monkeypatch.setattr(Thread, "start", start)
+    monkeypatch.setattr(_thread, "start_new_thread", start)
     before = server.calls["rollback"]
     visit(pool, 2)
     assert server.calls["rollback"] == before + 2
@@ -548,15 +550,13 @@ def test_without_another_thread_it_is_done_at_once(make, monkeypatch, server):
 
 
 def test_a_worker_ends_when_there_is_nothing_to_do(make, monkeypatch):
-    monkeypatch.setattr("dbutils._cleaning._REST", 0.01)
+    monkeypatch.setattr("dbutils._crew._REST", 0.01)
     pool = make(1)
     pool.optimize_concurrency()
     for _ in range(3):
         visit(pool)
         wait_until(lambda: len(pool._idle_cache) == 1)
-        wait_until(lambda: not pool._performance._cleaner._workers)
-    wait_until(lambda: not any(
-        thread.name == "DBUtils cleaner" for thread in enumerate_threads()))
+        wait_until(lambda: not housekeeper._crew._links)
 
 
 @pytest.mark.slow
@@ -566,7 +566,7 @@ def test_a_worker_ends_when_there_is_nothing_to_do(make, monkeypatch):
 @pytest.mark.parametrize("timeout", [None, PATIENCE])
 def test_no_place_is_lost_by_an_interrupt_at_any_moment(
         make, monkeypatch, timeout):
-    monkeypatch.setattr("dbutils._cleaning._REST", 0.01)
+    monkeypatch.setattr("dbutils._crew._REST", 0.01)
     gc.collect()
     gc.disable()
     try:

@@ -21,10 +21,10 @@ LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
      "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
-    {"_counts", "_dialect"},
+    {"_counts", "_dialect", "_threads"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
-    {"_forks", "_outage", "_ping", "_slots", "_waiters"},
+    {"_crew", "_forks", "_outage", "_ping", "_slots", "_waiters"},
     {"_housekeeper", "_sharing", "_watchdog"},
     {"_upkeep"},
     {"_orders"},
@@ -58,7 +58,7 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_threading_local", "argparse", "atexit", "bisect",
+    "__future__", "_thread", "_threading_local", "argparse", "atexit", "bisect",
     "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
     "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
     "logging", "math", "operator", "os", "pathlib", "queue", "random",

@@ -136,7 +136,7 @@ def test_the_background_thread_ends_with_the_last_pool(kind):
     wait_until(lambda: gc.collect() is None or (
         not _housekeeper.housekeeper.is_running))
     pools = [kind.make(maxidletime=1000) for _ in range(2)]
-    assert _housekeeper.housekeeper.is_running
+    wait_until(lambda: _housekeeper.housekeeper.is_running)
     pools.clear()
     wait_until(lambda: not _housekeeper.housekeeper.is_running)
 
