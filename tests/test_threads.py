@@ -14,7 +14,12 @@ import pytest
 from patience import PATIENCE, wait_until
 
 import dbutils
-from dbutils import _housekeeper, _threads, _watchdog
+from dbutils import (
+    PerformanceOptimizedPooledDB,
+    _housekeeper,
+    _threads,
+    _watchdog,
+)
 from dbutils._crew import Crew, Task
 from dbutils._pooled import together
 from dbutils._threads import Attendant, start_thread
@@ -369,6 +374,23 @@ def test_work_in_the_background_begins_after_a_refusal(
     # requests are enough for it to be tried again
     wait_until(lambda: pool.connection().close() or keeper.is_running)
     wait_until(lambda: len(pool._idle_cache) == 0)
+
+
+@stopping
+def test_no_place_is_lost_with_a_thread_that_cleans(dbapi):
+    pool = PerformanceOptimizedPooledDB(
+        dbapi, 2, maxconnections=2, maxwait=PATIENCE)
+    pool.optimize_concurrency()
+    for _ in range(300):
+        with pool.connection() as db:
+            db.begin()
+        for thread in our_threads():
+            stop(thread)
+    dbs = [pool.connection(shareable=False) for _ in range(2)]
+    while dbs:
+        dbs.pop().close()
+    wait_until(lambda: pool._connections == 0)
+    assert pool._core.ledger.places == 2
 
 
 # Several things at the same time.
