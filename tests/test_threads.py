@@ -476,6 +476,20 @@ def test_there_are_only_a_few_threads():
     assert most <= 4
 
 
+def test_what_is_too_much_waits(monkeypatch):
+    monkeypatch.setattr("dbutils._crew._MOST", 2)
+    keeper = _housekeeper.Housekeeper()
+    go_on = threading.Event()
+    hanging = [Job(go_on) for _ in range(2)]
+    for job in hanging:
+        assert keeper.do(job)
+    wait_until(lambda: len(keeper._crew._links) == 2)
+    more = Job()
+    assert keeper.do(more)
+    go_on.set()
+    assert all(job.is_done.wait(PATIENCE) for job in (*hanging, more))
+
+
 def test_a_task_has_an_end():
     keeper = _housekeeper.Housekeeper()
     go_on = threading.Event()
