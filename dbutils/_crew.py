@@ -112,7 +112,9 @@ class Crew:
                 return True
         number = sum(worker.is_useful(now) for worker in workers) + sum(
             now - tried_at < _AGAIN for tried_at in self._attempts.copy())
-        if number < _THREADS and len(workers) < _MOST:
+        if len(workers) >= _MOST:
+            return not is_ending()
+        if number < _THREADS:
             self._attempts.append(now)
             if start_thread(self._run, "DBUtils worker"):
                 return True

@@ -140,8 +140,9 @@ class Holder:
         self.pool = make(mincached=1)
         ask(self.pool.connection())  # now drivers import what they need
     def __del__(self):
+        # not for a statement: psycopg2 cannot make a cursor any more
         self.db = self.pool.connection()
-        ask(self.db)
+        self.db.rollback()
 holder = Holder()
 """,
     "a request in the __del__ of a global that nobody can serve": """

@@ -58,7 +58,8 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_thread", "_threading_local", "argparse", "atexit", "bisect",
+    "__future__", "_thread", "_threading_local", "argparse", "atexit",
+    "bisect",
     "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
     "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
     "logging", "math", "operator", "os", "pathlib", "queue", "random",

@@ -14,7 +14,12 @@ import pytest
 from patience import PATIENCE, wait_until
 
 import dbutils
-from dbutils import _housekeeper, _threads, _watchdog
+from dbutils import (
+    PerformanceOptimizedPooledDB,
+    _housekeeper,
+    _threads,
+    _watchdog,
+)
 from dbutils._crew import Crew, Task
 from dbutils._pooled import together
 from dbutils._threads import Attendant, start_thread
@@ -371,6 +376,23 @@ def test_work_in_the_background_begins_after_a_refusal(
     wait_until(lambda: len(pool._idle_cache) == 0)
 
 
+@stopping
+def test_no_place_is_lost_with_a_thread_that_cleans(dbapi):
+    pool = PerformanceOptimizedPooledDB(
+        dbapi, 2, maxconnections=2, maxwait=PATIENCE)
+    pool.optimize_concurrency()
+    for _ in range(300):
+        with pool.connection() as db:
+            db.begin()
+        for thread in our_threads():
+            stop(thread)
+    dbs = [pool.connection(shareable=False) for _ in range(2)]
+    while dbs:
+        dbs.pop().close()
+    wait_until(lambda: pool._connections == 0)
+    assert pool._core.ledger.places == 2
+
+
 # Several things at the same time.
 
 def test_functions_are_called_together_without_threads(refusing):
@@ -452,6 +474,20 @@ def test_there_are_only_a_few_threads():
     wait_until(lambda: crew.ensure() and all(
         job.is_done.is_set() for job in jobs))
     assert most <= 4
+
+
+def test_what_is_too_much_waits(monkeypatch):
+    monkeypatch.setattr("dbutils._crew._MOST", 2)
+    keeper = _housekeeper.Housekeeper()
+    go_on = threading.Event()
+    hanging = [Job(go_on) for _ in range(2)]
+    for job in hanging:
+        assert keeper.do(job)
+    wait_until(lambda: len(keeper._crew._links) == 2)
+    more = Job()
+    assert keeper.do(more)
+    go_on.set()
+    assert all(job.is_done.wait(PATIENCE) for job in (*hanging, more))
 
 
 def test_a_task_has_an_end():
