@@ -271,6 +271,16 @@ class DbLine(_Opener):
             self.touched = self.dirty = self.exposed = True
         return self.con
 
+    def is_bound(self) -> bool:
+        """Tell whether the session is never to be replaced silently.
+
+        A program that has the driver connection itself knows that it is
+        closed if the driver does: it has closed it, or got the error.
+        """
+        if self.exposed and self.profile.is_closed(self.con):
+            self.exposed = False
+        return self.marked or self.exposed
+
     def alter(self, act: Callable[[], Any]) -> Any:
         """Change a setting, of a new connection if need be."""
         try:
@@ -303,6 +313,8 @@ class DbLine(_Opener):
 
         What only the creator can prepare is kept as far as possible.
         """
+        if self.spoiled:
+            return False
         if self.touched:
             self.change_back()
         profile = self.profile

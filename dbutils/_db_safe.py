@@ -133,7 +133,7 @@ class _Lookout:
     def may_lose(self, line: DbLine) -> bool:
         """Tell whether nothing is lost with the driver connection."""
         return line.lost or not (
-            line.marked or line.exposed or line.has_work() or line.private)
+            line.is_bound() or line.has_work() or line.private)
 
     def freshen(self, line: DbLine, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due.
@@ -142,8 +142,7 @@ class _Lookout:
         """
         line.check(moment)
         is_due = line.is_used_up() or (line.ping and line.is_gone())
-        if line.lost or (is_due and not (
-                line.marked or line.exposed or line.private)):
+        if line.lost or (is_due and not (line.is_bound() or line.private)):
             line.renew()
 
 
@@ -289,6 +288,7 @@ class Safe(_Judge, _Lookout):
                 return line.con.cursor()
             return line.con.cursor(*args, **kwargs)
         except Exception as error:
+            line.is_bound()  # not by a connection that it has closed itself
             loss = self.loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise

@@ -15,10 +15,11 @@ from typing import Any
 
 from ._errors import quietly
 
-__all__ = ["COMPARED", "MARKS", "Profile", "profile_of"]
+__all__ = ["COMPARED", "MARKS", "SPOILS", "Profile", "profile_of"]
 
 # SQLSTATEs and error numbers, by what they mean.
 _PG_LOST = frozenset(("57P01", "57P02", "57P05", "25P03"))
+_PG_UNKNOWN = 4  # the status of the transaction of a bad connection
 _MY_LOST = frozenset((1053, 1927, 2002, 2006, 2013, 2055, 4031))
 _PG_TRANSIENT = frozenset(("40001", "40P01"))
 _MY_TRANSIENT = frozenset((1205, 1213))
@@ -26,9 +27,11 @@ _PG_READ_ONLY = frozenset(("25006",))
 _MY_READ_ONLY = frozenset((1047, 1290, 1792, 1836))
 
 # What a method changes, if it is not one setting that cannot be read: only
-# settings that can be read, or what nobody but a new session can undo.
+# settings that can be read, what only a new session can undo, or even only
+# a new connection.
 COMPARED = "compared"
 MARKS = "marks"
+SPOILS = "spoils"
 _RESET_CONNECTION = 31  # the number of a command of MySQL
 
 
@@ -48,7 +51,7 @@ class Profile:
     # Whether the settings cannot be restored one by one, since the driver
     # only knows what it was told itself.
     is_coarse = False
-    # The methods that change the session: COMPARED, MARKS, or the name of a
+    # The methods that change the session: COMPARED, MARKS, SPOILS, or the
     # setting that cannot be read and gets the first argument as its value.
     setters: dict[str, str] = {}  # noqa: RUF012 - never changed
     # How the server is asked whether it is there.
@@ -222,6 +225,8 @@ class _Psycopg2(_PostgreSql):
             status = con.get_transaction_status()
         except Exception:  # noqa: BLE001 - whatever it is, it is no answer
             return None
+        if status == _PG_UNKNOWN and con.closed == 1:  # by the program
+            return None
         return status != 0
 
     def code(self, error: BaseException) -> Any:
@@ -245,6 +250,8 @@ class _Psycopg(_PostgreSql):
 
     def in_transaction(self, con: Any) -> bool | None:
         status = _ask(con, "pgconn.transaction_status")
+        if status == _PG_UNKNOWN and _ask(con, "_closed"):  # by the program
+            return None
         return None if status is None else status != 0
 
 
@@ -262,6 +269,8 @@ class _Pg8000(_PostgreSql):
         return getattr(con, "_in_transaction", None)
 
     def is_closed(self, con: Any) -> bool | None:
+        if getattr(con, "_sock", con) is None:
+            return True
         descriptor = self.descriptor(con)
         return None if descriptor is None else descriptor < 0
 
@@ -405,7 +414,7 @@ class _MySqlClient(_PyMySql):
     setters = {  # noqa: RUF012 - never changed
         "autocommit": COMPARED, "select_db": "database",
         "set_character_set": COMPARED, "set_sql_mode": MARKS,
-        "set_server_option": MARKS, "change_user": MARKS}
+        "set_server_option": MARKS, "change_user": SPOILS}
     clean = Profile.clean
 
     def read(self, con: Any, name: str) -> Any:
@@ -425,10 +434,11 @@ class _MySqlClient(_PyMySql):
 
 class _MySqlConnector(_MySql):
     settings = ("autocommit", "sql_mode", "time_zone", "charset")
+    unreadable = frozenset(("database", "user"))
     is_coarse = True
     setters = {  # noqa: RUF012 - never changed
         "cmd_init_db": "database", "set_charset_collation": COMPARED,
-        "cmd_change_user": MARKS, "cmd_reset_connection": MARKS,
+        "cmd_change_user": SPOILS, "cmd_reset_connection": MARKS,
         "reset_session": MARKS}
     # Reading a setting can ask the server; where the driver notes it instead.
     _notes = {  # noqa: RUF012 - never changed
@@ -447,7 +457,8 @@ class _MySqlConnector(_MySql):
             "Connection not available" in str(error) or None)
 
     def first(self, con: Any) -> dict[str, Any]:
-        return _with_database(super().first(con), con, "_database")
+        found = _with_database(super().first(con), con, "_database")
+        return {**found, "user": getattr(con, "_user", None)}
 
     def read(self, con: Any, name: str) -> Any:
         return getattr(con, self._notes.get(name, name))
@@ -464,6 +475,8 @@ class _MySqlConnector(_MySql):
             if name in start:  # the driver sets them again after a reset
                 setattr(con, note, start[name])
         if con.cmd_reset_connection() is False:
+            return False
+        if con._user != start.get("user", con._user):  # noqa: SLF001 - of the driver
             return False
         return self._use(con, start.get("database"))
 
@@ -486,7 +499,7 @@ class _MySqlConnector(_MySql):
 class _MariaDb(_MySql):
     settings = ("autocommit",)
     setters = {  # noqa: RUF012 - never changed
-        "select_db": "database", "change_user": MARKS, "reset": MARKS}
+        "select_db": "database", "change_user": SPOILS, "reset": MARKS}
 
     def clean(self, con: Any, start: Any = None) -> bool:
         start = start or {}

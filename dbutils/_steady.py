@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from . import __version__
-from ._drivers import MARKS, Profile
+from ._drivers import MARKS, SPOILS, Profile
 from ._errors import quietly
 from ._forks import disown, follow
 from ._outage import Outage
@@ -99,7 +99,7 @@ class Line:
     __slots__ = (
         "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
         "exposed", "is_simple", "limit", "lost", "marked", "outage",
-        "profile", "setsession", "settings", "terms", "touched",
+        "profile", "setsession", "settings", "spoiled", "terms", "touched",
         "transaction", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
@@ -125,8 +125,8 @@ class Line:
         self.settings = self.changes = _NOTHING
         # Whether comparing them is not enough to restore the session, and
         # whether the program has the driver connection itself, so that it is
-        # never replaced silently.  Both only if it is touched.
-        self.dirty = self.exposed = False
+        # never replaced silently, and whether nothing can restore it.
+        self.dirty = self.exposed = self.spoiled = False
         # The socket, if it is known, and how many seconds a question of our
         # own may take, if that is less than usual.
         self.descriptor: int | None = None
@@ -166,7 +166,8 @@ class Line:
         self.transaction = False
         self.closed = False
         self.valid = True
-        self.marked = self.lost = self.dirty = self.exposed = False
+        self.marked = self.lost = False
+        self.dirty = self.exposed = self.spoiled = False
         self.settings = self.first_settings() or _NOTHING
         if self.changes:
             self._change_again()
@@ -258,7 +259,8 @@ class Line:
         """
         target = self.profile.setters[name]
         self.touched = True  # also if this is interrupted
-        self.marked = self.marked or target == MARKS
+        self.spoiled = self.spoiled or target == SPOILS
+        self.marked = self.marked or target in {MARKS, SPOILS}
         self.dirty = self.dirty or self._is_lasting(target)
         result = getattr(self.con, name)(*args, **kwargs)
         if target in self.profile.unreadable:

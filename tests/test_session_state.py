@@ -9,10 +9,12 @@ import sqlite3
 
 import drivers
 import pytest
+from conftest import ready
 from drivers import ask
 
-from dbutils.persistent_db import PersistentDB
+from dbutils.keyed_pool import SimpleConnectionPool
 from dbutils.pooled_db import PooledDB
+from dbutils.pooled_pg import PooledPg
 from dbutils.steady_db import connect
 
 pytestmark = pytest.mark.filterwarnings(
@@ -159,6 +161,14 @@ def make_pool(driver):
         pool.close()
 
 
+@pytest.fixture
+def steady(driver):
+    """A steady connection that is closed at the end in any case."""
+    db = connect(driver.load(), **driver.parameters())
+    yield db
+    db._close()
+
+
 def insert(db, table, number):
     ask(db, f"insert into {table} values (%s, 1)", number)
 
@@ -265,9 +275,10 @@ def test_no_row_that_was_told_to_be_stored_is_lost(
 
 
 @pytest.mark.parametrize("reach", ["dbapi_connection", "_con._con"])
-def test_what_was_changed_before_an_error_holds_after_it(driver, reach):
+def test_what_was_changed_before_an_error_holds_after_it(
+        steady, driver, reach):
     """A long-lived connection goes on in the mode that was set directly."""
-    db = connect(driver.load(), **driver.parameters())
+    db = steady
     table = driver.new_table("goes_on")
     session = ask(db, driver.who_am_i)
     db.rollback()
@@ -283,14 +294,11 @@ def test_what_was_changed_before_an_error_holds_after_it(driver, reach):
         session = ask(db, driver.who_am_i)
     assert numbers_in(driver, table) == [0, 1, 2][errors:]
     assert errors <= 1
-    db._close()
 
 
-def test_a_setting_that_was_handed_out_is_found_after_being_replaced(driver):
-    """A connection of which only settings are handed out fails over."""
-    persistent = PersistentDB(
-        driver.load(), closeable=True, **driver.parameters())
-    db = persistent.connection()
+def test_a_setting_that_is_known_is_no_reason_not_to_fail_over(
+        steady, driver):
+    db = steady
     session = ask(db, driver.who_am_i)
     db.rollback()
     set_autocommit(driver, db)
@@ -304,7 +312,6 @@ def test_a_setting_that_was_handed_out_is_found_after_being_replaced(driver):
             insert(db, table, number)
         session = ask(db, driver.who_am_i)
     assert numbers_in(driver, table) == [0, 1, 2]
-    db.close()
 
 
 def test_only_looking_keeps_the_connection(make_pool, driver):
@@ -447,3 +454,284 @@ class TestSqlite:
             assert db.dbapi_connection is raw
             assert raw.row_factory is None
             assert raw.isolation_level == ""
+
+
+def test_a_connection_of_another_user_is_not_kept(servers_running):
+    driver = ready(drivers.BY_NAME["mysql.connector"], servers_running)
+    driver.run("create user if not exists guest@'127.0.0.1'")
+    driver.run("grant all on test.* to guest@'127.0.0.1'")
+    question = "select substring_index(user(), '@', 1)"
+    for reach in ("lease", "dbapi_connection"):
+        pool = PooledDB(
+            driver.load(), maxconnections=1, **driver.parameters())
+        with pool.connection() as db:
+            REACHES[reach](db).cmd_change_user("guest", "", "test")
+            assert ask(db, question) == "guest"
+        with pool.connection() as db:
+            assert ask(db, question) == "root"
+        pool.close()
+
+
+def test_who_closes_the_driver_connection_gets_another_one(steady, driver):
+    if driver.name == "mysql.connector":
+        pytest.skip("this driver does not tell that it is closed")
+    for reach in ("dbapi_connection", "_con"):
+        getattr(steady, reach).close()
+        assert ask(steady, "select 1") == 1
+        steady.rollback()
+
+
+def test_looking_with_the_pool_of_psycopg2_is_not_changing(servers_running):
+    driver = ready(drivers.BY_NAME["psycopg2"], servers_running)
+    pool = SimpleConnectionPool(1, 1, **driver.parameters())
+    con = pool.getconn()
+    assert not con.closed
+    session = con.get_backend_pid()
+    ask(con, "prepare stays as select 1")
+    con.commit()
+    con._con._line.marked = False  # as if nothing had been seen
+    pool.putconn(con)
+    con = pool.getconn()
+    assert con.get_backend_pid() == session
+    assert ask(con, "select count(*) from pg_prepared_statements") == 1
+    con.rollback()
+    con.set_session(autocommit=True)
+    pool.putconn(con)
+    assert not pool.getconn().autocommit
+    pool.closeall()
+
+
+@pytest.mark.parametrize("failover", ["safe", "always"])
+def test_a_parameter_of_classic_pygresql_does_not_reach_the_next(
+        servers_running, failover):
+    driver = ready(drivers.BY_NAME["pgdb"], servers_running)
+    pool = PooledPg(
+        1, 1, 1, dbname="postgres", host=drivers.HOST, port=driver.port,
+        user="postgres", failover=failover,
+        reset="session" if failover == "always" else None)
+    with pool.connection() as db:
+        before = db.get_parameter("work_mem")
+        db.set_parameter("work_mem", "12MB")
+        assert db.get_parameter("work_mem") == "12MB"
+    with pool.connection() as db:
+        assert db.get_parameter("work_mem") == before
+    pool.close()
+
+
+class Server:
+    """Stands for the drivers that need another server, or a compiler."""
+
+    apilevel, threadsafety, paramstyle = "2.0", 1, "format"
+    Error = OperationalError = InterfaceError = InternalError = RuntimeError
+
+    def __init__(self, module, **attributes):
+        self.made = []
+        self.kind = type("Connection", (FakeConnection,), dict(
+            attributes, __module__=module, server=self))
+        self.connect = self._connect
+
+    def _connect(self, **options):
+        con = self.kind()
+        con.log, con.options = [], options
+        self.made.append(con)
+        return con
+
+
+class FakeConnection:
+    """A connection that notes what is done to it."""
+
+    open = True
+
+    def note(self, *call):
+        self.log.append(call)
+
+    def cursor(self):
+        return FakeCursor()
+
+    def rollback(self):
+        pass
+
+    def close(self):
+        self.open = False
+
+
+class FakeCursor:
+    description = None
+
+    def execute(self, *args):
+        pass
+
+    close = execute
+
+
+def noting(name):
+    """Return a method that is noted."""
+    return lambda con, *args: con.note(name, *args)
+
+
+class MySqlClientLike:
+    """What the connections of mysqlclient have."""
+
+    mode = False
+    charset = "utf8mb4"
+
+    def autocommit(self, value):
+        self.mode = value
+
+    def get_autocommit(self):
+        return self.mode
+
+    def character_set_name(self):
+        return self.charset
+
+    def set_character_set(self, charset, collation=""):
+        self.charset = charset
+
+    select_db = noting("select_db")
+    set_sql_mode = noting("set_sql_mode")
+
+
+def attributes_of(kind):
+    return {
+        name: value for name, value in vars(kind).items()
+        if not name.startswith("__")}
+
+
+@pytest.fixture
+def mysqlclient():
+    return Server("MySQLdb.connections", **attributes_of(MySqlClientLike))
+
+
+@pytest.mark.parametrize("reach", ["lease", "dbapi_connection", "_con._con"])
+class TestMySqlClient:
+    def test_what_can_be_compared_is_changed_back(self, mysqlclient, reach):
+        pool = PooledDB(mysqlclient, 1, database="mine")
+        with pool.connection() as db:
+            con = REACHES[reach](db)
+            con.autocommit(True)
+            con.set_character_set("latin1")
+            raw = mysqlclient.made[0]
+            assert (raw.mode, raw.charset) == (True, "latin1")
+        with pool.connection() as db:
+            assert (raw.mode, raw.charset) == (False, "utf8mb4")
+        assert mysqlclient.made == [raw]
+
+    def test_a_known_database_is_used_again(self, mysqlclient, reach):
+        pool = PooledDB(mysqlclient, 1, db="mine")
+        with pool.connection() as db:
+            REACHES[reach](db).select_db("other")
+        raw, = mysqlclient.made
+        assert raw.open
+        assert raw.log == [("select_db", "other"), ("select_db", "mine")]
+
+    def test_without_a_known_database_the_connection_is_closed(
+            self, mysqlclient, reach):
+        pool = PooledDB(mysqlclient, 1)
+        with pool.connection() as db:
+            REACHES[reach](db).select_db("other")
+        assert not mysqlclient.made[0].open
+
+
+@pytest.mark.parametrize("statement", ["use other", "set autocommit = 1"])
+def test_mysqlclient_has_no_reset_and_is_closed(mysqlclient, statement):
+    pool = PooledDB(mysqlclient, 1, db="mine")
+    with pool.connection() as db:
+        ask(db, statement)
+    assert not mysqlclient.made[0].open
+
+
+def test_a_mode_without_a_way_back_closes_the_connection(mysqlclient):
+    pool = PooledDB(mysqlclient, 1, db="mine")
+    with pool.connection() as db:
+        db.set_sql_mode("ansi")
+    assert not mysqlclient.made[0].open
+
+
+def test_what_was_called_is_called_again_on_a_new_connection(mysqlclient):
+    pool = PooledDB(mysqlclient, 1, db="mine")
+    with pool.connection() as db:
+        db.autocommit(True)
+        db.select_db("other")
+        mysqlclient.made[0].open = False  # as if the server had gone
+        ask(db, "insert")
+        _, new = mysqlclient.made
+        assert new.mode is True
+        assert new.log == [("select_db", "other")]
+    assert new.mode is False
+    assert new.log[1:] == [("select_db", "mine")]
+
+
+@pytest.mark.parametrize("act", [
+    lambda db: setattr(db.dbapi_connection, "autocommit", True),
+    lambda db: (setattr(db, "autocommit", True), db.select_db("other")),
+    lambda db: db.dbapi_connection.select_db("other"),
+    lambda db: ask(db, "use other"), lambda db: ask(db, "set autocommit=1")])
+def test_mariadb_is_reset_and_uses_its_database_again(act):
+    server = Server(
+        "mariadb.connections", autocommit=False, reset=noting("reset"),
+        select_db=noting("select_db"))
+    pool = PooledDB(server, 1, database="mine")
+    with pool.connection() as db:
+        act(db)
+    raw, = server.made
+    assert raw.open
+    assert raw.autocommit is False
+    assert raw.log[-2:] == [("reset",), ("select_db", "mine")]
+
+
+def test_mariadb_is_closed_if_its_database_is_not_known():
+    server = Server(
+        "mariadb.connections", autocommit=False, reset=noting("reset"),
+        select_db=noting("select_db"), database="other")
+    pool = PooledDB(server, 1)
+    with pool.connection() as db:
+        ask(db, "use other")
+    assert not server.made[0].open
+
+
+def test_pymssql_gets_its_mode_again():
+    def autocommit(self, value):
+        self.autocommit_state = value
+
+    server = Server(
+        "pymssql._pymssql", autocommit=autocommit, autocommit_state=False)
+    pool = PooledDB(server, 1)
+    for act in (lambda db: db.autocommit(True),
+                lambda db: setattr(db, "autocommit", True),
+                lambda db: db.dbapi_connection.autocommit(True)):
+        with pool.connection() as db:
+            act(db)
+            assert server.made[0].autocommit_state is True
+        assert server.made[0].autocommit_state is False
+    assert len(server.made) == 1
+
+
+def test_oracledb_is_closed_if_what_was_changed_cannot_be_read():
+    def refuse(self):
+        raise AttributeError
+
+    server = Server(
+        "oracledb.connection", autocommit=False, call_timeout=0,
+        client_identifier=property(refuse, noting("client_identifier")))
+    pool = PooledDB(server, 1)
+    with pool.connection() as db:
+        db.call_timeout = 5
+    raw, = server.made
+    assert raw.open
+    assert raw.call_timeout == 0
+    with pool.connection() as db:
+        db.client_identifier = "me"
+        assert raw.log == [("client_identifier", "me")]
+    assert not raw.open
+
+
+def test_pyodbc_is_closed_after_its_encoding_was_changed():
+    server = Server(
+        "pyodbc", autocommit=False, timeout=0, closed=False,
+        setencoding=noting("setencoding"))
+    pool = PooledDB(server, 1)
+    with pool.connection() as db:
+        db.setencoding("utf-8")
+    raw, = server.made
+    assert raw.log == [("setencoding", "utf-8")]
+    assert not raw.open
