@@ -476,9 +476,7 @@ class _MySqlConnector(_MySql):
                 setattr(con, note, start[name])
         if con.cmd_reset_connection() is False:
             return False
-        if con._user != start.get("user", con._user):  # noqa: SLF001 - of the driver
-            return False
-        return self._use(con, start.get("database"))
+        return self._use(con, start)
 
     def restore(self, con: Any, start: Any) -> bool:
         for name in self._notes:
@@ -486,13 +484,21 @@ class _MySqlConnector(_MySql):
                 if start[name] is None:  # only the server knows it
                     return False
                 self.write(con, name, start[name])
-        return self._use(con, start.get("database"))
+        return self._use(con, start)
 
-    def _use(self, con: Any, database: Any) -> bool:
-        """Use a database again; tell whether there is a way, also if none."""
-        if not database:
-            return not con.database
-        con.cmd_init_db(database)
+    def _use(self, con: Any, start: Any) -> bool:
+        """Use the database of the beginning again; tell whether that helps.
+
+        It does not if the connection has another user now.
+        """
+        user, database = con.info_query("select user(), database()")
+        if start.get("user") not in {None, user.rpartition("@")[0]}:
+            return False
+        if start.get("database") == database:
+            return True
+        if not start.get("database"):
+            return False
+        con.cmd_init_db(start["database"])
         return True
 
 
