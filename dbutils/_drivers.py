@@ -225,9 +225,10 @@ class _Psycopg2(_PostgreSql):
             status = con.get_transaction_status()
         except Exception:  # noqa: BLE001 - whatever it is, it is no answer
             return None
-        if status == _PG_UNKNOWN and con.closed == 1:  # by the program
-            return None
-        return status != 0
+        if status == 0:  # as nearly always
+            return False
+        is_closed = status == _PG_UNKNOWN and con.closed == 1  # by the program
+        return None if is_closed else True
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
@@ -250,9 +251,10 @@ class _Psycopg(_PostgreSql):
 
     def in_transaction(self, con: Any) -> bool | None:
         status = _ask(con, "pgconn.transaction_status")
-        if status == _PG_UNKNOWN and _ask(con, "_closed"):  # by the program
-            return None
-        return None if status is None else status != 0
+        if status == 0:  # as nearly always
+            return False
+        is_closed = status == _PG_UNKNOWN and _ask(con, "_closed")
+        return None if status is None or is_closed else True
 
 
 class _Pgdb(_PostgreSql):
