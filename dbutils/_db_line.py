@@ -141,109 +141,21 @@ class _Opener(Line):
             con.commit()
 
 
-class DbLine(_Opener):
-    """A driver connection that can be replaced, and its book-keeping."""
+class _Session(_Opener):
+    """Knows what the program has done to a session, and undoes it."""
 
-    __slots__ = (
-        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "has_pinger", "ping", "private", "rules", "turns", "work")
+    __slots__ = ("private", "rules", "work")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(creator, setsession, terms, args, kwargs)
-        self.ping = terms.ping
-        # Whether the program says how to ask.
-        self.has_pinger = terms.pinger is not None
         self.rules: Any = None
         # Whether work has been done that is not committed; None means that
         # the driver has to be asked.
         self.work: bool | None = False
         # Whether the data would be lost with the connection.
         self.private = False
-        self._watch: Watch | None = None
-        # Whether a look can tell that the connection is gone.
-        self.can_be_gone = False
-        # When the server has answered at the end of the last visit.
-        self.answered = 0.0
-        # Whether the driver can ping, and whether nobody has to be asked.
-        self.can_ask = self.can_just_look = False
-        # In which order it is used if several share it.
-        self.turns: Turns | None = None
-
-    def begin_anew(self) -> None:
-        """Leave the driver connection to the process that has opened it."""
-        if self.con is not None and not self.closed:
-            super().begin_anew()
-            self.con = _Orphan(self.failure)
-            self._watch = None
-
-    def store(self, con: Any) -> None:
-        """Go on with a new driver connection."""
-        super().store(con)
-        self.work = False
-        self.private = self.profile.is_private(con)
-        self._watch = watch_of(self.descriptor) if self.ping else None
-        self.can_be_gone = bool(self._watch) or (
-            bool(self.ping) and self.profile.tells_closed)
-        self.answered = 0.0
-        self.can_ask = hasattr(con, "ping")
-        self.can_just_look = not (self.can_ask or self.has_pinger) and (
-            self.profile.is_telling and self.terms.failover != "always")
-
-    def replace(self, con: Any) -> None:
-        """Close the driver connection and go on with another one."""
-        self.close()
-        self.store(con)
-
-    def reopen(self) -> bool:
-        """Try to replace the driver connection; tell whether that worked."""
-        con = None
-        with quietly("opening a connection again"):
-            con = self.open_again()
-        if con is None:
-            return False
-        self.replace(con)
-        return True
-
-    def renew(self) -> None:
-        """Close the driver connection, then go on with a new one.
-
-        If no other can be opened, the error is raised, and the next use of
-        the line tries again.
-        """
-        self.close()
-        self.lost = True
-        self.valid = False
-        self.store(self.open_again())
-
-    def doubt(self, error: BaseException) -> None:
-        """Do not keep the connection if an error is none of the driver.
-
-        An interrupt may have left an answer unread, which the next statement
-        would take for its own.
-        """
-        known = getattr(self.dbapi, "Error", Exception)
-        if not (isinstance(error, known) or self.profile.is_embedded):
-            self.valid = False
-
-    def give_up(self) -> None:
-        """Close a driver connection that is lost; the next use opens one."""
-        self.close()
-        self.lost = True
-        self.valid = self.marked = self.work = False
-
-    # Looking at the connection without asking the server.
-
-    def sight(self) -> Sight | None:
-        """Return what is to be seen on the socket, if there is one."""
-        return None if self._watch is None else self._watch.look()
-
-    def is_gone(self) -> bool:
-        """Tell whether the connection is closed, on this or the other side."""
-        if self.profile.is_closed(self.con):
-            return True
-        return self._watch is not None and self._watch.look() is GONE
 
     def has_work(self) -> bool:
         """Tell whether work may have been done that is not committed."""
@@ -328,6 +240,105 @@ class DbLine(_Opener):
             self.prepare(self.con)
             self.marked = self.dirty = False
         return is_clean
+
+
+class DbLine(_Session):
+    """A driver connection that can be replaced, and its book-keeping."""
+
+    __slots__ = (
+        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
+        "has_pinger", "ping", "turns")
+
+    def __init__(
+            self, creator: Any, setsession: Any, terms: Any,
+            args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(creator, setsession, terms, args, kwargs)
+        self.ping = terms.ping
+        # Whether the program says how to ask.
+        self.has_pinger = terms.pinger is not None
+        self._watch: Watch | None = None
+        # Whether a look can tell that the connection is gone.
+        self.can_be_gone = False
+        # When the server has answered at the end of the last visit.
+        self.answered = 0.0
+        # Whether the driver can ping, and whether nobody has to be asked.
+        self.can_ask = self.can_just_look = False
+        # In which order it is used if several share it.
+        self.turns: Turns | None = None
+
+    def begin_anew(self) -> None:
+        """Leave the driver connection to the process that has opened it."""
+        if self.con is not None and not self.closed:
+            super().begin_anew()
+            self.con = _Orphan(self.failure)
+            self._watch = None
+
+    def store(self, con: Any) -> None:
+        """Go on with a new driver connection."""
+        super().store(con)
+        self.work = False
+        self.private = self.profile.is_private(con)
+        self._watch = watch_of(self.descriptor) if self.ping else None
+        self.can_be_gone = bool(self._watch) or (
+            bool(self.ping) and self.profile.tells_closed)
+        self.answered = 0.0
+        self.can_ask = hasattr(con, "ping")
+        self.can_just_look = not (self.can_ask or self.has_pinger) and (
+            self.profile.is_telling and self.terms.failover != "always")
+
+    def replace(self, con: Any) -> None:
+        """Close the driver connection and go on with another one."""
+        self.close()
+        self.store(con)
+
+    def reopen(self) -> bool:
+        """Try to replace the driver connection; tell whether that worked."""
+        con = None
+        with quietly("opening a connection again"):
+            con = self.open_again()
+        if con is None:
+            return False
+        self.replace(con)
+        return True
+
+    def renew(self) -> None:
+        """Close the driver connection, then go on with a new one.
+
+        If no other can be opened, the error is raised, and the next use of
+        the line tries again.
+        """
+        self.close()
+        self.lost = True
+        self.valid = False
+        self.store(self.open_again())
+
+    def doubt(self, error: BaseException) -> None:
+        """Do not keep the connection if an error is none of the driver.
+
+        An interrupt may have left an answer unread, which the next statement
+        would take for its own.
+        """
+        known = getattr(self.dbapi, "Error", Exception)
+        if not (isinstance(error, known) or self.profile.is_embedded):
+            self.valid = False
+
+    def give_up(self) -> None:
+        """Close a driver connection that is lost; the next use opens one."""
+        self.close()
+        self.lost = True
+        self.valid = self.marked = self.work = False
+
+    # Looking at the connection without asking the server.
+
+    def sight(self) -> Sight | None:
+        """Return what is to be seen on the socket, if there is one."""
+        return None if self._watch is None else self._watch.look()
+
+    def is_gone(self) -> bool:
+        """Tell whether the connection is closed, on this or the other side."""
+        if self.profile.is_closed(self.con):
+            return True
+        return self._watch is not None and self._watch.look() is GONE
 
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""
