@@ -513,6 +513,7 @@ class _MariaDb(_MySql):
         start = start or {}
         autocommit = start.get("autocommit", con.autocommit)
         con.reset()
+        con.autocommit = not autocommit  # it does not know of the reset
         return self.restore(con, {**start, "autocommit": autocommit})
 
     def write(self, con: Any, name: str, value: Any) -> None:

@@ -225,6 +225,7 @@ def test_the_next_borrower_finds_the_session_as_it_was(
         assert see(driver, db, change) != before
     with pool.connection() as db:
         assert see(driver, db, change) == before
+        assert not stores(driver, db, "seen")
 
 
 @all_ways
@@ -673,28 +674,40 @@ def test_what_was_called_is_called_again_on_a_new_connection(mysqlclient):
     assert new.log[1:] == [("select_db", "mine")]
 
 
+def stale(**attributes):
+    """Return attributes for connections that do not know of their reset."""
+    def reset(self):
+        self.note("reset")
+        self.server_autocommit = True
+
+    def write(self, value):
+        if value != self.mode:
+            self.mode = self.server_autocommit = value
+
+    return dict(
+        attributes, mode=False, server_autocommit=False, reset=reset,
+        autocommit=property(lambda self: self.mode, write),
+        select_db=noting("select_db"))
+
+
 @pytest.mark.parametrize("act", [
     lambda db: setattr(db.dbapi_connection, "autocommit", True),
     lambda db: (setattr(db, "autocommit", True), db.select_db("other")),
     lambda db: db.dbapi_connection.select_db("other"),
     lambda db: ask(db, "use other"), lambda db: ask(db, "set autocommit=1")])
 def test_mariadb_is_reset_and_uses_its_database_again(act):
-    server = Server(
-        "mariadb.connections", autocommit=False, reset=noting("reset"),
-        select_db=noting("select_db"))
+    server = Server("mariadb.connections", **stale())
     pool = PooledDB(server, 1, database="mine")
     with pool.connection() as db:
         act(db)
     raw, = server.made
     assert raw.open
-    assert raw.autocommit is False
+    assert raw.server_autocommit is False
     assert raw.log[-2:] == [("reset",), ("select_db", "mine")]
 
 
 def test_mariadb_is_closed_if_its_database_is_not_known():
-    server = Server(
-        "mariadb.connections", autocommit=False, reset=noting("reset"),
-        select_db=noting("select_db"), database="other")
+    server = Server("mariadb.connections", **stale(database="other"))
     pool = PooledDB(server, 1)
     with pool.connection() as db:
         ask(db, "use other")
