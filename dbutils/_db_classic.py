@@ -8,7 +8,7 @@ itself, and execute statements twice.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ._db_cursor import NOTHING, Call, Hand, execution
 from ._db_line import DbLine
@@ -136,6 +136,12 @@ class Classic(_Ladder):
             raise
         line.work = False
 
+    def alter(
+            self, line: DbLine,  # noqa: ARG002 - the safe rules need it
+            act: Callable[[], Any]) -> Any:
+        """Change a setting."""
+        return act()
+
     def rinse(self, line: DbLine) -> bool:
         """Roll back after a visit; tell whether that was all to be done.
 
@@ -166,8 +172,8 @@ class Classic(_Ladder):
         if line.lost:
             return False
         line.clean(reset)
-        if line.touched:
-            line.change_back()
+        if line.touched and not line.restore(renew=False):
+            return False
         if reset is True or reset is False:  # as nearly always
             return True
         if callable(reset):

@@ -7,8 +7,9 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Callable
 
 from ._dbapi import (
     connect_of,
@@ -107,6 +108,23 @@ class _Opener(Line):
         failures = self.failures
         return failures[0] if isinstance(failures, tuple) else failures
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether a new session is as the driver and setsession make it.
+
+        A function of the program can prepare it in ways of its own.
+        """
+        return bool(self.creator == getattr(self.dbapi, "connect", None))
+
+    def first_settings(self) -> dict[str, Any]:
+        """Return the settings of a new driver connection."""
+        settings = super().first_settings()
+        if self.is_plain and "database" in self.profile.unreadable:
+            for name in ("database", "db"):
+                if self.kwargs.get(name):
+                    settings.setdefault("database", self.kwargs[name])
+        return settings
+
     def prepare(self, con: Any) -> None:
         """Prepare the session of a driver connection.
 
@@ -123,12 +141,113 @@ class _Opener(Line):
             con.commit()
 
 
-class DbLine(_Opener):
+class _Session(_Opener):
+    """Knows what the program has done to a session, and undoes it."""
+
+    __slots__ = ("private", "rules", "work")
+
+    def __init__(
+            self, creator: Any, setsession: Any, terms: Any,
+            args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        super().__init__(creator, setsession, terms, args, kwargs)
+        self.rules: Any = None
+        # Whether work has been done that is not committed; None means that
+        # the driver has to be asked.
+        self.work: bool | None = False
+        # Whether the data would be lost with the connection.
+        self.private = False
+
+    def has_work(self) -> bool:
+        """Tell whether work may have been done that is not committed."""
+        if self.work is None:
+            self.work = self._ask_for_work()
+        return self.work
+
+    def _ask_for_work(self) -> bool:
+        """Ask the driver; who has closed it behind our back knew of none."""
+        answer = self.profile.in_transaction(self.con)
+        if answer is None:
+            return not self.profile.is_closed(self.con)
+        return answer
+
+    def expose(self) -> None:
+        """Note that the program can use the driver connection directly."""
+        if self.work is False:
+            self.work = None
+        self.touched = self.touched or bool(self.settings)
+
+    def hand_out(self) -> Any:
+        """Return the driver connection, as the program can do all with it."""
+        self.expose()
+        if self.profile.is_known and not self.profile.is_embedded:
+            self.touched = self.dirty = self.exposed = True
+        return self.con
+
+    def is_bound(self) -> bool:
+        """Tell whether the session is never to be replaced silently.
+
+        A program that has the driver connection itself knows that it is
+        closed if the driver does: it has closed it, or got the error.
+        """
+        if self.exposed and self.profile.is_closed(self.con):
+            self.exposed = False
+        return self.marked or self.exposed
+
+    def alter(self, act: Callable[[], Any]) -> Any:
+        """Change a setting, of a new connection if need be."""
+        try:
+            return self.rules.alter(self, act)
+        finally:
+            if self.work:  # it may have been committed
+                self.work = None
+
+    def change(self, name: str, value: Any) -> None:
+        """Change an attribute until the end of the visit."""
+        self.alter(partial(super().change, name, value))
+
+    def setter(self, name: str) -> Callable[..., Any] | None:
+        """Return what calls a method that changes the session, if it is one.
+
+        name: that of the method of the driver connection
+        """
+        if name not in self.profile.setters or not callable(
+                getattr(self.con, name, None)):
+            return None
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return self.alter(partial(self.call_setter, name, args, kwargs))
+        return call
+
+    def restore(self, renew: bool) -> bool:
+        """Undo all changes of the session; tell whether that is possible.
+
+        renew: whether there has to be a new session
+
+        What only the creator can prepare is kept as far as possible.
+        """
+        if self.spoiled:
+            return False
+        if self.touched:
+            self.change_back()
+        profile = self.profile
+        if renew or (self.dirty and self.is_plain and profile.can_clean):
+            is_clean = self.private or profile.clean(self.con, self.settings)
+        elif self.dirty:
+            is_clean = profile.restore(self.con, self.settings)
+        else:
+            return True
+        if is_clean and not self.private:
+            self.prepare(self.con)
+            self.marked = self.dirty = False
+        return is_clean
+
+
+class DbLine(_Session):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
         "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "has_pinger", "ping", "private", "rules", "turns", "work")
+        "has_pinger", "ping", "turns")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
@@ -137,12 +256,6 @@ class DbLine(_Opener):
         self.ping = terms.ping
         # Whether the program says how to ask.
         self.has_pinger = terms.pinger is not None
-        self.rules: Any = None
-        # Whether work has been done that is not committed; None means that
-        # the driver has to be asked.
-        self.work: bool | None = False
-        # Whether the data would be lost with the connection.
-        self.private = False
         self._watch: Watch | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
@@ -226,25 +339,6 @@ class DbLine(_Opener):
         if self.profile.is_closed(self.con):
             return True
         return self._watch is not None and self._watch.look() is GONE
-
-    def has_work(self) -> bool:
-        """Tell whether work may have been done that is not committed."""
-        if self.work is None:
-            self.work = self._ask_for_work()
-        return self.work
-
-    def _ask_for_work(self) -> bool:
-        """Ask the driver; who has closed it behind our back knew of none."""
-        answer = self.profile.in_transaction(self.con)
-        if answer is None:
-            return not self.profile.is_closed(self.con)
-        return answer
-
-    def expose(self) -> None:
-        """Note that the program can use the driver connection directly."""
-        if self.work is False:
-            self.work = None
-        self.touched = bool(self.settings)
 
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""

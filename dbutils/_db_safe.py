@@ -10,7 +10,7 @@ replaced before a statement is sent, if there is nothing to lose.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import Any, Callable
 
 from ._db_classic import driver_ping
 from ._db_cursor import NOTHING, Call, Hand, execution
@@ -69,7 +69,7 @@ class _Judge:
             return None
         loss = Loss(
             in_transaction=line.transaction, has_work=had_work,
-            is_marked=line.marked, is_private=line.private,
+            is_marked=line.marked or line.exposed, is_private=line.private,
             is_read=kind.is_read, is_forbidden=not self._replays,
             is_exhausted=call is not None and not call.can_be_repeated)
         if not loss.is_private:
@@ -133,7 +133,7 @@ class _Lookout:
     def may_lose(self, line: DbLine) -> bool:
         """Tell whether nothing is lost with the driver connection."""
         return line.lost or not (
-            line.marked or line.has_work() or line.private)
+            line.is_bound() or line.has_work() or line.private)
 
     def freshen(self, line: DbLine, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due.
@@ -142,7 +142,7 @@ class _Lookout:
         """
         line.check(moment)
         is_due = line.is_used_up() or (line.ping and line.is_gone())
-        if line.lost or (is_due and not line.marked and not line.private):
+        if line.lost or (is_due and not (line.is_bound() or line.private)):
             line.renew()
 
 
@@ -155,9 +155,7 @@ class Safe(_Judge, _Lookout):
             self, line: DbLine, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> None:
         """Begin a transaction, of a new connection if need be."""
-        had_work = line.has_work()
-        if not (line.transaction or had_work):
-            self.freshen(line, 0)
+        had_work = self._freshen_if_idle(line)
         line.transaction = True
         try:
             line.call_begin(args, kwargs)
@@ -173,6 +171,27 @@ class Safe(_Judge, _Lookout):
             return
         line.transaction = True
         line.call_begin(args, kwargs)
+
+    def _freshen_if_idle(self, line: DbLine) -> bool:
+        """Replace a dead connection; tell whether there was work instead."""
+        had_work = line.has_work()
+        if not (line.transaction or had_work):
+            self.freshen(line, 0)
+        return had_work
+
+    def alter(self, line: DbLine, act: Callable[[], Any]) -> Any:
+        """Change a setting, of a new connection if need be."""
+        had_work = self._freshen_if_idle(line)
+        try:
+            return act()
+        except Exception as error:
+            loss = self.loss(line, error, had_work=had_work)
+            if not can_repeat(line, error, loss):
+                raise
+        except BaseException as error:
+            line.doubt(error)
+            raise
+        return act()
 
     def end(self, line: DbLine, verb: str) -> None:
         """Commit or roll back; that is never done again."""
@@ -246,23 +265,10 @@ class Safe(_Judge, _Lookout):
         dirty = line.marked or line.touched or reset == "session"
         if reset or dirty or line.transaction:
             line.end("rollback")
-        if dirty and not self._clean_session(line, reset):
+        if dirty and not line.restore(line.marked or reset == "session"):
             return False
         if callable(reset):
             reset(line.con)
-        return True
-
-    def _clean_session(self, line: DbLine, reset: Any) -> bool:
-        """Undo what was done to the session; tell whether that worked."""
-        if line.touched:
-            line.change_back()
-        if line.marked or reset == "session":
-            if line.private:
-                return True
-            if not line.profile.clean(line.con):
-                return False
-            line.prepare(line.con)
-            line.marked = False
         return True
 
     # Opening cursors and executing statements.
@@ -282,6 +288,7 @@ class Safe(_Judge, _Lookout):
                 return line.con.cursor()
             return line.con.cursor(*args, **kwargs)
         except Exception as error:
+            line.is_bound()  # not by a connection that it has closed itself
             loss = self.loss(line, error, had_work=had_work)
             if not can_repeat(line, error, loss):
                 raise

@@ -15,15 +15,24 @@ from typing import Any
 
 from ._errors import quietly
 
-__all__ = ["Profile", "profile_of"]
+__all__ = ["COMPARED", "MARKS", "SPOILS", "Profile", "profile_of"]
 
 # SQLSTATEs and error numbers, by what they mean.
 _PG_LOST = frozenset(("57P01", "57P02", "57P05", "25P03"))
+_PG_UNKNOWN = 4  # the status of the transaction of a bad connection
 _MY_LOST = frozenset((1053, 1927, 2002, 2006, 2013, 2055, 4031))
 _PG_TRANSIENT = frozenset(("40001", "40P01"))
 _MY_TRANSIENT = frozenset((1205, 1213))
 _PG_READ_ONLY = frozenset(("25006",))
 _MY_READ_ONLY = frozenset((1047, 1290, 1792, 1836))
+
+# What a method changes, if it is not one setting that cannot be read: only
+# settings that can be read, what only a new session can undo, or even only
+# a new connection.
+COMPARED = "compared"
+MARKS = "marks"
+SPOILS = "spoils"
+_RESET_CONNECTION = 31  # the number of a command of MySQL
 
 
 class Profile:
@@ -35,8 +44,16 @@ class Profile:
     is_embedded = False
     # Whether at least the status of the transaction is known.
     is_telling = False
-    # The attributes of a connection that belong to its session.
+    # The attributes of a connection that belong to its session, and those
+    # of them that cannot be read without asking the server.
     settings: tuple[str, ...] = ()
+    unreadable: frozenset[str] = frozenset()
+    # Whether the settings cannot be restored one by one, since the driver
+    # only knows what it was told itself.
+    is_coarse = False
+    # The methods that change the session: COMPARED, MARKS, SPOILS, or the
+    # setting that cannot be read and gets the first argument as its value.
+    setters: dict[str, str] = {}  # noqa: RUF012 - never changed
     # How the server is asked whether it is there.
     question = "select 1"
 
@@ -86,9 +103,33 @@ class Profile:
         """Close the connection."""
         con.close()
 
-    def clean(self, con: Any) -> bool:  # noqa: ARG002 - unknown
-        """Give the connection a new session; tell whether there is a way."""
+    @property
+    def can_clean(self) -> bool:
+        """Whether there is a way to give a connection a new session."""
+        return type(self).clean is not Profile.clean
+
+    def clean(
+            self, con: Any,  # noqa: ARG002 - unknown
+            start: Any = None) -> bool:  # noqa: ARG002 - unknown
+        """Give the connection a new session; tell whether there is a way.
+
+        start: the settings that it had at the beginning, if they are known
+        """
         return False
+
+    def restore(
+            self, con: Any,  # noqa: ARG002 - unknown
+            start: Any) -> bool:  # noqa: ARG002 - unknown
+        """Undo what cannot be compared; tell whether there is a way."""
+        return not self.unreadable
+
+    def first(self, con: Any) -> dict[str, Any]:
+        """Return the settings of a new connection, as far as known."""
+        found = {}
+        for name in self.settings:
+            with suppress(Exception):  # older versions do not have all
+                found[name] = self.read(con, name)
+        return found
 
     def read(self, con: Any, name: str) -> Any:
         """Return the value of a setting."""
@@ -156,7 +197,9 @@ class _PostgreSql(_Known):
             return None
         return code in self.lost_codes or str(code).startswith("08")
 
-    def clean(self, con: Any) -> bool:
+    def clean(
+            self, con: Any,
+            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
         before = con.autocommit
         con.rollback()
         con.autocommit = True
@@ -172,28 +215,46 @@ class _PostgreSql(_Known):
 class _Psycopg2(_PostgreSql):
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
-        "cursor_factory")
+        "cursor_factory", "encoding")
+    setters = {  # noqa: RUF012 - never changed
+        "set_session": COMPARED, "set_isolation_level": COMPARED,
+        "set_client_encoding": COMPARED, "reset": MARKS}
 
     def in_transaction(self, con: Any) -> bool | None:
         try:
             status = con.get_transaction_status()
         except Exception:  # noqa: BLE001 - whatever it is, it is no answer
             return None
-        return status != 0
+        if status == 0:  # as nearly always
+            return False
+        is_closed = status == _PG_UNKNOWN and con.closed == 1  # by the program
+        return None if is_closed else True
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "encoding":
+            con.set_client_encoding(value)
+        else:
+            setattr(con, name, value)
 
 
 class _Psycopg(_PostgreSql):
     settings = (
         "autocommit", "isolation_level", "read_only", "deferrable",
         "row_factory", "cursor_factory", "server_cursor_factory",
-        "prepare_threshold")
+        "prepare_threshold", "prepared_max")
+    setters = {  # noqa: RUF012 - never changed
+        "set_autocommit": COMPARED, "set_isolation_level": COMPARED,
+        "set_read_only": COMPARED, "set_deferrable": COMPARED}
 
     def in_transaction(self, con: Any) -> bool | None:
         status = _ask(con, "pgconn.transaction_status")
-        return None if status is None else status != 0
+        if status == 0:  # as nearly always
+            return False
+        is_closed = status == _PG_UNKNOWN and _ask(con, "_closed")
+        return None if status is None or is_closed else True
 
 
 class _Pgdb(_PostgreSql):
@@ -210,6 +271,8 @@ class _Pg8000(_PostgreSql):
         return getattr(con, "_in_transaction", None)
 
     def is_closed(self, con: Any) -> bool | None:
+        if getattr(con, "_sock", con) is None:
+            return True
         descriptor = self.descriptor(con)
         return None if descriptor is None else descriptor < 0
 
@@ -251,7 +314,9 @@ class _ClassicPg(_PostgreSql):
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "db.fileno")
 
-    def clean(self, con: Any) -> bool:
+    def clean(
+            self, con: Any,
+            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
         con.query("discard all")
         return True
 
@@ -262,6 +327,7 @@ class _MySql(_Known):
     lost_codes = _MY_LOST
     transient_codes = _MY_TRANSIENT
     read_only_codes = _MY_READ_ONLY
+    unreadable = frozenset(("database",))
 
     def code(self, error: BaseException) -> Any:
         code = getattr(error, "errno", None)
@@ -271,7 +337,11 @@ class _MySql(_Known):
 
 
 class _PyMySql(_MySql):
-    settings: tuple[str, ...] = ("autocommit", "cursorclass")
+    settings: tuple[str, ...] = (
+        "autocommit", "cursorclass", "charset", "collation")
+    setters = {  # noqa: RUF012 - never changed
+        "autocommit": COMPARED, "select_db": "database",
+        "set_charset": COMPARED, "set_character_set": COMPARED}
 
     def in_transaction(self, con: Any) -> bool | None:
         # The flag is not up to date after a query, so that it can be false
@@ -286,6 +356,9 @@ class _PyMySql(_MySql):
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_sock.fileno")
 
+    def first(self, con: Any) -> dict[str, Any]:
+        return _with_database(super().first(con), con, "db")
+
     def read(self, con: Any, name: str) -> Any:
         return con.get_autocommit() if name == "autocommit" else getattr(
             con, name)
@@ -293,12 +366,63 @@ class _PyMySql(_MySql):
     def write(self, con: Any, name: str, value: Any) -> None:
         if name == "autocommit":
             con.autocommit(value)
+        elif name == "database":
+            con.select_db(value)
+        elif name == "charset":
+            con.set_character_set(value)
+        elif name == "collation":
+            con.set_character_set(con.charset, value)
         else:
             setattr(con, name, value)
 
+    def clean(self, con: Any, start: Any = None) -> bool:
+        con._execute_command(_RESET_CONNECTION, b"")  # noqa: SLF001 - of the driver
+        con._read_ok_packet()  # noqa: SLF001 - of the driver
+        start = start or {}
+        self._begin_again(con, start)
+        return self.restore(con, start)
+
+    def _begin_again(self, con: Any, start: Any) -> None:
+        """Do what the driver does at the beginning of a session."""
+        if start.get("collation"):
+            con.set_character_set(start["charset"], start["collation"])
+        else:
+            con.set_character_set(start.get("charset", con.charset))
+        cursor = con.cursor()
+        if con.sql_mode is not None:
+            cursor.execute("set sql_mode = %s", (con.sql_mode,))
+        if con.init_command is not None:
+            cursor.execute(con.init_command)
+        cursor.close()
+        autocommit = start.get("autocommit", con.autocommit_mode)
+        if con.get_autocommit() is not autocommit is not None:
+            con.autocommit(autocommit)
+
+    def restore(self, con: Any, start: Any) -> bool:
+        database = start.get("database")
+        if database:
+            con.select_db(database)
+            return True
+        cursor = con.cursor()
+        cursor.execute("select database()")
+        row = cursor.fetchone()
+        cursor.close()
+        return row is not None and not any(
+            row.values() if isinstance(row, dict) else row)
+
 
 class _MySqlClient(_PyMySql):
-    settings = ("autocommit",)
+    settings = ("autocommit", "charset")
+    setters = {  # noqa: RUF012 - never changed
+        "autocommit": COMPARED, "select_db": "database",
+        "set_character_set": COMPARED, "set_sql_mode": MARKS,
+        "set_server_option": MARKS, "change_user": SPOILS}
+    clean = Profile.clean
+
+    def read(self, con: Any, name: str) -> Any:
+        if name == "charset":
+            return con.character_set_name()
+        return super().read(con, name)
 
     def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
         return None
@@ -311,7 +435,17 @@ class _MySqlClient(_PyMySql):
 
 
 class _MySqlConnector(_MySql):
-    settings = ()  # reading them would ask the server
+    settings = ("autocommit", "sql_mode", "time_zone", "charset")
+    unreadable = frozenset(("database", "user"))
+    is_coarse = True
+    setters = {  # noqa: RUF012 - never changed
+        "cmd_init_db": "database", "set_charset_collation": COMPARED,
+        "cmd_change_user": SPOILS, "cmd_reset_connection": MARKS,
+        "reset_session": MARKS}
+    # Reading a setting can ask the server; where the driver notes it instead.
+    _notes = {  # noqa: RUF012 - never changed
+        "autocommit": "_autocommit", "sql_mode": "_sql_mode",
+        "time_zone": "_time_zone", "charset": "_charset_id"}
 
     def in_transaction(self, con: Any) -> bool | None:
         return _ask(con, "in_transaction")
@@ -324,26 +458,87 @@ class _MySqlConnector(_MySql):
         return lost if lost is not None else (
             "Connection not available" in str(error) or None)
 
-    def clean(self, con: Any) -> bool:
-        autocommit = con.autocommit
-        con.cmd_reset_connection()
-        con.autocommit = autocommit
+    def first(self, con: Any) -> dict[str, Any]:
+        found = _with_database(super().first(con), con, "_database")
+        return {**found, "user": getattr(con, "_user", None)}
+
+    def read(self, con: Any, name: str) -> Any:
+        return getattr(con, self._notes.get(name, name))
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "charset":
+            con.set_charset_collation(value)
+        elif value is not None or name not in self._notes:
+            setattr(con, name, value)
+
+    def clean(self, con: Any, start: Any = None) -> bool:
+        start = start or {}
+        for name, note in self._notes.items():
+            if name in start:  # the driver sets them again after a reset
+                setattr(con, note, start[name])
+        if con.cmd_reset_connection() is False:
+            return False
+        return self._use(con, start)
+
+    def restore(self, con: Any, start: Any) -> bool:
+        for name in self._notes:
+            if name == "autocommit" or self.read(con, name) != start[name]:
+                if start[name] is None:  # only the server knows it
+                    return False
+                self.write(con, name, start[name])
+        return self._use(con, start)
+
+    def _use(self, con: Any, start: Any) -> bool:
+        """Use the database of the beginning again; tell whether that helps.
+
+        It does not if the connection has another user now.
+        """
+        user, database = con.info_query("select user(), database()")
+        if start.get("user") not in {None, user.rpartition("@")[0]}:
+            return False
+        if start.get("database") == database:
+            return True
+        if not start.get("database"):
+            return False
+        con.cmd_init_db(start["database"])
         return True
 
 
 class _MariaDb(_MySql):
     settings = ("autocommit",)
+    setters = {  # noqa: RUF012 - never changed
+        "select_db": "database", "change_user": SPOILS, "reset": MARKS}
 
-    def clean(self, con: Any) -> bool:
-        autocommit = con.autocommit
+    def clean(self, con: Any, start: Any = None) -> bool:
+        start = start or {}
+        autocommit = start.get("autocommit", con.autocommit)
         con.reset()
-        con.autocommit = autocommit
-        return True
+        con.autocommit = not autocommit  # it does not know of the reset
+        return self.restore(con, {**start, "autocommit": autocommit})
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "database":
+            con.select_db(value)
+        else:
+            setattr(con, name, value)
+
+    def restore(self, con: Any, start: Any) -> bool:
+        con.autocommit = start["autocommit"]
+        if start.get("database"):
+            con.select_db(start["database"])
+            return True
+        return not _ask(con, "database")
 
 
 class _Sqlite(_Known):
     is_embedded = True
-    settings = ("isolation_level", "row_factory", "text_factory")
+    settings = (
+        "isolation_level", "row_factory", "text_factory", "autocommit")
+    setters = dict.fromkeys((
+        "create_aggregate", "create_collation", "create_function",
+        "create_window_function", "enable_load_extension", "load_extension",
+        "set_authorizer", "set_progress_handler", "set_trace_callback",
+        "setconfig", "setlimit"), MARKS)
 
     def in_transaction(self, con: Any) -> bool | None:
         return _in_transaction(con)
@@ -360,7 +555,12 @@ class _Sqlite(_Known):
 
 
 class _OracleDb(_Known):
-    settings = ("autocommit",)
+    settings = (
+        "autocommit", "call_timeout", "inputtypehandler",
+        "outputtypehandler")
+    unreadable = frozenset((
+        "action", "client_identifier", "clientinfo", "current_schema",
+        "dbop", "econtext_id", "module"))
     question = "select 1 from dual"
     lost_codes = frozenset((
         28, 45, 1012, 1033, 1034, 1089, 2396, 3113, 3114, 3135, 12153, 12514,
@@ -391,6 +591,10 @@ class _SqlServer(_Known):
 
 class _Pyodbc(_SqlServer):
     settings = ("autocommit", "timeout")
+    setters = dict.fromkeys((
+        "add_output_converter", "clear_output_converters",
+        "remove_output_converter", "set_attr", "setdecoding", "setencoding",
+        ), MARKS)
 
     def is_closed(self, con: Any) -> bool | None:
         return _ask(con, "closed")
@@ -405,11 +609,23 @@ class _Pyodbc(_SqlServer):
 
 
 class _Pymssql(_SqlServer):
+    settings = ("autocommit",)
+    setters = {"autocommit": COMPARED}  # noqa: RUF012 - never changed
     lost_codes = frozenset((20003, 20004, 20006, 20047))
 
     def code(self, error: BaseException) -> Any:
         code = error.args[0] if error.args else None
         return code if isinstance(code, int) else None
+
+    def read(self, con: Any, name: str) -> Any:
+        return con.autocommit_state if name == "autocommit" else getattr(
+            con, name)
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "autocommit":
+            con.autocommit(value)
+        else:
+            setattr(con, name, value)
 
 
 class _DuckDb(_Known):
@@ -418,6 +634,13 @@ class _DuckDb(_Known):
     def is_private(self, con: Any) -> bool:
         return _is_without_file(
             con, "select path from duckdb_databases() where not internal", 0)
+
+
+def _with_database(
+        found: dict[str, Any], con: Any, name: str) -> dict[str, Any]:
+    """Return settings with the database that a driver was told to use."""
+    database = getattr(con, name, None)
+    return {**found, "database": database} if database else found
 
 
 def _is_without_file(con: Any, sql: str, column: int) -> bool:

@@ -215,4 +215,5 @@ def _kind(name: str, args: tuple[Any, ...]) -> Kind:
     """Return what is known about a method of the connection."""
     if name == "query" and args:
         return kind_of(args[0])
-    return UNKNOWN_WORK._replace(is_read=name.startswith("get"))
+    return UNKNOWN_WORK._replace(
+        is_read=name.startswith("get"), marks=name == "set_parameter")

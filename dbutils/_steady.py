@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from . import __version__
-from ._drivers import Profile
+from ._drivers import MARKS, SPOILS, Profile
 from ._errors import quietly
 from ._forks import disown, follow
 from ._outage import Outage
@@ -98,9 +98,10 @@ class Line:
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "__weakref__", "changes", "closed", "con", "descriptor", "is_simple",
-        "limit", "lost", "marked", "outage", "profile", "setsession",
-        "settings", "terms", "touched", "transaction", "usage", "valid")
+        "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
+        "exposed", "is_simple", "limit", "lost", "marked", "outage",
+        "profile", "setsession", "settings", "spoiled", "terms", "touched",
+        "transaction", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
@@ -123,6 +124,10 @@ class Line:
         # changed, which is done again with every new connection.
         self.touched = False
         self.settings = self.changes = _NOTHING
+        # Whether comparing them is not enough to restore the session, and
+        # whether the program has the driver connection itself, so that it is
+        # never replaced silently, and whether nothing can restore it.
+        self.dirty = self.exposed = self.spoiled = False
         # The socket, if it is known, and how many seconds a question of our
         # own may take, if that is less than usual.
         self.descriptor: int | None = None
@@ -149,7 +154,13 @@ class Line:
         self.valid = self.marked = False
 
     def store(self, con: Any) -> None:
-        """Go on with a new driver connection."""
+        """Go on with a new driver connection.
+
+        If the program had changed settings of the last one, also directly,
+        then this one is changed in the same way.
+        """
+        if self.touched:
+            self.note_changes()
         self.con = con
         self.descriptor = self.profile.descriptor(con)
         self.usage = 0
@@ -157,12 +168,46 @@ class Line:
         self.closed = False
         self.valid = True
         self.marked = self.lost = False
-        profile = self.profile
-        self.settings = {
-            name: profile.read(con, name) for name in profile.settings
-            if hasattr(con, name)} or _NOTHING
+        self.dirty = self.exposed = self.spoiled = False
+        self.settings = self.first_settings() or _NOTHING
+        if self.changes:
+            self._change_again()
+
+    def first_settings(self) -> dict[str, Any]:
+        """Return the settings of a new driver connection."""
+        return self.profile.first(self.con)
+
+    def note_changes(self) -> None:
+        """Note which settings are not as they were at the beginning.
+
+        This asks nobody, and works with a connection that is lost.
+        """
+        changes = dict(self.changes)
+        known = {**self.settings, **changes}
+        for name in self._readable_settings():
+            with quietly("reading a setting"):
+                now = self.profile.read(self.con, name)
+                if now != known[name]:
+                    changes[name] = now
+        self.changes = changes or _NOTHING
+
+    def _readable_settings(self) -> list[str]:
+        return [
+            name for name in self.settings
+            if name not in self.profile.unreadable]
+
+    def _change_again(self) -> None:
+        """Change a new driver connection as the last one was changed."""
+        self.touched = True
+        self.valid = False  # if this fails, the next use tries again
         for name, value in self.changes.items():
-            profile.write(con, name, value)
+            self.dirty = self.dirty or self._is_lasting(name)
+            self.profile.write(self.con, name, value)
+        self.valid = True
+
+    def _is_lasting(self, name: str) -> bool:
+        """Tell whether writing the old value of a setting is not enough."""
+        return self.profile.is_coarse or name in self.profile.unreadable
 
     def needs_reset(self, mode: Any) -> bool:
         """Tell whether the server has to be asked to clean the connection.
@@ -201,21 +246,42 @@ class Line:
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the visit."""
         profile = self.profile
-        if name not in self.settings:
+        if name not in self.settings and name not in profile.unreadable:
             before = profile.read(self.con, name)
             self.settings = {**self.settings, name: before}
+        self.touched = True  # also if this is interrupted
+        self.dirty = self.dirty or self._is_lasting(name)
         profile.write(self.con, name, value)
         self.changes = {**self.changes, name: value}
-        self.touched = True
+
+    def call_setter(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver that changes the session.
+
+        This holds until the end of the visit, as with an attribute.
+        """
+        target = self.profile.setters[name]
+        self.touched = True  # also if this is interrupted
+        self.spoiled = self.spoiled or target == SPOILS
+        self.marked = self.marked or target in {MARKS, SPOILS}
+        self.dirty = self.dirty or self._is_lasting(target)
+        result = getattr(self.con, name)(*args, **kwargs)
+        if target in self.profile.unreadable:
+            value = next(iter((*args, *kwargs.values())))
+            self.changes = {**self.changes, target: value}
+        self.note_changes()
+        return result
 
     def change_back(self) -> None:
         """Change the attributes back to how they were at the beginning."""
         self.changes = _NOTHING
         profile = self.profile
         for name, value in self.settings.items():
-            if profile.read(self.con, name) != value:
+            if not self._is_lasting(name) and (
+                    profile.read(self.con, name) != value):
                 profile.write(self.con, name, value)
-        self.touched = False
+        self.touched = self.exposed = False
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Tell whether the connection is alive, if that is to be checked."""
@@ -253,6 +319,8 @@ class Line:
         """Tell whether the driver connection has a value of that name."""
         if name in self.settings:
             return True
+        if name in self.profile.unreadable:  # asking may not be possible
+            return hasattr(type(self.con), name)
         value = getattr(self.con, name, _call_me)
         return not callable(value)
 

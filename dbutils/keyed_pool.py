@@ -21,6 +21,7 @@ from ._errors import let_go
 from ._forks import follow
 from ._mutex import Mutex
 from ._pool import core_of
+from ._steady import line_of
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,
@@ -70,7 +71,7 @@ class KeyedConnection(PooledDedicatedDBConnection):
         right = self.right()
         if right is None:
             return 1
-        return getattr(right.slot.con.dbapi_connection, "closed", 0)
+        return getattr(line_of(right.slot.con).con, "closed", 0)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the connection has, also the methods of the driver."""
@@ -80,7 +81,9 @@ class KeyedConnection(PooledDedicatedDBConnection):
             right = self.right()
             if right is None or name.startswith("_"):
                 raise
-        return getattr(right.slot.con.dbapi_connection, name)
+        line = line_of(right.slot.con)
+        line.expose()
+        return getattr(line.con, name)
 
     def __exit__(self, *exc: object) -> None:
         """Commit, or roll back if there was an error; do not give back."""

@@ -126,6 +126,15 @@ class SteadyDBConnection(Steady):
         self._line = line
 
     # Inner names of DBUtils 3.x that programs and their tests read.
+
+    @property
+    def _con(self) -> Any:
+        return self._line.hand_out()
+
+    @_con.setter
+    def _con(self, con: Any) -> None:
+        self._line.con = con
+
     _creator = inner("creator")
     _args = inner("args")
     _kwargs = inner("kwargs")
@@ -146,15 +155,23 @@ class SteadyDBConnection(Steady):
 
     def _cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a new driver cursor."""
+        self._line.hand_out()
         return self._line.cursor(args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the driver connection that is a value."""
+        """Return an attribute of the driver connection that is a value.
+
+        The methods that change the session can be called, too.
+        """
         line = self._line
-        if line is None or name.startswith("_") or not line.is_attribute(name):
-            raise AttributeError(
-                f"{type(self).__name__!r} object has no attribute {name!r}")
-        return getattr(line.con, name)
+        if line is not None and not name.startswith("_"):
+            setter = line.setter(name)
+            if setter is not None:
+                return setter
+            if line.is_attribute(name):
+                return getattr(line.con, name)
+        raise AttributeError(
+            f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __enter__(self) -> SteadyDBConnection:
         """Begin a context that is a transaction."""
@@ -174,8 +191,7 @@ class SteadyDBConnection(Steady):
 
         What is executed there is neither repeated nor counted as usage.
         """
-        self._line.expose()
-        return self._line.con
+        return self._line.hand_out()
 
     def threadsafety(self) -> int:
         """Return the level of thread safety of the connection."""
@@ -243,6 +259,8 @@ class SteadyDBCursor:
 
     @property
     def _cursor(self) -> Any:
+        if self._hand.cursor is not None:
+            self._hand.line.hand_out()
         return self._hand.cursor
 
     @_cursor.setter
@@ -295,7 +313,7 @@ class SteadyDBCursor:
         no_failover() keeps the count.
         """
         cursor = self._driver_cursor()
-        self._hand.line.expose()
+        self._hand.line.hand_out()
         return cursor
 
     @contextmanager

@@ -126,4 +126,4 @@ class SteadyPgConnection(Steady):
 def _is_query(name: str) -> bool:
     """Tell whether a method of this name asks the database something."""
     return name.startswith("get_") or name in {
-        "query", "get", "insert", "update", "delete"}
+        "query", "get", "insert", "update", "delete", "set_parameter"}
