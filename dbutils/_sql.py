@@ -15,8 +15,7 @@ import re
 from numbers import Number
 from typing import Any, Iterator, NamedTuple, Sequence, Tuple
 
-__all__ = [
-    "MARK", "READ", "UNKNOWN_WORK", "Kind", "has_text", "kind_of", "seen"]
+__all__ = ["MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
 
 
 class Kind(NamedTuple):
@@ -80,17 +79,11 @@ def _kind_of_text(text: str) -> Kind:
 # Statements that the tools of a driver or of Python have made.
 
 
-def has_text(statement: Any) -> bool:
-    """Return whether something is a statement."""
-    return isinstance(statement, (str, bytes, bytearray)) or (
-        _text_of(statement) is not None)
-
-
 def _text_of(statement: Any) -> str | None:
     """Return the text of a template, or of what psycopg has composed."""
-    strings = getattr(statement, "strings", None)
-    if isinstance(strings, tuple):  # a template string
-        return _joined(strings, getattr(statement, "interpolations", ()))
+    values = getattr(statement, "interpolations", None)
+    if isinstance(values, tuple):  # it is a template string
+        return _joined(statement.strings, values)
     if not type(statement).__module__.startswith("psycopg"):
         return None
     name = type(statement).__name__

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from functools import lru_cache
+from types import GeneratorType
 from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
@@ -228,7 +229,7 @@ _HARMLESS = {
 _UNOPENED = "This cursor could not be opened."
 
 # Methods that are not repeated, but get statements, too.
-_SENDING = {"copy", "copy_expert", "stream"}
+_SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
 
 
 def _method(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
@@ -329,7 +330,7 @@ class SteadyDBCursor:
         """Return what a method has returned, but no driver cursor."""
         if result is cursor:
             return self
-        if hasattr(result, "__next__"):
+        if isinstance(result, GeneratorType):
             return self._through(result, cursor)
         return result
 
