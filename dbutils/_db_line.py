@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from ._dbapi import (
     connect_of,
@@ -128,7 +129,7 @@ class DbLine(_Opener):
 
     __slots__ = (
         "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "has_pinger", "ping", "private", "rules", "turns", "work")
+        "has_pinger", "ping", "private", "rules", "streams", "turns", "work")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
@@ -152,6 +153,8 @@ class DbLine(_Opener):
         self.can_ask = self.can_just_look = False
         # In which order it is used if several share it.
         self.turns: Turns | None = None
+        # Answers that the program reads while the server sends them.
+        self.streams: WeakSet[Any] | None = None
 
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it."""
@@ -340,7 +343,7 @@ class DbLine(_Opener):
     def end_visit(self) -> None:
         """Clean the connection of a program that goes on to hold it."""
         is_dirty = self.transaction or self.marked or self.touched
-        if is_dirty and not self.rules.hand_back(self, reset=False):
+        if is_dirty and not self._hand_back(reset=False):
             self.give_up()
 
     def needs_reset(self, mode: Any) -> bool:
@@ -355,9 +358,31 @@ class DbLine(_Opener):
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if self.descriptor is None:
-            return self.rules.hand_back(self, reset)
+            return self._hand_back(reset)
         watch(self, self.descriptor, None)
         try:
-            return self.rules.hand_back(self, reset)
+            return self._hand_back(reset)
         finally:
             forget(self)
+
+    def _hand_back(self, reset: Any) -> bool:
+        if self.streams:
+            self._end_streams()
+        return self.rules.hand_back(self, reset)
+
+    def add_stream(self, stream: Any) -> None:
+        """Note an answer that has to be ended before anything else is done.
+
+        The driver would wait for its end.
+        """
+        if self.streams is None:
+            self.streams = WeakSet()
+        self.streams.add(stream)
+        self.touched = True
+
+    def _end_streams(self) -> None:
+        """End the answers that were not read to their ends."""
+        streams, self.streams = self.streams, None
+        for stream in list(streams or ()):
+            with quietly("ending a stream"):
+                stream.close()

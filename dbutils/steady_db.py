@@ -314,6 +314,7 @@ class SteadyDBCursor:
 
         The cursor of the program lives as long as the iteration.
         """
+        self._driver_cursor()
         hand = self._hand
         for item in items:
             yield self if item is cursor else item
@@ -443,6 +444,8 @@ class SteadyDBCursor:
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
             return self._during(result)
+        if name == "stream" and isinstance(result, GeneratorType):
+            self._hand.line.add_stream(result)
         return self._ours(result, cursor)
 
     def fetchone(self) -> Any:
