@@ -145,9 +145,8 @@ def test_other_methods_that_execute_return_the_hardened_cursor(pool, table):
 
 
 @pytest.mark.parametrize("maxshared", [0, 1])
-def test_the_connection_of_a_cursor_is_the_lease(pool_of, maxshared):
-    pool = pool_of("sqlite3", maxshared=maxshared)
-    lease = pool.connection()
+def test_the_connection_of_a_cursor_is_the_lease(dbapi, maxshared):
+    lease = PooledDB(dbapi, maxshared=maxshared).connection()
     cursor = lease.cursor()
     assert cursor.connection is lease
     cursor.execute("select 1")
