@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from weakref import WeakSet
 
 from ._errors import note_swallowed
 from ._sql import MARK, UNKNOWN_WORK, Kind, kind_of
 
-__all__ = ["FOREVER", "NOTHING", "Call", "Hand", "execution", "hand_for"]
+__all__ = [
+    "FOREVER", "NOTHING", "Call", "Hand", "during", "execution", "hand_for",
+    "through"]
 
 
 # The visit to a connection that is not borrowed.
@@ -162,6 +166,17 @@ class Hand:
         kind = call.kind()
         self.line.marked = self.line.marked or kind.marks
 
+    def add_stream(self, stream: Any) -> None:
+        """Note an answer that has to be ended before anything else is done.
+
+        The driver would wait for its end.
+        """
+        line = self.line
+        if line.streams is None:
+            line.streams = WeakSet()
+        line.streams.add(stream)
+        line.touched = True
+
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
         if self.attributes and cursor is not self.cursor:
@@ -187,6 +202,29 @@ class Hand:
                 cursor.setoutputsize(size)
             else:
                 cursor.setoutputsize(size, column)
+
+
+def through(
+        items: Iterable[Any], hand: Hand,
+        check: Callable[[], Any]) -> Iterator[Any]:
+    """Yield what a driver cursor yields, while that can be used.
+
+    check: the method of the program's cursor that raises an error if not;
+        that cursor lives as long as the iteration
+    """
+    check()
+    for item in items:
+        yield item
+        if not hand.visit:
+            check()
+
+
+@contextmanager
+def during(
+        context: Any, cursor: Any) -> Iterator[Any]:  # noqa: ARG001 - is held
+    """Let the program's cursor live as long as a context."""
+    with context as value:
+        yield value
 
 
 def hand_for(

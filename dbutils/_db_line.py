@@ -153,7 +153,7 @@ class DbLine(_Opener):
         self.can_ask = self.can_just_look = False
         # In which order it is used if several share it.
         self.turns: Turns | None = None
-        # Answers that the program reads while the server sends them.
+        # Answers that the program reads while they are sent.
         self.streams: WeakSet[Any] | None = None
 
     def begin_anew(self) -> None:
@@ -367,22 +367,13 @@ class DbLine(_Opener):
 
     def _hand_back(self, reset: Any) -> bool:
         if self.streams:
-            self._end_streams()
+            _end_streams(self)
         return self.rules.hand_back(self, reset)
 
-    def add_stream(self, stream: Any) -> None:
-        """Note an answer that has to be ended before anything else is done.
 
-        The driver would wait for its end.
-        """
-        if self.streams is None:
-            self.streams = WeakSet()
-        self.streams.add(stream)
-        self.touched = True
-
-    def _end_streams(self) -> None:
-        """End the answers that were not read to their ends."""
-        streams, self.streams = self.streams, None
-        for stream in list(streams or ()):
-            with quietly("ending a stream"):
-                stream.close()
+def _end_streams(line: DbLine) -> None:
+    """End the answers that were not read to their ends."""
+    streams, line.streams = line.streams, None
+    for stream in list(streams or ()):
+        with quietly("ending a stream"):
+            stream.close()

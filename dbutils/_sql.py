@@ -12,7 +12,6 @@ not known to leave the session alone mark it.  Some words mark anywhere.
 from __future__ import annotations
 
 import re
-from numbers import Number
 from typing import Any, Iterator, NamedTuple, Sequence, Tuple
 
 __all__ = ["MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
@@ -57,7 +56,7 @@ def _new_kind(statement: Any) -> Kind:
     text = _text_of(statement)
     if text is not None:
         return _kind_of_text(text)
-    if statement is None or isinstance(statement, Number):
+    if statement is None or isinstance(statement, (int, float)):
         return UNKNOWN_WORK  # an error
     # It is something that we do not know; its parts are in what it shows.
     parts = re.sub(r"""\w+\(|["'\[\](),]""", " ", repr(statement))

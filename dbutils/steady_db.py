@@ -18,7 +18,14 @@ from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_classic import Classic
-from ._db_cursor import FOREVER, NOTHING, Call, hand_for
+from ._db_cursor import (
+    FOREVER,
+    NOTHING,
+    Call,
+    during,
+    hand_for,
+    through,
+)
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
@@ -303,36 +310,20 @@ class SteadyDBCursor:
             rows = iter(cursor)
         except TypeError:
             rows = iter(cursor.fetchone, None)
-        return self._through(rows, cursor)
+        return through(rows, self._hand, self._driver_cursor)
 
     def __next__(self) -> Any:
         """Return the next row, if the driver offers that."""
         return next(self._driver_cursor())
-
-    def _through(self, items: Any, cursor: Any) -> Iterator[Any]:
-        """Yield what a driver cursor yields, while that can be used.
-
-        The cursor of the program lives as long as the iteration.
-        """
-        self._driver_cursor()
-        hand = self._hand
-        for item in items:
-            yield self if item is cursor else item
-            if not hand.visit:
-                self._driver_cursor()  # raises the error
-
-    @contextmanager
-    def _during(self, context: Any) -> Iterator[Any]:
-        """Let the cursor of the program live as long as a context."""
-        with context as value:
-            yield value
 
     def _ours(self, result: Any, cursor: Any) -> Any:
         """Return what a method has returned, but no driver cursor."""
         if result is cursor:
             return self
         if isinstance(result, GeneratorType):
-            return self._through(result, cursor)
+            return (
+                self if item is cursor else item for item in through(
+                    result, self._hand, self._driver_cursor))
         return result
 
     def _driver_cursor(self) -> Any:
@@ -443,9 +434,9 @@ class SteadyDBCursor:
             self._hand.note(Call(name, args, kwargs))
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
-            return self._during(result)
+            return during(result, self)
         if name == "stream" and isinstance(result, GeneratorType):
-            self._hand.line.add_stream(result)
+            self._hand.add_stream(result)
         return self._ours(result, cursor)
 
     def fetchone(self) -> Any:
