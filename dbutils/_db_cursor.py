@@ -122,14 +122,14 @@ class Hand:
         self.con = self.line.con
         self.closed = False
 
-    def write(self, name: str, value: Any) -> bool:
+    def write(self, cursor: Any, name: str, value: Any) -> bool:
         """Write an attribute; return whether the driver cursor takes it."""
         try:
-            setattr(self.cursor, name, value)
+            setattr(cursor, name, value)
         except AttributeError:
             return False
         except TypeError:
-            if hasattr(self.cursor, name):
+            if hasattr(cursor, name):
                 raise  # it is the value that it does not take
             return False
         self.attributes = {**self.attributes, name: value}

@@ -18,14 +18,7 @@ from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_classic import Classic
-from ._db_cursor import (
-    FOREVER,
-    NOTHING,
-    Call,
-    during,
-    hand_for,
-    through,
-)
+from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
@@ -272,16 +265,11 @@ class SteadyDBCursor:
     def _cursor(self, cursor: Any) -> None:
         """Take another driver cursor; with none nothing can be used."""
         hand = self._hand
-        kind: Any = type(self)
         hand.cursor = cursor
-        if (cursor is None) == (_Invalid in kind.__mro__):
-            return
-        if cursor is None:
-            self._visit, hand.visit = hand.visit, None
-            self.__class__ = _invalid(kind)
-        else:
-            hand.visit = self._visit
-            self.__class__ = kind.__mro__[2]
+        if (cursor is None) != isinstance(self, _Invalid):
+            hand.visit, self._visit = self.__dict__.get("_visit"), hand.visit
+            kind: Any = type(self)
+            self.__class__ = _other_kind(kind)
 
     _con = inner("owner", "_hand")
     _args = inner("args", "_hand")
@@ -321,9 +309,8 @@ class SteadyDBCursor:
         if result is cursor:
             return self
         if isinstance(result, GeneratorType):
-            return (
-                self if item is cursor else item for item in through(
-                    result, self._hand, self._driver_cursor))
+            items = through(result, self._hand, self._driver_cursor)
+            return (self if item is cursor else item for item in items)
         return result
 
     def _driver_cursor(self) -> Any:
@@ -477,16 +464,11 @@ class SteadyDBCursor:
 
         If the driver cursor is replaced, the next one gets it as well.
         """
-        if (name.startswith("_") or hasattr(type(self), name)
-                or not self._writes(name, value)):
-            super().__setattr__(name, value)
-
-    def _writes(self, name: str, value: Any) -> bool:
         hand = getattr(self, "_hand", None)
-        if hand is None or name in self.__dict__:
-            return False
-        self._driver_cursor()
-        return hand.write(name, value)
+        if (name.startswith("_") or hand is None or name in self.__dict__
+                or hasattr(type(self), name)
+                or not hand.write(self._driver_cursor(), name, value)):
+            super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         """Delete an attribute, of the driver cursor if it was set there."""
@@ -524,8 +506,10 @@ class _Invalid:
 
 
 @lru_cache(maxsize=None)
-def _invalid(kind: type) -> type:
-    """Return the class of such cursors that replaces another one."""
+def _other_kind(kind: Any) -> Any:
+    """Return the class of invalid cursors for another one, and back."""
+    if issubclass(kind, _Invalid):
+        return kind.__mro__[2]
     return type(kind.__name__, (_Invalid, kind), {"__slots__": ()})
 
 
