@@ -18,6 +18,11 @@ __all__ = [
 FOREVER = (True,)
 
 
+# How drivers call the parameter that is the statement.
+_STATEMENTS = (
+    "operation", "query", "sql", "statement", "stmt", "sql_script", "command")
+
+
 class Call(NamedTuple):
     """A call of a cursor method that may have to be made again."""
 
@@ -44,12 +49,17 @@ class Call(NamedTuple):
         """
         if self.name.startswith("call"):
             return MARK
-        statement = self.args[0] if self.args else next(
-            iter(self.kwargs.values()), None)
-        kind = kind_of(statement)
+        kind = kind_of(self._statement())
         if self.name != "execute":
             return MARK if kind.marks else UNKNOWN_WORK
         return kind
+
+    def _statement(self) -> Any:
+        if self.args:
+            return self.args[0]
+        names = (name for name in _STATEMENTS if name in self.kwargs)
+        return self.kwargs.get(next(names, None) or next(
+            iter(self.kwargs), ""))
 
     def __call__(self, cursor: Any) -> Any:
         """Make the call on a driver cursor."""

@@ -9,6 +9,7 @@ import pytest
 from drivers import ask
 
 from dbutils import _sql
+from dbutils._db_cursor import Call
 from dbutils._sql import MARK, READ, UNKNOWN_WORK, kind_of
 from dbutils.pooled_db import PooledDB
 
@@ -213,6 +214,26 @@ def test_composed_statements_are_looked_at_by_their_text(name):
         assert kind_of(statement) is kind, statement
 
 
+@pytest.mark.parametrize("call", [
+    Call("execute", ("set role x",), {}),
+    Call("execute", (), {"query": "set role x"}),
+    Call("execute", (), {"params": None, "query": "set role x"}),
+    Call("execute", (), {"unheard_of": "set role x"}),
+    Call("executemany", ("set role %s", [("x",)]), {}),
+    Call("executescript", (), {"sql_script": "select 1; set role x"}),
+    Call("stream", ("set role x",), {}),
+    Call("callproc", ("p",), {}), Call("callfunc", ("f", int), {})], ids=str)
+def test_statements_are_found_in_calls(call):
+    assert call.kind() is MARK
+
+
+def test_only_what_is_executed_once_can_be_repeated():
+    assert Call("execute", ("select 1",), {}).kind() is READ
+    assert Call("executemany", ("select 1", ()), {}).kind() is UNKNOWN_WORK
+    assert Call("executescript", ("select 1",), {}).kind() is UNKNOWN_WORK
+    assert Call("execute", (), {}).kind() is UNKNOWN_WORK
+
+
 # Remembering statements.
 
 
@@ -233,6 +254,16 @@ def test_statements_in_use_are_remembered_among_many_others(monkeypatch):
     assert looks.count("select something") == 1
     assert len(_sql.seen) <= _sql._LIMIT
     assert len(_sql._older) <= _sql._LIMIT
+
+
+@pytest.mark.slow
+def test_the_time_that_a_look_takes_can_be_measured():
+    text = subprocess.run(
+        [sys.executable, "statements.py", "10"], check=True,
+        cwd=str(Path(__file__).resolve().parent / "benchmarks"),
+        stdout=subprocess.PIPE).stdout.decode()
+    assert len(text.splitlines()) == 9
+    assert text.count("microseconds") == 8
 
 
 # Each is something that could make a search begin again and again.
