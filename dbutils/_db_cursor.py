@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
+from weakref import WeakSet
 
 from ._errors import note_swallowed
-from ._sql import UNKNOWN_WORK, Kind, kind_of
+from ._sql import MARK, UNKNOWN_WORK, Kind, kind_of
 
-__all__ = ["FOREVER", "NOTHING", "Call", "Hand", "execution", "hand_for"]
+__all__ = [
+    "FOREVER", "NOTHING", "Call", "Hand", "during", "execution", "hand_for",
+    "through"]
 
 
 # The visit to a connection that is not borrowed.
 FOREVER = (True,)
+
+
+# How drivers call the parameter that is the statement.
+_STATEMENTS = (
+    "operation", "query", "sql", "statement", "stmt", "sql_script", "command")
 
 
 class Call(NamedTuple):
@@ -34,15 +43,23 @@ class Call(NamedTuple):
             for arg in (*self.args, *self.kwargs.values()))
 
     def kind(self) -> Kind:
-        """Return what is known about the statement."""
-        if self.name not in {"execute", "executemany"}:
-            return UNKNOWN_WORK
-        statement = self.args[0] if self.args else next(
-            iter(self.kwargs.values()), None)
-        kind = kind_of(statement)
-        if self.name == "executemany":
-            return kind._replace(is_read=False)
+        """Return what is known about the statement.
+
+        A procedure can do anything.
+        """
+        if self.name.startswith("call"):
+            return MARK
+        kind = kind_of(self._statement())
+        if self.name != "execute":
+            return MARK if kind.marks else UNKNOWN_WORK
         return kind
+
+    def _statement(self) -> Any:
+        if self.args:
+            return self.args[0]
+        names = (name for name in _STATEMENTS if name in self.kwargs)
+        return self.kwargs.get(next(names, None) or next(
+            iter(self.kwargs), ""))
 
     def __call__(self, cursor: Any) -> Any:
         """Make the call on a driver cursor."""
@@ -73,9 +90,9 @@ class Hand:
     """
 
     __slots__ = (
-        "args", "closed", "con", "cursor", "has_sizes", "inputsizes",
-        "kwargs", "lease", "line", "moved", "no_failover", "outputsizes",
-        "runner", "visit")
+        "args", "attributes", "closed", "con", "cursor", "has_sizes",
+        "inputsizes", "kwargs", "lease", "line", "moved", "no_failover",
+        "outputsizes", "owner", "runner", "visit")
 
     line: Any
     args: tuple[Any, ...]
@@ -86,6 +103,8 @@ class Hand:
     cursor: Any
     con: Any
     closed: bool
+    # The steady connection.
+    owner: Any
     # If the connection is borrowed: from where, and for how long, which is
     # false when that is over.
     lease: Any
@@ -97,6 +116,8 @@ class Hand:
     has_sizes: bool
     inputsizes: Any
     outputsizes: dict[Any, Any]
+    # What the program has written to the driver cursor; the same.
+    attributes: dict[str, Any]
 
     def open(self) -> None:
         """Open a cursor of the connection of the line."""
@@ -104,10 +125,37 @@ class Hand:
 
     def move_to(self, cursor: Any) -> None:
         """Go on with another driver cursor."""
+        if self.attributes:
+            self._furnish(cursor)
         self.close()
         self.cursor = cursor
         self.con = self.line.con
         self.closed = False
+
+    def write(self, cursor: Any, name: str, value: Any) -> bool:
+        """Write an attribute; return whether the driver cursor takes it."""
+        try:
+            setattr(cursor, name, value)
+        except AttributeError:
+            return False
+        except TypeError:
+            if hasattr(cursor, name):
+                raise  # it is the value that it does not take
+            return False
+        self.attributes = {**self.attributes, name: value}
+        return True
+
+    def erase(self, name: str) -> None:
+        """Delete an attribute that was written."""
+        delattr(self.cursor, name)
+        self.attributes = {
+            key: value for key, value in self.attributes.items()
+            if key != name}
+
+    def _furnish(self, cursor: Any) -> None:
+        """Write what was written before to another driver cursor."""
+        for name, value in self.attributes.items():
+            setattr(cursor, name, value)
 
     def close(self) -> None:
         """Close the driver cursor, unless that was already done."""
@@ -123,8 +171,26 @@ class Hand:
         """Make a call according to the rules."""
         return self.runner.run(self, call)
 
+    def note(self, call: Call) -> None:
+        """Note a call that is made in another way."""
+        kind = call.kind()
+        self.line.marked = self.line.marked or kind.marks
+
+    def add_stream(self, stream: Any) -> None:
+        """Note an answer that has to be ended before anything else is done.
+
+        The driver would wait for its end.
+        """
+        line = self.line
+        if line.streams is None:
+            line.streams = WeakSet()
+        line.streams.add(stream)
+        line.touched = True
+
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
+        if self.attributes and cursor is not self.cursor:
+            self._furnish(cursor)
         if not (self.has_sizes and call.takes_sizes):
             return call(cursor)
         self._set_sizes(cursor)
@@ -148,12 +214,36 @@ class Hand:
                 cursor.setoutputsize(size, column)
 
 
+def through(
+        items: Iterable[Any], hand: Hand,
+        check: Callable[[], Any]) -> Iterator[Any]:
+    """Yield what a driver cursor yields, while that can be used.
+
+    check: the method of the program's cursor that raises an error if not;
+        that cursor lives as long as the iteration
+    """
+    check()
+    for item in items:
+        yield item
+        if not hand.visit:
+            check()
+
+
+@contextmanager
+def during(
+        context: Any, cursor: Any) -> Iterator[Any]:  # noqa: ARG001 - is held
+    """Let the program's cursor live as long as a context."""
+    with context as value:
+        yield value
+
+
 def hand_for(
         line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
-        lease: Any = None, visit: Any = FOREVER) -> Hand:
+        owner: Any, lease: Any = None, visit: Any = FOREVER) -> Hand:
     """Open a driver cursor; return what holds it."""
     hand = Hand()
     hand.line = line
+    hand.owner = owner
     hand.args = args
     hand.kwargs = kwargs
     hand.runner = rules = line.rules
@@ -163,5 +253,5 @@ def hand_for(
     hand.lease = lease
     hand.visit = visit
     hand.no_failover = 0
-    hand.inputsizes = hand.outputsizes = _NO_SIZES
+    hand.inputsizes = hand.outputsizes = hand.attributes = _NO_SIZES
     return hand

@@ -10,6 +10,7 @@ from __future__ import annotations
 from functools import partial
 from time import monotonic
 from typing import Any, Callable
+from weakref import WeakSet
 
 from ._dbapi import (
     connect_of,
@@ -247,7 +248,7 @@ class DbLine(_Session):
 
     __slots__ = (
         "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "has_pinger", "ping", "turns")
+        "has_pinger", "ping", "streams", "turns")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
@@ -265,6 +266,8 @@ class DbLine(_Session):
         self.can_ask = self.can_just_look = False
         # In which order it is used if several share it.
         self.turns: Turns | None = None
+        # Answers that the program reads while they are sent.
+        self.streams: WeakSet[Any] | None = None
 
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it."""
@@ -434,7 +437,7 @@ class DbLine(_Session):
     def end_visit(self) -> None:
         """Clean the connection of a program that goes on to hold it."""
         is_dirty = self.transaction or self.marked or self.touched
-        if is_dirty and not self.rules.hand_back(self, reset=False):
+        if is_dirty and not self._hand_back(reset=False):
             self.give_up()
 
     def needs_reset(self, mode: Any) -> bool:
@@ -449,9 +452,22 @@ class DbLine(_Session):
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if self.descriptor is None:
-            return self.rules.hand_back(self, reset)
+            return self._hand_back(reset)
         watch(self, self.descriptor, None)
         try:
-            return self.rules.hand_back(self, reset)
+            return self._hand_back(reset)
         finally:
             forget(self)
+
+    def _hand_back(self, reset: Any) -> bool:
+        if self.streams:
+            _end_streams(self)
+        return self.rules.hand_back(self, reset)
+
+
+def _end_streams(line: DbLine) -> None:
+    """End the answers that were not read to their ends."""
+    streams, line.streams = line.streams, None
+    for stream in list(streams or ()):
+        with quietly("ending a stream"):
+            stream.close()

@@ -2,14 +2,19 @@
 
 A statement is not parsed, only looked at; in doubt it counts as work, and as
 one that marks the session.  Both only make the library more careful.
+
+First comments and strings are taken out, which depends on the database: a
+statement that has different parts for different ones is looked at in all
+ways.  Then the first words of its parts tell what they are; those that are
+not known to leave the session alone mark it.  Some words mark anywhere.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Iterator, NamedTuple, Sequence, Tuple
 
-__all__ = ["READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
+__all__ = ["MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
 
 
 class Kind(NamedTuple):
@@ -26,48 +31,13 @@ READ = Kind(is_read=True, marks=False)
 UNKNOWN_WORK = Kind(is_read=False, marks=False)
 MARK = Kind(is_read=False, marks=True)
 
-# What may stand before the first word.
-_BLANK = re.compile(
-    r"(?:\s+|--[^\n]*\n|#[^\n]*\n|/\*(?![!+]).*?\*/|\()*", re.S)
-
-_READ = re.compile(
-    r"(?:select|show|explain|desc|describe|values|table)\b", re.I)
-
-# What a statement that begins like a read must not contain.
-_NO_READ = re.compile(
-    r"""\bfor\s+(?:no\s+key\s+)?(?:update|share|key\s+share)\b
-    | \block\s+in\s+share\s+mode\b | \binto\b | \banalyze\b
-    | \bwith\s*\(\s*(?:updlock|xlock|tablockx?|holdlock)
-    | \b(?:next_?val|set_?val|last_insert_id|get_lock|release_lock|sleep)\s*\(
-    | \bnext\s+value\s+for\b | _lock\w*\s*\( | \bset_config\s*\(
-    | \bpg_(?:terminate|cancel|notify|reload|rotate|switch|create|drop)
-    | \b(?:lo_\w+|dblink\w*|txid_current|pg_current_xact_id)\s*\(
-    | ; \s* \S""", re.I | re.X)
-
-# The beginnings of statements that leave something behind in the session.
-_MARK = re.compile(
-    r"""(?: (?:^|;) \s*
-        (?: set \s+ (?! (?:local|transaction|constraints)\b )
-          | reset\b | listen\b | unlisten\b | prepare\b | deallocate\b
-          | declare\b | use\b | discard\b | lock \s+ (?:tables?|instance)\b
-          | unlock\b | handler\b | load \s+ ' | attach\b | detach\b
-          | pragma \s+ (?! [\w.]+ \s* (?:;\s*)? $
-              | [\w.]*(?:_x?info|_list|_check|_columns) \s* \( )
-          | create \s+ (?:or\s+replace\s+)? (?:(?:global|local)\s+)?
-            temp(?:orary)?\b
-          | create \s+ table \s+ \# | alter \s+ session\b )
-    | \binto \s+ (?:temp(?:orary)?\b | \@ | \#)
-    | \bset_config \s* \( (?! [^;]* , \s* true \s* \) )
-    | \b(?:pg_(?:try_)?advisory_(?:lock|unlock)\w* | get_lock | release_lock
-        | release_all_locks | dblink_connect | set_limit | pg_export_snapshot)
-        \s* \(
-    )""", re.I | re.X)
-
 # The kinds of the statements that were seen last, so that most statements
-# cost one look into a dictionary, also by others.
+# cost one look into a dictionary, also by others.  When it is full, it
+# becomes the older generation, of which those that are used come back.
 _LIMIT = 1000
 _LONGEST = 5000
 seen: dict[Any, Kind] = {}
+_older: dict[Any, Kind] = {}
 
 
 def kind_of(statement: Any) -> Kind:
@@ -81,28 +51,286 @@ def kind_of(statement: Any) -> Kind:
 def _new_kind(statement: Any) -> Kind:
     if isinstance(statement, (bytes, bytearray)):
         statement = bytes(statement).decode("latin-1")
-    if not isinstance(statement, str):
-        return _composed_kind(statement)
-    kind = _look_at(statement)
-    if len(statement) <= _LONGEST:
-        if len(seen) >= _LIMIT:
-            seen.clear()
-        seen[statement] = kind
+    if isinstance(statement, str):
+        return _kind_of_text(statement)
+    text = _text_of(statement)
+    if text is not None:
+        return _kind_of_text(text)
+    if statement is None or isinstance(statement, (int, float)):
+        return UNKNOWN_WORK  # an error
+    # It is something that we do not know; its parts are in what it shows.
+    parts = re.sub(r"""\w+\(|["'\[\](),]""", " ", repr(statement))
+    return MARK if _look_at(parts).marks else UNKNOWN_WORK
+
+
+def _kind_of_text(text: str) -> Kind:
+    if len(text) > _LONGEST:
+        return _look_at(text)
+    kind = seen.get(text) or _older.get(text) or _look_at(text)
+    if len(seen) >= _LIMIT:
+        _older.clear()
+        _older.update(seen)
+        seen.clear()
+    seen[text] = kind
     return kind
 
 
-def _look_at(text: str) -> Kind:
-    text = text[_BLANK.match(text).end():]  # type: ignore[union-attr]
-    if _READ.match(text) and not _NO_READ.search(text):
-        return READ
-    return MARK if _MARK.search(text) else UNKNOWN_WORK
+# Statements that the tools of a driver or of Python have made.
 
 
-def _composed_kind(statement: Any) -> Kind:
-    """Return what is known about a statement made by a driver's tools.
+def _text_of(statement: Any) -> str | None:
+    """Return the text of a template, or of what psycopg has composed."""
+    values = getattr(statement, "interpolations", None)
+    if isinstance(values, tuple):  # it is a template string
+        return _joined(statement.strings, values)
+    if not type(statement).__module__.startswith("psycopg"):
+        return None
+    name = type(statement).__name__
+    inside = getattr(statement, "_obj", getattr(statement, "_wrapped", None))
+    if name == "SQL" and isinstance(inside, str):
+        return inside
+    if name == "Composed" and isinstance(inside, list):
+        return "".join(map(_part, inside))
+    if name == "Identifier":
+        return ".".join(map(_quoted, _names(inside)))
+    return None
 
-    Their text cannot be had without a connection, but all of its parts are
-    in their representation.
+
+def _joined(strings: Sequence[str], values: Sequence[Any]) -> str:
+    """Return the text of a template with its values."""
+    parts = [strings[0]] if strings else []
+    for value, string in zip(values, strings[1:]):
+        parts += [_inserted(value), string]
+    return "".join(parts)
+
+
+def _inserted(interpolation: Any) -> str:
+    """Return what stands for a value of a template."""
+    value = getattr(interpolation, "value", interpolation)
+    if getattr(interpolation, "format_spec", "") == "i":
+        return _quoted(str(value))
+    return _part(value)
+
+
+def _part(value: Any) -> str:
+    """Return what stands for a part: its text, or a parameter."""
+    text = None if isinstance(value, str) else _text_of(value)
+    return " ? " if text is None else text
+
+
+def _names(inside: Any) -> Sequence[str]:
+    return (inside,) if isinstance(inside, str) else tuple(inside or ())
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+# Taking comments and strings out.  The patterns go over a text once: what
+# has no end takes all that is left, or is not tried again.
+
+# Quoted names stay if they are words, also without their quotes.  In the
+# standard, and in PostgreSQL, a backslash means nothing, and comments can be
+# nested, which we do not follow: the beginning of the inner one stays.
+_IN_STANDARD = r"""[-/'"`$](?:
+      (?<=-) - [^\n]*
+    | (?<=/) \* [^*/]* (?: (?: \*(?!/) | /(?!\*) ) [^*/]* )*
+        (?: \*/ | \Z | (/\*.*) )
+    | (?<=') %s [^']* '
+    | (?<=") (?: (\w*) " | [^"]* " )
+    | (?<=`) (?: (\w*) ` | [^`]* ` )
+    | (?<=\$) (?<![\w$]\$) ((?:[^\W\d]\w*)?) \$ (?: .*? \$\4\$ | .* )
+    )"""
+_STANDARD = re.compile(_IN_STANDARD % "", re.S | re.X)
+# The same, with backslashes in the strings of PostgreSQL that have an E.
+_EXTENDED = re.compile(_IN_STANDARD % (
+    r"(?<=\b[eE]') [^'\\]* (?: (?:\\.|'') [^'\\]* )* ' | (?<=') "),
+    re.S | re.X)
+# In MySQL, comments with an exclamation mark are executed.
+_MYSQL = re.compile(r"""[-/'"`#*](?:
+      (?<=-) - (?=\s|\Z) [^\n]*
+    | (?<=\#) [^\n]*
+    | (?<=\*) /
+    | (?<=/) \*M?!\d*
+    | (?<=/) \* .*? (?: \*/ | \Z )
+    | (?<=') [^'\\]* (?: \\. [^'\\]* )* (?: ' | \\?\Z )
+    | (?<=") (?: (\w*) " | [^"\\]* (?: \\. [^"\\]* )* (?: " | \\?\Z ) )
+    | (?<=`) (?: (\w*) ` | [^`]* ` )
+    )""", re.S | re.X)
+
+# What may be a quote of another kind: names with escapes, q'[it's]' of
+# Oracle, and [it's] of SQL Server.
+_STRANGE = re.compile(
+    r"""\bu&" | \bn?q' | (?<![\w\]])\[ [^\W\d] [^]['"]* ['"]""", re.I | re.X)
+_FIRST_LINES = re.compile(r"(?:\s*#[^\n]*)*")
+_TAG = re.compile(r"\$\w*\$")
+_EXTENDED_STRING = re.compile(r"\be'", re.I)
+
+
+def _clean(text: str) -> Iterator[str]:
+    """Yield the text without comments and strings, as databases read it."""
+    if text.startswith("#"):  # a comment, or an error
+        text = text[_FIRST_LINES.match(text).end():]  # type: ignore[union-attr]
+    pieces = _pieces_of(text)
+    if pieces:
+        yield " ".join(pieces)
+        return
+    yield _STANDARD.sub(r" \1\2\3 ", text)
+    yield _MYSQL.sub(r" \1\2 ", text)
+    if "\\" in text and _EXTENDED_STRING.search(text):
+        yield _EXTENDED.sub(r" \1\2\3 ", text)
+
+
+def _pieces_of(text: str) -> list[str]:
+    """Return what is between the strings, nothing if that is not certain.
+
+    It is for nearly all statements.  No quoted name can contain the mark of
+    a string if those before it are complete.
     """
-    parts = re.sub(r"""SQL\(|Composed\(|["'\[\](),]""", " ", repr(statement))
-    return MARK if _look_at(parts.strip()).marks else UNKNOWN_WORK
+    if "--" in text or "/*" in text or "\\" in text or "#" in text or (
+            "$" in text and _TAG.search(text)):
+        return []
+    pieces = text.split("'")
+    if not len(pieces) % 2:
+        return []
+    del pieces[1::2]
+    for piece in pieces:
+        if piece.count('"') % 2 or piece.count("`") % 2:
+            return []
+    return pieces
+
+
+# Looking at what is left, in small letters.  A rule is a pattern, and what
+# must be there for the pattern to be tried; the search for that is fast.
+_Rules = Tuple[Tuple[str, Any], ...]
+
+
+def _rules(*rows: tuple[str, str]) -> _Rules:
+    return tuple(
+        (needle, re.compile(pattern, re.X)) for needle, pattern in rows)
+
+
+def _match(rules: _Rules, text: str) -> bool:
+    """Return whether one of the rules matches."""
+    for needle, pattern in rules:
+        if needle in text and pattern.search(text):
+            return True
+    return False
+
+
+# How a statement begins that leaves the session alone, unless there is one
+# of the words that mark.
+_HARMLESS = re.compile(r"""\W*(?: $ | (?:
+      select | insert | update | delete | merge | replace | upsert | with
+    | values | table | show | explain | desc | describe | from | summarize
+    | create | alter (?! \s+ session\b) | drop | truncate | rename | comment
+    | grant | revoke | analy[sz]e | vacuum | reindex | cluster | refresh
+    | optimize | repair | check | checksum | checkpoint | copy | notify
+    | commit | rollback | abort | end | savepoint | release | if
+    | start \s+ transaction
+    | begin (?= \s* $ | \s+ (?: transaction | tran | work | isolation | read
+        | (?:not\s+)? deferrable | deferred | immediate | exclusive
+        | concurrent | distributed )\b )
+    | exec(?:ute)? (?! \s+ immediate\b)
+    | set \s+ (?: transaction | constraints
+        | local \s+ (?! (?: transaction | sql_ | autocommit | max_ | innodb_
+            | foreign_ | unique_ | wait_ | net_ | character | collation
+            | tx_ | group_ | optimizer_ | time_zone )) [\w."`]* )
+    | pragma \s+ (?: [\w."]+ \s* $
+        | [\w."]* (?:_x?info|_list|_check|_columns) (?= \s* \( ) )
+    ) (?!\w) )""", re.X)
+
+_PAREN = r"""["`\s\]]* \("""
+_ARGUMENT = r"(?: %\(\w+\)s | [^(),;] )*"
+
+# What marks the session wherever it is.
+_MARKS = _rules(
+    (":=", "@"),
+    ("pg_temp", "pg_temp"),
+    ("temp", r"""create \s+ (?:\w+\s+){0,7} ["`\[]? temp(?:orary)?\b
+        | into \s+ (?:(?:local|global)\s+)? ["`\[]? temp(?:orary)?\b"""),
+    ("into", r"into \s* @"),
+    ("#", r"""(?: create \s+ \w+ | into ) \s+ [\w.\[\]"]* \#"""),
+    ("set_config", r"set_config (?!" + _PAREN + _ARGUMENT + "," + _ARGUMENT
+        + r", \s* true \s* \) )"),
+    ("advisory_", r"advisory_(?:un)?lock"),
+    ("_lock", r"""\b(?: get_lock | release_(?:all_)?locks?
+        | service_\w+_locks | version_tokens_\w+ )""" + _PAREN),
+    ("dblink_", r"dblink_(?:connect|disconnect|open|close|send)"),
+    ("pg_settings", r"""update \s+ (?:only\s+)?
+        (?: "?pg_catalog"? \s* \. \s* )? "?pg_settings\b"""),
+    ("set_limit", r"\bset_limit\b"), ("setseed", r"\bsetseed\b"),
+    ("export_snapshot", "pg_export_snapshot"),
+    ("origin_session", "replication_origin_session"),
+    ("load_extension", "load_extension"), ("dbms_", "dbms_session"),
+    ("sp_", r"\bsp_(?:set|unset|getapp|releaseapp|prep|exec|cursor)"),
+    # SQL Server needs nothing between statements
+    ("set", r"""set (?<![\w.]set) \s+ (?: @ | (?! (?: null | default | not
+        | schema | data | storage | statistics \s+ [-\d] | tablespace | with
+        | without | logged | unlogged | utf | latin | ascii | binary | ucs
+        | cp | generated | compression | local | transaction | constraints
+        )) [a-z_]+ \s+ [\w.] )"""),
+)
+
+# What a statement that begins like a read must not contain.
+_READS = re.compile(
+    r"\W*(?:select|show|explain|desc|describe|values|table)\b")
+_WRITES = _rules(
+    (";", r"; \s* [^\s;]"),
+    ("for", r"for \s+ (?:no\s+key\s+)? (?:update|share|key\s+share)\b"),
+    ("lock", r"lock \s+ in \s+ share | lock(?:_shared)?" + _PAREN
+        + r"| \b(?:updlock|xlock|tablockx?|holdlock)\b"),
+    ("into", r"\binto\b"), ("analy", r"\banaly[sz]e\b"),
+    ("next", r"next_?val | next \s+ value"),
+    ("set", r"set_?val | set_config"),
+    ("last_insert_id", r"last_insert_id" + _PAREN),
+    ("sleep", "sleep" + _PAREN), ("lo_", r"\blo_\w+" + _PAREN),
+    ("dblink", "dblink"), ("xid_current", "txid_current"),
+    ("current_xact", "pg_current_xact_id"),
+    ("pg_", r"""pg_(?: terminate | cancel | notify | reload | rotate | switch
+        | create | drop | promote | logical | replication | stat_reset )"""),
+    ("insert", r"\binsert\b (?!\s*\()"), ("update", r"\bupdate\b"),
+    ("delete", r"\bdelete\b"), ("merge", r"\bmerge\b"),
+    ("drop", r"\bdrop\b"), ("exec", r"\bexec(?:ute)?\b"),
+    ("truncate", r"\btruncate\s+table\b"),
+)
+
+
+def _look_at(text: str) -> Kind:
+    if _is_strange(text):
+        return MARK
+    kind = READ
+    for clean in _clean(text):
+        if not _is_complete(clean):
+            if "\\" in text:
+                continue  # then it is for a database with backslashes
+            return MARK
+        reading = _judge(clean.lower())
+        if reading.marks:
+            return MARK
+        if reading is not READ:
+            kind = UNKNOWN_WORK
+    return kind
+
+
+def _is_strange(text: str) -> bool:
+    """Return whether there are quotes of which we know too little."""
+    return ("[" in text or '&"' in text or "q'" in text or "Q'" in text) and (
+        _STRANGE.search(text) is not None)
+
+
+def _is_complete(clean: str) -> bool:
+    """Return whether everything that has a beginning has an end."""
+    return not ("'" in clean or "/*" in clean or clean.count('"') % 2)
+
+
+def _judge(text: str) -> Kind:
+    """Return the kind of a statement without comments and strings."""
+    for part in text.split(";"):
+        if not _HARMLESS.match(part):
+            return MARK
+    if _match(_MARKS, text):
+        return MARK
+    if _READS.match(text) and not _match(_WRITES, text):
+        return READ
+    return UNKNOWN_WORK

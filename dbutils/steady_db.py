@@ -12,11 +12,13 @@ pooled_db and persistent_db hand out connections of this kind to threads.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import lru_cache
+from types import GeneratorType
 from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_classic import Classic
-from ._db_cursor import FOREVER, NOTHING, Call, hand_for
+from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
@@ -236,24 +238,38 @@ class SteadyDBConnection(Steady):
 
 # What can be used of a driver cursor without anything being written.
 _HARMLESS = {
-    "arraysize", "description", "lastrowid", "messages", "nextset", "query",
-    "rowcount", "rownumber", "scroll", "statusmessage"}
+    "arraysize", "description", "itersize", "lastrowid", "messages",
+    "nextset", "query", "row_factory", "rowcount", "rowfactory",
+    "rownumber", "scroll", "statusmessage"}
+
+_UNOPENED = "This cursor could not be opened."
+
+# Methods that are not repeated, but get statements, too.
+_SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
+
+
+def _method(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a method of a driver cursor, as the program calls it."""
+    def method(*args: Any, **kwargs: Any) -> Any:
+        return act(name, args, kwargs)
+    return method
 
 
 class SteadyDBCursor:
     """A DB-API 2 cursor that heals itself together with its connection."""
 
-    __slots__ = ("__dict__", "__weakref__", "_con", "_hand")
+    __slots__ = ("__dict__", "__weakref__", "_hand")
+
+    _hand: Any
 
     def __init__(
             self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
-        self._hand: Any = None
-        self._con = con
+        _set_hand(self, None)
         try:
             line = con._line  # noqa: SLF001 - the inner side, as of line_of()
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
-        self._hand = hand_for(line, args, kwargs)
+        _set_hand(self, hand_for(line, args, kwargs, con))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -265,10 +281,15 @@ class SteadyDBCursor:
 
     @_cursor.setter
     def _cursor(self, cursor: Any) -> None:
-        self._hand.cursor = cursor
-        if cursor is None:
-            self._hand.visit = None  # so that it cannot be used
+        """Take another driver cursor; with none nothing can be used."""
+        hand = self._hand
+        hand.cursor = cursor
+        if (cursor is None) != isinstance(self, _Invalid):
+            hand.visit, self._visit = self.__dict__.get("_visit"), hand.visit
+            kind: Any = type(self)
+            self.__class__ = _other_kind(kind)
 
+    _con = inner("owner", "_hand")
     _args = inner("args", "_hand")
     _kwargs = inner("kwargs", "_hand")
     _closed = inner("closed", "_hand")
@@ -292,18 +313,44 @@ class SteadyDBCursor:
         """Iterate over the rows, also if the driver does not offer that."""
         cursor = self._driver_cursor()
         try:
-            return iter(cursor)
+            rows = iter(cursor)
         except TypeError:
-            return iter(cursor.fetchone, None)
+            rows = iter(cursor.fetchone, None)
+        return through(rows, self._hand, self._driver_cursor)
+
+    def __next__(self) -> Any:
+        """Return the next row, if the driver offers that."""
+        return next(self._driver_cursor())
+
+    def _ours(self, result: Any, cursor: Any) -> Any:
+        """Return what a method has returned, but no driver cursor."""
+        if result is cursor:
+            return self
+        if isinstance(result, GeneratorType):
+            items = through(result, self._hand, self._driver_cursor)
+            return (self if item is cursor else item for item in items)
+        return result
 
     def _driver_cursor(self) -> Any:
         hand = self._hand
         if hand is None or hand.cursor is None:
-            raise InvalidCursorError("This cursor could not be opened.")
+            raise InvalidCursorError(_UNOPENED)
         if not hand.visit:
             raise InvalidCursorError(
                 "The connection of this cursor was given back to its pool.")
         return hand.cursor
+
+    @property
+    def connection(self) -> Any:
+        """The connection: what was borrowed, or the steady one."""
+        self._driver_cursor()
+        hand = self._hand
+        if hand.visit is FOREVER:
+            return self._con
+        lease = hand.lease
+        if lease is None:
+            raise InvalidCursorError("This cursor was closed.")
+        return lease
 
     @property
     def dbapi_cursor(self) -> Any:
@@ -361,17 +408,41 @@ class SteadyDBCursor:
         if more or options or operation is NOTHING:
             given = (operation, parameters, *more)
             args = tuple(arg for arg in given if arg is not NOTHING)
-            return hand.run(Call("execute", args, options))
+            result = hand.run(Call("execute", args, options))
+            return self._ours(result, hand.cursor)
         try:
             kind = seen[operation]
         except (KeyError, TypeError):  # not seen yet, or not hashable
             kind = None
-        return hand.runner.execute(hand, kind, operation, parameters)
+        result = hand.runner.execute(hand, kind, operation, parameters)
+        return self if result is hand.cursor else result
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a statement with several sets of parameters."""
+        return self._run("executemany", args, kwargs)
+
+    def _run(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Make a call according to the rules."""
         self._driver_cursor()
-        return self._hand.run(Call("executemany", args, kwargs))
+        hand = self._hand
+        result = hand.run(Call(name, args, kwargs))
+        return self._ours(result, hand.cursor)
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call another method of the driver cursor."""
+        cursor = self._driver_cursor()
+        if name in _SENDING:
+            self._hand.note(Call(name, args, kwargs))
+        result = getattr(cursor, name)(*args, **kwargs)
+        if name == "copy" and hasattr(result, "__exit__"):
+            return during(result, self)
+        if name == "stream" and isinstance(result, GeneratorType):
+            self._hand.add_stream(result)
+        return self._ours(result, cursor)
 
     def fetchone(self) -> Any:
         """Return the next row."""
@@ -396,15 +467,34 @@ class SteadyDBCursor:
         if name == "_hand":  # it was not even begun to be made
             raise AttributeError(name)
         cursor = self._driver_cursor()
-        if not name.startswith(("execute", "call")):
-            if name not in _HARMLESS:
-                self._hand.line.expose()
-            return getattr(cursor, name)
+        if name.startswith(("execute", "call")):
+            return _method(name, self._run)
+        hand = self._hand
+        if name not in _HARMLESS and name not in hand.attributes:
+            hand.line.expose()
+        value = getattr(cursor, name)
+        if getattr(value, "__self__", None) is cursor:  # it is a method
+            return _method(name, self._call)
+        return value
 
-        def run(*args: Any, **kwargs: Any) -> Any:
-            self._driver_cursor()
-            return self._hand.run(Call(name, args, kwargs))
-        return run
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute, of the driver cursor if that takes it.
+
+        If the driver cursor is replaced, the next one gets it as well.
+        """
+        hand = getattr(self, "_hand", None)
+        if (name.startswith("_") or hand is None or name in self.__dict__
+                or hasattr(type(self), name)
+                or not hand.write(self._driver_cursor(), name, value)):
+            super().__setattr__(name, value)
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute, of the driver cursor if it was set there."""
+        hand = getattr(self, "_hand", None)
+        if hand is not None and name in hand.attributes:
+            hand.erase(name)
+        else:
+            super().__delattr__(name)
 
     def __del__(self) -> None:
         """Close the cursor when nobody holds it any more."""
@@ -414,6 +504,31 @@ class SteadyDBCursor:
             return
         if hand is not None and not hand.closed:
             hand.close()
+
+
+# This is not done by __setattr__(), since it is done so often.
+_set_hand = SteadyDBCursor._hand.__set__  # noqa: SLF001 - of this module
+
+
+class _Invalid:
+    """A cursor without a driver cursor, of which nothing can be used."""
+
+    __slots__ = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        """Raise an error, as DBUtils 3.x does, but for what closes it."""
+        if name.startswith("_") or name in {
+                "close", "setinputsizes", "setoutputsize"}:
+            return super().__getattribute__(name)
+        raise InvalidCursorError(_UNOPENED)
+
+
+@lru_cache(maxsize=None)
+def _other_kind(kind: Any) -> Any:
+    """Return the class of invalid cursors for another one, and back."""
+    if issubclass(kind, _Invalid):
+        return kind.__mro__[2]
+    return type(kind.__name__, (_Invalid, kind), {"__slots__": ()})
 
 
 _new = object.__new__
@@ -427,10 +542,8 @@ def cursor_for(
     The parameters are those of bind(), and those of the cursor.
     """
     cursor = _new(SteadyDBCursor)
-    cursor._hand = None  # noqa: SLF001 - it is being made
-    cursor._con = con  # noqa: SLF001 - likewise
-    cursor._hand = hand_for(  # noqa: SLF001 - likewise
-        con._line, args, kwargs, lease, visit)  # noqa: SLF001 - see line_of()
+    _set_hand(cursor, hand_for(
+        con._line, args, kwargs, con, lease, visit))  # noqa: SLF001 - line_of()
     return cursor
 
 

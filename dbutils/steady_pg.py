@@ -115,12 +115,18 @@ class SteadyPgConnection(Steady):
             raise InvalidConnectionError("This connection was never opened.")
         attribute = getattr(self._con, name)
         if not _is_query(name):
+            if name in _MARKING:
+                self._line.marked = True
             return attribute
 
         def run(*args: Any, **kwargs: Any) -> Any:
             line = self._line
             return line.rules.run(line, name, args, kwargs)
         return run
+
+
+# Methods that can leave something behind in the session.
+_MARKING = {"prepare", "query_formatted", "send_query", "set_parameter"}
 
 
 def _is_query(name: str) -> bool:

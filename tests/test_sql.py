@@ -22,7 +22,7 @@ WORK = [
     "commit", "create table t (id integer)", "select /*+ hint */ 1; drop t",
     "select pg_terminate_backend(1)", "select lo_unlink(1)",
     "insert into t values ('set x')", "set local a = 1",
-    "set transaction read only", "selection", "", "  ", "call something()",
+    "set transaction read only", "", "  ",
     "select set_config('a', 'b', true)", 42, None, "pragma foreign_keys",
     "pragma table_info(t)", "pragma main.foreign_keys ;",
 ]
@@ -39,7 +39,7 @@ MARKS = [
     "select set_config('a', 'b', false)", "select pg_advisory_lock(1)",
     "select pg_try_advisory_lock(1)", "select get_lock('a', 1)",
     "insert into t values (1); set a = 1", "alter session set a = 1",
-    "load 'library'", "/* why */ set a = 1",
+    "load 'library'", "/* why */ set a = 1", "selection", "call something()",
 ]
 
 
