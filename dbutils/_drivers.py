@@ -15,7 +15,7 @@ from typing import Any
 
 from ._errors import quietly
 
-__all__ = ["Profile", "profile_of"]
+__all__ = ["Profile", "profile_in", "profile_of"]
 
 # SQLSTATEs and error numbers, by what they mean.
 _PG_LOST = frozenset(("57P01", "57P02", "57P05", "25P03"))
@@ -39,6 +39,8 @@ class Profile:
     settings: tuple[str, ...] = ()
     # How the server is asked whether it is there.
     question = "select 1"
+    # The option with the seconds after which connecting is given up.
+    connect_timeout: str | None = None
 
     lost_codes: frozenset[Any] = frozenset()
     transient_codes: frozenset[Any] = frozenset()
@@ -90,6 +92,9 @@ class Profile:
         """Give the connection a new session; tell whether there is a way."""
         return False
 
+    def connected(self, con: Any) -> None:
+        """Lift a limit that was meant for connecting only."""
+
     def read(self, con: Any, name: str) -> Any:
         """Return the value of a setting."""
         return getattr(con, name)
@@ -139,6 +144,7 @@ class _PostgreSql(_Known):
     transient_codes = _PG_TRANSIENT
     read_only_codes = _PG_READ_ONLY
     settings: tuple[str, ...] = ("autocommit",)
+    connect_timeout = "connect_timeout"
 
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)
@@ -206,6 +212,11 @@ class _Pgdb(_PostgreSql):
 
 
 class _Pg8000(_PostgreSql):
+    connect_timeout = "timeout"
+
+    def connected(self, con: Any) -> None:
+        con._usock.settimeout(None)  # noqa: SLF001 - there is no other way
+
     def in_transaction(self, con: Any) -> bool | None:
         return getattr(con, "_in_transaction", None)
 
@@ -271,7 +282,12 @@ class _MySql(_Known):
 
 
 class _PyMySql(_MySql):
+    # the other one does not cover the greeting of the server
+    connect_timeout: str | None = "read_timeout"
     settings: tuple[str, ...] = ("autocommit", "cursorclass")
+
+    def connected(self, con: Any) -> None:
+        con._read_timeout = None  # noqa: SLF001 - there is no other way
 
     def in_transaction(self, con: Any) -> bool | None:
         # The flag is not up to date after a query, so that it can be false
@@ -298,7 +314,11 @@ class _PyMySql(_MySql):
 
 
 class _MySqlClient(_PyMySql):
+    connect_timeout = "connect_timeout"
     settings = ("autocommit",)
+
+    def connected(self, con: Any) -> None:
+        """Do nothing, since its limit is for connecting only."""
 
     def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
         return None
@@ -311,6 +331,7 @@ class _MySqlClient(_PyMySql):
 
 
 class _MySqlConnector(_MySql):
+    connect_timeout = "connection_timeout"
     settings = ()  # reading them would ask the server
 
     def in_transaction(self, con: Any) -> bool | None:
@@ -332,6 +353,7 @@ class _MySqlConnector(_MySql):
 
 
 class _MariaDb(_MySql):
+    connect_timeout = "connect_timeout"
     settings = ("autocommit",)
 
     def clean(self, con: Any) -> bool:
@@ -359,7 +381,7 @@ class _Sqlite(_Known):
         return _is_without_file(con, "pragma database_list", 2)
 
 
-class _OracleDb(_Known):
+class _CxOracle(_Known):
     settings = ("autocommit",)
     question = "select 1 from dual"
     lost_codes = frozenset((
@@ -382,6 +404,10 @@ class _OracleDb(_Known):
         return super().is_loss(error)
 
 
+class _OracleDb(_CxOracle):
+    connect_timeout = "tcp_connect_timeout"
+
+
 class _SqlServer(_Known):
     """What the drivers for SQL Server have in common."""
 
@@ -390,6 +416,7 @@ class _SqlServer(_Known):
 
 
 class _Pyodbc(_SqlServer):
+    connect_timeout = "timeout"
     settings = ("autocommit", "timeout")
 
     def is_closed(self, con: Any) -> bool | None:
@@ -405,6 +432,7 @@ class _Pyodbc(_SqlServer):
 
 
 class _Pymssql(_SqlServer):
+    connect_timeout = "login_timeout"
     lost_codes = frozenset((20003, 20004, 20006, 20047))
 
     def code(self, error: BaseException) -> Any:
@@ -441,7 +469,7 @@ _PROFILES = {
     "pg": _ClassicPg(),
     "pg8000": _Pg8000(), "pymysql": _PyMySql(), "MySQLdb": _MySqlClient(),
     "mysql": _MySqlConnector(), "mariadb": _MariaDb(), "sqlite3": _Sqlite(),
-    "oracledb": _OracleDb(), "cx_Oracle": _OracleDb(), "pyodbc": _Pyodbc(),
+    "oracledb": _OracleDb(), "cx_Oracle": _CxOracle(), "pyodbc": _Pyodbc(),
     "pymssql": _Pymssql(), "duckdb": _DuckDb(), "_duckdb": _DuckDb(),
 }
 
@@ -460,6 +488,12 @@ def profile_of(con: Any) -> Profile:
                 return profile
     tells = isinstance(_ask(con, "in_transaction"), bool)
     return _TELLING if tells else _UNKNOWN
+
+
+def profile_in(module: Any) -> Profile:
+    """Return the profile for a driver module, which may also be None."""
+    name = str(getattr(module, "__name__", ""))
+    return _PROFILES.get(name.partition(".")[0], _UNKNOWN)
 
 
 def _bases(kind: Any) -> Any:
