@@ -136,6 +136,10 @@ def driver(request, servers_running):
 
 @pytest.fixture
 def hole(driver, monkeypatch):
+    if driver.name == "mysql.connector":
+        # old extensions in C hold the lock of the interpreter, which the
+        # threads of the hole need
+        monkeypatch.setattr(driver, "kwargs", {"use_pure": True})
     with Hole(driver.port) as hole:
         monkeypatch.setattr(driver, "port", hole.port)
         yield hole
@@ -370,8 +374,8 @@ def test_a_late_connection_of_an_emptied_pool_is_closed():
     assert [con.closed for con in driver.opened] == [True]
 
 
-def test_the_limit_holds_while_connections_come_late():
-    """Requests of all kinds, and a server that answers or does not."""
+def test_the_limit_holds_while_connections_come_late(monkeypatch):
+    monkeypatch.setattr(_opening, "_LEAST_TIME", 0)
     driver = Driver()
     pool = PooledDB(driver, maxconnections=LIMIT, maxwait=0.001)
     done, taken, most = Event(), [], []
@@ -516,9 +520,11 @@ class PatientLease(Lease):
 @pytest.fixture
 def _uncollected():
     gc.collect()
+    gc.freeze()  # so that collecting the rest takes no time
     gc.disable()
     yield
     gc.enable()
+    gc.unfreeze()
 
 
 def settled(pool):
@@ -529,9 +535,8 @@ def settled(pool):
 
 
 @pytest.mark.usefixtures("_uncollected")
-@pytest.mark.parametrize("does", ["take", "both"])
 @pytest.mark.parametrize("fails", [False, True])
-def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(does, fails):
+def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(fails):
     def prepare():
         pool = helped_pool()
         lease = PatientLease(pool)
@@ -543,23 +548,20 @@ def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(does, fails):
         if fails:
             pool.backend.also["connect"] = fail_once
 
-        def work():
-            lease.take()
-            if does == "both":
-                lease.right, right = None, lease.right
-                pool.core.release(right.slot.con)
-
         def check():
             lease.right = None
             pool.backend.also.clear()
             settled(pool)
-        return work, check
+        return lease.take, check
 
     assert sweep(prepare) > 100
 
 
 @pytest.mark.usefixtures("_uncollected")
-def test_an_interrupt_anywhere_in_the_wait_for_a_helper_loses_nothing():
+def test_an_interrupt_anywhere_in_the_wait_for_a_helper_loses_nothing(
+        monkeypatch):
+    monkeypatch.setattr(_opening, "_LEAST_TIME", 0)
+
     def prepare():
         pool = helped_pool()
         release = Event()
@@ -575,7 +577,7 @@ def test_an_interrupt_anywhere_in_the_wait_for_a_helper_loses_nothing():
             settled(pool)
         return work, check
 
-    assert sweep(prepare, stride=7) > 100
+    assert sweep(prepare) > 100
 
 
 @pytest.mark.usefixtures("_uncollected")
