@@ -134,12 +134,18 @@ def driver(request, servers_running):
     return ready(request.param, servers_running)
 
 
+def be_pure(driver, monkeypatch):
+    """Use no old extension in C.
+
+    It holds the lock of the interpreter, which the threads of a proxy need.
+    """
+    if driver.name == "mysql.connector":
+        monkeypatch.setattr(driver, "kwargs", {"use_pure": True})
+
+
 @pytest.fixture
 def hole(driver, monkeypatch):
-    if driver.name == "mysql.connector":
-        # old extensions in C hold the lock of the interpreter, which the
-        # threads of the hole need
-        monkeypatch.setattr(driver, "kwargs", {"use_pure": True})
+    be_pure(driver, monkeypatch)
     with Hole(driver.port) as hole:
         monkeypatch.setattr(driver, "port", hole.port)
         yield hole
@@ -623,6 +629,7 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
 @pytest.fixture
 def slow(driver, monkeypatch):
     """A server that is healthy, but that can be slow to answer."""
+    be_pure(driver, monkeypatch)
     with SlowProxy(driver.port) as proxy:
         monkeypatch.setattr(driver, "port", proxy.port)
         yield proxy
