@@ -396,12 +396,14 @@ class Keeper(_WayBack):
         slot = right.slot
         slot.round = self.ledger.round
         start = monotonic()
+        hands = [right]
         if deadline is not None and self.has_helpers:
-            connect = partial(self._in_time, right, connect, deadline)
+            connect = partial(self._in_time, hands, connect, deadline)
         try:
             con = self.outage.connect(connect, deadline, self._has_idle)
         finally:
-            del right, connect  # likewise
+            hands.clear()  # likewise, and those of all who connect
+            del right
         self._begin_with(slot, con, monotonic() - start, is_ahead)
 
     def _has_idle(self) -> bool:
@@ -419,17 +421,18 @@ class Keeper(_WayBack):
             self.upkeep.opened(slot)
 
     def _in_time(
-            self, right: Right, connect: Callable[[], Any],
+            self, hands: list[Right], connect: Callable[[], Any],
             deadline: float) -> Any:
         """Return a connection that a helper opens before the deadline.
+
+        hands: hold the right to its place
 
         An embedded database takes no time, and its connections may belong
         to the thread that has opened them, so it has no helpers.
         """
         attempt = Attempt(
-            partial(self._connect_for_another, connect), right,
+            partial(self._connect_for_another, connect), hands[0],
             self._finish_late)
-        del right
         self.outage.attempts.add(attempt)
         con = None
         if self.has_helpers and attempt.begin(deadline - monotonic()):

@@ -511,6 +511,36 @@ def test_a_dropped_lease_is_back_at_once():
 # Interrupts.
 
 
+@pytest.fixture
+def _uncollected():
+    gc.collect()
+    gc.freeze()  # so that collecting the rest takes no time
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_uncollected")
+def test_an_error_that_refers_to_itself_holds_no_place():
+    """Until it is collected it keeps the functions that it came through."""
+    driver, attempts = Driver(hangs=False), []
+
+    def connect():
+        attempts.append(1)
+        if len(attempts) == 1:
+            error = GoneError("connection refused")
+            raise error
+        return driver.connect()
+
+    connect.dbapi = driver
+    pool = PooledDB(connect, maxconnections=1, maxwait=PATIENCE)
+    lease = pool.connection()
+    assert len(attempts) == 2
+    del lease
+    assert in_use(pool) == 0
+
+
 def helped_pool():
     pool = make_pool()
     pool.core.keeper.has_helpers = True
@@ -521,16 +551,6 @@ class PatientLease(Lease):
     def take(self):
         self.right = self.pool.core.acquire(
             self.pool.backend.connect, PATIENCE, self.shareable)
-
-
-@pytest.fixture
-def _uncollected():
-    gc.collect()
-    gc.freeze()  # so that collecting the rest takes no time
-    gc.disable()
-    yield
-    gc.enable()
-    gc.unfreeze()
 
 
 def settled(pool):
