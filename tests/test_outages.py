@@ -157,6 +157,8 @@ def test_a_connection_that_comes_back_ends_the_wait_for_the_server():
         (ConnectionRefusedError(), True),
         (RefusedError(1040, "Too many connections"), True),
         (RefusedError("the database system is starting up"), True),
+        (RefusedError(
+            "the database system is not yet accepting connections"), True),
         (RefusedError("password authentication failed"), False),
         (RefusedError(1045, "Access denied"), False),
         (RefusedError('database "none" does not exist'), False),
