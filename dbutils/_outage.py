@@ -34,10 +34,10 @@ _CODES = {
     "57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004",
     "08006", 1040, 1203, 1053, 2002, 2003, 2006, 2013, 2055}
 _WORDS = re.compile(
-    "refused|starting up|accepting connections|shutting down|timed? ?out|too many|unreachable"
-    "|reset by peer|closed the connection|not connect|no connection"
-    "|cannot connect|gone away|broken pipe|recovery mode|network error"
-    "|remaining connection slots|no more connections",
+    "refused|starting up|accepting connections|shutting down|timed? ?out"
+    "|too many|unreachable|reset by peer|closed the connection|not connect"
+    "|no connection|cannot connect|gone away|broken pipe|recovery mode"
+    "|network error|remaining connection slots|no more connections",
     re.IGNORECASE)
 # The same for a server that does not let us in; in some other languages, too.
 _REFUSED = {"28P01", "28000", 1045, 1698, 18456}
