@@ -7,7 +7,9 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 
 from __future__ import annotations
 
+import os
 from functools import partial
+from math import ceil
 from time import monotonic
 from typing import Any, Callable
 from weakref import WeakSet
@@ -18,8 +20,9 @@ from ._dbapi import (
     module_of_connection,
     module_of_creator,
 )
-from ._drivers import profile_of
+from ._drivers import profile_in, profile_of
 from ._errors import note_swallowed, quietly
+from ._opening import time_limit
 from ._sockets import GONE, QUIET, Sight, Watch, watch_of
 from ._steady import Line
 from ._turns import Turns
@@ -77,15 +80,34 @@ class _Opener(Line):
 
     def open(self) -> Any:
         """Return a new driver connection with a prepared session."""
-        con = self.creator(*self.args, **self.kwargs)
+        limits = self._limits()
+        con = self.creator(*self.args, **self.kwargs, **limits)
         try:
             self._learn_from(con)
+            if limits:
+                self.profile.connected(con)
             self.prepare(con)
         except BaseException:
             with quietly("closing a connection that could not be prepared"):
                 con.close()
             raise
         return con
+
+    def _limits(self) -> dict[str, Any]:
+        """Return the options that limit the time for connecting, if any.
+
+        A limit of the program stays, wherever it may have put it.
+        """
+        limit, module = time_limit(), self.dbapi
+        option = profile_in(module).connect_timeout
+        if limit is None or option is None or len(self.args) > 1 or (
+                self.creator != getattr(module, "connect", None)):
+            return {}
+        given = (*self.kwargs, *self.args, *self.kwargs.values())
+        if any(option in text for text in given if isinstance(text, str)):
+            return {}
+        return {} if f"PG{option.upper()}" in os.environ else {
+            option: ceil(limit)}
 
     def open_again(self) -> Any:
         """Return another driver connection."""
@@ -368,11 +390,12 @@ class DbLine(_Session):
             return None
         return self.rules.check(self, reconnect)
 
-    def is_well(self, reconnect: bool) -> bool:
+    def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
         """Tell whether nothing is known to be wrong with the connection.
 
         A dead one is replaced if that is wanted; if that is impossible, the
-        next use tries again.
+        next use tries again.  If the server may not be asked, although it
+        has to be, the answer is no.
         """
         if not self.valid:
             return self._is_well_now(reconnect)
@@ -380,10 +403,12 @@ class DbLine(_Session):
                 self.has_pinger) and (reconnect or self.is_quiet()):
             return True  # there is another look before the first statement
         if self.can_just_look:
-            return self.is_quiet() or self._is_well_now(reconnect)
-        if not self.can_ask or self.has_pinger or (
+            return self.is_quiet() or (
+                may_ask and self._is_well_now(reconnect))
+        if not self.can_ask or self.has_pinger or not may_ask or (
                 self.descriptor is not None):
-            return self._is_well_now(reconnect)
+            is_known = may_ask or not (self.can_ask or self.has_pinger)
+            return is_known and self._is_well_now(reconnect)
         try:  # as driver_ping() does, in the usual case
             alive = self.con.ping(False)
         except (AttributeError, IndexError, TypeError, ValueError):

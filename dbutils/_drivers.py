@@ -15,7 +15,8 @@ from typing import Any
 
 from ._errors import quietly
 
-__all__ = ["COMPARED", "MARKS", "SPOILS", "Profile", "profile_of"]
+__all__ = [
+    "COMPARED", "MARKS", "SPOILS", "Profile", "profile_in", "profile_of"]
 
 # SQLSTATEs and error numbers, by what they mean.
 _PG_LOST = frozenset(("57P01", "57P02", "57P05", "25P03"))
@@ -56,6 +57,8 @@ class Profile:
     setters: dict[str, str] = {}  # noqa: RUF012 - never changed
     # How the server is asked whether it is there.
     question = "select 1"
+    # The option with the seconds after which connecting is given up.
+    connect_timeout: str | None = None
 
     lost_codes: frozenset[Any] = frozenset()
     transient_codes: frozenset[Any] = frozenset()
@@ -131,6 +134,9 @@ class Profile:
                 found[name] = self.read(con, name)
         return found
 
+    def connected(self, con: Any) -> None:
+        """Lift a limit that was meant for connecting only."""
+
     def read(self, con: Any, name: str) -> Any:
         """Return the value of a setting."""
         return getattr(con, name)
@@ -180,6 +186,7 @@ class _PostgreSql(_Known):
     transient_codes = _PG_TRANSIENT
     read_only_codes = _PG_READ_ONLY
     settings: tuple[str, ...] = ("autocommit",)
+    connect_timeout = "connect_timeout"
 
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)
@@ -267,6 +274,11 @@ class _Pgdb(_PostgreSql):
 
 
 class _Pg8000(_PostgreSql):
+    connect_timeout = "timeout"
+
+    def connected(self, con: Any) -> None:
+        con._usock.settimeout(None)  # noqa: SLF001 - there is no other way
+
     def in_transaction(self, con: Any) -> bool | None:
         return getattr(con, "_in_transaction", None)
 
@@ -337,11 +349,16 @@ class _MySql(_Known):
 
 
 class _PyMySql(_MySql):
+    # the other one does not cover the greeting of the server
+    connect_timeout: str | None = "read_timeout"
     settings: tuple[str, ...] = (
         "autocommit", "cursorclass", "charset", "collation")
     setters = {  # noqa: RUF012 - never changed
         "autocommit": COMPARED, "select_db": "database",
         "set_charset": COMPARED, "set_character_set": COMPARED}
+
+    def connected(self, con: Any) -> None:
+        con._read_timeout = None  # noqa: SLF001 - there is no other way
 
     def in_transaction(self, con: Any) -> bool | None:
         # The flag is not up to date after a query, so that it can be false
@@ -412,6 +429,7 @@ class _PyMySql(_MySql):
 
 
 class _MySqlClient(_PyMySql):
+    connect_timeout = "connect_timeout"
     settings = ("autocommit", "charset")
     setters = {  # noqa: RUF012 - never changed
         "autocommit": COMPARED, "select_db": "database",
@@ -424,6 +442,9 @@ class _MySqlClient(_PyMySql):
             return con.character_set_name()
         return super().read(con, name)
 
+    def connected(self, con: Any) -> None:
+        """Do nothing, since its limit is for connecting only."""
+
     def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
         return None
 
@@ -435,6 +456,7 @@ class _MySqlClient(_PyMySql):
 
 
 class _MySqlConnector(_MySql):
+    connect_timeout = "connection_timeout"
     settings = ("autocommit", "sql_mode", "time_zone", "charset")
     unreadable = frozenset(("database", "user"))
     is_coarse = True
@@ -505,6 +527,7 @@ class _MySqlConnector(_MySql):
 
 
 class _MariaDb(_MySql):
+    connect_timeout = "connect_timeout"
     settings = ("autocommit",)
     setters = {  # noqa: RUF012 - never changed
         "select_db": "database", "change_user": SPOILS, "reset": MARKS}
@@ -554,7 +577,7 @@ class _Sqlite(_Known):
         return _is_without_file(con, "pragma database_list", 2)
 
 
-class _OracleDb(_Known):
+class _CxOracle(_Known):
     settings = (
         "autocommit", "call_timeout", "inputtypehandler",
         "outputtypehandler")
@@ -582,6 +605,10 @@ class _OracleDb(_Known):
         return super().is_loss(error)
 
 
+class _OracleDb(_CxOracle):
+    connect_timeout = "tcp_connect_timeout"
+
+
 class _SqlServer(_Known):
     """What the drivers for SQL Server have in common."""
 
@@ -590,6 +617,7 @@ class _SqlServer(_Known):
 
 
 class _Pyodbc(_SqlServer):
+    connect_timeout = "timeout"
     settings = ("autocommit", "timeout")
     setters = dict.fromkeys((
         "add_output_converter", "clear_output_converters",
@@ -609,6 +637,7 @@ class _Pyodbc(_SqlServer):
 
 
 class _Pymssql(_SqlServer):
+    connect_timeout = "login_timeout"
     settings = ("autocommit",)
     setters = {"autocommit": COMPARED}  # noqa: RUF012 - never changed
     lost_codes = frozenset((20003, 20004, 20006, 20047))
@@ -664,7 +693,7 @@ _PROFILES = {
     "pg": _ClassicPg(),
     "pg8000": _Pg8000(), "pymysql": _PyMySql(), "MySQLdb": _MySqlClient(),
     "mysql": _MySqlConnector(), "mariadb": _MariaDb(), "sqlite3": _Sqlite(),
-    "oracledb": _OracleDb(), "cx_Oracle": _OracleDb(), "pyodbc": _Pyodbc(),
+    "oracledb": _OracleDb(), "cx_Oracle": _CxOracle(), "pyodbc": _Pyodbc(),
     "pymssql": _Pymssql(), "duckdb": _DuckDb(), "_duckdb": _DuckDb(),
 }
 
@@ -683,6 +712,12 @@ def profile_of(con: Any) -> Profile:
                 return profile
     tells = isinstance(_ask(con, "in_transaction"), bool)
     return _TELLING if tells else _UNKNOWN
+
+
+def profile_in(module: Any) -> Profile:
+    """Return the profile for a driver module, which may also be None."""
+    name = str(getattr(module, "__name__", ""))
+    return _PROFILES.get(name.partition(".")[0], _UNKNOWN)
 
 
 def _bases(kind: Any) -> Any:

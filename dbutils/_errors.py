@@ -12,8 +12,8 @@ from traceback import clear_frames
 from typing import Any, NamedTuple, Sequence
 
 __all__ = [
-    "Figures", "add_note", "closed_text", "ended_text", "let_go", "logger",
-    "note_swallowed", "quietly", "too_many_text"]
+    "Figures", "add_note", "closed_text", "ended_text", "late_text", "let_go",
+    "logger", "note_swallowed", "quietly", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 
@@ -86,16 +86,22 @@ class Figures(NamedTuple):
 
 def too_many_text(
         figures: Figures, waited: float, visits: Sequence[Any],
-        refusal: str | None = None) -> str:
+        refusal: str | None = None, ages: Sequence[float] = ()) -> str:
     """Say why no connection could be handed out, and what to change.
 
     refusal: the reason if it is neither of the usual ones
+    ages: for how many seconds connections have been being opened
     """
     limit = "unlimited" if figures.limit is None else figures.limit
     state = (
         f"(maxconnections: {limit}, maxshared: {figures.maxshared},"
         f" in use: {figures.in_use}, idle: {figures.idle},"
         f" waiting: {figures.waiting})")
+    opening = _opening(ages)
+    if refusal == late_text():
+        return (
+            f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
+            " whether the server answers, or wait longer (maxwait).")
     if figures.limit is not None and figures.in_use >= figures.limit:
         reason = f"All connections of the pool are in use {state}."
         advice = "Raise maxconnections, close connections earlier,"
@@ -107,7 +113,7 @@ def too_many_text(
             "Raise maxshared, end transactions earlier,"
             " ask for a dedicated connection,")
     holders = "".join(f"\n- {visit}" for visit in visits[:_MANY])
-    return f"{reason} {_advice(figures, waited, advice)}" + (
+    return f"{reason}{opening} {_advice(figures, waited, advice)}" + (
         f"\nThe oldest of those in use:{holders}" if holders else "")
 
 
@@ -120,6 +126,22 @@ def _advice(figures: Figures, waited: float, advice: str) -> str:
     return (
         f"None has become free in {waited:.3g} seconds."
         f" {advice} or wait longer (maxwait).")
+
+
+def late_text() -> str:
+    """Say that connecting has taken too long."""
+    return "No connection could be opened"
+
+
+def _opening(ages: Sequence[float]) -> str:
+    """Say for how long connections have been being opened, if any are."""
+    if not ages:
+        return ""
+    number = (
+        "A connection is" if len(ages) == 1
+        else f"{len(ages)} connections are")
+    since = "" if len(ages) == 1 else ", the first one"
+    return f" {number} still being opened{since} for {ages[0]:.3g} seconds."
 
 
 def ended_text() -> str:

@@ -7,6 +7,7 @@ and the backend does what the database needs.
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from time import monotonic
 from typing import Any, Callable
 
@@ -14,6 +15,7 @@ from ._cleaning import Cleaner
 from ._collecting import is_collecting
 from ._errors import quietly
 from ._ledger import Ledger
+from ._opening import Attempt, Outcome
 from ._outage import Outage
 from ._slots import Right, Slot, Visit, begin
 from ._threads import fill_vacancies, is_ending, vacancies
@@ -28,6 +30,8 @@ class Backend:
 
     # Whether most of them are clean, or cleaned in one step.
     is_simple = False
+    # Whether the database is known to be in this process.
+    is_embedded = False
     # How often a connection is used until it is replaced, if that is limited.
     maxusage: int | None = None
 
@@ -106,6 +110,8 @@ class _WayBack:
         self.backend = backend
         self.upkeep: Upkeep | None = None
         self.outage = Outage()
+        # Whether helpers connect for requests that have a deadline.
+        self.has_helpers = False
         self.ledger = ledger
         # What cleans connections instead, if anything.
         self.cleaner: Cleaner | None = None
@@ -184,14 +190,19 @@ class _WayBack:
             self.serve()
 
     def abort(self, right: Right) -> None:
-        """Give up a place whose connection could not be made ready."""
+        """Give up a place whose connection could not be made ready.
+
+        This does nothing if a helper has the place, or had it meanwhile.
+        """
         slot = right.slot
+        if self.outage.attempts.leave(right):
+            return
         if right.is_share:
             slot.part(right)
             self.settle()
         elif slot in self.ledger.shared:
             self.last_out(slot)
-        else:
+        elif slot.right in {right, None}:
             self.discard(right)
 
     def unused(self, right: Right) -> None:
@@ -334,7 +345,7 @@ class Keeper(_WayBack):
         """
         slot = right.slot
         try:
-            self._open_or_check(slot, right.is_share, connect, deadline)
+            self._open_or_check(right, connect, deadline)
             if shareable and not right.is_share:
                 right = self._publish(right, visit)
         except BaseException:
@@ -354,42 +365,119 @@ class Keeper(_WayBack):
             del right  # which the traceback of a failed attempt could keep
 
     def _open_or_check(
-            self, slot: Slot, is_share: bool, connect: Callable[[], Any],
+            self, right: Right, connect: Callable[[], Any],
             deadline: float | None) -> None:
+        slot, is_share = right.slot, right.is_share
         may_have_to_go = self.upkeep is not None or deadline is not None
-        if may_have_to_go and slot.con is not None and not is_share and (
-                self._has_to_go(slot, deadline)):
-            self.close(slot)
-            slot.con = None
-        if slot.con is None:
-            self.open(slot, connect, deadline)
-        elif is_share or deadline is None:
-            self.backend.check(slot.con)
+        try:
+            if may_have_to_go and slot.con is not None and not is_share and (
+                    self._has_to_go(slot, deadline)):
+                self.close(slot)
+                slot.con = None
+            if slot.con is None:
+                self.open(right, connect, deadline)
+            elif is_share or deadline is None:
+                self.backend.check(slot.con)
+        finally:
+            del right  # which the traceback of an error could keep
 
     def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
         """Tell whether another connection is due.
 
-        Who can wait for the server does not get a dead one.
+        A request with a deadline gets no dead one; half of the time that is
+        left is for asking, and half for connecting.
         """
         upkeep = self.upkeep
         if upkeep is not None and upkeep.is_due(slot):
             return True
         return deadline is not None and not self.backend.is_alive(
-            slot.con, deadline - monotonic())
+            slot.con, (deadline - monotonic()) / 2)
 
     def open(
-            self, slot: Slot, connect: Callable[[], Any],
+            self, right: Right, connect: Callable[[], Any],
             deadline: float | None, is_ahead: bool = False) -> None:
         """Open the connection of an empty place."""
+        slot = right.slot
         slot.round = self.ledger.round
         start = monotonic()
-        slot.con = self.outage.connect(
-            connect, deadline, self.ledger.idle.__len__)
-        self.backend.attend(slot.con, self.outage)
+        hands = [right]
+        if deadline is not None and self.has_helpers:
+            connect = partial(self._in_time, hands, connect, deadline)
+        try:
+            con = self.outage.connect(connect, deadline, self._has_idle)
+        finally:
+            hands.clear()  # likewise, and those of all who connect
+            del right
+        self._begin_with(slot, con, monotonic() - start, is_ahead)
+
+    def _has_idle(self) -> bool:
+        return bool(self.ledger.idle)
+
+    def _begin_with(
+            self, slot: Slot, con: Any, seconds: float,
+            is_ahead: bool) -> None:
+        """Let a place have a connection that was just opened."""
+        slot.con = con
+        self.backend.attend(con, self.outage)
         if self.observers:
-            self.tell("opened", monotonic() - start, is_ahead)
+            self.tell("opened", seconds, is_ahead)
         if self.upkeep is not None:
             self.upkeep.opened(slot)
+
+    def _in_time(
+            self, hands: list[Right], connect: Callable[[], Any],
+            deadline: float) -> Any:
+        """Return a connection that a helper opens before the deadline.
+
+        hands: hold the right to its place
+
+        An embedded database takes no time, and its connections may belong
+        to the thread that has opened them, so it has no helpers.
+        """
+        attempt = Attempt(
+            partial(self._connect_for_another, connect), hands[0],
+            self._finish_late)
+        self.outage.attempts.add(attempt)
+        con = None
+        if self.has_helpers and attempt.begin(deadline - monotonic()):
+            con = attempt.wait(deadline, self._has_idle)
+        return connect() if con is None else con
+
+    def _connect_for_another(self, connect: Callable[[], Any]) -> Any:
+        """Return a connection that other threads can use, or None."""
+        con = connect()
+        if not self.backend.opens_at_once(con):
+            return con
+        self.has_helpers = False
+        self.backend.close(con)
+        return None
+
+    def _finish_late(self, right: Right, outcome: Outcome) -> None:
+        """Let a connection be idle for which nobody has waited."""
+        slot = right.slot
+        entrance, right.entrance = right.entrance, None
+        if entrance is not None:
+            entrance.free()
+        right = slot.new_right()  # that of the request is void
+        can_stay = False
+        try:
+            can_stay = self._is_welcome(slot, outcome)
+        finally:
+            if can_stay:
+                self.put_back(right)
+            else:
+                self.discard(right)
+
+    def _is_welcome(self, slot: Slot, outcome: Outcome) -> bool:
+        """Return whether there is a connection now, and may stay."""
+        con, error = outcome
+        if con is None:
+            if isinstance(error, Exception):
+                self.outage.note_failure(error)
+            return False
+        self.outage.note_success()
+        self._begin_with(slot, con, 0, is_ahead=True)
+        return self._may_stay(slot)
 
     def _publish(self, right: Right, visit: Visit) -> Right:
         """Let others share a connection that was made ready for that."""
@@ -411,7 +499,7 @@ class Keeper(_WayBack):
         if right is None:
             return False
         try:
-            self.open(right.slot, connect, None, is_ahead=True)
+            self.open(right, connect, None, is_ahead=True)
         except BaseException:
             self.abort(right)
             raise

@@ -16,6 +16,7 @@ from time import monotonic
 from typing import Any, Callable
 
 from ._counts import Count
+from ._opening import HANGS_AFTER, Attempts, Elsewhere, Late
 
 __all__ = ["Elsewhere", "Outage", "is_outage", "is_refusal"]
 
@@ -24,6 +25,8 @@ _SPAN = 0.05
 _JITTER = 0.005
 # So many attempts may fail before they are spaced.
 _FREE = 5
+# So many connects may hang for which nobody waits.
+_HANGING = 20
 
 # The codes of errors by which a server says that it cannot be used now, and
 # the words of those that have none.
@@ -31,10 +34,10 @@ _CODES = {
     "57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004",
     "08006", 1040, 1203, 1053, 2002, 2003, 2006, 2013, 2055}
 _WORDS = re.compile(
-    "refused|starting up|shutting down|timed? ?out|too many|unreachable"
-    "|reset by peer|closed the connection|not connect|no connection"
-    "|cannot connect|gone away|broken pipe|recovery mode|network error"
-    "|remaining connection slots|no more connections",
+    "refused|starting up|accepting connections|shutting down|timed? ?out"
+    "|too many|unreachable|reset by peer|closed the connection|not connect"
+    "|no connection|cannot connect|gone away|broken pipe|recovery mode"
+    "|network error|remaining connection slots|no more connections",
     re.IGNORECASE)
 # The same for a server that does not let us in; in some other languages, too.
 _REFUSED = {"28P01", "28000", 1045, 1698, 18456}
@@ -67,10 +70,6 @@ def _codes_of(error: BaseException) -> set[Any]:
     return {*codes, *parts}
 
 
-class Elsewhere(Exception):  # noqa: N818 - good news, and no error
-    """There is a connection to be had without opening one."""
-
-
 class Outage:
     """The state of the server, as far as a pool knows it."""
 
@@ -85,6 +84,8 @@ class Outage:
         # The spans by number, with who has claimed them.
         self._claims: dict[int, object] = {}
         self._over = Event()
+        # What helpers do for requests that have a deadline.
+        self.attempts = Attempts()
 
     def connect(
             self, connect: Callable[[], Any], deadline: float | None,
@@ -97,23 +98,45 @@ class Outage:
             which ends the wait
         """
         while True:
-            if not self._may_try():
+            if not self._may_try(deadline):
                 self._wait_or_raise(deadline)
                 if is_elsewhere():
                     raise Elsewhere
                 continue
             try:
-                con = connect()
+                con = self._try(connect)
             except Exception as error:
-                if not self._note_failure(error) or deadline is None or (
+                if not self.note_failure(error) or deadline is None or (
                         self.clock() >= deadline):
                     raise
             else:
-                self._note_success()
+                self.note_success()
                 return con
 
-    def _may_try(self) -> bool:
+    def _try(self, connect: Callable[[], Any]) -> Any:
+        """Make an attempt.
+
+        If it has just begun when the deadline comes, then the last error says
+        more about the server.
+        """
+        start = self.clock()
+        try:
+            return connect()
+        except Late:
+            last = self.error
+            if last is None or self.clock() - start >= HANGS_AFTER:
+                raise
+        raise _again(last)
+
+    def last_error(self) -> Exception | None:
+        """Return an error like that of the last attempt, if it failed."""
+        error = self.error
+        return None if error is None else _again(error)
+
+    def _may_try(self, deadline: float | None) -> bool:
         """Tell whether an attempt may be made just now."""
+        if deadline is not None and self.attempts.left() >= _HANGING:
+            return False
         if self.error is None or self._failures < _FREE:
             return True
         span = int((self.clock() - self._start) / _SPAN)
@@ -131,10 +154,12 @@ class Outage:
         error = self.error
         if left <= 0 and error is not None:
             raise _again(error)
+        if left <= 0 and deadline is not None:
+            raise Late
         self._over.wait(min(left, _SPAN / 2))
 
-    def _note_failure(self, error: Exception) -> bool:
-        """Tell whether an error means that the server cannot be used."""
+    def note_failure(self, error: Exception) -> bool:
+        """Note an error; tell whether the server cannot be used."""
         if not is_outage(error):
             return False
         if self.error is None:
@@ -144,7 +169,8 @@ class Outage:
         self._failures += 1
         return True
 
-    def _note_success(self) -> None:
+    def note_success(self) -> None:
+        """Note that the server has let somebody in."""
         if self.error is not None:
             self.error = None
             self._failures = 0

@@ -80,12 +80,15 @@ class PgLine(Line):
         self.reset()
         return not self.has_bad_status
 
-    def is_well(self, reconnect: bool) -> bool:
+    def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
         """Tell whether nothing is known to be wrong with the connection.
 
         A dead one is reset if that is wanted; if that is impossible, the
-        next use tries again.
+        next use tries again.  If the server may not be asked, although it
+        has to be, the answer is no.
         """
+        if not may_ask and self.terms.pinger is not None:
+            return False
         return self.check(1, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:

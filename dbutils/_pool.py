@@ -24,12 +24,12 @@ from typing import Any, Callable
 from ._claims import Claim, Gate
 from ._cleaning import Cleaner
 from ._collecting import is_collecting
-from ._errors import Figures, let_go
+from ._errors import Figures, late_text, let_go
 from ._forks import follow
 from ._keeper import Backend, Keeper, Observer
 from ._ledger import Ledger, Limits
 from ._mutex import Mutex
-from ._outage import Elsewhere
+from ._opening import Elsewhere, Late
 from ._queue import Queue
 from ._slots import Right, Visit, Visitor, end, new_visit, visitor_of
 from ._upkeep import Terms, Upkeep
@@ -49,8 +49,9 @@ class Refused(Exception):  # noqa: N818 - what happened, not an error as such
 
     def __init__(
             self, figures: Figures, waited: float, visitors: list[Visitor],
-            reason: str | None) -> None:
-        super().__init__(figures, waited, visitors, reason)
+            reason: str | None, ages: list[float]) -> None:
+        """Note all that the error of the pool is to tell."""
+        super().__init__(figures, waited, visitors, reason, ages)
         self.figures = figures
 
 
@@ -216,6 +217,7 @@ class PoolCore(_Rules):
         self.keeper = Keeper(backend, self.ledger)
         self.keeper.upkeep = keeper.upkeep
         self.keeper.observers = keeper.observers
+        self.keeper.has_helpers = keeper.has_helpers
         if keeper.cleaner is not None:
             keeper.cleaner.begin_anew()
             self.keeper.cleaner = keeper.cleaner
@@ -257,7 +259,8 @@ class PoolCore(_Rules):
             self, connect: Callable[[], Any], patience: float | None,
             shareable: bool, home: Any, claim: Claim | None) -> Right:
         shareable = shareable and self.limits.maxshared > 0
-        deadline = monotonic() + patience if patience else None
+        start = monotonic()
+        deadline = start + patience if patience else None
         right = None
         while True:
             visit = new_visit(home, _DEPTH)
@@ -268,6 +271,10 @@ class PoolCore(_Rules):
             except Elsewhere:
                 if deadline is not None:
                     patience = max(deadline - monotonic(), 0)
+            except Late:
+                raise self._refusal(
+                    monotonic() - start, late_text(),
+                ) from self.keeper.outage.last_error()
             finally:
                 right = None  # which the traceback of an attempt could keep
 
@@ -427,6 +434,10 @@ class PoolCore(_Rules):
         if self.is_over:
             raise Ended
         gate = self.ledger.gate
-        raise Refused(
-            self.ledger.figures(), waited, self.visitors(),
-            None if gate is None else gate.refusal(waiter.claim))
+        raise self._refusal(
+            waited, None if gate is None else gate.refusal(waiter.claim))
+
+    def _refusal(self, waited: float, reason: str | None) -> Refused:
+        return Refused(
+            self.ledger.figures(), waited, self.visitors(), reason,
+            self.keeper.outage.attempts.ages())

@@ -59,6 +59,9 @@ class SteadyBackend(Backend):
     def needs_reset(self, con: Any) -> bool:
         return line_of(con).needs_reset(self.mode)
 
+    def seems_alive(self, con: Any) -> bool:
+        return bool(line_of(con).seems_alive())
+
     def is_alive(self, con: Any, seconds: float) -> bool:
         return line_of(con).is_alive_within(seconds)
 
@@ -200,6 +203,8 @@ class Pooled(Transactions):
         finally:
             for right in reversed(rights):
                 self._core.release(right.slot.con)
+        # from now on, since opening the first ones may take longer
+        self._core.keeper.has_helpers = not backend.is_embedded
 
     def _first_connections(self, number: int) -> Iterator[Any]:
         """Open connections, all but the first one at the same time."""
@@ -229,10 +234,12 @@ class Pooled(Transactions):
             return self._core.acquire(
                 connect, patience, shareable, home, claim)
         except Refused as refused:
-            text = too_many_text(*refused.args)
+            text, cause = too_many_text(*refused.args), refused.__cause__
         except Ended:
             raise self._closed_error(ended_text()) from None
-        raise self._too_many_error(text)
+        if cause is None:
+            raise self._too_many_error(text)
+        raise self._too_many_error(text) from cause
 
     def _is_well(self, right: Any, maxwait: float | None) -> bool:
         """Tell whether a connection can be used; if not, put it back."""
@@ -243,9 +250,9 @@ class Pooled(Transactions):
         try:
             trust = self._core.trust
             if trust is not None:
-                if trust.is_well(line, not can_wait):
+                if trust.is_well(line, can_wait):
                     return True
-            elif line.is_well(not can_wait):
+            elif line.is_well(not can_wait, not can_wait):
                 return True
         except BaseException as error:
             self._core.keeper.abort(right)

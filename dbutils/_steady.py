@@ -93,6 +93,9 @@ _NOTHING: dict[str, Any] = {}
 
 _AT_STATEMENTS = 4  # the moment of a ping
 
+# In seconds, the time without which a question is not asked.
+_LEAST = 0.25
+
 
 class Line:
     """A driver connection that can be replaced, and its book-keeping."""
@@ -287,8 +290,22 @@ class Line:
         """Tell whether the connection is alive, if that is to be checked."""
         raise NotImplementedError
 
+    def is_gone(self) -> bool:
+        """Tell whether the connection is closed, on this or the other side."""
+        raise NotImplementedError
+
+    def seems_alive(self) -> bool:
+        """Tell whether nothing is known to be wrong, without a question."""
+        return self.valid and not (self.lost or self.closed or self.is_gone())
+
     def is_alive_within(self, seconds: float) -> bool:
-        """Tell whether the connection seems to be alive, after so long."""
+        """Tell whether the connection seems to be alive, within that time.
+
+        A question that could not be answered in time is not asked, since
+        the end of its time would be the end of the connection.
+        """
+        if seconds < _LEAST:
+            return not self.terms.ping & 1 or self.seems_alive()
         self.limit = seconds
         try:
             return self.check(1, reconnect=False) is not False

@@ -156,14 +156,21 @@ class _Trust:
         self.checks = Tally()
         self.spared = Count()
 
-    def is_well(self, line: Any, reconnect: bool) -> bool:
-        """Tell whether nothing is known to be wrong with a connection."""
+    def is_well(self, line: Any, seconds: float | None) -> bool:
+        """Tell whether nothing is known to be wrong with a connection.
+
+        seconds: how long the request can wait; if it cannot, a dead
+            connection is replaced
+        """
+        reconnect = not seconds
         start = monotonic()
         if line.valid and start - line.answered < _ALIVE and (
                 reconnect or line.is_quiet()):
             self.spared.step()
             return True
-        is_alive: bool = line.is_well(reconnect=False)
+        is_alive: bool = (
+            line.is_alive_within(seconds / 2) if seconds  # or to connect
+            else line.is_well(reconnect=False))
         now = monotonic()
         self.checks.add(now - start)
         if is_alive:

@@ -18,7 +18,12 @@ from weakref import ref
 
 from . import __version__
 from ._db_cursor import execution
-from ._dbapi import creator_threadsafety, split_isfatal
+from ._dbapi import (
+    creator_threadsafety,
+    module_of_creator,
+    split_isfatal,
+)
+from ._drivers import profile_in
 from ._errors import closed_text
 from ._features import check_features
 from ._forward import Forwarded, forward
@@ -156,7 +161,7 @@ class PooledDB(Pooled):
             mincached, maxcached, maxshared, maxconnections,
             threadsafety > 1, maxwaiting)
         self._begin(
-            _DbBackend(reset, maxusage), limits,
+            _DbBackend(reset, maxusage, creator), limits,
             make_habits(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
@@ -325,9 +330,10 @@ class _DbBackend(SteadyBackend):
         else:
             line.turns.check(line)
 
-    def __init__(self, mode: Any, maxusage: Any) -> None:
+    def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
         super().__init__(mode, maxusage)
         self.is_simple = mode is True
+        self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
         self._common: dict[str, Any] = {}  # what all connections have
 
     def attend(self, con: Any, outage: Outage) -> None:
@@ -335,10 +341,6 @@ class _DbBackend(SteadyBackend):
         line = line_of(con)
         forward(line.con, _PooledDBConnection)
         line.save_memory(self._common)
-
-    def seems_alive(self, con: Any) -> bool:
-        line = line_of(con)
-        return line.valid and not line.closed and not line.is_gone()
 
     def opens_at_once(self, con: Any) -> bool:
         return line_of(con).profile.is_embedded

@@ -58,7 +58,10 @@ class Proxy:
         here = self._listener.accept()[0]
         if self._is_hole:
             self._vanished.add(here)
-            return
+        else:
+            self._connect(here)
+
+    def _connect(self, here):
         there = socket.create_connection((HOST, self._port))
         self._pairs[here] = there
         self._pairs[there] = here
@@ -75,3 +78,45 @@ class Proxy:
         for one in (sock, other):
             del self._pairs[one]
             one.close()
+
+
+class Hole(Proxy):
+    """Accepts connections, and forwards nothing until it is told to."""
+
+    def __init__(self, port):
+        super().__init__(port)
+        self._held = []
+        self.swallows = True
+
+    def __exit__(self, *exc):
+        super().__exit__(*exc)
+        for sock in self._held:
+            sock.close()
+
+    @property
+    def held(self):
+        """How many connections hang in it."""
+        return len(self._held)
+
+    def forward(self):
+        """Forward what it holds, and all that comes."""
+        self.swallows = False
+        for here in self._emptied():
+            self._connect(here)
+
+    def drop(self):
+        """Close what it holds, and forward all that comes."""
+        self.swallows = False
+        for here in self._emptied():
+            here.close()
+
+    def _emptied(self):
+        held, self._held = self._held, []
+        return held
+
+    def _accept(self):
+        here = self._listener.accept()[0]
+        if self.swallows:
+            self._held.append(here)
+        else:
+            self._connect(here)

@@ -22,6 +22,7 @@ LAYERS = [
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
      "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
     {"_counts", "_dialect", "_threads"},
+    {"_opening"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
     {"_crew", "_forks", "_outage", "_ping", "_slots", "_waiters"},
@@ -59,12 +60,12 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
     "__future__", "_thread", "_threading_local", "argparse", "atexit",
-    "bisect",
-    "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
-    "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
-    "logging", "math", "operator", "os", "pathlib", "queue", "random",
-    "re", "select", "socket", "sqlite3", "ssl", "statistics", "subprocess",
-    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
+    "bisect", "collections", "contextlib", "contextvars", "copy",
+    "dataclasses", "dis", "enum", "functools", "gc", "hashlib",
+    "hmac", "importlib", "itertools", "json", "logging", "math",
+    "operator", "os", "pathlib", "queue", "random", "re",
+    "select", "socket", "sqlite3", "ssl", "statistics", "subprocess", "sys",
+    "tempfile", "threading", "time", "traceback", "types", "typing",
     "urllib", "warnings", "weakref"}
 
 
