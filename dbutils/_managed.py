@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 from collections import deque
-from threading import Event, Thread
 from time import monotonic
 from typing import Any, Callable, Mapping
 
@@ -52,7 +52,7 @@ class Probe:
     """A check whether a server answers, in a thread."""
 
     def __init__(self) -> None:
-        self._done = Event()
+        self._done = threading.Event()
         self._is_well = False
 
     @property
@@ -62,7 +62,7 @@ class Probe:
 
     def start(self, ask: Callable[[], bool]) -> None:
         """Begin to ask."""
-        Thread(
+        threading.Thread(
             target=self._run, args=(ask,), name="DBUtils probe",
             daemon=True).start()
 

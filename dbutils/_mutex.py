@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from contextlib import nullcontext
 from operator import attrgetter
-from threading import Lock, get_ident
-from time import sleep
 from typing import Any
 from weakref import ref
 
@@ -28,7 +28,7 @@ class _Turn:
     __exit__ = property(attrgetter("lock.__exit__"))
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = threading.Lock()
         self.lock.acquire()
 
 
@@ -55,7 +55,7 @@ class Mutex:
 
     def __init__(self) -> None:
         # One of the last claims; its heirs lead to the last one.
-        self._recent = _Claim(Lock())
+        self._recent = _Claim(threading.Lock())
 
     def take(self) -> Any:
         """Return the turn of this thread when it has come."""
@@ -71,7 +71,7 @@ class Mutex:
     def _wait_for_turn(self, lock: Any) -> bool:
         """Be the next; tell whether this thread had not its turn already."""
         claim = _Claim(lock)
-        claim.thread = get_ident()
+        claim.thread = threading.get_ident()
         while True:
             last = self._recent
             while last.heir is not None:
@@ -83,4 +83,4 @@ class Mutex:
             elif last.thread == claim.thread:
                 return False
             else:
-                sleep(_MOMENT)
+                time.sleep(_MOMENT)

@@ -6,8 +6,8 @@ them the connection that came last is the last one.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from threading import local
 from typing import Any, Deque
 from weakref import ref
 
@@ -33,7 +33,7 @@ class LatestFirst(Deque[Right]):
 
 
 # In each thread, the places that it had last, by where they are idle.
-_here = local()
+_here = threading.local()
 _MANY = 100
 
 

@@ -6,7 +6,7 @@ transaction, the others have to go elsewhere.
 
 from __future__ import annotations
 
-from threading import Lock, get_ident
+import threading
 from typing import Any, Callable
 
 __all__ = ["Turns"]
@@ -16,7 +16,7 @@ class Turns:
     """Who may use a connection that is shared."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = threading.Lock()
         # Whose transaction is open.
         self._owner: Any = None
         # The thread that executes a statement: a signal handler that comes
@@ -25,7 +25,7 @@ class Turns:
 
     @property
     def _is_busy_here(self) -> bool:
-        return self._user == get_ident()
+        return self._user == threading.get_ident()
 
     def are_free(self, line: Any) -> bool:
         """Tell whether nobody is in a transaction, as far as is known."""
@@ -50,7 +50,7 @@ class Turns:
             if not self._may_use(line, visit):
                 return []
             try:
-                self._user = get_ident()
+                self._user = threading.get_ident()
                 return [act()]
             finally:
                 self._user = None
