@@ -13,9 +13,9 @@ nothing here but functions written in C, which nothing can interrupt.
 
 from __future__ import annotations
 
+import _thread
 import gc
 import os
-from _thread import _local
 from functools import partial
 from typing import Any
 
@@ -31,7 +31,7 @@ collecting: set[str] = set()
 # The dict of the latest collection, and the one that this thread saw last: if
 # that is the same, this is the thread that collects.
 _latest: dict[str, Any] = {}
-_here = _local()
+_here = _thread._local()  # noqa: SLF001 - threading may offer another one
 
 # In this order: the set is true only when all else is known.
 gc.callbacks += [

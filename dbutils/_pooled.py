@@ -11,6 +11,7 @@ from typing import Any, Callable, Iterator, NamedTuple, Sequence
 from ._checks import check_seconds
 from ._collecting import is_collecting
 from ._errors import ended_text, let_go, too_many_text
+from ._finalizers import note_lost
 from ._keeper import Backend
 from ._lease import return_by
 from ._ledger import Limits
@@ -261,6 +262,10 @@ class Pooled(Transactions):
 
     def __del__(self) -> None:
         """Close the connections when nobody holds the pool any more."""
-        core = getattr(self, "_core", None)
-        if core is not None:
-            core.clear()
+        try:
+            core = getattr(self, "_core", None)
+            if core is not None:
+                core.clear()
+        except BaseException as error:  # noqa: BLE001 - nobody is above
+            # the other connections are closed by their own finalizers
+            note_lost("closing a pool that was dropped", error)

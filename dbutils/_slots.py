@@ -19,6 +19,7 @@ from weakref import ref
 
 from ._callers import caller, where
 from ._errors import let_go
+from ._finalizers import note_lost
 
 __all__ = [
     "CODE", "LAST", "Right", "Slot", "Visit", "Visitor", "end", "new_visit",
@@ -109,10 +110,13 @@ class Right:
             visitor = visitor_of(getattr(self, "visit", None))
             if visitor is not None and visitor.home is not None:
                 visitor.home.take_back_dropped(self, visitor)
-        except BaseException as error:
+        except Warning:  # which the program wants to be an error
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
+            raise
+        except BaseException as error:  # noqa: BLE001 - nobody is above
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
             let_go(error)
-            raise
+            note_lost("taking back what was dropped", error)
 
 
 class _Will(ref):

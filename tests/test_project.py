@@ -21,7 +21,8 @@ LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
      "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
-    {"_counts", "_dialect"},
+    {"_counts", "_dialect", "_threads"},
+    {"_finalizers"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
     {"_forks", "_outage", "_ping", "_slots", "_waiters"},
@@ -58,13 +59,13 @@ LAYER_OF = {
 MODULES = sorted(PACKAGE.glob("*.py"))
 
 STANDARD = {
-    "__future__", "_threading_local", "argparse", "atexit", "bisect",
-    "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
-    "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
-    "logging", "math", "operator", "os", "pathlib", "queue", "random",
-    "re", "select", "socket", "sqlite3", "ssl", "statistics", "subprocess",
-    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
-    "urllib", "warnings", "weakref"}
+    "__future__", "_thread", "_threading_local", "argparse", "atexit",
+    "bisect", "collections", "contextlib", "copy", "dataclasses", "dis",
+    "enum", "functools", "gc", "hashlib", "hmac", "importlib", "itertools",
+    "json", "logging", "math", "operator", "os", "pathlib", "queue", "random",
+    "re", "select", "signal", "socket", "sqlite3", "ssl", "statistics",
+    "subprocess", "sys", "tempfile", "threading", "time", "traceback", "types",
+    "typing", "urllib", "warnings", "weakref"}
 
 
 def parse(path):
