@@ -302,12 +302,17 @@ class Ledger(_Register):
         return right or self._add_place(None)  # type: ignore[return-value]
 
     def give(self, right: Right) -> None:
-        """Put a place back that is not needed now; it is the next in turn."""
+        """Put a place back that is not needed now; it is the next in turn.
+
+        Nothing is done if the place is in other hands already.
+        """
         slot = right.slot
         if right.entrance is not None:
             right.entrance.free()
         self.sharing.stop(slot)
-        fresh = slot.new_right()
+        fresh = slot.exchange(right)
+        if fresh is None:
+            return
         if slot.con is not None:
             self.idle.appendleft(fresh)
         elif (self.limits.maxconnections is None

@@ -89,7 +89,8 @@ def visitor_of(visit: Visit | None) -> Visitor | None:
 class Right:
     """The right to use a place, for as long as somebody refers to it."""
 
-    __slots__ = ("__weakref__", "entrance", "is_share", "slot", "visit")
+    __slots__ = (
+        "__weakref__", "entrance", "is_share", "slot", "visit", "will")
 
     def __init__(
             self, slot: Slot, visit: Visit | None = None,
@@ -97,6 +98,7 @@ class Right:
         self.slot = slot
         self.visit = visit
         self.is_share = is_share
+        self.will: Any = None
         # What has to be given back with it before the visit begins.
         self.entrance: Any = None
 
@@ -172,7 +174,7 @@ class Slot:
     def _make(self, right: Right) -> _Will:
         # The callback is a function written in C, so that nothing else runs
         # and nothing can go wrong when a right dies, wherever that happens.
-        will = _Will(right, self._report)
+        right.will = will = _Will(right, self._report)
         will.slot = self._this
         return will
 
@@ -190,6 +192,20 @@ class Slot:
         if last is not None:
             last.heir = will  # for those who hold the old one
         self._will = will
+        return right
+
+    def exchange(self, old: Right) -> Right | None:
+        """Return another right instead of one that its holder gives back.
+
+        If the garbage collector has found the old one with its holder, others
+        may have inherited the place before.  Then this is None.
+        """
+        right = Right(self)
+        heir = self._make(right)
+        will = old.will
+        if will.__dict__.setdefault("heir", heir) is not heir:
+            return None
+        self._will = heir  # makes the way shorter, for nothing else
         return right
 
     def inherit(self) -> Right | None:
