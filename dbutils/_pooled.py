@@ -196,7 +196,7 @@ class Pooled(Transactions):
             self._core.keeper.abort(right)
             let_go(error)
             raise
-        self._core.ledger.give(right)
+        self._core.keeper.unused(right)
         return False
 
     def cache(self, con: Any) -> None:

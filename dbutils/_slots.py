@@ -90,7 +90,8 @@ class Right:
     """The right to use a place, for as long as somebody refers to it."""
 
     __slots__ = (
-        "__weakref__", "entrance", "is_share", "slot", "visit", "will")
+        "__weakref__", "entrance", "is_share", "origin", "slot", "visit",
+        "will")
 
     def __init__(
             self, slot: Slot, visit: Visit | None = None,
@@ -99,6 +100,9 @@ class Right:
         self.visit = visit
         self.is_share = is_share
         self.will: Any = None
+        # Where the place was or could have been idle when somebody began to
+        # work on its connection; the pool may have been emptied since.
+        self.origin: Any = None
         # What has to be given back with it before the visit begins.
         self.entrance: Any = None
 
