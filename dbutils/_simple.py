@@ -167,11 +167,13 @@ class SimplePool:
         self.is_short = (
             isinstance(self.store, Queued) and not self._has_own_return)
         self._is_filled = False
-        self._filling = threading.Lock()
+        # A lock that is made when it is first needed, since gevent may replace
+        # its class before that.
+        self._filling: dict[int, Any] = {}
 
     def _fill(self) -> None:
         """Open the connections, as many as there have to be."""
-        with self._filling:
+        with self._filling.setdefault(0, threading.Lock()):
             if not self._is_filled:
                 for _ in range(self._number):
                     self.addConnection(self._connect())
