@@ -57,19 +57,24 @@ class Mutex:
         # One of the last claims; its heirs lead to the last one.
         self._recent = _Claim(threading.Lock())
 
-    def take(self) -> Any:
-        """Return the turn of this thread when it has come."""
+    def take(self, waits: bool = True) -> Any:
+        """Return the turn of this thread when it has come.
+
+        The value of the "with" statement is true if it has come, and false if
+        this thread has its turn already, or if it would have to wait and does
+        not want to.
+        """
         turns = [_Turn()]  # so that the traceback of an interrupt has none
         try:
-            has_come = self._wait_for_turn(turns[0].lock)
+            has_come = self._wait_for_turn(turns[0].lock, waits)
             return turns.pop() if has_come else nullcontext()
         except BaseException:
             for turn in turns:
                 turn.lock.release()
             raise
 
-    def _wait_for_turn(self, lock: Any) -> bool:
-        """Be the next; tell whether this thread had not its turn already."""
+    def _wait_for_turn(self, lock: Any, waits: bool) -> bool:
+        """Be the next; return whether the turn of this thread has come."""
         claim = _Claim(lock)
         claim.thread = threading.get_ident()
         while True:
@@ -80,7 +85,7 @@ class Mutex:
                 if last.__dict__.setdefault("heir", claim) is claim:
                     self._recent = claim
                     return True
-            elif last.thread == claim.thread:
+            elif last.thread == claim.thread or not waits:
                 return False
             else:
                 time.sleep(_MOMENT)

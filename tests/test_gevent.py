@@ -55,7 +55,7 @@ def test_what_replaces_them_is_used_from_then_on(monkeypatch, dbapi):
     pool._core.change_limits(lambda limits: limits)
     dbapi.threadsafety = 1
     SimplePooledDB(dbapi, 1)
-    assert {"_waiters", "_turns", "_mutex", "_simple"} <= locks.callers
+    assert {"_waiters", "_mutex", "_simple"} <= locks.callers
     assert {"_slots", "_turns", "_mutex"} <= idents.callers
     idents.callers.clear()
     pool = PooledDB(dbapi, 1)

@@ -20,8 +20,8 @@ pytestmark = [
 LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
-     "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
-    {"_counts", "_dialect", "_threads"},
+     "_errors", "_mutex", "_secrets", "_sockets", "_sql"},
+    {"_counts", "_dialect", "_threads", "_turns"},
     {"_finalizers"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
