@@ -395,6 +395,8 @@ class Steady:
         try:
             if self._line is not None:
                 self._line.close()
+        except AttributeError:
+            pass  # it was not even begun to be made
         except BaseException as error:  # noqa: BLE001 - nobody is above
             # the driver closes its connection when that is dropped
             note_lost("closing a connection that was dropped", error)

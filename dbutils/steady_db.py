@@ -151,6 +151,8 @@ class SteadyDBConnection(Steady):
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the driver connection that is a value."""
+        if name == "_line":  # it was not even begun to be made
+            raise AttributeError(name)
         line = self._line
         if line is None or name.startswith("_") or not line.is_attribute(name):
             raise AttributeError(

@@ -12,7 +12,8 @@ import pytest
 from everywhere import HERE, Interrupt, sweep
 
 from dbutils.pooled_db import PooledDB
-from dbutils.steady_db import connect
+from dbutils.steady_db import SteadyDBConnection, SteadyDBCursor, connect
+from dbutils.steady_pg import SteadyPgConnection
 
 LIMIT = 2
 
@@ -132,6 +133,17 @@ def test_what_was_dropped_in_the_middle_of_an_answer_does_not_stay(
             del cursor
     assert len(pool._idle_cache) == 0
     assert pool.connection(maxwait=0).dbapi_connection is not con
+
+
+@pytest.mark.parametrize("steady_class", [
+    SteadyDBConnection, SteadyDBCursor, SteadyPgConnection])
+def test_what_was_not_even_begun_to_be_made_can_be_dropped(
+        reports, steady_class):
+    """An interrupt can come before its first attribute is set."""
+    unborn = object.__new__(steady_class)
+    assert not hasattr(unborn, "_line")
+    del unborn
+    assert reports.read() == []
 
 
 def test_ctrl_c_in_a_finalizer_is_not_lost(monkeypatch, dbapi, reports):

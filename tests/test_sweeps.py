@@ -167,4 +167,4 @@ def test_an_exception_anywhere_in_a_visit_loses_no_place(
         visits = KINDS[kind](dbapi)
         return visits.work, visits.check
 
-    assert sweep(prepare, stride=101) > 500
+    assert sweep(prepare, stride=41) > 500
