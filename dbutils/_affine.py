@@ -22,15 +22,16 @@ class Affine:
         """Begin without any connection."""
         self.thread = (threadlocal or local)()
         # The connection of a thread is kept there; "con" of this is a weak
-        # reference to it, as a faster way that may get lost.
-        self._shortcut = None if threadlocal else threading.local()
+        # reference to it, as a faster way that may get lost.  It is made when
+        # it is first needed, since gevent may replace its class before that.
+        self._shortcut: Any = None
+        self._has_shortcut = threadlocal is None
         follow(self)
 
     def begin_anew(self) -> None:
         """Open other connections in a forked child."""
         self.thread = type(self.thread)()
-        if self._shortcut is not None:
-            self._shortcut = threading.local()
+        self._shortcut = None
 
     def _first_connection(self) -> Any:
         """Return a new connection for this thread."""
@@ -44,6 +45,8 @@ class Affine:
             con = None
         if con is None:
             con = self.thread.connection = self._first_connection()
-        if self._shortcut is not None:
+        if self._has_shortcut:
+            if self._shortcut is None:
+                self._shortcut = threading.local()
             self._shortcut.con = ref(con)
         return con

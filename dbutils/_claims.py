@@ -8,6 +8,7 @@ interrupted or a lease forgotten, comes back by itself, like a connection.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any, NamedTuple, Sequence
 
 from ._ledger import Ledger, Limits
@@ -44,7 +45,7 @@ class Purse:
         return ledger.take_empty()
 
     def put(self, token: Right) -> None:
-        """Put a token back."""
+        """Put a token back, unless it has come back by itself."""
         self._ledger.give(token)
 
     def resize(self, number: int | None) -> None:
@@ -90,9 +91,10 @@ class Entrance:
 
     def free(self) -> None:
         """Give the tokens back."""
-        while self._tokens:
-            purse, token = self._tokens.pop()
-            purse.put(token)
+        with suppress(IndexError):  # until there are none
+            while True:
+                purse, token = self._tokens.pop()
+                purse.put(token)
 
     def take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""

@@ -165,6 +165,10 @@ class Hand:
             self.cursor.close()
         except Exception as error:  # noqa: BLE001 - nothing is changed
             note_swallowed("closing a cursor", error)
+        except BaseException as error:  # an answer may be unread
+            if self.con is self.line.con:
+                self.line.doubt(error)
+            raise
         self.closed = True
 
     def run(self, call: Call) -> Any:

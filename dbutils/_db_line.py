@@ -346,6 +346,7 @@ class DbLine(_Session):
         known = getattr(self.dbapi, "Error", Exception)
         if not (isinstance(error, known) or self.profile.is_embedded):
             self.valid = False
+            self.is_in_doubt = True
 
     def give_up(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Event, Thread
 from time import monotonic
 from typing import Any, Callable
 
@@ -41,7 +41,7 @@ class _Shop:
         self.path = str(path)
         self.requests = Tally()
         self.errors = Count()
-        self.end = Event()
+        self.end = threading.Event()
         with closing(self.open()) as con:
             con.execute("pragma journal_mode = wal")
             con.execute("create table pages (id integer primary key, visits)")
@@ -76,7 +76,7 @@ class _Shop:
             look: Callable[[float], None]) -> float:
         """Let threads serve requests for so long; return how many a second."""
         threads = [
-            Thread(target=self.serve, args=(visit,), daemon=True)
+            threading.Thread(target=self.serve, args=(visit,), daemon=True)
             for _ in range(_THREADS)]
         start = monotonic()
         for thread in threads:
@@ -106,14 +106,14 @@ def _write(page: int, con: Any) -> None:
     con.commit()
 
 
-class _Cutter(Thread):
+class _Cutter(threading.Thread):
     """Cuts a connection now and then, as a server or the net would do."""
 
     def __init__(self, pool: Any) -> None:
         super().__init__(daemon=True)
         self._pool = pool
         self.number = 0
-        self.end = Event()
+        self.end = threading.Event()
 
     def run(self) -> None:
         """Cut connections until the end."""

@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
 from ._errors import quietly
 
 __all__ = ["disown", "follow"]
 
 # All that has to begin anew, the connections before what holds them.
-_connections: WeakSet[Any] = WeakSet()
-_holders: WeakSet[Any] = WeakSet()
+# They are held weakly.  What is called when one of them dies is written in C,
+# so that no exception that is thrown into a thread can hit it.
+_connections: dict[Any, None] = {}
+_holders: dict[Any, None] = {}
 
 # Connections whose sockets are not known must not even be destroyed.
 _inherited: list[Any] = []
@@ -26,7 +28,8 @@ _inherited: list[Any] = []
 
 def follow(thing: Any, is_connection: bool = False) -> None:
     """Let the method begin_anew() be called in every forked child."""
-    (_connections if is_connection else _holders).add(thing)
+    things = _connections if is_connection else _holders
+    things[ref(thing, things.__delitem__)] = None
 
 
 def disown(con: Any, descriptor: int | None) -> None:
@@ -42,9 +45,11 @@ def disown(con: Any, descriptor: int | None) -> None:
 
 
 def _begin_anew() -> None:
-    for thing in (*_connections, *_holders):
-        with quietly("beginning anew after a fork"):
-            thing.begin_anew()
+    for link in (*_connections, *_holders):
+        thing = link()
+        if thing is not None:
+            with quietly("beginning anew after a fork"):
+                thing.begin_anew()
 
 
 if hasattr(os, "register_at_fork"):

@@ -207,10 +207,13 @@ class _WayBack:
 
     def unused(self, right: Right) -> None:
         """Put back what was granted to somebody who had gone."""
+        slot, ledger = right.slot, self.ledger
         if right.is_share:
             self.abort(right)
+        elif slot.con is not None and slot.round != ledger.round:
+            self.discard(right)
         else:
-            self.ledger.give(right)
+            ledger.give(right)
 
     def settle(self) -> None:
         """Take back what nobody holds any more, if this is the moment."""
@@ -261,6 +264,7 @@ class _WayBack:
         is_expected: tells at the end whether that was not given up
         """
         slot = right.slot
+        right.origin = self.ledger.idle
         can_stay = False
         try:
             can_stay = (
@@ -293,14 +297,17 @@ class _WayBack:
     def put_back(self, right: Right) -> None:
         """Let a connection be idle, or go to whoever is next.
 
-        A request that came in the meantime may have looked before it was
-        there, and is served now.
+        It is put where it has come from, so it is closed if the pool was
+        emptied while somebody had it in hand.  A request that came in the
+        meantime may have looked before it was there, and is served now.
         """
         ledger = self.ledger
         if ledger.limits.maxshared:
             ledger.sharing.stop(right.slot)
         right.visit = None
-        idle = ledger.idle
+        idle, right.origin = right.origin, None
+        if idle is None:
+            idle = ledger.idle
         idle.append(right)
         self.attend(idle)
 
@@ -498,6 +505,8 @@ class Keeper(_WayBack):
             right = self.ledger.take_empty()
         if right is None:
             return False
+        if right.origin is None:
+            right.origin = self.ledger.idle
         try:
             self.open(right, connect, None, is_ahead=True)
         except BaseException:

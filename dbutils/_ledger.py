@@ -302,12 +302,17 @@ class Ledger(_Register):
         return right or self._add_place(None)  # type: ignore[return-value]
 
     def give(self, right: Right) -> None:
-        """Put a place back that is not needed now; it is the next in turn."""
+        """Put a place back that is not needed now; it is the next in turn.
+
+        Nothing is done if the place is in other hands already.
+        """
         slot = right.slot
         if right.entrance is not None:
             right.entrance.free()
         self.sharing.stop(slot)
-        fresh = slot.new_right()
+        fresh = slot.exchange(right)
+        if fresh is None:
+            return
         if slot.con is not None:
             self.idle.appendleft(fresh)
         elif (self.limits.maxconnections is None
@@ -342,12 +347,16 @@ class Ledger(_Register):
     def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Right]:
         """Take out the idle connections that are wanted."""
         for right in self.idle.copy():
-            if is_wanted(right.slot) and remove(self.idle, right):
+            if is_wanted(right.slot) and self.take_out(right):
                 yield right
 
     def take_out(self, right: Right) -> bool:
         """Take out a certain idle connection, if it is still there."""
-        return remove(self.idle, right)
+        idle = self.idle
+        is_there = remove(idle, right)
+        if is_there:
+            right.origin = idle
+        return is_there
 
     def has_empty_place(self) -> bool:
         """Tell whether another connection could be opened."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from contextlib import nullcontext
 from operator import attrgetter
-from threading import Lock, get_ident
-from time import sleep
 from typing import Any
 from weakref import ref
 
@@ -29,7 +29,7 @@ class _Turn:
     __exit__ = property(attrgetter("lock.__exit__"))
 
     def __init__(self) -> None:
-        self.lock = Lock()
+        self.lock = threading.Lock()
         self.lock.acquire()
 
 
@@ -56,23 +56,28 @@ class Mutex:
 
     def __init__(self) -> None:
         # One of the last claims; its heirs lead to the last one.
-        self._recent = _Claim(Lock())
+        self._recent = _Claim(threading.Lock())
 
-    def take(self) -> Any:
-        """Return the turn of this thread when it has come."""
+    def take(self, waits: bool = True) -> Any:
+        """Return the turn of this thread when it has come.
+
+        The value of the "with" statement is true if it has come, and false if
+        this thread has its turn already, or if it would have to wait and does
+        not want to.
+        """
         turns = [_Turn()]  # so that the traceback of an interrupt has none
         try:
-            has_come = self._wait_for_turn(turns[0].lock)
+            has_come = self._wait_for_turn(turns[0].lock, waits)
             return turns.pop() if has_come else nullcontext()
         except BaseException:
             for turn in turns:
                 turn.lock.release()
             raise
 
-    def _wait_for_turn(self, lock: Any) -> bool:
-        """Be the next; tell whether this thread had not its turn already."""
+    def _wait_for_turn(self, lock: Any, waits: bool) -> bool:
+        """Be the next; return whether the turn of this thread has come."""
         claim = _Claim(lock)
-        claim.thread = get_ident()
+        claim.thread = threading.get_ident()
         while True:
             last = self._recent
             while last.heir is not None:
@@ -81,7 +86,8 @@ class Mutex:
                 if last.__dict__.setdefault("heir", claim) is claim:
                     self._recent = claim
                     return True
-            elif last.thread == claim.thread or sys.is_finalizing():
-                return False  # no other thread will go on
+            elif last.thread == claim.thread or not waits or (
+                    sys.is_finalizing()):
+                return False  # at the end no other thread goes on
             else:
-                sleep(_MOMENT)
+                time.sleep(_MOMENT)

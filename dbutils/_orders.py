@@ -6,8 +6,9 @@ them the connection that came last is the last one.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from threading import local
+from functools import lru_cache
 from typing import Any, Deque
 from weakref import ref
 
@@ -32,16 +33,25 @@ class LatestFirst(Deque[Right]):
     appendleft = deque.append
 
 
-# In each thread, the places that it had last, by where they are idle.
-_here = local()
 _MANY = 100
 
 
+@lru_cache(maxsize=None)
+def _here() -> Any:
+    """Return what keeps, in each thread, the places that it had last.
+
+    It is made when it is first needed, since gevent may replace its class.
+    """
+    return threading.local()
+
+
 def _slots() -> dict[int, Any]:
-    slots: dict[int, Any] = getattr(_here, "slots", {})
+    """Return the places that this thread had last, by where they are idle."""
+    here = _here()
+    slots: dict[int, Any] = getattr(here, "slots", {})
     if len(slots) > _MANY:  # of which most are of pools that have gone
         slots = {}
-    _here.slots = slots
+    here.slots = slots
     return slots
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import random
 import re
-from threading import Event
+import threading
 from time import monotonic
 from typing import Any, Callable
 
@@ -83,7 +83,7 @@ class Outage:
         self._start = 0.0
         # The spans by number, with who has claimed them.
         self._claims: dict[int, object] = {}
-        self._over = Event()
+        self._over = threading.Event()
         # What helpers do for requests that have a deadline.
         self.attempts = Attempts()
 

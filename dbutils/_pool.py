@@ -17,7 +17,7 @@ from time to time, and so does whoever comes next.
 
 from __future__ import annotations
 
-from threading import Event
+import threading
 from time import monotonic
 from typing import Any, Callable
 
@@ -410,7 +410,7 @@ class PoolCore(_Rules):
         self.ledger.end()
         self._queue.end()
         self.drain()
-        pause, start = Event(), monotonic()
+        pause, start = threading.Event(), monotonic()
         while self.figures().in_use:
             if timeout is not None and monotonic() - start >= timeout:
                 return False

@@ -14,6 +14,7 @@ from ._checks import check_seconds
 from ._collecting import is_collecting
 from ._deques import pop
 from ._errors import ended_text, let_go, too_many_text
+from ._finalizers import note_lost
 from ._keeper import Backend
 from ._lease import return_by
 from ._ledger import Limits
@@ -258,7 +259,7 @@ class Pooled(Transactions):
             self._core.keeper.abort(right)
             let_go(error)
             raise
-        self._core.ledger.give(right)
+        self._core.keeper.unused(right)
         return False
 
     def cache(self, con: Any) -> None:
@@ -330,6 +331,13 @@ class Pooled(Transactions):
 
     def __del__(self) -> None:
         """Close the connections when nobody holds the pool any more."""
+        try:
+            self._end()
+        except BaseException as error:  # noqa: BLE001 - nobody is above
+            # the other connections are closed by their own finalizers
+            note_lost("closing a pool that was dropped", error)
+
+    def _end(self) -> None:
         core = getattr(self, "_core", None)
         if core is None:
             return

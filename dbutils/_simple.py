@@ -7,7 +7,7 @@ Otherwise they are handed out in turn, to any number of users.
 
 from __future__ import annotations
 
-from threading import Lock
+import threading
 from typing import Any, Callable
 
 from ._collecting import collecting, is_collecting
@@ -72,7 +72,7 @@ class TakenInTurn:
         self.ledger = Ledger(Limits(), bool)
         self._rights: list[Right] = []
         self._next = 0
-        self._lock = Lock()
+        self._lock = threading.Lock()
         # One visit for all, which only a fork ends.
         self._visit: Visit = new_visit()
         follow(self)
@@ -167,11 +167,13 @@ class SimplePool:
         self.is_short = (
             isinstance(self.store, Queued) and not self._has_own_return)
         self._is_filled = False
-        self._filling = Lock()
+        # A lock that is made when it is first needed, since gevent may replace
+        # its class before that.
+        self._filling: dict[int, Any] = {}
 
     def _fill(self) -> None:
         """Open the connections, as many as there have to be."""
-        with self._filling:
+        with self._filling.setdefault(0, threading.Lock()):
             if not self._is_filled:
                 for _ in range(self._number):
                     self.addConnection(self._connect())

@@ -19,6 +19,7 @@ from weakref import ref
 
 from ._callers import caller, where
 from ._errors import let_go
+from ._finalizers import note_lost
 
 __all__ = [
     "CODE", "LAST", "Right", "Slot", "Visit", "Visitor", "begin", "end",
@@ -96,7 +97,9 @@ def visitor_of(visit: Visit | None) -> Visitor | None:
 class Right:
     """The right to use a place, for as long as somebody refers to it."""
 
-    __slots__ = ("__weakref__", "entrance", "is_share", "slot", "visit")
+    __slots__ = (
+        "__weakref__", "entrance", "is_share", "origin", "slot", "visit",
+        "will")
 
     def __init__(
             self, slot: Slot, visit: Visit | None = None,
@@ -104,6 +107,10 @@ class Right:
         self.slot = slot
         self.visit = visit
         self.is_share = is_share
+        self.will: Any = None
+        # Where the place was or could have been idle when somebody began to
+        # work on its connection; the pool may have been emptied since.
+        self.origin: Any = None
         # What has to be given back with it before the visit begins.
         self.entrance: Any = None
 
@@ -117,10 +124,13 @@ class Right:
             visitor = visitor_of(getattr(self, "visit", None))
             if visitor is not None and visitor.home is not None:
                 visitor.home.take_back_dropped(self, visitor)
-        except BaseException as error:
+        except Warning:  # which the program wants to be an error
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
+            raise
+        except BaseException as error:  # noqa: BLE001 - nobody is above
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
             let_go(error)
-            raise
+            note_lost("taking back what was dropped", error)
 
 
 class _Will(ref):
@@ -176,7 +186,7 @@ class Slot:
     def _make(self, right: Right) -> _Will:
         # The callback is a function written in C, so that nothing else runs
         # and nothing can go wrong when a right dies, wherever that happens.
-        will = _Will(right, self._report)
+        right.will = will = _Will(right, self._report)
         will.slot = self._this
         return will
 
@@ -194,6 +204,20 @@ class Slot:
         if last is not None:
             last.heir = will  # for those who hold the old one
         self._will = will
+        return right
+
+    def exchange(self, old: Right) -> Right | None:
+        """Return another right instead of one that its holder gives back.
+
+        If the garbage collector has found the old one with its holder, others
+        may have inherited the place before.  Then this is None.
+        """
+        right = Right(self)
+        heir = self._make(right)
+        will = old.will
+        if will.__dict__.setdefault("heir", heir) is not heir:
+            return None
+        self._will = heir  # makes the way shorter, for nothing else
         return right
 
     def inherit(self) -> Right | None:

@@ -13,9 +13,11 @@ from typing import Any, Callable, NamedTuple
 from . import __version__
 from ._drivers import MARKS, SPOILS, Profile
 from ._errors import quietly
+from ._finalizers import note_lost
 from ._forks import disown, follow
 from ._outage import Outage
 from ._ping import SqlPinger, ask, parse_ping
+from ._sockets import shut_down
 from ._threads import is_ending
 from ._watchdog import forget, watch
 
@@ -102,9 +104,9 @@ class Line:
 
     __slots__ = (
         "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
-        "exposed", "is_simple", "limit", "lost", "marked", "outage",
-        "profile", "setsession", "settings", "spoiled", "terms", "touched",
-        "transaction", "usage", "valid")
+        "exposed", "is_in_doubt", "is_simple", "limit", "lost", "marked",
+        "outage", "profile", "setsession", "settings", "spoiled", "terms",
+        "touched", "transaction", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
@@ -117,6 +119,8 @@ class Line:
         self.transaction = False
         self.closed = True
         self.valid = True
+        # Whether an interrupt may have left something unsent or unread.
+        self.is_in_doubt = False
         self.profile = Profile()
         # Whether statements have changed the session, and whether the
         # connection is known to be lost; the safe rules keep account.
@@ -168,7 +172,7 @@ class Line:
         self.descriptor = self.profile.descriptor(con)
         self.usage = 0
         self.transaction = False
-        self.closed = False
+        self.closed = self.is_in_doubt = False
         self.valid = True
         self.marked = self.lost = False
         self.dirty = self.exposed = self.spoiled = False
@@ -241,10 +245,25 @@ class Line:
             # some drivers roll back, and wait for that
             watch(self, self.descriptor, None)
         forget(self)  # its number may belong to another socket soon
+        if self.is_in_doubt:
+            self._shut_down()
         with quietly("closing a connection"):
             self.profile.close(self.con)
         self.transaction = False
         self.closed = True
+
+    def _shut_down(self) -> None:
+        """Let nothing more be sent, and nothing waited for.
+
+        Some drivers first send what an interrupt has left in their buffers
+        when they close a connection, though the server may have got it.
+        """
+        with quietly("shutting down a connection in doubt"):
+            # asked again: if the driver has closed the socket, its number may
+            # belong to another one
+            descriptor = self.profile.descriptor(self.con)
+            if descriptor is not None and descriptor >= 0:
+                shut_down(descriptor)
 
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the visit."""
@@ -461,8 +480,14 @@ class Steady:
 
     def __del__(self) -> None:
         """Close the connection when nobody holds it any more."""
-        if self._line is not None:
-            self._line.close()
+        try:
+            if self._line is not None:
+                self._line.close()
+        except AttributeError:
+            pass  # it was not even begun to be made
+        except BaseException as error:  # noqa: BLE001 - nobody is above
+            # the driver closes its connection when that is dropped
+            note_lost("closing a connection that was dropped", error)
 
 
 _set_line = Steady._line.__set__  # noqa: SLF001 - of this module

@@ -6,8 +6,10 @@ transaction, the others have to go elsewhere.
 
 from __future__ import annotations
 
-from threading import Lock, get_ident
+import threading
 from typing import Any, Callable
+
+from ._mutex import Mutex
 
 __all__ = ["Turns"]
 
@@ -16,7 +18,8 @@ class Turns:
     """Who may use a connection that is shared."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        # No interrupt may leave it locked, since the others wait for it.
+        self._mutex = Mutex()
         # Whose transaction is open.
         self._owner: Any = None
         # The thread that executes a statement: a signal handler that comes
@@ -25,7 +28,7 @@ class Turns:
 
     @property
     def _is_busy_here(self) -> bool:
-        return self._user == get_ident()
+        return self._user == threading.get_ident()
 
     def are_free(self, line: Any) -> bool:
         """Tell whether nobody is in a transaction, as far as is known."""
@@ -34,23 +37,20 @@ class Turns:
 
     def check(self, line: Any) -> None:
         """Check the connection, unless it is being used just now."""
-        if self._lock.acquire(blocking=False):
-            try:
-                if self.are_free(line):
-                    line.check(1)
-            finally:
-                self._lock.release()
+        with self._mutex.take(waits=False) as has_come:
+            if has_come and self.are_free(line):
+                line.check(1)
 
     def take(
             self, line: Any, visit: Any, act: Callable[[], Any]) -> list[Any]:
         """Return the result of this action, nothing if that cannot be now."""
         if self._is_busy_here:
             return []
-        with self._lock:
-            if not self._may_use(line, visit):
+        with self._mutex.take() as has_come:
+            if not (has_come and self._may_use(line, visit)):
                 return []
             try:
-                self._user = get_ident()
+                self._user = threading.get_ident()
                 return [act()]
             finally:
                 self._user = None
@@ -72,6 +72,7 @@ class Turns:
     def leave(self, line: Any, visit: Any) -> None:
         """End the transaction of one who leaves the others alone."""
         if self._owner is visit and not self._is_busy_here:
-            with self._lock:
-                line.clean(force=True)
-                self._owner = None
+            with self._mutex.take() as has_come:
+                if has_come:  # or the next user does that
+                    line.clean(force=True)
+                    self._owner = None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from threading import Lock
 from typing import Any, Callable, Sequence
 from weakref import ref
 
@@ -30,7 +30,7 @@ class Waiter:
         # Empty as long as it waits.  The first who sets the only item has
         # answered: that is atomic, so an answer cannot get lost on its way.
         self.answers: dict[int, Any] = {}
-        self._gate = Lock()
+        self._gate = threading.Lock()
         self._gate.acquire()
 
     @property

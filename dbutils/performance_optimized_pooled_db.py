@@ -7,7 +7,7 @@ last, ask it less often, keep what is needed ready, and clean up elsewhere.
 
 from __future__ import annotations
 
-from threading import local
+import threading
 from time import monotonic
 from typing import Any, Callable, Iterator
 
@@ -74,7 +74,7 @@ class _Timer(Observer):
         # Requests that were not served, for whatever reason.
         self.failures = Count()
         # What has happened in a thread since it was asked to measure.
-        self._here = local()
+        self._here = threading.local()
 
     def begin(self) -> float:
         """Begin to measure; return the time."""

@@ -9,9 +9,9 @@ shared by several.  Requests are served in the order of their coming.
 from __future__ import annotations
 
 import sys
+import threading
 from functools import total_ordering
 from operator import attrgetter, methodcaller
-from threading import get_ident
 from time import monotonic
 from typing import Any, Callable, Sequence
 from weakref import ref
@@ -232,7 +232,7 @@ class PooledDB(Pooled):
                     frame = _getframe(1)
                     right.visit = visit = [
                         self, monotonic(), frame.f_code, frame.f_lasti,
-                        get_ident()]
+                        threading.get_ident()]
                     lease = PooledDedicatedDBConnection()
                     lease._visit = visit  # noqa: SLF001 - it is being made
                     lease._right = right  # noqa: SLF001 - likewise

@@ -8,9 +8,9 @@ in the order of their coming.
 from __future__ import annotations
 
 import sys
+import threading
 from operator import attrgetter
 from queue import Empty, Full
-from threading import get_ident
 from time import monotonic
 from typing import Any, Callable
 
@@ -165,7 +165,7 @@ class PooledPg(Pooled):
                 frame = _getframe(1)
                 right.visit = [
                     self, monotonic(), frame.f_code, frame.f_lasti,
-                    get_ident()]
+                    threading.get_ident()]
                 lease = PooledPgConnection()
                 lease._home = self  # noqa: SLF001 - it is being made
                 lease._visit = right.visit  # noqa: SLF001 - likewise

@@ -7,10 +7,10 @@ requests with a tag, or limited to so many.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from contextlib import contextmanager
 from statistics import median
-from threading import local
 from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 
 from ._checks import check_seconds, check_size
@@ -207,7 +207,7 @@ class Allocation(Feature, Observer, Gate):
         self._shares = _Shares(weights)
         self.priority = "normal"
         self._level = 0
-        self._here = local()
+        self._here = threading.local()
         self._tags = _Limits()
         # Whether and how fast those who wait become more urgent, for how long
         # others may overtake them, and whether the strategy is chosen.

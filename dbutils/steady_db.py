@@ -22,6 +22,7 @@ from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
+from ._finalizers import note_lost
 from ._sql import seen
 from ._steady import Steady, inner, make_terms
 
@@ -165,6 +166,8 @@ class SteadyDBConnection(Steady):
 
         The methods that change the session can be called, too.
         """
+        if name == "_line":  # it was not even begun to be made
+            raise AttributeError(name)
         line = self._line
         if line is not None and not name.startswith("_"):
             setter = line.setter(name)
@@ -500,10 +503,13 @@ class SteadyDBCursor:
         """Close the cursor when nobody holds it any more."""
         try:
             hand = self._hand
-        except AttributeError:  # it was not even begun to be made
-            return
-        if hand is not None and not hand.closed:
-            hand.close()
+            if hand is not None and not hand.closed:
+                hand.close()
+        except AttributeError:
+            pass  # it was not even begun to be made
+        except BaseException as error:  # noqa: BLE001 - nobody is above
+            # the driver closes its cursor when that is dropped
+            note_lost("closing a cursor that was dropped", error)
 
 
 # This is not done by __setattr__(), since it is done so often.

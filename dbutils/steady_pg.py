@@ -111,6 +111,8 @@ class SteadyPgConnection(Steady):
 
     def __getattr__(self, name: str) -> Any:
         """Return what the pg.DB object has; its queries are hardened."""
+        if name in {"_con", "_line"}:  # it was not even begun to be made
+            raise AttributeError(name)
         if self._con is None:
             raise InvalidConnectionError("This connection was never opened.")
         attribute = getattr(self._con, name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from operator import methodcaller
 from pathlib import PurePath
 from typing import Any, Callable, Iterator
@@ -28,7 +29,16 @@ from .pooled_db import PooledDB
 
 __all__ = ["ConnectionPool"]
 
-_folder = threading.local()
+
+@lru_cache(maxsize=None)
+def _folder() -> Any:
+    """Return what keeps the folder of each thread.
+
+    It is made when it is first needed, since gevent may replace its class.
+    """
+    return threading.local()
+
+
 _instances: WeakSet[ConnectionPool] = WeakSet()
 
 
@@ -93,12 +103,14 @@ class _UriPool(PooledDB):
         return bool(core.figures().idle < min(number, core.limits.maxcached))
 
 
-class _Held(threading.local):
-    """What a thread holds, and from where, unless it was just set."""
-
-    pool: Any = None
-    connection: Any = None
-    cursor: Any = None
+def _new_held() -> Any:
+    """Return what keeps what a thread holds, and where it is from."""
+    class Held(threading.local):  # which gevent may have replaced
+        # the pool is None if the connection was just set
+        pool: Any = None
+        connection: Any = None
+        cursor: Any = None
+    return Held()
 
 
 class ConnectionPool:
@@ -125,7 +137,7 @@ class ConnectionPool:
         """
         self.uri = _Uri(uri)
         self.pool_size = check_size("pool_size", pool_size) or 0
-        self.folder = getattr(_folder, "path", "")
+        self.folder = getattr(_folder(), "path", "")
         self._after_connection = after_connection
         if connector is not None:
             self.connector = connector  # type: ignore[method-assign]
@@ -134,7 +146,7 @@ class ConnectionPool:
         self._own_pool: _UriPool | None = None
         # Who takes this out works on the first connection.
         self._is_first = [True]
-        self._held = _Held()
+        self._held = _new_held()
         _instances.add(self)
         follow(self)
 
@@ -143,12 +155,12 @@ class ConnectionPool:
 
     def begin_anew(self) -> None:
         """Have no connection in a forked child."""
-        self._held = _Held()
+        self._held = _new_held()
 
     @staticmethod
     def set_folder(folder: str) -> None:
         """Set the folder of this thread, where it finds files of SQLite."""
-        _folder.path = folder
+        _folder().path = folder
 
     def connector(self) -> Any:
         """Open a connection of the driver; subclasses may do it otherwise."""

@@ -615,6 +615,45 @@ def test_no_token_is_lost_by_an_interrupt_at_any_moment(make):
         gc.enable()
 
 
+class FirstFound:
+    """Does something when the collector finds it, before what is younger."""
+
+    def __init__(self, act):
+        self.act = act
+        self.found_with = [self]
+
+    def __del__(self):
+        self.act()
+
+
+def test_a_token_is_not_given_back_that_others_have_found(make):
+    """Others find the token of a lease before the lease is finalized."""
+    pool = make(10)
+    pool.limit("a", 2)
+    pool.reserve("a", 2)
+    held = []
+
+    def borrow():
+        held.append(pool.connection(tag="a", maxwait=0))
+
+    def intrude():
+        thread = Thread(target=borrow)
+        thread.start()
+        thread.join()
+
+    for _ in range(3):
+        first = FirstFound(intrude)
+        first.found_with += [pool.connection(tag="a") for _ in range(2)]
+        del first
+        gc.collect()
+        assert len(held) == 1
+        held.clear()
+    for _ in range(2):
+        borrow()
+    with pytest.raises(TooManyConnectionsError):
+        borrow()
+
+
 def visit_with_tokens(make):
     """Return a visit with a tag, and a check that all tokens are there."""
     pool = make(2)

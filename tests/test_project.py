@@ -20,9 +20,9 @@ pytestmark = [
 LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
-     "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
-    {"_counts", "_dialect", "_threads"},
-    {"_opening"},
+     "_errors", "_mutex", "_secrets", "_sockets", "_sql"},
+    {"_counts", "_dialect", "_threads", "_turns"},
+    {"_finalizers", "_opening"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
     {"_crew", "_forks", "_outage", "_ping", "_slots", "_waiters"},
@@ -61,12 +61,12 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_thread", "_threading_local", "argparse", "atexit",
     "bisect", "collections", "contextlib", "contextvars", "copy",
-    "dataclasses", "dis", "enum", "functools", "gc", "hashlib",
-    "hmac", "importlib", "itertools", "json", "logging", "math",
-    "operator", "os", "pathlib", "queue", "random", "re",
-    "select", "socket", "sqlite3", "ssl", "statistics", "subprocess", "sys",
-    "tempfile", "threading", "time", "traceback", "types", "typing",
-    "urllib", "warnings", "weakref"}
+    "dataclasses", "dis", "enum", "functools", "gc", "hashlib", "hmac",
+    "importlib", "itertools", "json", "logging", "math", "operator", "os",
+    "pathlib", "queue", "random", "re", "select", "signal", "socket",
+    "sqlite3", "ssl", "statistics", "subprocess", "sys", "tempfile",
+    "threading", "time", "traceback", "types", "typing", "urllib", "warnings",
+    "weakref"}
 
 
 def parse(path):

@@ -8,7 +8,8 @@ import sys
 import pytest
 from patience import wait_until
 
-from dbutils import _housekeeper
+from dbutils import HealthCheckPooledDB, _housekeeper
+from dbutils.pooled_db import PooledDB
 
 
 class Clock:
@@ -112,6 +113,60 @@ def test_the_first_connections_are_not_taken_as_old(kind, server):
     pool.connection().close()
     assert kind.idle(pool) == 3
     assert opened(server) == 3
+
+
+@pytest.mark.parametrize("verb", ["close", "drain"])
+@pytest.mark.parametrize("way", ["keepalive", "health", "refill", "return"])
+def test_what_somebody_has_in_hand_does_not_survive_the_end_of_all(
+        dbapi, server, way, verb):
+    """What comes back later from a question must not become idle again."""
+    ends, module = [], dbapi
+
+    def end(con=None):
+        if ends:
+            getattr(*ends.pop())()
+        return True
+
+    class Driver:
+        dbapi, threadsafety = module, 1
+
+        @staticmethod
+        def connect():
+            con = module.connect()
+            end()
+            return con
+
+    pool = HealthCheckPooledDB(
+        dbapi if way != "refill" else Driver, 0 if way == "refill" else 2,
+        maxconnections=3, keepalive=10_000, ping=end, reset=end,
+        health_check_interval=None)
+    clock, upkeep = timed(pool)
+    clock.now += 10_001
+    lease = pool.connection() if way == "return" else None
+    ends.append((pool, verb))
+    if way == "keepalive":
+        upkeep.tick()
+    elif way == "health":
+        pool.health_check()
+    elif way == "refill":
+        pool._core.keeper.open_ahead(pool._open)
+    else:
+        lease.close()
+    assert ends == []
+    assert len(pool._idle_cache) == 0
+    assert pool._connections == 0
+    assert not any(con.valid for con in server.connections)
+
+
+def test_who_was_served_too_late_does_not_give_an_old_connection_back(
+        dbapi, server):
+    pool = PooledDB(dbapi, 1, maxconnections=2)
+    core = pool._core
+    right = core.ledger.take()
+    pool.drain()
+    core.keeper.unused(right)
+    assert len(pool._idle_cache) == 0
+    assert not server.connections[0].valid
 
 
 def test_connections_are_kept_ready(kind, server):

@@ -1,0 +1,184 @@
+"""An exception that hits a finalizer is not printed, and nothing is lost."""
+
+import gc
+import io
+import signal
+import sys
+import threading
+from contextlib import suppress
+from threading import Event
+
+import pytest
+from everywhere import HERE, Interrupt, sweep
+
+from dbutils.pooled_db import PooledDB
+from dbutils.steady_db import SteadyDBConnection, SteadyDBCursor, connect
+from dbutils.steady_pg import SteadyPgConnection
+
+LIMIT = 2
+
+
+class Reports:
+    """What Python prints since nobody could catch it.
+
+    What hits the finalizer itself before its first statement, or after the
+    last one, can only be printed.
+    """
+
+    def __init__(self, monkeypatch):
+        self._texts = []
+        self._stream = io.StringIO()
+        if hasattr(sys, "unraisablehook"):
+            monkeypatch.setattr(sys, "unraisablehook", self._note)
+        else:
+            monkeypatch.setattr(sys, "stderr", self._stream)
+
+    def _note(self, report):
+        places = []
+        trace = report.exc_traceback
+        while trace is not None:
+            code = trace.tb_frame.f_code
+            if code.co_filename.startswith(HERE):
+                places.append(code.co_name)
+            trace = trace.tb_next
+        self._texts.append(f"{report.object!r}: {places}")
+        if places[-1:] == ["__del__"]:
+            self._texts.pop()
+
+    def read(self):
+        """Return the reports, or some of them."""
+        texts = self._stream.getvalue().split("Exception ignored in: ")[1:]
+        return self._texts + [
+            text for text in texts if ", in __del__" not in "".join(
+                place for place in text.split("  File ")[1:]
+                if HERE in place).split("\n")[-3]]
+
+
+@pytest.fixture
+def reports(monkeypatch):
+    gc.collect()
+    gc.disable()
+    yield Reports(monkeypatch)
+    gc.enable()
+
+
+def assert_sound(pool):
+    leases = [pool.dedicated_connection(maxwait=0) for _ in range(LIMIT)]
+    assert len({id(lease._con) for lease in leases}) == LIMIT
+    for lease in leases:
+        lease.close()
+
+
+@pytest.mark.parametrize("maxshared", [0, 1])
+def test_a_lease_is_dropped(dbapi, reports, maxshared):
+    def prepare():
+        pool = PooledDB(dbapi, maxconnections=LIMIT, maxshared=maxshared)
+        held = [pool.connection()]
+        held[0].begin()
+        return held.clear, lambda: assert_sound(pool)
+
+    assert sweep(prepare) > 100
+    assert reports.read() == []
+
+
+def test_a_cursor_is_dropped(dbapi, reports):
+    def prepare():
+        pool = PooledDB(dbapi, maxconnections=LIMIT)
+        lease = pool.connection()
+        held = [lease.cursor()]
+
+        def check():
+            lease.close()
+            assert_sound(pool)
+        return held.clear, check
+
+    assert sweep(prepare) > 10
+    assert reports.read() == []
+
+
+def test_a_steady_connection_is_dropped(dbapi, server, reports):
+    def prepare():
+        held = [connect(dbapi)]
+        held[0].begin()
+        return held.clear, lambda: None
+
+    assert sweep(prepare) > 10
+    assert reports.read() == []
+
+
+def test_a_pool_is_dropped(dbapi, reports):
+    def prepare():
+        held = [PooledDB(dbapi, 2, maxconnections=LIMIT)]
+        return held.clear, lambda: None
+
+    assert sweep(prepare) > 100
+    assert reports.read() == []
+
+
+def test_what_was_dropped_in_the_middle_of_an_answer_does_not_stay(
+        monkeypatch, dbapi, reports):
+    """A cursor that reads the rest of a result was interrupted."""
+    # what tells whether it is in a transaction gets the safe rules
+    monkeypatch.setattr(
+        dbapi.Connection, "in_transaction", False, raising=False)
+    pool = PooledDB(dbapi, maxconnections=1)
+    with pool.connection() as db:
+        con, cursor = db.dbapi_connection, db.cursor()
+
+        def interrupted_close(cursor):
+            raise Interrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(dbapi.Cursor, "close", interrupted_close)
+            del cursor
+    assert len(pool._idle_cache) == 0
+    assert pool.connection(maxwait=0).dbapi_connection is not con
+
+
+@pytest.mark.parametrize("steady_class", [
+    SteadyDBConnection, SteadyDBCursor, SteadyPgConnection])
+def test_what_was_not_even_begun_to_be_made_can_be_dropped(
+        reports, steady_class):
+    """An interrupt can come before its first attribute is set."""
+    unborn = object.__new__(steady_class)
+    assert not hasattr(unborn, "_line")
+    del unborn
+    assert reports.read() == []
+
+
+def test_ctrl_c_in_a_finalizer_is_not_lost(monkeypatch, dbapi, reports):
+    """Python would print it, and the program would go on."""
+    assert threading.current_thread() is threading.main_thread()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    con = connect(dbapi)
+    patience = Event()
+
+    def interrupted_close():
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(con.dbapi_connection, "close", interrupted_close)
+
+    def work():
+        nonlocal con
+        con = None
+        patience.wait(20)
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert reports.read() == []
+
+
+@pytest.mark.parametrize("error", [Interrupt, SystemExit, ValueError])
+def test_what_else_hits_a_finalizer_is_logged(
+        monkeypatch, dbapi, reports, caplog, error):
+    con = connect(dbapi)
+
+    def interrupted_close():
+        raise error
+
+    monkeypatch.setattr(con.dbapi_connection, "close", interrupted_close)
+    with caplog.at_level("DEBUG", "dbutils"), suppress(AttributeError):
+        del con
+    assert error.__name__ in caplog.text
+    assert reports.read() == []
