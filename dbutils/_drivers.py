@@ -82,6 +82,14 @@ class Profile:
         """Tell whether the data live and die with the connection."""
         return False
 
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - unknown
+        """Return whether the rows of a driver cursor are in the client."""
+        return False
+
+    def keeps_values(self, cursor: Any) -> bool:
+        """Return whether the facts about its statement are in the client."""
+        return self.is_known and getattr(cursor, "description", ()) is None
+
     def close(self, con: Any) -> None:
         """Close the connection."""
         con.close()
@@ -110,6 +118,11 @@ class _Telling(Profile):
 
 class _Known(Profile):
     is_known = is_telling = True
+
+
+def _has_base(thing: Any, name: str) -> bool:
+    """Return whether the class of a thing has a base of that name."""
+    return any(base.__name__ == name for base in type(thing).__mro__)
 
 
 _getter = lru_cache(maxsize=None)(attrgetter)
@@ -181,6 +194,9 @@ class _Psycopg2(_PostgreSql):
             return None
         return status != 0
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        return getattr(cursor, "name", "") is None  # the server has no names
+
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
 
@@ -195,6 +211,10 @@ class _Psycopg(_PostgreSql):
         status = _ask(con, "pgconn.transaction_status")
         return None if status is None else status != 0
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        # server-side cursors have names; a pipeline may owe the result
+        return not hasattr(cursor, "name") and cursor.pgresult is not None
+
 
 class _Pgdb(_PostgreSql):
     def in_transaction(self, con: Any) -> bool | None:
@@ -203,6 +223,9 @@ class _Pgdb(_PostgreSql):
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_cnx.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+        return True
 
 
 class _Pg8000(_PostgreSql):
@@ -215,6 +238,9 @@ class _Pg8000(_PostgreSql):
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_usock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+        return True
 
     def code(self, error: BaseException) -> Any:
         details = error.args[0] if error.args else None
@@ -286,6 +312,9 @@ class _PyMySql(_MySql):
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_sock.fileno")
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        return not hasattr(cursor, "read_next")  # those of an SSCursor
+
     def read(self, con: Any, name: str) -> Any:
         return con.get_autocommit() if name == "autocommit" else getattr(
             con, name)
@@ -309,6 +338,9 @@ class _MySqlClient(_PyMySql):
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "fileno")
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        return _has_base(cursor, "CursorStoreResultMixIn")
+
 
 class _MySqlConnector(_MySql):
     settings = ()  # reading them would ask the server
@@ -318,6 +350,10 @@ class _MySqlConnector(_MySql):
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_socket.sock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        return _has_base(cursor, "CMySQLCursorBuffered") or _has_base(
+            cursor, "MySQLCursorBuffered")
 
     def is_loss(self, error: BaseException) -> bool | None:
         lost = super().is_loss(error)
@@ -406,6 +442,10 @@ class _Pyodbc(_SqlServer):
 
 class _Pymssql(_SqlServer):
     lost_codes = frozenset((20003, 20004, 20006, 20047))
+
+    # Its cursors read rows and facts from the connection when asked.
+    def keeps_values(self, cursor: Any) -> bool:  # noqa: ARG002 - none does
+        return False
 
     def code(self, error: BaseException) -> Any:
         code = error.args[0] if error.args else None
