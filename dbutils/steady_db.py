@@ -318,10 +318,14 @@ class SteadyDBCursor:
         The cursor of the program lives as long as the iteration.
         """
         hand = self._hand
-        for row in rows:
-            yield row
+        while True:
             if not hand.visit:
                 self._cursor_to_read()  # raises an error, or warns
+            try:
+                row = next(rows)
+            except StopIteration:
+                return
+            yield row
 
     def _through(self, items: Any, cursor: Any) -> Iterator[Any]:
         """Yield what a driver cursor yields, while that can be used."""
