@@ -158,8 +158,15 @@ class Hand:
             setattr(cursor, name, value)
 
     def close(self) -> None:
-        """Close the driver cursor, unless that was already done."""
+        """Close the driver cursor, unless that was already done.
+
+        After its visit it is only forgotten: closing it could reach the
+        connection, where the next borrower works.
+        """
         if self.closed:
+            return
+        if not (self.visit or self.line.profile.is_embedded):
+            self.closed = True
             return
         try:  # instead of "with quietly", since this is done so often
             self.cursor.close()

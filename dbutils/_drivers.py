@@ -102,6 +102,14 @@ class Profile:
         """Tell whether the data live and die with the connection."""
         return False
 
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - unknown
+        """Return whether the rows of a driver cursor are in the client."""
+        return False
+
+    def keeps_values(self, cursor: Any) -> bool:
+        """Return whether the facts about its statement are in the client."""
+        return self.is_known and getattr(cursor, "description", ()) is None
+
     def close(self, con: Any) -> None:
         """Close the connection."""
         con.close()
@@ -157,6 +165,11 @@ class _Telling(Profile):
 
 class _Known(Profile):
     is_known = is_telling = True
+
+
+def _has_base(thing: Any, name: str) -> bool:
+    """Return whether the class of a thing has a base of that name."""
+    return any(base.__name__ == name for base in type(thing).__mro__)
 
 
 _getter = lru_cache(maxsize=None)(attrgetter)
@@ -237,6 +250,9 @@ class _Psycopg2(_PostgreSql):
         is_closed = status == _PG_UNKNOWN and con.closed == 1  # by the program
         return None if is_closed else True
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        return getattr(cursor, "name", "") is None  # the server has no names
+
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
 
@@ -263,6 +279,10 @@ class _Psycopg(_PostgreSql):
         is_closed = status == _PG_UNKNOWN and _ask(con, "_closed")
         return None if status is None or is_closed else True
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        # server-side cursors have names; a pipeline may owe the result
+        return not hasattr(cursor, "name") and cursor.pgresult is not None
+
 
 class _Pgdb(_PostgreSql):
     def in_transaction(self, con: Any) -> bool | None:
@@ -271,6 +291,9 @@ class _Pgdb(_PostgreSql):
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_cnx.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+        return True
 
 
 class _Pg8000(_PostgreSql):
@@ -290,6 +313,9 @@ class _Pg8000(_PostgreSql):
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_usock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+        return True
 
     def code(self, error: BaseException) -> Any:
         details = error.args[0] if error.args else None
@@ -376,6 +402,9 @@ class _PyMySql(_MySql):
     def first(self, con: Any) -> dict[str, Any]:
         return _with_database(super().first(con), con, "db")
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        return not hasattr(cursor, "read_next")  # those of an SSCursor
+
     def read(self, con: Any, name: str) -> Any:
         return con.get_autocommit() if name == "autocommit" else getattr(
             con, name)
@@ -454,6 +483,9 @@ class _MySqlClient(_PyMySql):
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "fileno")
 
+    def keeps_rows(self, cursor: Any) -> bool:
+        return _has_base(cursor, "CursorStoreResultMixIn")
+
 
 class _MySqlConnector(_MySql):
     connect_timeout = "connection_timeout"
@@ -474,6 +506,10 @@ class _MySqlConnector(_MySql):
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_socket.sock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        return _has_base(cursor, "CMySQLCursorBuffered") or _has_base(
+            cursor, "MySQLCursorBuffered")
 
     def is_loss(self, error: BaseException) -> bool | None:
         lost = super().is_loss(error)
@@ -641,6 +677,10 @@ class _Pymssql(_SqlServer):
     settings = ("autocommit",)
     setters = {"autocommit": COMPARED}  # noqa: RUF012 - never changed
     lost_codes = frozenset((20003, 20004, 20006, 20047))
+
+    # Its cursors read rows and facts from the connection when asked.
+    def keeps_values(self, cursor: Any) -> bool:  # noqa: ARG002 - none does
+        return False
 
     def code(self, error: BaseException) -> Any:
         code = error.args[0] if error.args else None

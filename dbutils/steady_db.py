@@ -11,6 +11,7 @@ pooled_db and persistent_db hand out connections of this kind to threads.
 
 from __future__ import annotations
 
+import warnings
 from contextlib import contextmanager
 from functools import lru_cache
 from types import GeneratorType
@@ -241,9 +242,11 @@ class SteadyDBConnection(Steady):
 
 # What can be used of a driver cursor without anything being written.
 _HARMLESS = {
-    "arraysize", "description", "itersize", "lastrowid", "messages",
-    "nextset", "query", "row_factory", "rowcount", "rowfactory",
-    "rownumber", "scroll", "statusmessage"}
+    "arraysize", "itersize", "messages", "nextset", "query", "row_factory",
+    "rowfactory", "scroll", "statusmessage"}
+
+# The facts about a statement, which outlive the connection like its rows.
+_VALUES = {"description", "lastrowid", "rowcount", "rownumber"}
 
 _UNOPENED = "This cursor could not be opened."
 
@@ -314,16 +317,16 @@ class SteadyDBCursor:
 
     def __iter__(self) -> Iterator[Any]:
         """Iterate over the rows, also if the driver does not offer that."""
-        cursor = self._driver_cursor()
+        cursor = self._cursor_to_read()
         try:
             rows = iter(cursor)
         except TypeError:
             rows = iter(cursor.fetchone, None)
-        return through(rows, self._hand, self._driver_cursor)
+        return through(rows, self._hand, self._cursor_to_read)
 
     def __next__(self) -> Any:
         """Return the next row, if the driver offers that."""
-        return next(self._driver_cursor())
+        return next(self._cursor_to_read())
 
     def _ours(self, result: Any, cursor: Any) -> Any:
         """Return what a method has returned, but no driver cursor."""
@@ -340,8 +343,27 @@ class SteadyDBCursor:
             raise InvalidCursorError(_UNOPENED)
         if not hand.visit:
             raise InvalidCursorError(
-                "The connection of this cursor was given back to its pool.")
+                "The connection of this cursor was given back to its pool."
+                " Fetch its rows before close().")
         return hand.cursor
+
+    def _cursor_to_read(self, is_value: bool = False) -> Any:
+        """Return the driver's cursor to read its result, also a kept one.
+
+        is_value: whether a fact about the statement is read, and no row
+        """
+        hand = self._hand
+        if hand is None or hand.visit or hand.closed or hand.cursor is None:
+            return self._driver_cursor()
+        profile, cursor = hand.line.profile, hand.cursor
+        if not (profile.keeps_rows(cursor)
+                or (is_value and profile.keeps_values(cursor))):
+            return self._driver_cursor()
+        warnings.warn(
+            "A cursor is read whose connection was given back to its pool."
+            " Fetch its rows before close().", PendingDeprecationWarning,
+            stacklevel=3)
+        return cursor
 
     @property
     def connection(self) -> Any:
@@ -451,16 +473,16 @@ class SteadyDBCursor:
         """Return the next row."""
         hand = self._hand
         if hand is None or not hand.visit:
-            self._driver_cursor()  # raises the error
+            return self._cursor_to_read().fetchone()
         return hand.cursor.fetchone()
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """Return some of the next rows."""
-        return self._driver_cursor().fetchmany(*args, **kwargs)
+        return self._cursor_to_read().fetchmany(*args, **kwargs)
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
         """Return all rows that are left."""
-        return self._driver_cursor().fetchall(*args, **kwargs)
+        return self._cursor_to_read().fetchall(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the driver's cursor has.
@@ -469,6 +491,8 @@ class SteadyDBCursor:
         """
         if name == "_hand":  # it was not even begun to be made
             raise AttributeError(name)
+        if name in _VALUES:
+            return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
             return _method(name, self._run)
