@@ -142,8 +142,9 @@ class _Together:
         return [result for result, _ in outcomes]
 
     def cancel(self) -> None:
-        """Call no more of them."""
+        """Call no more of them, and hold none: threads can begin late."""
         self._parts.clear()
+        self._functions = ()
 
 
 def _outcome(

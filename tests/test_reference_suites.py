@@ -30,9 +30,6 @@ EXCEPTIONS = {
             "records of the same rank are equal, as in 3.1 and its manual",
     },
 }
-# What fails until looking up a method of a cursor without a cursor of the
-# driver raises an InvalidCursorError.
-FOR_NOW = {"3.2.0": {"tests.test_steady_db::test_invalid_cursor"}}
 
 # Runs a suite, but only with the library that is to be tested.
 RUNNER = """
@@ -133,9 +130,7 @@ def run(suite, package=PACKAGE):
 def test_the_suite_passes_but_for_what_is_named(version, suite):
     outcomes, output = run(suite)
     failed = {name for name, has_passed in outcomes.items() if not has_passed}
-    expected = {
-        *EXCEPTIONS.get(version, ()), *FOR_NOW.get(version, ())}
-    assert failed == expected, output
+    assert failed == set(EXCEPTIONS.get(version, ())), output
     assert len(outcomes) == SUITES[version]
 
 

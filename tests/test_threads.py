@@ -9,6 +9,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from weakref import ref
 
 import pytest
 from patience import PATIENCE, wait_until
@@ -403,6 +404,19 @@ def test_functions_are_called_together_without_threads(refusing):
 def test_threads_that_do_not_come_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(_thread, "start_new_thread", lambda *args: None)
     assert together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
+
+
+def test_threads_that_come_late_do_not_hold_a_pool(dbapi, monkeypatch):
+    late = []
+    monkeypatch.setattr(
+        _thread, "start_new_thread", lambda *args: late.append(args))
+    pool = PooledDB(dbapi, mincached=3)
+    assert late
+    link = ref(pool)
+    del pool
+    assert link() is None
+    for run, args in late:
+        run(*args)
 
 
 def test_what_a_stopped_thread_did_is_done_again():
