@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
-from ._mutex import Mutex
+from ._mutex import LongMutex
 
 __all__ = ["Turns"]
 
@@ -19,7 +19,7 @@ class Turns:
 
     def __init__(self) -> None:
         # No interrupt may leave it locked, since the others wait for it.
-        self._mutex = Mutex()
+        self._mutex = LongMutex()
         # Whose transaction is open.
         self._owner: Any = None
         # The thread that executes a statement: a signal handler that comes
