@@ -30,7 +30,8 @@ LAYERS = [
     {"_orders"},
     {"_connector"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
-    {"_claims", "_cleaning", "_steady"},
+    {"_claims", "_cleaning", "_more_drivers", "_steady"},
+    {"drivers"},
     {"_keeper"},
     {"_queue"},
     {"_pool"},
@@ -38,7 +39,7 @@ LAYERS = [
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},
-    {"_pooled"},
+    {"_db_account", "_pooled"},
     {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
@@ -49,7 +50,7 @@ LAYERS = [
     {"keyed_pool", "pool_manager"},
     {"uri_pool"},
     {"_server_facts", "_terminal"},
-    {"_demo", "_doctor"},
+    {"_demo", "_doctor", "_known_drivers"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -60,11 +61,11 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_threading_local", "argparse", "atexit", "bisect",
     "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
-    "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
-    "logging", "math", "operator", "os", "pathlib", "queue", "random",
-    "re", "select", "socket", "sqlite3", "ssl", "statistics", "subprocess",
-    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
-    "urllib", "warnings", "weakref"}
+    "functools", "gc", "hashlib", "hmac", "importlib", "itertools",
+    "json", "logging", "math", "operator", "os", "pathlib", "queue", "random",
+    "re", "select", "socket", "sqlite3", "ssl", "stat", "statistics",
+    "subprocess", "sys", "tempfile", "threading", "time", "traceback",
+    "types", "typing", "urllib", "warnings", "weakref"}
 
 
 def parse(path):
