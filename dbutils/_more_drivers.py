@@ -207,6 +207,9 @@ class _Redshift(_Postgres):
         return lost if lost is not None else (
             str(error) in {"network error", "connection is closed"} or None)
 
+    def close(self, con: Any) -> None:
+        profiles()["pg8000"].close(con)
+
 
 class _LibPq(_Postgres):
     """A relative of psycopg2."""

@@ -14,7 +14,7 @@ from dbutils._db_account import AskingSafe, Independent, OwnAccount
 from dbutils._db_classic import Classic
 from dbutils._drivers import profile_of, profiles
 from dbutils._steady import line_of
-from dbutils.pooled_db import PooledDB
+from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.steady_db import connect
 
 BY_NAME = {shape.name: shape for shape in SHAPES}
@@ -201,6 +201,23 @@ def test_a_transaction_that_is_begun_by_sql_is_open(make, begin):
     execute(db, "commit")
     assert not line_of(db).transaction
     db.close()
+
+
+def test_who_shares_a_connection_takes_no_part_in_the_work_of_others(make):
+    driver = make("stranger")
+    driver.threadsafety = 2
+    pool = PooledDB(driver, maxshared=1, maxconnections=2)
+    one, other = pool.connection(), pool.connection()
+    execute(one, "insert row 1")
+    with pytest.raises(TooManyConnectionsError):  # nothing is left for it
+        execute(other, "insert row 2")
+    one.rollback()
+    execute(other, "insert row 2")
+    other.commit()
+    assert driver.server.stored == {"row 2": 1}
+    one.close()
+    other.close()
+    pool.close()
 
 
 class Interrupt(BaseException):
