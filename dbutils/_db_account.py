@@ -9,6 +9,7 @@ commit or rollback, unless each statement is known to be committed at once.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from ._db_classic import driver_ping
@@ -25,11 +26,27 @@ __all__ = ["AskingSafe", "Independent", "OwnAccount"]
 # Statements that begin a transaction although each is committed at once, and
 # those that end it.
 _BEGINS = re.compile(
-    r"(?:^|;)\s*(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
-    r"|set\s+(?:\w+\s+)?(?:autocommit|implicit_transactions)\b)", re.I)
+    r"(?:^|;|\*/)\s*(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
+    r"|set\s+(?:\w+\s+)?(?:autocommit|implicit_transactions)\b)",
+    re.I | re.M)
 _ENDS = re.compile(
     r"\s*(?:commit|rollback)(?:\s+(?:work|transaction|tran))?\s*;?\s*\Z",
     re.I)
+_BEGIN, _END = "begin", "end"
+
+
+_LONGEST = 1000  # of what is kept, to be found faster
+
+
+def _effect_of(statement: str) -> str | None:
+    """Return what a statement does with the transaction."""
+    if _ENDS.match(statement):
+        return _END
+    return _BEGIN if _BEGINS.search(statement) else None
+
+
+_known_effect_of = lru_cache(maxsize=500)(_effect_of)
+
 _LATE = re.compile("timed? ?-?out", re.I)
 
 
@@ -172,9 +189,11 @@ class OwnAccount(AskingSafe):
             text = text.decode("latin-1")
         if not (call.takes_sizes and isinstance(text, str)):
             return
-        if is_done and _ENDS.match(text):
+        find = _known_effect_of if len(text) <= _LONGEST else _effect_of
+        effect = find(text)
+        if effect is _END and is_done:
             line.work = line.transaction = False
-        elif _BEGINS.search(text) and (
+        elif effect is _BEGIN and (
                 line.profile.in_transaction(line.con) is False):
             line.transaction = True
 

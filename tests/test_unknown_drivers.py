@@ -182,7 +182,8 @@ def test_with_autocommit_nothing_is_open(make):
 
 @pytest.mark.parametrize("begin", [
     "begin", "START TRANSACTION", "set autocommit = 0", "savepoint a",
-    "select 1; begin"])
+    "select 1; begin", "/* it */ begin", "-- it\nbegin",
+    pytest.param("begin" + " " * 5000, id="long")])
 def test_a_transaction_that_is_begun_by_sql_is_open(make, begin):
     driver = make("stranger with numbers")
     db = connect(driver)
