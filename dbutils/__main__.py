@@ -1,7 +1,8 @@
 """What can be done from the command line.
 
 Without arguments this is a demonstration.  "doctor" examines a database and
-says how large pools should be, "bench" compares this library with others.
+says how large pools should be, "drivers" tells what is known about drivers,
+and "bench" compares this library with others.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Sequence
 
 from ._demo import demonstrate
 from ._doctor import diagnose
+from ._known_drivers import show_drivers
 from ._terminal import complain
 
 _BENCHMARK = (
@@ -39,6 +41,14 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--json", action="store_true", help="print the results as JSON")
     doctor.set_defaults(command=diagnose)
+    known = commands.add_parser(
+        "drivers", help="tell what is known about the installed drivers")
+    known.add_argument(
+        "modules", metavar="MODULE", nargs="*",
+        help="a driver to tell about instead of all that are known")
+    known.add_argument(
+        "--json", action="store_true", help="print that as JSON")
+    known.set_defaults(command=show_drivers)
     bench = commands.add_parser(
         "bench", help="compare this library with others on this machine",
         add_help=False)

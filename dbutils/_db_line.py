@@ -16,14 +16,16 @@ from weakref import WeakSet
 
 from ._dbapi import (
     connect_of,
+    driver_module,
     failures_of,
+    is_unsupported,
     module_of_connection,
     module_of_creator,
 )
 from ._drivers import profile_in, profile_of
 from ._errors import note_swallowed, quietly
 from ._opening import time_limit
-from ._sockets import GONE, QUIET, Sight, Watch, watch_of
+from ._sockets import GONE, QUIET, MovingWatch, Sight, Watch, watch_of
 from ._steady import Line
 from ._turns import Turns
 from ._watchdog import forget, watch
@@ -115,9 +117,12 @@ class _Opener(Line):
 
     def _learn_from(self, con: Any) -> None:
         """Find out what the creator did not tell."""
-        self.profile = profile_of(con)
         if self.dbapi is None:
             self.dbapi = module_of_connection(con)
+        self.profile = profile_of(
+            con, driver_module(self.dbapi, con, self.failures))
+        if self.dbapi is None:
+            self.dbapi = module_of_connection(self.profile.inside(con))
         if self.threadsafety is None:
             self.threadsafety = getattr(
                 self.dbapi, "threadsafety",
@@ -161,7 +166,17 @@ class _Opener(Line):
         cursor.close()
         profile = self.profile
         if profile.is_telling and profile.in_transaction(con) is not False:
-            con.commit()
+            _end_if_possible(con, "commit")
+
+
+def _end_if_possible(con: Any, verb: str) -> None:
+    """Commit or roll back, unless the driver has no transactions."""
+    try:
+        getattr(con, verb)()
+    except Exception as error:
+        if not is_unsupported(error):
+            raise
+        note_swallowed("ending a transaction", error)
 
 
 class _Session(_Opener):
@@ -279,7 +294,7 @@ class DbLine(_Session):
         self.ping = terms.ping
         # Whether the program says how to ask.
         self.has_pinger = terms.pinger is not None
-        self._watch: Watch | None = None
+        self._watch: Watch | MovingWatch | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
         # When the server has answered at the end of the last visit.
@@ -304,6 +319,8 @@ class DbLine(_Session):
         self.work = False
         self.private = self.profile.is_private(con)
         self._watch = watch_of(self.descriptor) if self.ping else None
+        if self._watch is not None and self.profile.moves:
+            self._watch = MovingWatch(self)
         self.can_be_gone = bool(self._watch) or (
             bool(self.ping) and self.profile.tells_closed)
         self.answered = 0.0
@@ -343,10 +360,17 @@ class DbLine(_Session):
         An interrupt may have left an answer unread, which the next statement
         would take for its own.
         """
-        known = getattr(self.dbapi, "Error", Exception)
-        if not (isinstance(error, known) or self.profile.is_embedded):
+        if not (self._is_of_driver(error) or self.profile.is_embedded):
             self.valid = False
             self.is_in_doubt = True
+
+    def _is_of_driver(self, error: BaseException) -> bool:
+        """Tell whether an error is one of the driver, or of what it wraps."""
+        if isinstance(error, getattr(self.dbapi, "Error", Exception)):
+            return True
+        inner = self.profile.inside(self.con)
+        return inner is not self.con and isinstance(
+            error, getattr(module_of_connection(inner), "Error", ()))
 
     def give_up(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""
@@ -369,7 +393,7 @@ class DbLine(_Session):
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""
         if self.profile.in_transaction(self.con) is not False:
-            self.con.rollback()
+            _end_if_possible(self.con, "rollback")
 
     def end_reading(self) -> None:
         """End a transaction in which nothing was written."""
@@ -454,7 +478,8 @@ class DbLine(_Session):
 
     def clean(self, force: bool = False) -> None:
         """Roll back what is or, if forced, what may be in a transaction."""
-        if not self.closed and (force or self.transaction):
+        if not self.closed and (force or self.transaction) and (
+                self.profile.has_transactions):
             try:  # instead of "with quietly", since this is done so often
                 self.end("rollback")
             except Exception as error:  # noqa: BLE001 - nothing is changed

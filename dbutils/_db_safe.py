@@ -149,6 +149,9 @@ class _Lookout:
 class Safe(_Judge, _Lookout):
     """Fail over only where that is safe."""
 
+    # Whether statements that are no reads are looked at more closely.
+    keeps_account = False
+
     # Beginning and ending transactions.
 
     def begin(
@@ -320,6 +323,7 @@ class Safe(_Judge, _Lookout):
         """Do what is to be done after an error."""
         line = hand.line
         if not isinstance(error, Exception):
+            line.work = had_work or line.work  # also if it is closed now
             line.doubt(error)
             raise error
         loss = self.loss(line, error, kind, had_work, call)
@@ -340,7 +344,7 @@ class Safe(_Judge, _Lookout):
         had_work = line.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                not is_read and kind.marks) or (
+                not is_read and (kind.marks or self.keeps_account)) or (
                 not (line.is_simple and line.valid) or hand.has_sizes
                 or hand.con is not line.con or (
                     line.can_be_gone and not (had_work or line.transaction)

@@ -18,11 +18,13 @@ from types import GeneratorType
 from typing import Any, Callable, Iterator
 
 from . import __version__  # noqa: F401 - every public module has it
+from ._db_account import AskingSafe, Independent, OwnAccount
 from ._db_classic import Classic
 from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
+from ._errors import logger
 from ._finalizers import note_lost
 from ._sql import seen
 from ._steady import Steady, inner, make_terms
@@ -86,27 +88,62 @@ def connect(
     failover: "safe" executes a statement again only if the connection was
         really lost and nothing can be lost or done twice; "always" does so
         after every error of the kind in failures, like DBUtils 3.x and as
-        with drivers that we know nothing about; "never" only replaces
-        connections
+        with mocks that do not declare that they are drivers; "never" only
+        replaces connections
     """
     return SteadyDBConnection(
         creator, maxusage, setsession, failures, ping, closeable,
         *args, isfatal=isfatal, failover=failover, **kwargs)
 
 
-_RULES = {"always": Classic(), "safe": Safe(True), "never": Safe(False)}
+_CLASSIC = Classic()
+# By whether statements may be executed again.
+_SAFE, _ASKING, _OWN_ACCOUNT, _INDEPENDENT = (
+    {"safe": kind(True), "never": kind(False)}
+    for kind in (Safe, AskingSafe, OwnAccount, Independent))
 
 
 def _rules_for(line: DbLine) -> Any:
     """Return the rules for failing over.
 
-    The safe ones need answers from the driver.  Where it gives none, those of
-    DBUtils 3.x hold.
+    The safe ones need a driver.  For what is none, like the mocks of tests,
+    those of DBUtils 3.x hold.
     """
-    failover = line.terms.failover
-    if failover == "safe" and not line.profile.is_telling:
+    failover, profile = line.terms.failover, line.profile
+    if failover == "safe" and not profile.is_telling:
         failover = "always"
-    return _RULES[failover]
+    _tell_once(line, failover)
+    if failover == "always":
+        return _CLASSIC
+    if not profile.has_transactions:
+        return _INDEPENDENT[failover]
+    if profile.needs_account:
+        return _OWN_ACCOUNT[failover]
+    return (_ASKING if profile.asks else _SAFE)[failover]
+
+
+_told: set[tuple[str, str]] = set()
+
+
+def _tell_once(line: DbLine, failover: str) -> None:
+    """Log once for each driver what is known, and which rules hold."""
+    profile = line.profile
+    name = str(getattr(line.dbapi, "__name__", type(line.con).__module__))
+    if (name, failover) in _told:
+        return
+    _told.add((name, failover))
+    if not profile.is_telling:
+        known = "is no DB-API 2 driver"
+    elif not profile.has_transactions:
+        known = "has no transactions"
+    elif profile.needs_account:
+        known = "does not tell whether work is open, so we keep account"
+    else:
+        known = "tells whether work is open"
+    logger.info("%s %s: failover=%r.", name, known, failover)
+    warning = profile.warning()
+    if warning is not None:
+        logger.warning(warning)
 
 
 class SteadyDBConnection(Steady):

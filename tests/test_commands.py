@@ -105,6 +105,47 @@ def test_ctrl_c_ends_the_demonstration():
         assert process.stderr.read() == "\nThat was the end.\n"
 
 
+# The drivers.
+
+def test_it_is_told_what_is_known_about_installed_drivers(capsys):
+    assert main(["drivers"]) == 0
+    output = capsys.readouterr().out
+    line, = re.findall("^sqlite3 .*$", output, re.M)
+    assert re.split("  +", line) == [
+        "sqlite3", "the driver", "flag", "in the process", "replaced"]
+    assert "Statements are repeated only if no work is open" in output
+    assert "nobody" not in output
+
+
+def test_it_is_told_about_drivers_by_name_as_json(capsys):
+    import stand_ins
+
+    driver = stand_ins.Driver(
+        stand_ins.Shape("a driver", "a_driver"), stand_ins.Server())
+    sys.modules["a_driver"] = driver
+    try:
+        assert main(["drivers", "--json", "pinotdb", "a_driver", "json"]) == 0
+    finally:
+        del sys.modules["a_driver"]
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["driver"], row["open_work"]) for row in rows] == [
+        ("pinotdb", "no transactions"), ("a_driver", "own account"),
+        ("json", "unknown")]
+    assert main(["drivers", "pinotdb", "json"]) == 0
+    assert "nothing is committed or rolled back" in capsys.readouterr().out
+
+
+def test_a_driver_that_is_not_there_is_an_error(capsys):
+    assert main(["drivers", "no_such_driver"]) == 2
+    assert "no_such_driver" in capsys.readouterr().err
+
+
+def test_it_is_told_if_no_driver_is_known(capsys, monkeypatch):
+    monkeypatch.setattr("dbutils._known_drivers.profiles", dict)
+    assert main(["drivers"]) == 0
+    assert "No driver" in capsys.readouterr().out
+
+
 # The doctor.
 
 @pytest.mark.usefixtures("_briefly")

@@ -69,7 +69,7 @@ def both(*needs):
 @pytest.mark.parametrize("code", both())
 def test_the_code_in_the_manual_runs(code, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = {}
+    names = {"__name__": "a_manual"}
     exec(compile(code, "manual", "exec"), names)
     if "pool" in names:
         close_pool(names["pool"])

@@ -31,7 +31,8 @@ LAYERS = [
     {"_orders"},
     {"_connector"},
     {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
-    {"_claims", "_cleaning", "_steady"},
+    {"_claims", "_cleaning", "_more_drivers", "_steady"},
+    {"drivers"},
     {"_keeper"},
     {"_queue"},
     {"_pool"},
@@ -39,7 +40,7 @@ LAYERS = [
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},
-    {"_pooled"},
+    {"_db_account", "_pooled"},
     {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
@@ -50,7 +51,7 @@ LAYERS = [
     {"keyed_pool", "pool_manager"},
     {"uri_pool"},
     {"_server_facts", "_terminal"},
-    {"_demo", "_doctor"},
+    {"_demo", "_doctor", "_known_drivers"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -64,7 +65,7 @@ STANDARD = {
     "dataclasses", "dis", "enum", "functools", "gc", "hashlib", "hmac",
     "importlib", "itertools", "json", "logging", "math", "operator", "os",
     "pathlib", "queue", "random", "re", "select", "signal", "socket",
-    "sqlite3", "ssl", "statistics", "subprocess", "sys", "tempfile",
+    "sqlite3", "ssl", "stat", "statistics", "subprocess", "sys", "tempfile",
     "threading", "time", "traceback", "types", "typing", "urllib", "warnings",
     "weakref"}
 
