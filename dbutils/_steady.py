@@ -241,11 +241,9 @@ class Line:
         """Close the driver connection, unless that was already done."""
         if self.closed:
             return
-        if is_ending() and self.needs_reset(True):
-            # some drivers roll back, and wait for that
-            watch(self, self.descriptor, None)
         forget(self)  # its number may belong to another socket soon
-        if self.is_in_doubt:
+        # At the end some drivers would roll back, and wait for that.
+        if self.is_in_doubt or (is_ending() and self.needs_reset(True)):
             self._shut_down()
         with quietly("closing a connection"):
             self.profile.close(self.con)
