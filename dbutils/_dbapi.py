@@ -66,12 +66,11 @@ def module_of_creator(creator: Any) -> Any:
 
 def module_of_connection(con: Any) -> Any:
     """Return the DB-API 2 module that a connection comes from, or None."""
-    error = getattr(con, "OperationalError", None)
-    for thing in (con, error):
-        module = _module_named(getattr(thing, "__module__", None))
-        if module is not None:
-            return module
-    return None
+    module = _module_named(getattr(con, "__module__", None))
+    if module is not None:
+        return module
+    error = getattr(con, "OperationalError", None)  # of which pg8000 warns
+    return _module_named(getattr(error, "__module__", None))
 
 
 def _module_named(name: Any) -> Any:
