@@ -74,16 +74,42 @@ class _Held(threading.local):
         cursor, self.cursor = self.cursor, None
         _close(cursor)
 
-    def leave_pool(self) -> None:
-        """Hold what was lent as something that is not of a pool."""
+    def take(self, pool: _UriPool, user: ConnectionPool) -> Any:
+        """Hold a connection of a pool; if it fails the test, return None."""
+        pool.opener.work_for(user)
+        self.was_prepared = False
+        lease = pool.dedicated_connection()
+        is_good = self.was_prepared
+        if is_good:
+            self.change(lease)
+            self.cursor = lease.cursor()
+        else:
+            with quietly("testing a connection that was kept"):
+                user.set_connection(lease, run_hooks=False)
+                is_good = True
+        if is_good:
+            self.lease, self.pool = lease, pool
+            return lease
+        self.let_go()
+        core_of(pool).throw_away(lease)
+        return None
+
+    def can_be_kept(self, size: Any) -> bool:
+        """Return whether the pool keeps what was lent, among so many."""
+        return self.pool is not None and self.pool.has_room(int(size or 0))
+
+    def leave_pool(self) -> bool:
+        """Hold what was lent as something that is not of a pool.
+
+        Return whether there is anything left.
+        """
         lease, pool = self.lease, self.pool
         self.lease = self.pool = None
-        if lease is None:
-            return
-        if lease is self.connection:
+        if lease is not None and lease is self.connection:
             self.connection = core_of(pool).detach(lease)
-        else:  # a subclass has made something else of it
+        elif lease is not None:  # a subclass has made something else of it
             core_of(pool).throw_away(lease)
+        return self.connection is not None
 
 
 def _close(cursor: Any) -> None:
@@ -192,6 +218,27 @@ class _UriPool(PooledDB):
         return len(self) < min(number, self._core.limits.maxcached)
 
 
+class _Sources:
+    """The pools from which a ConnectionPool has its connections."""
+
+    def __init__(self) -> None:
+        # Those that nobody else has, for connections to keep or not.
+        self._own: dict[str, Any] = {}
+
+    def pool_for(self, user: ConnectionPool, use_pool: bool) -> _UriPool:
+        """Return the pool for connections that are kept, or for others."""
+        size = int(user.pool_size or 0) if use_pool else 0
+        pools, place = self._own, str(bool(size))
+        if size and user.uri and not is_memory(user.uri):
+            pools, place = user.POOLS, _Uri(place_of(user.uri, user.folder))
+        pool = pools.get(place)
+        if pool is None:
+            is_asked = size and user.check_active_connection
+            pool = pools.setdefault(place, _UriPool(1 if is_asked else 0))
+        pool.keep(size)
+        return pool
+
+
 class _Pools(Dict[str, Any]):
     """The pools by their URIs, also by those that depend on the folder."""
 
@@ -208,8 +255,7 @@ class ConnectionPool:
     # The pools of all instances, by their URIs.
     POOLS: dict[str, Any] = _Pools()
 
-    # Whether a connection that was kept is looked at before it is used, and
-    # each one is tested by test_connection().
+    # Whether connections are looked at and tested before they are used.
     check_active_connection = True
 
     def __init__(
@@ -224,9 +270,6 @@ class ConnectionPool:
         connector: opens a connection of the driver, if not the URI tells how
         after_connection: is called with this object when a connection was
             opened
-
-        Subclasses can also set the attributes uri, pool_size, folder and
-        _after_connection, and have connector() as a method.
         """
         self.uri = uri
         self.pool_size = check_size("pool_size", pool_size) or 0
@@ -235,12 +278,10 @@ class ConnectionPool:
         if connector is not None:
             self.connector = connector  # type: ignore[method-assign]
         self._connector: Connector | None = None
-        # The pools that nobody else has, for connections to keep or not.
-        self._own_pools: dict[Any, _UriPool] = {}
-        # Whether the first connection was prepared; the item of the list is
-        # the right to do that.
+        self._sources = _Sources()
+        # Whether the first connection was prepared; and the turn to do that.
         self._first_connection = False
-        self._right = [True]
+        self._turn = [True]
         self.begin_anew()
         _instances.add(self)
         follow(self)
@@ -283,22 +324,6 @@ class ConnectionPool:
             self._connector = Connector(_config_of(self.uri, self.folder))
         return self._connector()
 
-    def _pool(self, use_pool: bool) -> _UriPool:
-        """Return the pool for connections that are kept, or for others."""
-        size = int(self.pool_size or 0) if use_pool else 0
-        pools: dict[Any, Any] = self._own_pools
-        place: Any = bool(size)
-        if size and self.uri and not is_memory(self.uri):
-            pools, place = self.POOLS, _Uri(place_of(self.uri, self.folder))
-        pool = pools.get(place)
-        if pool is None:
-            pool = pools.setdefault(place, _UriPool(
-                1 if size and self.check_active_connection else 0))
-        pool.keep(size)
-        return pool
-
-    # The connection of the thread.
-
     @property
     def connection(self) -> Any:
         """The connection of this thread, opened if there is none."""
@@ -315,36 +340,15 @@ class ConnectionPool:
     def get_connection(self, use_pool: bool = True) -> Any:
         """Return the connection of this thread, opened if there is none.
 
-        use_pool: if false, it is a new one, which is not kept afterwards
+        use_pool: if false, a new one is opened, and not kept afterwards
         """
-        connection = self._held.connection
-        if connection is not None and _is_over(connection):
+        if _is_over(self._held.connection):
             self._held.let_go()
-            connection = None
+        connection = self._held.connection
         while connection is None:
-            connection = self._take(self._pool(use_pool))
+            pool = self._sources.pool_for(self, use_pool)
+            connection = self._held.take(pool, self)
         return connection
-
-    def _take(self, pool: _UriPool) -> Any:
-        """Take a connection; return None if it was kept and fails the test."""
-        held = self._held
-        pool.opener.work_for(self)
-        held.was_prepared = False
-        lease = pool.dedicated_connection()
-        is_good = held.was_prepared
-        if is_good:
-            held.change(lease)
-            held.cursor = lease.cursor()
-        else:
-            with quietly("testing a connection that was kept"):
-                self.set_connection(lease, run_hooks=False)
-                is_good = True
-        if is_good:
-            held.lease, held.pool = lease, pool
-            return lease
-        held.let_go()
-        core_of(pool).throw_away(lease)
-        return None
 
     def set_connection(self, connection: Any, run_hooks: bool = False) -> None:
         """Make a connection that of this thread; None means to have none.
@@ -352,8 +356,7 @@ class ConnectionPool:
         run_hooks: whether it is prepared like one that was just opened
         """
         held = self._held
-        is_lent = connection is not None and connection is held.lease
-        lent = (held.lease, held.pool) if is_lent else ()
+        lent = (held.lease, held.pool) if connection is held.lease else ()
         held.let_go()
         held.change(connection, *lent)
         if connection is not None:
@@ -414,12 +417,9 @@ class ConnectionPool:
         held = self._held
         held.close_cursor()
         try:
-            if has_succeeded and held.pool is not None and (
-                    held.pool.has_room(int(self.pool_size or 0))):
+            if has_succeeded and held.can_be_kept(self.pool_size):
                 held.lease.close()
-            elif held.connection is not None and (
-                    really or not has_succeeded):
-                held.leave_pool()
+            elif (really or not has_succeeded) and held.leave_pool():
                 with quietly("closing a connection"):
                     self.close_connection()
         finally:
@@ -428,10 +428,8 @@ class ConnectionPool:
 
     def close_connection(self) -> None:
         """Close the connection of this thread for good, if it has one."""
-        self._held.leave_pool()
-        connection = self._held.connection
-        if connection is not None:
-            connection.close()
+        if self._held.leave_pool():
+            self._held.connection.close()
             self.set_connection(None)
 
     @classmethod
@@ -441,7 +439,7 @@ class ConnectionPool:
         The parameter is that of close(); a function is called with None at
         the end.  The first error is raised when all have been closed.
         """
-        errors = list(cls._close_all(action))
+        errors = list(_close_all(cls, action))
         try:
             if callable(action):
                 action(None)
@@ -449,15 +447,6 @@ class ConnectionPool:
                 raise errors[0]
         finally:
             errors.clear()  # or the error would refer to itself
-
-    @classmethod
-    def _close_all(cls, action: Any) -> Iterator[Exception]:
-        for instance in list(_instances):
-            if isinstance(instance, cls):
-                try:
-                    instance.close(action)
-                except Exception as error:  # noqa: BLE001 - raised later
-                    yield error
 
     # Hooks, in the order of their calls.
 
@@ -476,10 +465,7 @@ class ConnectionPool:
         """Do something with each new connection; for subclasses."""
 
     def test_connection(self) -> None:
-        """Raise an error if the connection cannot be used; for subclasses.
-
-        One that was kept is replaced then.
-        """
+        """Raise an error if the connection is bad; for subclasses."""
 
     def prepare(self, connection: Any) -> None:
         """Run the hooks with a new connection of the driver.
@@ -501,13 +487,22 @@ class ConnectionPool:
     def _run_first_hook(self) -> None:
         """Run it, unless another thread does so; again if that fails."""
         with suppress(IndexError):
-            self._right.pop()
+            self._turn.pop()
             try:
                 if not self._first_connection:
                     self._after_first_connection()
                     self._first_connection = True
             finally:
-                self._right.append(True)
+                self._turn.append(True)
+
+
+def _close_all(kind: type, action: Any) -> Iterator[Exception]:
+    for pool in list(_instances):
+        if isinstance(pool, kind):
+            try:
+                pool.close(action)
+            except Exception as error:  # noqa: BLE001 - raised later
+                yield error
 
 
 def _config_of(uri: str, folder: str) -> ConnectionConfig:

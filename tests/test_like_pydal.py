@@ -429,3 +429,17 @@ def test_a_subclass_may_wrap_its_connections(ours, dbapi, server):
         pool.close("fail")
     assert len(ours.POOLS[URI]) == 0
     assert not server.connections[0].valid
+
+
+@pytest.mark.parametrize("size", [0, 1])
+@pytest.mark.parametrize("act", [
+    lambda pool: pool.close(), lambda pool: pool.connection.close(),
+    lambda pool: pool.close_connection(),
+    lambda pool: pool.set_connection(None)])
+def test_an_action_may_end_everything_itself(ours, server, size, act):
+    """In pyDAL this is an AttributeError, or opens another connection."""
+    pool = ours(URI, size)
+    pool.get_connection()
+    pool.close(act)
+    assert server.calls["connect"] == 1
+    assert getattr(uri_pool.THREAD_LOCAL, pool._connection_uname_) is None

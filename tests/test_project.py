@@ -20,7 +20,8 @@ pytestmark = [
 LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
-     "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns"},
+     "_errors", "_mutex", "_secrets", "_sockets", "_sql", "_turns",
+     "_uris"},
     {"_counts", "_dialect"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
