@@ -175,7 +175,7 @@ def _put_load(
 
         def work() -> None:
             mine: list[float] = []
-            while monotonic() < end:
+            while not (mine or errors) or monotonic() < end:
                 try:
                     mine.append(_seconds(lambda: _use(pool, question)))
                 except Exception as error:  # noqa: BLE001 - they are counted

@@ -36,6 +36,12 @@ class Proxy:
         """Forward nothing more of the connections that there are."""
         self._vanished.update(self._pairs)
 
+    def cut(self):
+        """Let the clients know of the connections that have vanished."""
+        for sock in self._vanished:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def _run(self):
         while not self._end.is_set():
             sockets = [sock for sock in list(self._pairs)
