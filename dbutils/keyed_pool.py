@@ -112,6 +112,8 @@ class AbstractConnectionPool:
         if not limit:
             raise self._error("minconn and maxconn must not both be 0.")
         self.closed = False
+        # The connections of psycopg2 that were put back with autocommit.
+        self._autocommit: Any = WeakKeyDictionary()
         self._health = HealthCheck(None)
         self._pool = PooledDB(
             creator, self.minconn, self.minconn, 0, limit, False,
@@ -127,8 +129,6 @@ class AbstractConnectionPool:
         self._mutex = Mutex()
         self._out: Any = WeakValueDictionary()
         self._keyed: dict[Any, KeyedConnection] = {}
-        # The modes in which connections of psycopg2 were put back.
-        self._autocommit: Any = WeakKeyDictionary()
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"of {self.maxconn} connections"

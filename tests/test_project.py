@@ -61,10 +61,11 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_threading_local", "argparse", "atexit", "bisect",
     "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
-    "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
-    "logging", "math", "operator", "os", "pathlib", "queue", "random",
-    "re", "select", "socket", "sqlite3", "ssl", "statistics", "subprocess",
-    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
+    "functools", "gc", "getpass", "hashlib", "hmac", "importlib",
+    "itertools", "json", "logging", "math", "operator", "os", "pathlib",
+    "queue", "random", "re", "select", "socket", "sqlite3", "ssl",
+    "statistics", "subprocess", "sys", "tempfile", "threading", "time",
+    "traceback", "types", "typing",
     "urllib", "warnings", "weakref"}
 
 
