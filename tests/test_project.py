@@ -173,6 +173,38 @@ def test_the_readme_has_exactly_two_set_up_commands():
         'python -m pip install -e ".[tests]" && python -m pytest']
 
 
+REPOSITORY = "https://github.com/WebwareForPython/DBUtils"
+RAW = "https://raw.githubusercontent.com/WebwareForPython/DBUtils"
+
+
+def test_the_links_of_the_readme_work_on_the_pages_of_an_index():
+    """They are absolute, and what they lead to is there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    defined = dict(re.findall(r"^\[(.+?)\]: (\S+)$", text, re.MULTILINE))
+    assert re.findall(r"\]\(", text) == []
+    assert set(re.findall(r"\]\[(.+?)\]", text)) == set(defined)
+    assert len(defined) >= 6
+    for link in defined.values():
+        found = re.fullmatch(
+            f"(?:{REPOSITORY}/(?:blob|tree)|{RAW})/main/(.+)", link)
+        assert (ROOT / found[1]).exists()
+
+
+def test_an_index_shows_where_the_project_is():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = re.search(r"^\[project\.urls\]\n((?:.+\n)+)", text, re.M)[1]
+    urls = dict(re.findall(r'^(\w+) = "(.+)"$', section, re.M))
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= set(urls)
+    assert all(url.startswith(REPOSITORY) for url in urls.values())
+
+
+def test_the_readme_says_how_long_the_tests_take_and_how_to_run_short_ones():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "minutes on two processors" in text
+    assert 'pytest -m "not slow"' in text
+    assert re.search(r"`(tests/\w+\.py)` takes seconds", text)
+
+
 def test_the_first_program_of_the_readme_works_and_works_again(
         tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
