@@ -1,6 +1,8 @@
 """The pools of keyed_pool do what those of psycopg2.pool do."""
 
 import pickle
+from contextlib import suppress
+from io import StringIO
 from types import SimpleNamespace
 
 import pytest
@@ -134,3 +136,191 @@ def test_what_needs_a_connection_of_psycopg2_gets_it(make):
             cursor, "select * from (values %s) as t(a)", [(1,), (2,)])
         assert cursor.fetchall() == [(1,), (2,)]
     pool.putconn(conn)
+
+
+# What one does with the connections, as the documents of psycopg2 show it.
+
+def set_isolation(conn):
+    conn.isolation_level = "SERIALIZABLE"
+    with conn.cursor() as cursor:
+        cursor.execute("show transaction_isolation")
+        return cursor.fetchone()
+
+
+def write_read_only(conn):
+    conn.readonly = True
+    conn.cursor().execute("create table t (a integer)")
+
+
+def choose_cursors(conn):
+    conn.cursor_factory = load("psycopg2.extras").RealDictCursor
+    with conn.cursor() as cursor:
+        cursor.execute("select 1 as a")
+        return dict(cursor.fetchone())
+
+
+def change_encoding(conn):
+    conn.set_client_encoding("LATIN1")
+    return conn.encoding
+
+
+def be_notified(conn):
+    conn.autocommit = True
+    cursor = conn.cursor()
+    cursor.execute("listen there")
+    cursor.execute("notify there, 'news'")
+    conn.poll()
+    return [(note.channel, note.payload) for note in conn.notifies]
+
+
+def be_noticed(conn):
+    conn.cursor().execute("do $$ begin raise notice 'news'; end $$")
+    return [notice.strip() for notice in conn.notices]
+
+
+def write_and_read(conn):
+    with conn, conn.cursor() as cursor:
+        cursor.execute("create temporary table t (a integer)")
+        cursor.execute("insert into t values (1)")
+    with conn.cursor() as cursor:
+        cursor.execute("select * from t")
+        return cursor.fetchall(), cursor.rowcount, cursor.statusmessage
+
+
+def fail_in_a_block(conn):
+    with suppress(ZeroDivisionError), conn, conn.cursor() as cursor:
+        cursor.execute("create table t (a integer)")
+        raise ZeroDivisionError
+    with conn.cursor() as cursor:
+        cursor.execute("select to_regclass('t')")
+        return cursor.fetchone(), conn.closed
+
+
+def iterate(conn):
+    cursor = conn.cursor()
+    cursor.execute("select generate_series(1, 3)")
+    return list(cursor), cursor.query, cursor.rownumber
+
+
+def iterate_on_the_server(conn):
+    extras = load("psycopg2.extras")
+    with conn.cursor("name", cursor_factory=extras.DictCursor) as cursor:
+        cursor.itersize = 2
+        cursor.execute("select generate_series(1, 5) as a")
+        return [row["a"] for row in cursor]
+
+
+def copy(conn):
+    with conn.cursor() as cursor:
+        cursor.execute("create temporary table t (a integer)")
+        cursor.copy_from(StringIO("1\n2\n"), "t")
+        file = StringIO()
+        cursor.copy_to(file, "t")
+        return file.getvalue()
+
+
+def adapt(conn):
+    with conn.cursor() as cursor:
+        cursor.execute(
+            "select %s::json", (load("psycopg2.extras").Json({"a": 1}),))
+        return cursor.fetchone(), cursor.mogrify("select %s", ("a'",))
+
+
+def insert_many(conn):
+    extras = load("psycopg2.extras")
+    with conn.cursor() as cursor:
+        cursor.execute("create temporary table t (a integer)")
+        extras.execute_batch(cursor, "insert into t values (%s)", [(1,), (2,)])
+        return extras.execute_values(
+            cursor, "insert into t values %s returning a", [(3,), (4,)],
+            fetch=True)
+
+
+def go_on_after_an_error(conn):
+    with pytest.raises(load("psycopg2").errors.SyntaxError):
+        conn.cursor().execute("nonsense")
+    before = conn.get_transaction_status(), conn.status
+    conn.rollback()
+    return before, conn.get_transaction_status()
+
+
+def use_two_phases(conn):
+    conn.tpc_begin(conn.xid(1, "a", "b"))
+    conn.tpc_rollback()
+    return conn.status
+
+
+def ask_for_facts(conn):
+    return (
+        conn.server_version, conn.protocol_version, conn.info.dbname,
+        conn.get_parameter_status("server_encoding"), conn.isexecuting(),
+        conn.Error, conn.get_backend_pid() == conn.info.backend_pid,
+        conn.fileno() > 0, conn.lobject(0, "w").oid > 0, conn.cancel(),
+        conn.reset())
+
+
+PROGRAMS = [
+    set_isolation, write_read_only, choose_cursors, change_encoding,
+    be_notified, be_noticed, write_and_read, fail_in_a_block, iterate,
+    iterate_on_the_server, copy, adapt, insert_many, go_on_after_an_error,
+    use_two_phases, ask_for_facts]
+
+
+def result_of(program, module, where):
+    """Return what a program does with a pool, and with what it left."""
+    pool = module.ThreadedConnectionPool(1, 2, **where)
+    conn = pool.getconn()
+    try:
+        result = program(conn)
+    except Exception as error:
+        result = type(error), str(error)
+    conn.rollback()
+    pool.putconn(conn, close=True)
+    conn = pool.getconn()
+    with conn.cursor() as cursor:
+        cursor.execute("select 1")
+        assert cursor.fetchone() == (1,)
+    pool.putconn(conn)
+    pool.closeall()
+    return result
+
+
+@pytest.mark.parametrize(
+    "program", PROGRAMS, ids=lambda program: program.__name__)
+def test_what_the_documents_show_has_the_same_results(
+        program, servers_running):
+    driver = BY_NAME["psycopg2"]
+    original = load("psycopg2.pool")
+    driver.port = servers_running(driver.family)
+    results = [
+        result_of(program, module, driver.parameters())
+        for module in (original, keyed_pool)]
+    assert results[1] == results[0]
+
+
+def test_pools_are_derived_as_those_of_psycopg2_are(pools):
+    kind = pools.module.AbstractConnectionPool
+
+    class Own(kind):
+        """Has the methods of the abstract class, as the simple pool."""
+
+        getconn = kind._getconn
+        putconn = kind._putconn
+        closeall = kind._closeall
+
+    pool = Own(1, 2, **pools.where)
+    conn = pool.getconn("key")
+    assert pool.getconn("key") is conn
+    pool.putconn(conn, "key")
+    assert pool.getconn("other") is not None
+    pool.closeall()
+    assert pool.closed
+
+
+def test_a_connection_that_the_program_has_closed_can_be_put_back(make):
+    pool = make(1, 2)
+    conn = pool.getconn()
+    conn.close()
+    assert conn.closed
+    pool.putconn(conn)
+    assert not pool.getconn().closed
