@@ -6,11 +6,11 @@ import json
 import math
 import os
 import sys
+import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from getpass import getpass
 from statistics import median
-from threading import Thread
 from time import monotonic
 from typing import Any, Callable, NamedTuple, Sequence
 
@@ -230,7 +230,9 @@ def _put_load(
                     errors.append(error)
             times.append(mine)
 
-        workers = [Thread(target=work, daemon=True) for _ in range(threads)]
+        workers = [
+            threading.Thread(target=work, daemon=True)
+            for _ in range(threads)]
         seconds = _seconds(lambda: _run(workers))
     sorted_times = sorted(time for mine in times for time in mine)
     worst = sorted_times[int(0.99 * len(sorted_times))] if sorted_times else (
@@ -238,7 +240,7 @@ def _put_load(
     return _Load(size, len(sorted_times) / seconds, worst, len(errors))
 
 
-def _run(workers: Sequence[Thread]) -> None:
+def _run(workers: Sequence[threading.Thread]) -> None:
     for worker in workers:
         worker.start()
     for worker in workers:

@@ -12,6 +12,7 @@ import os
 import re
 import threading
 from contextlib import suppress
+from functools import lru_cache
 from operator import methodcaller
 from typing import Any, Callable, Dict, Iterator
 from weakref import WeakSet, WeakValueDictionary, ref
@@ -30,9 +31,11 @@ from .pooled_db import PooledDB
 
 __all__ = ["GLOBAL_LOCKER", "THREAD_LOCAL", "ConnectionPool"]
 
+GLOBAL_LOCKER: Any  # it is made when it is wanted
+
 _instances: WeakSet[ConnectionPool] = WeakSet()
 # What the pools hold in each thread, by the identities of the pools.
-_holdings: WeakValueDictionary[int, _Held] = WeakValueDictionary()
+_holdings: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _FOLDER = "_pydal_folder_"  # the name by which a thread knows its folder
 _NAME = re.compile(r"_pydal_(connection|cursor)_(\d+)_(\d+)")
 
@@ -46,8 +49,11 @@ class _Uri(Secret):
         return repr(masked_url(self))
 
 
-class _Held(threading.local):
-    """What a thread holds, and the lease and the pool if that is lent."""
+class _Held:
+    """What a thread holds, and the lease and the pool if that is lent.
+
+    It is one for each thread when it is a threading.local, too.
+    """
 
     lease: Any = None
     pool: Any = None
@@ -112,28 +118,49 @@ class _Held(threading.local):
         return self.connection is not None
 
 
+@lru_cache(maxsize=None)
+def _held_kind(local: Any) -> Any:
+    return type("_HeldByThreads", (_Held, local), {})
+
+
+def _new_held() -> Any:
+    """Return what each thread holds.
+
+    Its class is looked up when it is made, since gevent may replace that.
+    """
+    return _held_kind(threading.local)()
+
+
+@lru_cache(maxsize=None)
+def _thread_local() -> Any:
+    """Return what else each thread has; it is made when it is needed."""
+    return threading.local()
+
+
 def _close(cursor: Any) -> None:
     if cursor is not None:
         with quietly("closing a cursor"):
             cursor.close()
 
 
-class _ThreadLocal(threading.local):
+class _ThreadLocal:
     """What each thread has, by the names under which pyDAL keeps it.
 
     The names of connections and cursors lead to what a ConnectionPool holds.
     """
 
+    __slots__ = ()
+
     def __getattr__(self, name: str) -> Any:
         held, what = _held_as(name)
         if held is None:
-            raise AttributeError(name)
+            return getattr(_thread_local(), name)
         return getattr(held, what)
 
     def __setattr__(self, name: str, value: Any) -> None:
         held, what = _held_as(name)
         if held is None:
-            super().__setattr__(name, value)
+            setattr(_thread_local(), name, value)
         elif what == "cursor":
             held.cursor = value
         else:
@@ -142,14 +169,14 @@ class _ThreadLocal(threading.local):
     def __delattr__(self, name: str) -> None:
         held, what = _held_as(name)
         if held is None:
-            super().__delattr__(name)
+            delattr(_thread_local(), name)
         elif what == "cursor":
             held.cursor = None
         else:
             held.change(None)
 
 
-def _held_as(name: str) -> tuple[_Held | None, str]:
+def _held_as(name: str) -> tuple[Any, str]:
     """Return what a pool of this process holds, if a name means that."""
     found = _NAME.fullmatch(name)
     if found is None or int(found[3]) != os.getpid():
@@ -158,8 +185,13 @@ def _held_as(name: str) -> tuple[_Held | None, str]:
 
 
 THREAD_LOCAL = _ThreadLocal()
-# For programs that take it; nothing here needs it.
-GLOBAL_LOCKER = threading.RLock()
+
+
+def __getattr__(name: str) -> Any:
+    """Make the lock for programs that want it; nothing here needs it."""
+    if name != "GLOBAL_LOCKER":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, threading.RLock())
 
 
 class _Opener:
@@ -291,7 +323,7 @@ class ConnectionPool:
 
     def begin_anew(self) -> None:
         """Have no connection in a forked child."""
-        self._held = _holdings[id(self)] = _Held()
+        self._held = _holdings[id(self)] = _new_held()
 
     @property
     def uri(self) -> Any:

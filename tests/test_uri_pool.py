@@ -2,6 +2,9 @@
 
 import gc
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections import Counter
 from threading import Event, Thread
 
@@ -580,6 +583,31 @@ def test_the_threads_of_a_pool_share_a_database_in_memory():
     other.close()
     other.cursor.execute("select * from u")  # for it was kept
     assert ConnectionPool.POOLS == {}
+
+
+def test_what_threads_have_is_made_when_it_is_needed(make, monkeypatch):
+    """For gevent may replace the class after our import."""
+    class Local(threading.local):
+        """Stands for that of gevent."""
+
+    monkeypatch.setattr(threading, "local", Local)
+    pool = make(1)
+    assert isinstance(pool._held, Local)
+    con = pool.connection
+    assert in_thread(lambda: pool.connection is not con)
+    code = (
+        "import threading\n"
+        "import dbutils.uri_pool\n"
+        "class Local(threading.local): number = 0\n"
+        "Local.__setattr__ = lambda self, name, value: print('set')\n"
+        "threading.local = Local\n"
+        "threading.RLock = dict\n"
+        "from dbutils.uri_pool import THREAD_LOCAL, GLOBAL_LOCKER\n"
+        "THREAD_LOCAL.x = 5\n"
+        "print(GLOBAL_LOCKER)\n")
+    assert subprocess.run(
+        [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE,
+        text=True).stdout.split() == ["set", "{}"]
 
 
 def test_pools_without_a_uri_share_nothing(dbapi):
