@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, Sequence
 
+from . import __version__
 from ._demo import demonstrate
 from ._doctor import diagnose
 from ._known_drivers import show_drivers
@@ -26,12 +27,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dbutils",
         description="Without a command, this shows what a pool does.")
+    parser.add_argument(
+        "--version", action="version", version=f"DBUtils {__version__}")
     parser.set_defaults(command=lambda _: demonstrate())
     commands = parser.add_subparsers(title="commands")
     doctor = commands.add_parser(
         "doctor", help="examine a database, and say how large pools should be")
     doctor.add_argument(
-        "uri", metavar="URI", help="such as postgresql://user@host/database")
+        "uri", metavar="URI", nargs="?",
+        help="such as postgresql://user@host/database; if it is left out, it"
+        " is taken from the variable DATABASE_URL")
+    doctor.add_argument(
+        "-W", "--password", action="store_true",
+        help="ask for the password, which is also taken from PGPASSWORD,"
+        " MYSQL_PWD or DB_PASSWORD")
     for name in ("processes", "threads"):
         doctor.add_argument(
             f"--{name}", type=_number, metavar="N",
@@ -40,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
             if name == "threads" else f"how many {name} there are")
     doctor.add_argument(
         "--json", action="store_true", help="print the results as JSON")
-    doctor.set_defaults(command=diagnose)
+    doctor.set_defaults(command=diagnose, refuse=doctor.error)
     known = commands.add_parser(
         "drivers", help="tell what is known about the installed drivers")
     known.add_argument(

@@ -343,6 +343,19 @@ class PoolCore(_Rules):
         if end(visit):
             self.keeper.discard(right)
 
+    def detach(self, lease: Any) -> Any:
+        """Return the connection of a lease, which leaves the pool.
+
+        If the lease is over, this is None.
+        """
+        visit, right = lease.hand_over()
+        if not end(visit):
+            return None
+        con = right.slot.con
+        self.ledger.retire(right)
+        self.keeper.serve()
+        return con
+
     def keep(self, right: Right) -> None:
         """Let a connection be in use until it is released explicitly."""
         self._kept[id(right.slot.con)] = right

@@ -13,7 +13,7 @@ from functools import lru_cache
 from importlib import import_module
 from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
-from weakref import WeakValueDictionary, ref
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from ._checks import check_seconds, check_size
 from ._dbapi import module_of_creator
@@ -49,6 +49,10 @@ class PoolError(Exception):
 
     What a pool raises is also an Error of its driver.
     """
+
+    def __reduce__(self) -> Any:
+        """Be pickled as a PoolError, which every process knows."""
+        return PoolError, self.args
 
 
 def _error_class(creator: Any) -> type[Exception]:
@@ -157,7 +161,7 @@ class AbstractConnectionPool:
         """Open so many connections.
 
         minconn: how many connections are opened, and may be idle
-        maxconn: how many connections may be in use
+        maxconn: how many connections may be in use, if minconn is not greater
         creator: a DB-API 2 module; if there is none, psycopg2
         maxwait: for how many seconds a request waits for a connection if
             all of them are in use
@@ -170,14 +174,15 @@ class AbstractConnectionPool:
         self._error = _error_class(creator)
         self.minconn = check_size("minconn", int(minconn)) or 0
         self.maxconn = check_size("maxconn", int(maxconn)) or 0
-        if not 0 < max(self.minconn, 1) <= self.maxconn:
-            raise self._error(
-                f"maxconn must be at least 1 and not less than minconn, but"
-                f" they are {self.maxconn} and {self.minconn}.")
+        limit = max(self.minconn, self.maxconn)
+        if not limit:
+            raise self._error("minconn and maxconn must not both be 0.")
         self.closed = False
+        # The connections of psycopg2 that were put back with autocommit.
+        self._autocommit: Any = WeakKeyDictionary()
         self._health = HealthCheck(None)
         self._pool = PooledDB(
-            creator, self.minconn, self.minconn, 0, self.maxconn, False,
+            creator, self.minconn, self.minconn, 0, limit, False,
             kwargs.pop("maxusage", None), kwargs.pop("setsession", None),
             kwargs.pop("reset", True), kwargs.pop("failures", None),
             kwargs.pop("ping", 1), *args, maxwait=maxwait,
@@ -271,6 +276,8 @@ class AbstractConnectionPool:
             kind: Any = type(lease)
             lease.__class__ = _class_for(kind)
             lease._key = key  # noqa: SLF001 - of this module
+            if self._autocommit:
+                self._restore_mode(lease)
             self._out[id(lease)] = lease
             first = lease if key is None else self._first_of(key, lease)
             if first is not lease:  # another thread was faster
@@ -312,7 +319,24 @@ class AbstractConnectionPool:
         if close:
             core_of(self._pool).throw_away(lease)
         else:
+            self._note_mode(lease)
             lease.close()
+
+    def _note_mode(self, lease: KeyedConnection) -> None:
+        """Keep autocommit for the next one, as psycopg2.pool does."""
+        right = lease.right()
+        if right is None or not hasattr(lease, "get_transaction_status"):
+            return
+        con = right.slot.con
+        if con.autocommit:
+            self._autocommit[con] = True
+        elif self._autocommit:
+            self._autocommit.pop(con, None)
+
+    def _restore_mode(self, lease: Any) -> None:
+        right = lease.right()
+        if self._autocommit.get(right.slot.con) and not lease.autocommit:
+            lease.autocommit = True
 
     def _forget(self, lease: KeyedConnection) -> None:
         key = lease._key  # noqa: SLF001 - of this module
