@@ -38,7 +38,7 @@ LAYERS = [
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},
-    {"_pooled"},
+    {"_pooled", "_silence"},
     {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
@@ -62,9 +62,9 @@ STANDARD = {
     "collections", "contextlib", "copy", "dataclasses", "dis", "enum",
     "functools", "gc", "hashlib", "hmac", "importlib", "itertools", "json",
     "logging", "math", "operator", "os", "pathlib", "queue", "random",
-    "re", "select", "socket", "sqlite3", "ssl", "statistics", "subprocess",
-    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
-    "urllib", "warnings", "weakref"}
+    "re", "select", "socket", "sqlite3", "ssl", "statistics", "struct",
+    "subprocess", "sys", "tempfile", "threading", "time", "traceback",
+    "types", "typing", "urllib", "warnings", "weakref"}
 
 
 def parse(path):
