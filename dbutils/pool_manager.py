@@ -32,7 +32,11 @@ from ._secrets import Secret, drop_secrets, secrets_in, wrap_secrets
 from ._silence import Impatient
 from ._steady import line_of
 from .health_check_pooled_db import HealthCheck
-from .pooled_db import PoolClosedError, PooledDB
+from .pooled_db import (
+    PoolClosedError,
+    PooledDB,
+    TooManyConnectionsError,
+)
 from .steady_db import SteadyDBConnection
 
 __all__ = [
@@ -53,6 +57,13 @@ __all__ = [
 # long a check of all pools may take.
 _CLEAN_UP = 300
 _PATIENCE = 5
+
+# How the settings of a pool are called here.
+_OWN_NAMES = (
+    ("(maxconnections:", "(max_total:"),
+    ("Raise maxconnections", "Raise max_total"),
+    ("blocking=True or maxwait", "max_wait_time"),
+    ("(maxwait)", "(max_wait_time)"))
 
 _REFUSED = (
     "its password was never accepted, and it was asked for with another one")
@@ -414,6 +425,13 @@ class ManagedPool(PooledDB):
         """
         self._eviction = reason
         return self.shutdown(timeout)
+
+    def _too_many_error(  # type: ignore[override]
+            self, text: str) -> Exception:
+        """Return the error, which names the settings as a PoolConfig does."""
+        for name, own_name in _OWN_NAMES:
+            text = text.replace(name, own_name)
+        return TooManyConnectionsError(text)
 
     def _closed_error(self, text: str) -> Exception:  # type: ignore[override]
         if self._eviction is None:
@@ -868,6 +886,7 @@ def _make_config(
         config: Any, args: tuple[Any, ...],
         settings: dict[str, Any]) -> ConnectionConfig:
     """Return a configuration from all that was given."""
+    _check_settings(settings)
     kind = _kind_in(config)
     if kind is not None:
         return ConnectionConfig(kind, *args, **settings)
@@ -877,6 +896,10 @@ def _make_config(
             " PoolConfig, can be given without their names.")
     if isinstance(config, str):
         config = ConnectionConfig.from_url(config)
+    if config is None and "db_type" not in settings:
+        raise TypeError(
+            "It is not said which database: that takes a ConnectionConfig, a"
+            " URL, or settings with a 'db_type'.")
     if config is None:
         return ConnectionConfig(**settings)
     if not isinstance(config, ConnectionConfig):
@@ -884,6 +907,16 @@ def _make_config(
             "The configuration must be a ConnectionConfig or a URL, not"
             f" something of {type(config)!r}.")
     return replace(config, **settings) if settings else config
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings of a pool among those of a connection."""
+    terms = {term.name for term in fields(PoolConfig)}
+    for name in settings:
+        if name in terms:
+            raise TypeError(
+                f"{name!r} is a setting of the pool, not of its connections:"
+                f" pool_config=PoolConfig({name}=...).")
 
 
 def _kind_in(config: Any) -> DatabaseType | None:

@@ -21,6 +21,7 @@ from dbutils.pool_manager import (
     PoolConfig,
     get_pool_manager,
 )
+from dbutils.pooled_db import TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
 
@@ -179,6 +180,37 @@ def test_what_is_given_twice_is_refused(manager, file):
             ask(config, "host")
     with pytest.raises(ValueError, match="no kind of database"):
         manager.get_pool("db2", "host")
+
+
+def test_settings_of_the_pool_are_told_from_those_of_connections(
+        manager, file):
+    for ask in (manager.get_pool, manager.get_connection):
+        with pytest.raises(TypeError, match=r"PoolConfig\(max_total=...\)"):
+            ask(db_type="sqlite", database=file, max_total=5)
+
+
+def test_a_database_has_to_be_named(manager):
+    for ask in (
+            manager.get_pool, manager.get_connection,
+            lambda: manager.get_pool_by_name("main")):
+        with pytest.raises(TypeError, match="not said which database"):
+            ask()
+
+
+@pytest.mark.parametrize(("wait", "advice"), [
+    (0, "or wait for one with max_wait_time"),
+    (0.01, "or wait longer .max_wait_time")])
+def test_an_exhausted_pool_speaks_of_its_own_settings(
+        manager, file, wait, advice):
+    pool = manager.get_pool(
+        "sqlite", database=file,
+        pool_config=PoolConfig(max_total=1, max_wait_time=wait))
+    with pool.get_connection(), pytest.raises(
+            TooManyConnectionsError, match=advice) as caught:
+        pool.get_connection()
+    assert "max_total: 1" in str(caught.value)
+    assert "Raise max_total" in str(caught.value)
+    assert "maxconnections" not in str(caught.value)
 
 
 def test_a_url_without_a_kind_is_not_shown(manager):
