@@ -521,9 +521,13 @@ class _Reports:
     def _get(self, key: str) -> ManagedPool:
         with self._shelf.mutex.take():
             pool = self._shelf.pools.get(key)
-        if pool is None:
-            raise UnknownPoolError(f"There is no pool with the key {key!r}.")
-        return pool
+            named = self._shelf.names.get(key)
+        if pool is not None:
+            return pool
+        text = f"There is no pool with the key {key!r}"
+        if named is not None:
+            text += f", but one with that name; its key is {named.key!r}"
+        raise UnknownPoolError(f"{text}.")
 
     def get_pool_info(self, key: str) -> dict[str, Any]:
         """Return the state of a pool."""

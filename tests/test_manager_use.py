@@ -19,6 +19,7 @@ from dbutils.pool_manager import (
     DatabaseType,
     DBConnectionPoolManager,
     PoolConfig,
+    UnknownPoolError,
     get_pool_manager,
 )
 from dbutils.pooled_db import TooManyConnectionsError
@@ -187,6 +188,14 @@ def test_settings_of_the_pool_are_told_from_those_of_connections(
     for ask in (manager.get_pool, manager.get_connection):
         with pytest.raises(TypeError, match=r"PoolConfig\(max_total=...\)"):
             ask(db_type="sqlite", database=file, max_total=5)
+
+
+def test_a_name_is_told_from_a_key(manager, file):
+    pool = manager.get_pool_by_name("shop", "sqlite", database=file)
+    with pytest.raises(UnknownPoolError, match=f"its key is '{pool.key}'"):
+        manager.get_pool_info("shop")
+    with pytest.raises(UnknownPoolError, match="no pool with the key 'x'.$"):
+        manager.get_pool_info("x")
 
 
 def test_a_database_has_to_be_named(manager):
