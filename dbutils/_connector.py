@@ -55,6 +55,11 @@ class Connector:
         return self._dialect.module
 
     @property
+    def silence(self) -> float | None:
+        """How many seconds statements may go on without an answer."""
+        return self._words.silence
+
+    @property
     def is_proven(self) -> bool:
         """Whether the server has ever accepted the credentials."""
         return self._credentials.were_accepted

@@ -42,6 +42,8 @@ class Loss(NamedTuple):
     is_exhausted: bool
     # What the program has demanded.
     is_forbidden: bool
+    # Whether it was cut off, since there was no answer.
+    is_late: bool = False
 
 
 def reason_not_to_repeat(loss: Loss) -> str | None:
@@ -52,6 +54,7 @@ def reason_not_to_repeat(loss: Loss) -> str | None:
         (loss.is_private, "the data were lost with the connection"),
         (not loss.is_read, "it may have been executed already"),
         (loss.is_marked, "earlier statements had changed the session"),
+        (loss.is_late, "the server may still be busy with it"),
         (loss.is_exhausted, "its parameters can be read only once"),
         (loss.is_forbidden, 'failover is "never"'))
     return next((reason for applies, reason in reasons if applies), None)

@@ -40,7 +40,7 @@ LAYERS = [
     {"_simple", "_db_cursor"},
     {"_db_classic"},
     {"_db_safe", "_transactions"},
-    {"_db_account", "_pooled"},
+    {"_db_account", "_pooled", "_silence"},
     {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
