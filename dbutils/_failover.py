@@ -52,9 +52,9 @@ def reason_not_to_repeat(loss: Loss) -> str | None:
         (loss.in_transaction, "a transaction was begun with begin()"),
         (loss.has_work, "the transaction with what was done before is lost"),
         (loss.is_private, "the data were lost with the connection"),
+        (loss.is_late, "the server may still be busy with it"),
         (not loss.is_read, "it may have been executed already"),
         (loss.is_marked, "earlier statements had changed the session"),
-        (loss.is_late, "the server may still be busy with it"),
         (loss.is_exhausted, "its parameters can be read only once"),
         (loss.is_forbidden, 'failover is "never"'))
     return next((reason for applies, reason in reasons if applies), None)

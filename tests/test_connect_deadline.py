@@ -433,8 +433,9 @@ def test_who_need_not_hurry_connects_itself(options):
     driver = Driver(hangs=False)
     driver.threadsafety = 1
     here = get_ident()
-    expected = 1 if options.get("mincached") else 2
-    assert threads_of_connects(driver, **options).count(here) == expected
+    # other threads only help with what is opened ahead
+    expected = {1, 2} if options.get("mincached") else {2}
+    assert threads_of_connects(driver, **options).count(here) in expected
 
 
 def test_who_has_a_deadline_is_helped():
