@@ -202,7 +202,7 @@ def test_the_limit_is_not_lowered_below_what_is_reserved(dbapi):
             lambda: pool.dynamic_adjust_config(
                 maxconnections=7, mincached=1, maxwaiting=3),
             lambda: pool._core.change_limits(lambda _: lowered)):
-        with pytest.raises(ValueError, match=r"would be [57], but 8 .*reserve"):
+        with pytest.raises(ValueError, match=r"would be [57], but 8 .*serv"):
             change()
         assert pool._maxconnections == 10
         assert pool._mincached == 0
