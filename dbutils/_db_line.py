@@ -27,6 +27,7 @@ from ._errors import note_swallowed, quietly
 from ._opening import time_limit
 from ._sockets import GONE, QUIET, MovingWatch, Sight, Watch, watch_of
 from ._steady import Line
+from ._threads import is_ending
 from ._turns import Turns
 from ._watchdog import forget, watch
 
@@ -503,12 +504,22 @@ class DbLine(_Session):
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if self.descriptor is None:
+            if self.is_unbounded() and self.needs_reset(reset):
+                return False
             return self._hand_back(reset)
         watch(self, self.descriptor, None)
         try:
             return self._hand_back(reset)
         finally:
             forget(self)
+
+    def is_unbounded(self) -> bool:
+        """Return whether a question could keep the program from ending.
+
+        While the interpreter ends, only the socket could end a question.
+        """
+        return is_ending() and (
+            self.descriptor is None and not self.profile.is_embedded)
 
     def _hand_back(self, reset: Any) -> bool:
         if self.streams:

@@ -246,6 +246,8 @@ class Safe(_Judge, _Lookout):
             return False
         if line.transaction or (
                 line.profile.in_transaction(line.con) is not False):
+            if line.descriptor is None and line.is_unbounded():
+                return False  # it is closed instead
             line.transaction = False
             watch(line, line.descriptor, None)
             try:

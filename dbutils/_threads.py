@@ -119,13 +119,24 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
     return True
 
 
-def _run(run: Callable[[], object], name: str) -> None:
+def _do(run: Callable[[], object], name: str) -> None:
+    """Call what a thread was started for, and log why it ends."""
     try:
         pop(_ends.newborn)
         _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - nobody is above
         note_swallowed(f"the thread {name!r}", error)
+
+
+def _run(
+        run: Callable[[], object], name: str,
+        do: Callable[[Callable[[], object], str], None] = _do) -> None:
+    """Be a thread that ends in silence, also when modules are emptied."""
+    try:
+        do(run, name)
+    except BaseException:  # noqa: BLE001 - such as that a name is None
+        raise SystemExit from None  # of which nothing is printed
 
 
 def _trace() -> None:

@@ -128,9 +128,12 @@ def test_tables_are_drawn_by_rich_on_a_terminal(capsys, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="there are other signals")
 def test_ctrl_c_ends_the_demonstration():
+    # it is ignored in programs in the background, and so in their children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "dbutils"], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, universal_newlines=True)
+    signal.signal(signal.SIGINT, before)
     with process:
         lines = iter(process.stdout.readline, "")
         assert next(lines).startswith("DBUtils ")

@@ -244,10 +244,18 @@ def test_nothing_is_lost_or_doubled_by_what_is_thrown(
     assert said["stored"] > THROWS / 10
 
 
+def descriptor_of(con):
+    """Return the descriptor of the socket of a driver connection."""
+    number = profile_of(con).descriptor(con)
+    if number is None:
+        pytest.skip("this release of the driver does not show its socket")
+    return number
+
+
 @contextmanager
 def witness(con):
     """Have another descriptor of the socket of a driver connection."""
-    number = os.dup(profile_of(con).descriptor(con))
+    number = os.dup(descriptor_of(con))
     with socket.socket(fileno=number) as copy:
         yield copy
 
@@ -282,7 +290,7 @@ def test_the_socket_of_somebody_else_is_not_shut_down(driver):
     pool = PooledDB(driver.load(), **driver.parameters())
     db = pool.connection()
     con = db.dbapi_connection
-    number = profile_of(con).descriptor(con)
+    number = descriptor_of(con)
     cursor = failing_cursor(db, Thrown, con.close)
     with pytest.raises(Thrown):
         cursor.execute("select 1")
