@@ -1,9 +1,10 @@
 """A crawler: 50 threads fetch pages, 10 connections store them.
 
 The URLs that are still to be visited are in a table, so the crawler can be
-stopped, started again, or run several times at once.  It crawls a little web
-that it serves by itself.  DATABASE_URL names the database of MySQL or MariaDB,
-like mysql://user:password@host:3306/name; otherwise it is a file.
+stopped and started again, and it goes on if the server ends its sessions.  It
+crawls a little web that it serves by itself.  DATABASE_URL names the database
+of MySQL or MariaDB, like mysql://user:password@host:3306/name; otherwise it is
+a file.
 """
 
 import os
@@ -17,7 +18,7 @@ from threading import Event, Lock, Thread
 from time import monotonic
 from urllib.parse import unquote, urljoin, urlsplit
 
-from dbutils.pooled_db import PooledDB
+from dbutils.pooled_db import CommitUnknownError, PooledDB
 
 THREADS, CONNECTIONS, ATTEMPTS, PAGES = 50, 10, 4, 200
 STATISTICS = {
@@ -55,6 +56,14 @@ class Store:
         with pool.connection() as db:
             self.is_small = db.dbapi() is sqlite3
 
+    def run(self, function, *args):
+        """Call a function in a transaction, until it surely was committed."""
+        while True:
+            try:
+                return self.pool.run(lambda db: function(db, *args), 20)
+            except CommitUnknownError:
+                continue  # all that is done here can be done twice
+
     def execute(self, db, statement, *values):
         """Execute a statement as the database wants it; return the cursor."""
         if self.is_small:
@@ -66,27 +75,29 @@ class Store:
         cursor.execute(statement, values)
         return cursor
 
-    def set_up(self, start):
+    def set_up(self, db, start):
         """Create the tables; what a crawler did not finish is done again."""
-        with self.pool.transaction() as db:
-            self.execute(
-                db, "create table if not exists queue (url varchar(200)"
-                " primary key, state varchar(10) not null default 'new',"
-                " attempts integer not null default 0)")
-            self.execute(
-                db, "create table if not exists pages"
-                " (url varchar(200) primary key, title varchar(200))")
-            self.execute(
-                db, "create table if not exists links (source varchar(200),"
-                " target varchar(200), primary key (source, target))")
-        with self.pool.transaction() as db:
-            self.execute(
-                db, "update queue set state = 'new' where state = 'taken'")
-            self.execute(
-                db, "insert ignore into queue (url) values (%s)", start)
+        self.execute(
+            db, "create table if not exists queue (url varchar(200)"
+            " primary key, state varchar(10) not null default 'new',"
+            " thread integer, attempts integer not null default 0)")
+        self.execute(
+            db, "create table if not exists pages"
+            " (url varchar(200) primary key, title varchar(200))")
+        self.execute(
+            db, "create table if not exists links (source varchar(200),"
+            " target varchar(200), primary key (source, target))")
+        self.execute(
+            db, "update queue set state = 'new' where state = 'taken'")
+        self.execute(db, "insert ignore into queue (url) values (%s)", start)
 
-    def take(self, db):
+    def take(self, db, thread):
         """Take a URL that nobody else has, or return None."""
+        row = self.execute(  # if it is unknown whether it has one already
+            db, "select url from queue where state = 'taken' and thread = %s",
+            thread).fetchone()
+        if row:
+            return row[0]
         # MySQL passes over what others are just taking; elsewhere two can
         # find the same URL, and the update tells who of them has got it
         while True:
@@ -96,8 +107,9 @@ class Store:
             if not row:
                 return None
             taken = self.execute(
-                db, "update queue set state = 'taken', attempts = attempts + 1"
-                " where url = %s and state = 'new'", *row)
+                db, "update queue set state = 'taken', thread = %s,"
+                " attempts = attempts + 1 where url = %s and state = 'new'",
+                thread, *row)
             if taken.rowcount:
                 return row[0]
 
@@ -116,7 +128,8 @@ class Store:
         """Put a page that failed back into the queue, but not for ever."""
         self.execute(
             db, "update queue set state = case when attempts < %s then 'new'"
-            " else 'failed' end where url = %s", ATTEMPTS, url)
+            " else 'failed' end where url = %s and state = 'taken'",
+            ATTEMPTS, url)
 
     def count(self, db, statement):
         """Return the number that a statement finds."""
@@ -135,11 +148,11 @@ class Crawler:
         self.store = store
         self.stop = Event()
 
-    def work(self):
+    def work(self, thread):
         """Visit pages until all are done; return how many were fetched."""
-        run, store, fetched = self.store.pool.run, self.store, 0
+        run, store, fetched = self.store.run, self.store, 0
         while not self.stop.is_set():
-            url = run(store.take, retries=20)
+            url = run(store.take, thread)
             if url is None:
                 if run(store.is_done):
                     break
@@ -148,17 +161,17 @@ class Crawler:
             try:  # nobody holds a connection while the page is fetched
                 title, targets = fetch(url)
             except (OSError, HTTPException):
-                run(lambda db, url=url: store.give_up(db, url), retries=20)
+                run(store.give_up, url)
                 continue
             fetched += 1
-            run(lambda db, url=url, title=title, targets=targets: store.save(
-                db, url, title, targets), retries=20)
+            run(store.save, url, title, targets)
         return fetched
 
     def crawl(self):
         """Let all threads work; return how many pages each has fetched."""
         with ThreadPoolExecutor(THREADS) as executor:
-            futures = [executor.submit(self.work) for _ in range(THREADS)]
+            futures = [
+                executor.submit(self.work, n) for n in range(THREADS)]
             try:
                 return [future.result() for future in futures]
             finally:
@@ -216,7 +229,8 @@ def main():
         Thread(target=server.serve_forever).start()
         try:
             store = Store(pool)
-            store.set_up(f"http://127.0.0.1:{server.server_port}/0")
+            store.run(
+                store.set_up, f"http://127.0.0.1:{server.server_port}/0")
             start = monotonic()
             fetched = Crawler(store).crawl()
             seconds = monotonic() - start
