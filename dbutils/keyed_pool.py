@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from ._checks import check_seconds, check_size
+from ._checks import check_seconds, check_size, whole_number
 from ._dbapi import module_of_creator
 from ._errors import let_go
 from ._forks import follow
@@ -172,8 +172,10 @@ class AbstractConnectionPool:
         if creator is None:
             creator = import_module("psycopg2")
         self._error = _error_class(creator)
-        self.minconn = check_size("minconn", int(minconn)) or 0
-        self.maxconn = check_size("maxconn", int(maxconn)) or 0
+        self.minconn = check_size(
+            "minconn", whole_number("minconn", minconn)) or 0
+        self.maxconn = check_size(
+            "maxconn", whole_number("maxconn", maxconn)) or 0
         limit = max(self.minconn, self.maxconn)
         if not limit:
             raise self._error("minconn and maxconn must not both be 0.")

@@ -156,17 +156,20 @@ def pages(tmp_path):
 def test_the_code_for_flask_runs(_, code, pages):
     flask = drivers.load("flask")
     app = flask.Flask("manual")
-    exec(compile(code, "manual", "exec"), {
-        "app": app, "g": flask.g, "pool": pages})
+    names = {"app": app, "g": flask.g, "pool": pages}
+    exec(compile(code, "manual", "exec"), names)
+    database = names["database"]
 
     @app.get("/")
     def start():
+        assert pages._connections == 0  # nothing is borrowed before
+        database().cursor().execute("insert into pages values ('lost')")
         assert pages._connections == 1
-        flask.g.db.cursor().execute("insert into pages values ('lost')")
-        return str(drivers.ask(flask.g.db, "select count(*) from pages"))
+        return str(drivers.ask(database(), "select count(*) from pages"))
 
     @app.get("/broken")
     def broken():
+        database()
         raise ZeroDivisionError
     client = app.test_client()
     assert [client.get("/").text for _ in range(3)] == ["2"] * 3
