@@ -19,6 +19,7 @@ from ._checks import check_seconds, check_size
 from ._dbapi import module_of_creator
 from ._errors import let_go
 from ._forks import follow
+from ._lease import is_over
 from ._mutex import Mutex
 from ._pool import core_of
 from ._steady import line_of
@@ -68,7 +69,7 @@ class KeyedConnection(PooledDedicatedDBConnection):
     @property
     def closed(self) -> Any:
         """What the driver says, and 1 if the pool has it back."""
-        right = self.right()
+        right = self._held()
         if right is None:
             return 1
         return getattr(line_of(right.slot.con).con, "closed", 0)
@@ -78,7 +79,7 @@ class KeyedConnection(PooledDedicatedDBConnection):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            right = self.right()
+            right = self._held()
             if right is None or name.startswith("_"):
                 raise
         line = line_of(right.slot.con)
@@ -185,10 +186,10 @@ class AbstractConnectionPool:
         core = core_of(self._pool)
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
-        self.begin_anew()
-        follow(self)
+        self._begin_anew()
+        follow(self, method="_begin_anew")
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have lent nothing, as in a forked child."""
         # The connections that are in use, by their identities, and those
         # that were asked for by a key, changed by one thread at a time.
@@ -216,7 +217,7 @@ class AbstractConnectionPool:
         lease = None
         try:
             lease = self._known(key)
-            while lease is None or lease.is_over():
+            while lease is None or is_over(lease):
                 lease = self._lend_once(key, maxwait, deadline)
             return lease
         finally:
@@ -225,7 +226,7 @@ class AbstractConnectionPool:
     def _known(self, key: Any) -> Any:
         """Return the connection with a key, None if none is in use."""
         lease = self._keyed.get(key)
-        return None if lease is None or lease.is_over() else lease
+        return None if lease is None or is_over(lease) else lease
 
     def _lend_once(
             self, key: Any, maxwait: float | None,
@@ -290,7 +291,7 @@ class AbstractConnectionPool:
         """Return the connection with a key, which is this if there is none."""
         with self._mutex.take():
             known = self._keyed.get(key)
-            if known is None or known.is_over():
+            if known is None or is_over(known):
                 known = self._keyed[key] = lease
         return known
 

@@ -27,7 +27,7 @@ from ._drivers import profile_in
 from ._errors import closed_text
 from ._features import check_features
 from ._forward import Forwarded, forward
-from ._lease import Lease
+from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
 from ._outage import Outage
 from ._pool import core_of
@@ -262,7 +262,7 @@ class PooledDB(Pooled):
             lease = self.connection(
                 shareable, maxwait=maxwait, priority=priority, tag=tag)
             timer.lent(lease, monotonic() - start)
-            lease.take_note()  # since it was not called by the program
+            take_note(lease)  # since it was not called by the program
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -282,7 +282,7 @@ class PooledDB(Pooled):
             kind = (
                 PooledSharedDBConnection if right.is_share
                 else PooledDedicatedDBConnection)
-            return kind().hold(right)
+            return hold(kind(), right)
         except BaseException:
             right = None
             self._note_refusal()
@@ -298,7 +298,7 @@ class PooledDB(Pooled):
         try:
             lease = self.connection(
                 False, maxwait=maxwait, priority=priority, tag=tag)
-            lease.take_note()  # since it was not called by the program
+            take_note(lease)  # since it was not called by the program
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -390,7 +390,7 @@ class _PooledDBConnection(Lease):
         self._steady("rollback").rollback()
 
     def _steady(self, name: str) -> Any:
-        right = self.right()
+        right = self._held()
         if right is None:
             raise self._closed_error(name)
         return right.slot.con
@@ -416,12 +416,12 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     @property
     def _shared_con(self) -> Any:
-        right = self.right()
+        right = self._held()
         return None if right is None else right.slot.record
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
-        share = self.right()
+        share = self._held()
         if share is not None:
             core_of(self._pool).leave(share)
             self._right = None
@@ -429,7 +429,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
         """Do something on a connection in nobody else's transaction."""
         while True:
-            if self.is_over():
+            if is_over(self):
                 raise self._closed_error(name)
             results = self._do_here(act)
             if results:
@@ -438,7 +438,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
         """Return the result, or nothing if that cannot be done here."""
-        share = self.right()
+        share = self._held()
         if share is None:
             return []
         con = share.slot.con
@@ -450,10 +450,10 @@ class PooledSharedDBConnection(_PooledDBConnection):
         pool = self._pool
         if pool is not None:
             old, other = self._right, pool.connection()
-            self._visit, self._right = other.hand_over()
+            self._visit, self._right = hand_over(other)
             core_of(pool).leave(old)
 
-    def run_shared(self, hand: Any, call: Any) -> Any:
+    def _run_shared(self, hand: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
         def act(con: Any) -> Any:
             line = line_of(con)
@@ -476,7 +476,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _end(self, verb: str) -> None:
         """End the transaction, and with it the wait of others for it."""
-        if self.is_over():
+        if is_over(self):
             raise self._closed_error(verb)
         try:
             # or it is the transaction of somebody else, and goes on
@@ -500,7 +500,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
-        share = self.right()
+        share = self._held()
         if share is None:
             raise self._closed_error("cancel")
         con = share.slot.con
@@ -521,7 +521,7 @@ class _SharedVisit:
     def __bool__(self) -> bool:
         """Tell whether the lease was not closed or dropped yet."""
         lease = self._lease()
-        return lease is not None and lease.right() is not None
+        return lease is not None and not is_over(lease)
 
     def execute(
             self, hand: Any, kind: Any,  # noqa: ARG002 - run() finds it out
@@ -531,7 +531,8 @@ class _SharedVisit:
 
     def run(self, hand: Any, call: Any) -> Any:
         """Make another call of a cursor."""
-        return self._lease().run_shared(hand, call)  # type: ignore[union-attr]
+        lease: Any = self._lease()
+        return lease._run_shared(hand, call)  # noqa: SLF001 - of this module
 
 
 @total_ordering

@@ -21,7 +21,7 @@ from ._connector import Connector, prepare_or_close
 from ._drivers import profile_of
 from ._errors import quietly
 from ._forks import follow
-from ._lease import Lease
+from ._lease import Lease, is_over
 from ._pool import core_of
 from ._secrets import Secret, masked_url
 from .pool_manager import ConnectionConfig
@@ -148,12 +148,12 @@ class ConnectionPool:
         self._is_first = [True]
         self._held = _new_held()
         _instances.add(self)
-        follow(self)
+        follow(self, method="_begin_anew")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.uri!r}>"
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have no connection in a forked child."""
         self._held = _new_held()
 
@@ -374,7 +374,7 @@ def _function_of(action: Any) -> Callable[[ConnectionPool], Any]:
 
 
 def _is_over(connection: Any) -> bool:
-    return isinstance(connection, Lease) and connection.is_over()
+    return isinstance(connection, Lease) and is_over(connection)
 
 
 def _place_of(uri: str, folder: str) -> str:
