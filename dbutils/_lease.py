@@ -8,6 +8,7 @@ from typing import Any, Callable
 from ._callers import caller
 from ._claims import Entrance
 from ._collecting import collecting
+from ._driver_methods import Method, is_method_of, names_of
 from ._errors import closed_text
 from ._slots import CODE, LAST, end, new_visit, visitor_of
 
@@ -25,6 +26,9 @@ class Lease:
 
     # It has no __init__(), without which making one takes half the time.
     __slots__ = ("__dict__", "__weakref__", "_right", "_visit")
+
+    _right: Any
+    _visit: Any
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -91,7 +95,30 @@ class Lease:
         right = self._held()
         if right is None:
             raise self._closed_error(name)
-        return getattr(right.slot.con, name)
+        con = right.slot.con
+        value = getattr(con, name)
+        if is_method_of(con, value) and not name.startswith("_"):
+            return Method(name, self._call, value)
+        return value
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the connection during the visit."""
+        right = self._held()
+        if right is None:
+            raise self._closed_error(name)
+        con = right.slot.con
+        result = getattr(con, name)(*args, **kwargs)
+        return self if result is con else result
+
+    def __dir__(self) -> list[str]:
+        """List what this connection has, as long as it is held."""
+        names = {*super().__dir__()}
+        right = self._held()
+        if right is not None:
+            names.update(names_of(right.slot.con))
+        return sorted(names)
 
     def __enter__(self) -> Any:
         """Begin a context at whose end the connection is given back."""

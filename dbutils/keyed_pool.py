@@ -74,18 +74,6 @@ class KeyedConnection(PooledDedicatedDBConnection):
             return 1
         return getattr(line_of(right.slot.con).con, "closed", 0)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return what the connection has, also the methods of the driver."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            right = self._held()
-            if right is None or name.startswith("_"):
-                raise
-        line = line_of(right.slot.con)
-        line.expose()
-        return getattr(line.con, name)
-
     def __exit__(self, *exc: object) -> None:
         """Commit, or roll back if there was an error; do not give back."""
         if exc[0] is None:

@@ -23,6 +23,7 @@ from ._dbapi import (
     module_of_creator,
     split_isfatal,
 )
+from ._driver_methods import execute_on, lend, names_of
 from ._drivers import profile_in
 from ._errors import closed_text
 from ._features import check_features
@@ -377,6 +378,40 @@ class _PooledDBConnection(Lease):
             return cursor_for(con, self, visit, args, kwargs)
         return bind(con.cursor(*args, **kwargs), self, visit)
 
+    def __dir__(self) -> list[str]:
+        """List what this connection has, and not what others have."""
+        own, kind = super().__dir__(), type(self)
+        right = self._held()
+        has = () if right is None else names_of(right.slot.con)
+        return [name for name in own if name in has or not isinstance(
+            getattr(kind, name, None), Forwarded)]
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the connection during the visit."""
+        line = line_of(self._steady(name))
+        if line.opens_cursor(name):
+            return execute_on(
+                self, line.profile.cursor_options, name, args, kwargs)
+        return self._ours(self._call_here(name, args, kwargs))
+
+    def _call_here(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        return getattr(self._steady(name), name)(*args, **kwargs)
+
+    def _ours(self, result: Any) -> Any:
+        """Return what a method has returned, to be used in the visit."""
+        right = self._held()
+        if right is not None and result is right.slot.con:
+            return self
+
+        def refusal(name: str) -> Exception | None:
+            is_mine = right is not None and self._held() is right
+            return None if is_mine else self._closed_error(name)
+        return lend(result, self, refusal)
+
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction."""
         self._steady("begin").begin(*args, **kwargs)
@@ -469,6 +504,12 @@ class PooledSharedDBConnection(_PooledDBConnection):
         cursor = self._do(
             lambda con: con.cursor(*args, **kwargs), "cursor")
         return bind(cursor, self, visit, visit)
+
+    def _call_here(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        return self._do(
+            lambda con: getattr(con, name)(*args, **kwargs), name)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction that nobody else takes part in."""

@@ -216,6 +216,8 @@ class PooledPgConnection(Lease):
 
     __slots__ = ("_home",)
 
+    _home: Any
+
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
         if is_over(self):
