@@ -8,7 +8,6 @@ of its rules: those of DBUtils 3.x, or the safe ones.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from functools import partial
 from math import ceil
 from time import monotonic
@@ -423,8 +422,7 @@ class DbLine(_Session):
         """Note what has to be ended at the end of the visit."""
         if self.streams is None:
             self.streams = WeakSet()
-        with suppress(TypeError):  # of what has no weak references
-            self.streams.add(stream)
+        self.streams.add(stream)
         self.touched = True
 
     # What the rules decide.
@@ -544,4 +542,4 @@ def _end_streams(line: DbLine) -> None:
     streams, line.streams = line.streams, None
     for stream in list(streams or ()):
         with quietly("ending a stream"):
-            stream.close()
+            plain(stream).close()

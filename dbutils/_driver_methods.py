@@ -77,8 +77,9 @@ def plain(value: Any) -> Any:
     """Return what a driver can take instead of something of ours."""
     if type(value) is Tied:  # isinstance() sees the class of the driver
         return value._thing  # noqa: SLF001 - of this module
-    return getattr(value, "dbapi_connection", value) if hasattr(
-        type(value), "dbapi_connection") else value
+    if getattr(type(value), "_stands_for_driver", False) is True:
+        return value.dbapi_connection
+    return value
 
 
 def tied(result: Any, line: Any, owner: Any) -> Any:
@@ -133,7 +134,7 @@ class Tied:
         set_own(self, "_before", None)
         set_own(self, "_can_close", hasattr(type(thing), "close"))
         if self._can_close:
-            line.add_stream(thing)
+            line.add_stream(self)
 
     def _use(self, name: str) -> Any:
         error = self._refusal(name)
@@ -159,7 +160,7 @@ class Tied:
 
     # What looks up and changes attributes is the object of the driver.
 
-    @property
+    @property  # type: ignore[misc]
     def __class__(self) -> Any:
         """The class of the object, for isinstance()."""
         return type(self._thing)

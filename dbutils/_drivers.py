@@ -289,7 +289,7 @@ class _Psycopg(_PostgreSql):
         "add_notice_handler": "remove_notice_handler",
         "add_notify_handler": "remove_notify_handler"}
     questions = frozenset(("fileno", "xid"))
-    doors = frozenset(("adapters", "pgconn"))
+    doors = frozenset(("pgconn",))
     cursor_options = frozenset(("binary",))
 
     def in_transaction(self, con: Any) -> bool | None:

@@ -366,6 +366,8 @@ class _PooledDBConnection(Lease):
 
     __slots__ = ()
 
+    _stands_for_driver = True
+
     valid = Forwarded("valid")
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:

@@ -115,6 +115,8 @@ class SteadyDBConnection(Steady):
 
     __slots__ = ()
 
+    _stands_for_driver = True
+
     def __init__(
             self, creator: Any, maxusage: int | None = None,
             setsession: Any = None, failures: Any = None, ping: Any = 1,
@@ -179,8 +181,18 @@ class SteadyDBConnection(Steady):
                 if name in line.profile.doors:
                     con = line.hand_out()
                 return getattr(con, name)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}")
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> AttributeError:
+        """Return the error for a name that this does not have."""
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        line = self._line
+        if line is not None and not name.startswith("__") and (
+                hasattr(type(line.con), name)):
+            text += (
+                ", which is private to the driver. Pass dbapi_connection to"
+                " what needs the driver's own connection.")
+        return AttributeError(text)
 
     def __dir__(self) -> list[str]:
         """List what this connection has, also that of the driver."""
