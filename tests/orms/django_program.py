@@ -1,13 +1,15 @@
-"""Use Django with a pool of ours: the driver and the port are arguments."""
+"""Use Django with the backend that the manual shows.
+
+The arguments are the driver, the port, and the folder with the backend.
+"""
 
 import sys
-from pathlib import Path
 
-driver, port = sys.argv[1:]
+driver, port, folder = sys.argv[1:]
 if driver == "psycopg2":
     sys.modules["psycopg"] = None  # which Django would take if it could
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, folder)
 
 import django  # noqa: E402
 from django.conf import settings  # noqa: E402
@@ -26,7 +28,7 @@ from django.db import (  # noqa: E402
     models,
     transaction,
 )
-from lending.base import pool_for  # noqa: E402
+from lending import base  # noqa: E402
 
 
 class Book(models.Model):
@@ -80,5 +82,6 @@ finally:
     with connection.schema_editor() as editor:
         editor.delete_model(Book)
 connection.close()
-assert pool_for.cache_info().currsize == 1
+assert base.pool._connections == 0
+assert len(base.pool._idle_cache) == 1
 sys.stdout.write("all is well\n")

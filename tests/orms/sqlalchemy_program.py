@@ -1,8 +1,12 @@
-"""Use SQLAlchemy with a pool; the driver and the port are arguments."""
+"""Use SQLAlchemy with the engine that the manual shows.
+
+The arguments are the driver, the port, and the file with the code.
+"""
 
 import sys
 from datetime import datetime, timezone
 from importlib import import_module
+from pathlib import Path
 from uuid import uuid4
 
 import sqlalchemy as sa
@@ -13,33 +17,16 @@ from sqlalchemy.orm import Session, declarative_base
 
 from dbutils.pooled_db import PooledDB
 
-driver, port = sys.argv[1:]
-POOL = PooledDB(
+driver, port, path = sys.argv[1:]
+pool = PooledDB(
     import_module(driver), maxconnections=3, host="127.0.0.1", port=port,
     user="postgres", dbname="postgres")
-
-
-class Lending(PGDialect_psycopg2):
-    """The dialect for psycopg2, which only takes its own connections."""
-
-    driver = "lending"
-    supports_statement_cache = True
-
-    def on_connect(self):
-        prepare = super().on_connect()
-        return lambda lease: prepare(lease.dbapi_connection)
-
-
-registry.register("postgresql.lending", __name__, "Lending")
-
-if driver == "psycopg2":
-    engine = sa.create_engine(
-        "postgresql+lending://", creator=POOL.connection,
-        poolclass=sa.pool.NullPool)
-else:
-    engine = sa.create_engine(
-        "postgresql+psycopg://", creator=POOL.connection,
-        poolclass=sa.pool.NullPool, use_native_hstore=False)
+names = globals()
+names.update(
+    create_engine=sa.create_engine, NullPool=sa.pool.NullPool,
+    registry=registry, PGDialect_psycopg2=PGDialect_psycopg2)
+exec(compile(Path(path).read_text(encoding="utf-8"), path, "exec"), names)
+engine = names["engine"]
 Base = declarative_base()
 
 
@@ -99,7 +86,7 @@ try:
         use_options()
 finally:
     Base.metadata.drop_all(engine)
-assert POOL._connections == 0
-assert len(POOL._idle_cache) == 1
-POOL.shutdown()
+assert pool._connections == 0
+assert len(pool._idle_cache) == 1
+pool.shutdown()
 sys.stdout.write("all is well\n")
