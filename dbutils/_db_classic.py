@@ -138,8 +138,9 @@ class Classic(_Ladder):
 
     def alter(
             self, line: DbLine,  # noqa: ARG002 - the safe rules need it
-            act: Callable[[], Any]) -> Any:
-        """Change a setting."""
+            act: Callable[[], Any],
+            kind: Kind = READ) -> Any:  # noqa: ARG002 - likewise
+        """Change a setting, or do something else directly."""
         return act()
 
     def rinse(self, line: DbLine) -> bool:

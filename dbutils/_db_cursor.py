@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
-from weakref import WeakSet
 
 from ._errors import note_swallowed
 from ._sql import MARK, UNKNOWN_WORK, Kind, kind_of
@@ -192,11 +191,7 @@ class Hand:
 
         The driver would wait for its end.
         """
-        line = self.line
-        if line.streams is None:
-            line.streams = WeakSet()
-        line.streams.add(stream)
-        line.touched = True
+        self.line.add_stream(stream)
 
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""

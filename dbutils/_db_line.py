@@ -14,6 +14,7 @@ from time import monotonic
 from typing import Any, Callable
 from weakref import WeakSet
 
+from ._db_cursor import Call
 from ._dbapi import (
     connect_of,
     driver_module,
@@ -22,10 +23,12 @@ from ._dbapi import (
     module_of_connection,
     module_of_creator,
 )
+from ._driver_methods import EXECUTING, plain
 from ._drivers import profile_in, profile_of
 from ._errors import note_swallowed, quietly
 from ._opening import time_limit
 from ._sockets import GONE, QUIET, MovingWatch, Sight, Watch, watch_of
+from ._sql import READ, UNKNOWN_WORK, Kind
 from ._steady import Line
 from ._threads import is_ending
 from ._turns import Turns
@@ -46,6 +49,9 @@ class _Orphan:
             "This connection belongs to the parent process,"
             " and its transaction is not part of this one.")
 
+
+# Methods of connections that send statements.
+_SENDING = EXECUTING | {"from_query", "query", "sql"}
 
 # In seconds, how long it is enough to look at the socket of a connection on
 # which the server has answered, instead of asking again.
@@ -232,10 +238,13 @@ class _Session(_Opener):
             self.exposed = False
         return self.marked or self.exposed
 
-    def alter(self, act: Callable[[], Any]) -> Any:
-        """Change a setting, of a new connection if need be."""
+    def alter(self, act: Callable[[], Any], kind: Kind = READ) -> Any:
+        """Change a setting, of a new connection if need be.
+
+        kind: what else this may do
+        """
         try:
-            return self.rules.alter(self, act)
+            return self.rules.alter(self, act, kind)
         finally:
             if self.work:  # it may have been committed
                 self.work = None
@@ -244,18 +253,48 @@ class _Session(_Opener):
         """Change an attribute until the end of the visit."""
         self.alter(partial(super().change, name, value))
 
-    def setter(self, name: str) -> Callable[..., Any] | None:
-        """Return what calls a method that changes the session, if it is one.
+    def is_method(self, name: str) -> bool:
+        """Return whether the driver connection has a method of that name.
 
-        name: that of the method of the driver connection
+        Some settings can be called, too, and so can exception classes.
         """
-        if name not in self.profile.setters or not callable(
-                getattr(self.con, name, None)):
-            return None
+        profile = self.profile
+        if name not in profile.setters and (
+                name in self.settings or name in profile.unreadable):
+            return False
+        value = getattr(self.con, name, None)
+        return callable(value) and not isinstance(value, type)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
+    def opens_cursor(self, name: str) -> bool:
+        """Return whether a method executes a statement with a new cursor."""
+        return name in EXECUTING and not self.profile.is_own_cursor
+
+    def call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver connection.
+
+        It is not called again on another one, since nobody knows what it may
+        have done already, unless it changes a setting or only asks.
+        """
+        profile = self.profile
+        args = tuple(map(plain, args))
+        if name in profile.questions:
+            return getattr(self.con, name)(*args, **kwargs)
+        if name in profile.setters:
             return self.alter(partial(self.call_setter, name, args, kwargs))
-        return call
+        if name in profile.pairs or name in profile.pairs.values():
+            return self.alter(partial(self.call_paired, name, args, kwargs))
+        return self.alter(
+            partial(self._call_freely, name, args, kwargs), UNKNOWN_WORK)
+
+    def _call_freely(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method with which the program can do all."""
+        if name in _SENDING and Call(name, args, kwargs).kind().marks:
+            self.marked = self.touched = True
+        return getattr(self.hand_out(), name)(*args, **kwargs)
 
     def restore(self, renew: bool) -> bool:
         """Undo all changes of the session; tell whether that is possible.
@@ -404,6 +443,13 @@ class DbLine(_Session):
             with quietly("ending a transaction that only reads"):
                 self.end("rollback")
 
+    def add_stream(self, stream: Any) -> None:
+        """Note what has to be ended at the end of the visit."""
+        if self.streams is None:
+            self.streams = WeakSet()
+        self.streams.add(stream)
+        self.touched = True
+
     # What the rules decide.
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
@@ -532,4 +578,4 @@ def _end_streams(line: DbLine) -> None:
     streams, line.streams = line.streams, None
     for stream in list(streams or ()):
         with quietly("ending a stream"):
-            stream.close()
+            plain(stream).close()

@@ -182,13 +182,19 @@ class Safe(_Judge, _Lookout):
             self.freshen(line, 0)
         return had_work
 
-    def alter(self, line: DbLine, act: Callable[[], Any]) -> Any:
-        """Change a setting, of a new connection if need be."""
+    def alter(
+            self, line: DbLine, act: Callable[[], Any],
+            kind: Kind = READ) -> Any:
+        """Do something directly, on a new connection if need be.
+
+        kind: READ for a change of a setting, which can be done again
+        """
         had_work = self._freshen_if_idle(line)
         try:
             return act()
         except Exception as error:
-            loss = self.loss(line, error, had_work=had_work)
+            line.is_bound()  # not by a connection that it has closed itself
+            loss = self.loss(line, error, kind, had_work)
             if not can_repeat(line, error, loss):
                 raise
         except BaseException as error:

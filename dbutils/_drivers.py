@@ -65,6 +65,16 @@ class Profile:
     # The methods that change the session: COMPARED, MARKS, SPOILS, or the
     # setting that cannot be read and gets the first argument as its value.
     setters: dict[str, str] = {}  # noqa: RUF012 - never changed
+    # The methods whose effect others undo, by their names.
+    pairs: dict[str, str] = {}  # noqa: RUF012 - never changed
+    # The methods that change nothing, and those values through which a
+    # program can do all that it can do with the connection.
+    questions: frozenset[str] = frozenset()
+    doors: frozenset[str] = frozenset()
+    # Whether statements are executed by the connection itself, and which
+    # parameters its execute() has that are those of its cursor().
+    is_own_cursor = False
+    cursor_options: frozenset[str] = frozenset()
     # How the server is asked whether it is there.
     question = "select 1"
     # The option with the seconds after which connecting is given up.
@@ -272,6 +282,10 @@ class _Psycopg2(_PostgreSql):
     setters = {  # noqa: RUF012 - never changed
         "set_session": COMPARED, "set_isolation_level": COMPARED,
         "set_client_encoding": COMPARED, "reset": MARKS}
+    questions = frozenset((
+        "fileno", "get_backend_pid", "get_dsn_parameters",
+        "get_parameter_status", "get_transaction_status", "isexecuting",
+        "xid"))
 
     def in_transaction(self, con: Any) -> bool | None:
         try:
@@ -304,6 +318,12 @@ class _Psycopg(_PostgreSql):
     setters = {  # noqa: RUF012 - never changed
         "set_autocommit": COMPARED, "set_isolation_level": COMPARED,
         "set_read_only": COMPARED, "set_deferrable": COMPARED}
+    pairs = {  # noqa: RUF012 - never changed
+        "add_notice_handler": "remove_notice_handler",
+        "add_notify_handler": "remove_notify_handler"}
+    questions = frozenset(("fileno", "xid"))
+    doors = frozenset(("pgconn",))
+    cursor_options = frozenset(("binary",))
 
     def in_transaction(self, con: Any) -> bool | None:
         status = _ask(con, "pgconn.transaction_status")
@@ -399,6 +419,12 @@ class _MySql(_Known):
     transient_codes = _MY_TRANSIENT
     read_only_codes = _MY_READ_ONLY
     unreadable = frozenset(("database",))
+    questions = frozenset((
+        "affected_rows", "character_set_name", "escape", "escape_string",
+        "get_autocommit", "get_character_set_info", "get_host_info",
+        "get_proto_info", "get_server_info", "get_server_version",
+        "get_transaction_status", "insert_id", "is_connected", "literal",
+        "string_literal", "thread_id"))
 
     def code(self, error: BaseException) -> Any:
         code = getattr(error, "errno", None)
@@ -497,6 +523,9 @@ class _MySqlClient(_PyMySql):
         "autocommit": COMPARED, "select_db": "database",
         "set_character_set": COMPARED, "set_sql_mode": MARKS,
         "set_server_option": MARKS, "change_user": SPOILS}
+    questions = _MySql.questions | {
+        "errno", "error", "field_count", "fileno", "info", "stat",
+        "warning_count"}
     clean = Profile.clean
 
     def read(self, con: Any, name: str) -> Any:
@@ -641,7 +670,8 @@ class _Sqlite(_Known):
         "isolation_level", "row_factory", "text_factory", "autocommit")
     setters = dict.fromkeys((
         "create_aggregate", "create_collation", "create_function",
-        "create_window_function", "enable_load_extension", "load_extension",
+        "create_window_function", "deserialize", "enable_load_extension",
+        "load_extension",
         "set_authorizer", "set_progress_handler", "set_trace_callback",
         "setconfig", "setlimit"), MARKS)
 
@@ -758,7 +788,7 @@ class _Pymssql(_SqlServer):
 
 
 class _DuckDb(_Known):
-    is_embedded = True
+    is_embedded = is_own_cursor = True
 
     def is_private(self, con: Any) -> bool:
         return _is_without_file(

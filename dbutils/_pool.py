@@ -27,6 +27,7 @@ from ._collecting import is_collecting
 from ._errors import Figures, late_text, let_go
 from ._forks import follow
 from ._keeper import Backend, Keeper, Observer
+from ._lease import hand_over
 from ._ledger import Ledger, Limits
 from ._mutex import Mutex
 from ._opening import Elsewhere, Late
@@ -339,7 +340,7 @@ class PoolCore(_Rules):
 
     def throw_away(self, lease: Any) -> None:
         """Close the connection of a lease for good, unless that is over."""
-        visit, right = lease.hand_over()
+        visit, right = hand_over(lease)
         if end(visit):
             self.keeper.discard(right)
 
@@ -348,7 +349,7 @@ class PoolCore(_Rules):
 
         If the lease is over, this is None.
         """
-        visit, right = lease.hand_over()
+        visit, right = hand_over(lease)
         if not end(visit):
             return None
         con = right.slot.con

@@ -269,7 +269,7 @@ class Pooled(Transactions):
             raise self._invalid_error(
                 "This connection was not taken out of the pool.")
 
-    def take_back(self, right: Any) -> None:
+    def _take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
         if is_collecting():  # the right dies, and who waits finds it
             self._core.ledger.waiters.nudge()
@@ -278,7 +278,7 @@ class Pooled(Transactions):
         else:
             self._core.give_back(right)
 
-    def take_back_dropped(self, right: Any, visitor: Any) -> None:
+    def _take_back_dropped(self, right: Any, visitor: Any) -> None:
         """Take back what was dropped with its lease.
 
         While the interpreter ends, nothing is asked of the server, which

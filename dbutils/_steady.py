@@ -104,9 +104,9 @@ class Line:
 
     __slots__ = (
         "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
-        "exposed", "is_in_doubt", "is_simple", "limit", "lost", "marked",
-        "outage", "profile", "setsession", "settings", "spoiled", "terms",
-        "touched", "transaction", "usage", "valid")
+        "exposed", "handlers", "is_in_doubt", "is_simple", "limit", "lost",
+        "marked", "outage", "profile", "setsession", "settings", "spoiled",
+        "terms", "touched", "transaction", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
@@ -131,6 +131,8 @@ class Line:
         # changed, which is done again with every new connection.
         self.touched = False
         self.settings = self.changes = _NOTHING
+        # The calls of methods whose effect others undo.
+        self.handlers: tuple[tuple[str, Any], ...] = ()
         # Whether comparing them is not enough to restore the session, and
         # whether the program has the driver connection itself, so that it is
         # never replaced silently, and whether nothing can restore it.
@@ -177,7 +179,7 @@ class Line:
         self.marked = self.lost = False
         self.dirty = self.exposed = self.spoiled = False
         self.settings = self.first_settings() or _NOTHING
-        if self.changes:
+        if self.changes or self.handlers:
             self._change_again()
 
     def first_settings(self) -> dict[str, Any]:
@@ -210,6 +212,8 @@ class Line:
         for name, value in self.changes.items():
             self.dirty = self.dirty or self._is_lasting(name)
             self.profile.write(self.con, name, value)
+        for name, args in self.handlers:
+            getattr(self.con, name)(*args)
         self.valid = True
 
     def _is_lasting(self, name: str) -> bool:
@@ -293,10 +297,34 @@ class Line:
         self.note_changes()
         return result
 
+    def call_paired(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver, or the one that undoes its effect."""
+        self.touched = True  # also if this is interrupted
+        result = getattr(self.con, name)(*args, **kwargs)
+        given = (*args, *kwargs.values())
+        if name in self.profile.pairs:
+            self.handlers = (*self.handlers, (name, given))
+        else:
+            self._forget_handler(name, given)
+        return result
+
+    def _forget_handler(self, name: str, given: Any) -> None:
+        """Forget the call whose effect was undone."""
+        for number, (other, args) in enumerate(self.handlers):
+            if self.profile.pairs[other] == name and args == given:
+                self.handlers = (
+                    *self.handlers[:number], *self.handlers[number + 1:])
+                return
+
     def change_back(self) -> None:
         """Change the attributes back to how they were at the beginning."""
         self.changes = _NOTHING
         profile = self.profile
+        handlers, self.handlers = self.handlers, ()
+        for name, args in handlers:
+            getattr(self.con, profile.pairs[name])(*args)
         for name, value in self.settings.items():
             if not self._is_lasting(name) and (
                     profile.read(self.con, name) != value):
@@ -356,7 +384,7 @@ class Line:
         if name in self.profile.unreadable:  # asking may not be possible
             return hasattr(type(self.con), name)
         value = getattr(self.con, name, _call_me)
-        return not callable(value)
+        return not callable(value) or isinstance(value, type)
 
     def is_used_up(self) -> bool:
         """Tell whether a new driver connection is due before the next use."""

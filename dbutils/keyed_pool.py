@@ -19,6 +19,7 @@ from ._checks import check_seconds, check_size, whole_number
 from ._dbapi import module_of_creator
 from ._errors import let_go
 from ._forks import follow
+from ._lease import is_over, right_of
 from ._mutex import Mutex
 from ._pool import core_of
 from ._steady import line_of
@@ -72,22 +73,10 @@ class KeyedConnection(PooledDedicatedDBConnection):
     @property
     def closed(self) -> Any:
         """What the driver says, and 1 if the pool has it back."""
-        right = self.right()
+        right = self._held()
         if right is None:
             return 1
         return getattr(line_of(right.slot.con).con, "closed", 0)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the connection has, also the methods of the driver."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            right = self.right()
-            if right is None or name.startswith("_"):
-                raise
-        line = line_of(right.slot.con)
-        line.expose()
-        return getattr(line.con, name)
 
     def __exit__(self, *exc: object) -> None:
         """Commit, or roll back if there was an error; do not give back."""
@@ -192,10 +181,10 @@ class AbstractConnectionPool:
         core = core_of(self._pool)
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
-        self.begin_anew()
-        follow(self)
+        self._begin_anew()
+        follow(self, method="_begin_anew")
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have lent nothing, as in a forked child."""
         # The connections that are in use, by their identities, and those
         # that were asked for by a key, changed by one thread at a time.
@@ -223,7 +212,7 @@ class AbstractConnectionPool:
         lease = None
         try:
             lease = self._known(key)
-            while lease is None or lease.is_over():
+            while lease is None or is_over(lease):
                 lease = self._lend_once(key, maxwait, deadline)
             return lease
         finally:
@@ -232,7 +221,7 @@ class AbstractConnectionPool:
     def _known(self, key: Any) -> Any:
         """Return the connection with a key, None if none is in use."""
         lease = self._keyed.get(key)
-        return None if lease is None or lease.is_over() else lease
+        return None if lease is None or is_over(lease) else lease
 
     def _lend_once(
             self, key: Any, maxwait: float | None,
@@ -299,7 +288,7 @@ class AbstractConnectionPool:
         """Return the connection with a key, which is this if there is none."""
         with self._mutex.take():
             known = self._keyed.get(key)
-            if known is None or known.is_over():
+            if known is None or is_over(known):
                 known = self._keyed[key] = lease
         return known
 
@@ -326,7 +315,7 @@ class AbstractConnectionPool:
 
     def _note_mode(self, lease: KeyedConnection) -> None:
         """Keep autocommit for the next one, as psycopg2.pool does."""
-        right = lease.right()
+        right = right_of(lease)
         if right is None or not hasattr(lease, "get_transaction_status"):
             return
         con = right.slot.con
@@ -336,7 +325,7 @@ class AbstractConnectionPool:
             self._autocommit.pop(con, None)
 
     def _restore_mode(self, lease: Any) -> None:
-        right = lease.right()
+        right = right_of(lease)
         if self._autocommit.get(right.slot.con) and not lease.autocommit:
             lease.autocommit = True
 

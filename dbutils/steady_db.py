@@ -24,6 +24,7 @@ from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
+from ._driver_methods import Method, execute_on, names_of, tied
 from ._errors import logger
 from ._finalizers import note_lost
 from ._sql import seen
@@ -151,6 +152,8 @@ class SteadyDBConnection(Steady):
 
     __slots__ = ()
 
+    _stands_for_driver = True
+
     def __init__(
             self, creator: Any, maxusage: int | None = None,
             setsession: Any = None, failures: Any = None, ping: Any = 1,
@@ -200,21 +203,50 @@ class SteadyDBConnection(Steady):
         return self._line.cursor(args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the driver connection that is a value.
+        """Return what the driver connection has.
 
-        The methods that change the session can be called, too.
+        Its methods that execute statements are hardened.
         """
         if name == "_line":  # it was not even begun to be made
             raise AttributeError(name)
         line = self._line
         if line is not None and not name.startswith("_"):
-            setter = line.setter(name)
-            if setter is not None:
-                return setter
+            if line.is_method(name):
+                return Method(name, self._call, getattr(line.con, name))
             if line.is_attribute(name):
-                return getattr(line.con, name)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}")
+                con = line.con
+                if name in line.profile.doors:
+                    con = line.hand_out()
+                return getattr(con, name)
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> AttributeError:
+        """Return the error for a name that this does not have."""
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        line = self._line
+        if line is not None and not name.startswith("__") and (
+                hasattr(type(line.con), name)):
+            text += (
+                ", which is private to the driver. Pass dbapi_connection to"
+                " what needs the driver's own connection.")
+        return AttributeError(text)
+
+    def __dir__(self) -> list[str]:
+        """List what this connection has, also that of the driver."""
+        names = {*super().__dir__()}
+        if self._line is not None:
+            names.update(names_of(self._line.con))
+        return sorted(names)
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver connection."""
+        line = self._line
+        if line.opens_cursor(name):
+            return execute_on(
+                self, line.profile.cursor_options, name, args, kwargs)
+        return tied(line.call(name, args, kwargs), line, self)
 
     def __enter__(self) -> SteadyDBConnection:
         """Begin a context that is a transaction."""
@@ -289,13 +321,6 @@ _UNOPENED = "This cursor could not be opened."
 
 # Methods that are not repeated, but get statements, too.
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
-
-
-def _method(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of a driver cursor, as the program calls it."""
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return act(name, args, kwargs)
-    return method
 
 
 class SteadyDBCursor:
@@ -532,13 +557,13 @@ class SteadyDBCursor:
             return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
-            return _method(name, self._run)
+            return Method(name, self._run)
         hand = self._hand
         if name not in _HARMLESS and name not in hand.attributes:
             hand.line.expose()
         value = getattr(cursor, name)
         if getattr(value, "__self__", None) is cursor:  # it is a method
-            return _method(name, self._call)
+            return Method(name, self._call, value)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -22,7 +22,7 @@ from ._connector import Connector, prepare_or_close
 from ._drivers import profile_of
 from ._errors import quietly
 from ._forks import follow
-from ._lease import Lease
+from ._lease import Lease, is_over
 from ._pool import core_of
 from ._secrets import Secret, masked_url
 from ._uris import is_memory, memory_file, place_of, url_of
@@ -314,14 +314,14 @@ class ConnectionPool:
         # Whether the first connection was prepared; and the turn to do that.
         self._first_connection = False
         self._turn = [True]
-        self.begin_anew()
+        self._begin_anew()
         _instances.add(self)
-        follow(self)
+        follow(self, method="_begin_anew")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.uri!r}>"
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have no connection in a forked child."""
         self._held = _holdings[id(self)] = _new_held()
 
@@ -558,4 +558,4 @@ def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
 
 
 def _is_over(connection: Any) -> bool:
-    return isinstance(connection, Lease) and connection.is_over()
+    return isinstance(connection, Lease) and is_over(connection)

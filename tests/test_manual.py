@@ -32,6 +32,7 @@ from dbutils import (
     SteadyPgConnection,
 )
 from dbutils.keyed_pool import ThreadedConnectionPool
+from dbutils.pooled_pg import PooledPg
 from dbutils.steady_db import connect
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -129,7 +130,7 @@ def test_the_code_for_servers_runs(shop, code):
         pool.closeall()
         return
     with pool.connection() as db:
-        if hasattr(db, "query"):
+        if isinstance(pool, PooledPg):
             assert db.query("select 1").getresult() == [(1,)]
         else:
             assert drivers.ask(db, "select 1") == 1
