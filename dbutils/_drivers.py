@@ -70,6 +70,9 @@ class Profile:
     # The option with the seconds after which connecting is given up.
     connect_timeout: str | None = None
 
+    # Whether SET TRANSACTION reaches transactions that begin later.
+    sets_ahead = False
+
     lost_codes: frozenset[Any] = frozenset()
     transient_codes: frozenset[Any] = frozenset()
     read_only_codes: frozenset[Any] = frozenset()
@@ -399,6 +402,7 @@ class _MySql(_Known):
     transient_codes = _MY_TRANSIENT
     read_only_codes = _MY_READ_ONLY
     unreadable = frozenset(("database",))
+    sets_ahead = True
 
     def code(self, error: BaseException) -> Any:
         code = getattr(error, "errno", None)
@@ -534,7 +538,9 @@ class _MySqlConnector(_MySql):
         "time_zone": "_time_zone", "charset": "_charset_id"}
 
     def in_transaction(self, con: Any) -> bool | None:
-        return _ask(con, "in_transaction")
+        # It knows what the answers say that were read.
+        is_to_come = getattr(con, "_have_next_result", False)
+        return None if is_to_come else _ask(con, "in_transaction")
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_socket.sock.fileno")
@@ -700,6 +706,7 @@ class _SqlServer(_Known):
 
     transient_codes = frozenset((1205, "40001"))
     read_only_codes = frozenset((3906,))
+    sets_ahead = True
 
 
 class _Pyodbc(_SqlServer):
