@@ -7,13 +7,13 @@ creators of their own, and leases that are dropped after an error.
 import gc
 import io
 import sqlite3
-import time
+from importlib import import_module
+from inspect import signature
 
 import drivers
 import pytest
 from drivers import ask
 
-from dbutils import _sql
 from dbutils._db_account import _effect_of
 from dbutils.pooled_db import PooledDB
 
@@ -212,12 +212,16 @@ def test_work_in_a_later_part_of_a_script_is_not_lost_in_silence(
         pool_of, driver_of):
     """The driver only knows of it when it has read that answer."""
     driver = driver_of("mysql.connector")
+    kind = import_module("mysql.connector.cursor").MySQLCursor
+    if "multi" in signature(kind.execute).parameters:
+        pytest.skip("older releases return an iterator")
     table = driver.new_table("script")
     pool = pool_of(driver.name)
     with pool.connection() as db:
         session = session_of(db, driver)
         cursor = db.cursor()
-        cursor.execute(f"select 1; insert into {table} values (1, 1)")
+        script = f"select 1; insert into {table} values (1, 1)"
+        cursor.execute(script)
         cursor.fetchall()
         while cursor.nextset():
             pass
@@ -245,14 +249,7 @@ def test_a_method_that_the_program_keeps_does_work_each_time(
     assert driver.run(f"select id from {table}") == [(1,)]
 
 
-@pytest.mark.parametrize("look", [_sql.kind_of, _effect_of])
-def test_empty_lines_are_not_looked_at_again_and_again(look):
-    """Ten times as many take about ten times as long, not a hundred."""
-    def seconds(number):
-        start = time.process_time()
-        look("\n" * number + "select 1")
-        return time.process_time() - start
-
-    short = min(seconds(2000 + number) for number in range(5))
-    assert min(seconds(20000 + number) for number in range(3)) < (
-        40 * max(short, 0.0005))
+@pytest.mark.parametrize("statement", ["begin", "; begin", "select 1;\nbegin"])
+def test_empty_lines_are_looked_at_once(statement):
+    """If each were looked at from each other one, this would take minutes."""
+    assert _effect_of("\n" * 200_000 + statement) == "begin"
