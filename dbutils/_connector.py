@@ -39,6 +39,9 @@ class Connector:
     It is a creator for the pools, which have no parameters to pass then.
     """
 
+    # It does nothing that a new session of the same connection would lose.
+    is_plain = True
+
     def __init__(self, config: Any) -> None:
         self._dialect, self.dbapi = dialect_for(
             config.db_type.value, config.driver)

@@ -26,7 +26,7 @@ __all__ = ["AskingSafe", "Independent", "OwnAccount"]
 # Statements that begin a transaction although each is committed at once, and
 # those that end it.
 _BEGINS = re.compile(
-    r"(?:^|;|\*/)\s*(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
+    r"(?:^[^\S\n]*|(?:;|\*/)\s*)(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
     r"|set\s+(?:\w+\s+)?(?:autocommit|implicit_transactions)\b)",
     re.I | re.M)
 _ENDS = re.compile(

@@ -67,6 +67,9 @@ class Call(NamedTuple):
 
 _NO_SIZES: dict[Any, Any] = {}
 
+# The option and attribute of cursors that live longer than a transaction.
+_HELD = "withhold"
+
 
 class _Nothing:
     """Stands for an argument that was not given."""
@@ -130,6 +133,19 @@ class Hand:
         self.cursor = cursor
         self.con = self.line.con
         self.closed = False
+        if self.kwargs:
+            self.note_options()
+
+    def note_options(self) -> None:
+        """Note what would outlive the visit on the server.
+
+        Such cursors are closed with the visit.  A held one also marks the
+        session, since in a transaction that failed it cannot be closed.
+        """
+        is_held = bool(self.kwargs.get(_HELD))
+        self.line.marked = self.line.marked or is_held
+        if is_held or self.kwargs.get("prepared"):
+            self.add_stream(self.cursor)
 
     def write(self, cursor: Any, name: str, value: Any) -> bool:
         """Write an attribute; return whether the driver cursor takes it."""
@@ -142,6 +158,8 @@ class Hand:
                 raise  # it is the value that it does not take
             return False
         self.attributes = {**self.attributes, name: value}
+        if name == _HELD and value:
+            self.line.marked = True
         return True
 
     def erase(self, name: str) -> None:
@@ -260,4 +278,6 @@ def hand_for(
     hand.visit = visit
     hand.no_failover = 0
     hand.inputsizes = hand.outputsizes = hand.attributes = _NO_SIZES
+    if kwargs:
+        hand.note_options()
     return hand

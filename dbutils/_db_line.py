@@ -151,6 +151,15 @@ class _Opener(Line):
         """
         return bool(self.creator == getattr(self.dbapi, "connect", None))
 
+    @property
+    def can_prepare_alone(self) -> bool:
+        """Whether setsession is all that a new session needs.
+
+        Nothing else is prepared by a driver, or by a creator that says so.
+        """
+        return self.is_plain or bool(
+            getattr(self.creator, "is_plain", False))
+
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
         settings = super().first_settings()
@@ -303,7 +312,7 @@ class _Session(_Opener):
 
         What only the creator can prepare is kept as far as possible.
         """
-        if self.spoiled:
+        if self.spoiled or (self.marked and not self.can_prepare_alone):
             return False
         if self.touched:
             self.change_back()

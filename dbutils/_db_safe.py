@@ -19,7 +19,7 @@ from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
 from ._ping import SqlPinger, ask
 from ._sockets import UNREAD
-from ._sql import READ, Kind
+from ._sql import AHEAD, READ, Kind
 from ._steady import Line
 from ._watchdog import forget, watch
 
@@ -316,28 +316,33 @@ class Safe(_Judge, _Lookout):
             hand.open()
         if not kind.is_read:  # also if this is interrupted
             line.work = None
-            line.marked = line.marked or kind.marks
+            line.marked = line.marked or kind.marks or (
+                kind is AHEAD and line.profile.sets_ahead)
         try:
             result = hand.call(call, hand.cursor)
-        except BaseException as error:  # noqa: BLE001 - it is raised there
-            result = self._after(error, hand, call, kind, had_work)
+        except BaseException as error:
+            if not self._may_repeat(error, hand, call, kind, had_work):
+                raise
+            result = self._make_again(hand, call, kind)
         line.usage += 1
         line.has_work()
         return result
 
-    def _after(
+    def _may_repeat(
             self, error: BaseException, hand: Hand, call: Call, kind: Kind,
-            had_work: bool) -> Any:
-        """Do what is to be done after an error."""
+            had_work: bool) -> bool:
+        """Return whether a call can be made again after an error.
+
+        The error is not raised here: it would refer to itself through the
+        traceback, and a lease that is dropped would wait for the collector.
+        """
         line = hand.line
         if not isinstance(error, Exception):
             line.work = had_work or line.work  # also if it is closed now
             line.doubt(error)
-            raise error
+            return False
         loss = self.loss(line, error, kind, had_work, call)
-        if hand.no_failover or not can_repeat(line, error, loss):
-            raise error
-        return self._make_again(hand, call, kind)
+        return not hand.no_failover and can_repeat(line, error, loss)
 
     def execute(
             self, hand: Hand, kind: Kind | None, operation: Any,
@@ -365,9 +370,11 @@ class Safe(_Judge, _Lookout):
                 result = hand.cursor.execute(operation)
             else:
                 result = hand.cursor.execute(operation, parameters)
-        except BaseException as error:  # noqa: BLE001 - it is raised there
-            result = self._after(
-                error, hand, execution(operation, parameters), kind, had_work)
+        except BaseException as error:
+            call = execution(operation, parameters)
+            if not self._may_repeat(error, hand, call, kind, had_work):
+                raise
+            result = self._make_again(hand, call, kind)
         line.usage += 1
         if not is_read:
             line.has_work()

@@ -80,6 +80,9 @@ class Profile:
     # The option with the seconds after which connecting is given up.
     connect_timeout: str | None = None
 
+    # Whether SET TRANSACTION reaches transactions that begin later.
+    sets_ahead = False
+
     lost_codes: frozenset[Any] = frozenset()
     transient_codes: frozenset[Any] = frozenset()
     read_only_codes: frozenset[Any] = frozenset()
@@ -425,6 +428,7 @@ class _MySql(_Known):
         "get_proto_info", "get_server_info", "get_server_version",
         "get_transaction_status", "insert_id", "is_connected", "literal",
         "string_literal", "thread_id"))
+    sets_ahead = True
 
     def code(self, error: BaseException) -> Any:
         code = getattr(error, "errno", None)
@@ -563,7 +567,9 @@ class _MySqlConnector(_MySql):
         "time_zone": "_time_zone", "charset": "_charset_id"}
 
     def in_transaction(self, con: Any) -> bool | None:
-        return _ask(con, "in_transaction")
+        # It knows what the answers say that were read.
+        is_to_come = getattr(con, "_have_next_result", False)
+        return None if is_to_come else _ask(con, "in_transaction")
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_socket.sock.fileno")
@@ -730,6 +736,7 @@ class _SqlServer(_Known):
 
     transient_codes = frozenset((1205, "40001"))
     read_only_codes = frozenset((3906,))
+    sets_ahead = True
 
 
 class _Pyodbc(_SqlServer):

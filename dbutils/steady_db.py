@@ -524,6 +524,8 @@ class SteadyDBCursor:
         cursor = self._driver_cursor()
         if name in _SENDING:
             self._hand.note(Call(name, args, kwargs))
+        if name not in _HARMLESS:  # again, as the program can keep methods
+            self._hand.line.expose()
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
             return during(result, self)

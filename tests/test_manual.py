@@ -32,7 +32,6 @@ from dbutils import (
     SteadyPgConnection,
 )
 from dbutils.keyed_pool import ThreadedConnectionPool
-from dbutils.pooled_pg import PooledPg
 from dbutils.steady_db import connect
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
