@@ -237,24 +237,28 @@ class Classic(_Ladder):
         try:
             result = hand.call(call, self._open_cursor(hand))
         except line.failures as error:
-            return self._after(error, hand, call, in_transaction)
+            done = self._after(error, hand, call, in_transaction)
+            if done is None:
+                raise
+            return done.result
         line.usage += 1
         return result
 
     def _after(
             self, error: Exception, hand: Hand, call: Call,
             in_transaction: bool) -> Any:
-        """Do what is to be done after an error that can mean a loss."""
+        """Do what is to be done after an error that can mean a loss.
+
+        Return what was done again, if anything.  The error is not raised in
+        here: it would refer to this frame, which refers to it.
+        """
         fatal = not hand.no_failover and hand.line.terms.is_fatal(error)
         verdict = judge(fatal, in_transaction)
         if verdict is Verdict.REPLACE:
             self.replace(hand)
         if verdict is not Verdict.REPEAT:
-            raise error
-        done = self.repeat(hand, call, type(error))
-        if done is None:
-            raise error
-        return done.result
+            return None
+        return self.repeat(hand, call, type(error))
 
     def execute(
             self, hand: Hand, kind: Kind | None, operation: Any,
@@ -278,8 +282,11 @@ class Classic(_Ladder):
             else:
                 result = hand.cursor.execute(operation, parameters)
         except line.failures as error:
-            result = self._after(
+            done = self._after(
                 error, hand, execution(operation, parameters), in_transaction)
+            if done is None:
+                raise
+            result = done.result
         else:
             line.usage += 1
         return result

@@ -311,25 +311,30 @@ class Safe(_Judge, _Lookout):
             line.marked = line.marked or kind.marks
         try:
             result = hand.call(call, hand.cursor)
-        except BaseException as error:  # noqa: BLE001 - it is raised there
-            result = self._after(error, hand, call, kind, had_work)
+        except BaseException as error:
+            if not self._can_repeat(error, hand, call, kind, had_work):
+                raise
+            result = self._make_again(hand, call, kind)
         line.usage += 1
         line.has_work()
         return result
 
-    def _after(
+    def _can_repeat(
             self, error: BaseException, hand: Hand, call: Call, kind: Kind,
-            had_work: bool) -> Any:
-        """Do what is to be done after an error."""
+            had_work: bool) -> bool:
+        """Do what is to be done after an error; tell whether to try again.
+
+        The error is not raised in here: it would refer to this frame, which
+        refers to it, and the lease of the program would live in that cycle
+        until the garbage collector comes.
+        """
         line = hand.line
         if not isinstance(error, Exception):
             line.work = had_work or line.work  # also if it is closed now
             line.doubt(error)
-            raise error
+            return False
         loss = self.loss(line, error, kind, had_work, call)
-        if hand.no_failover or not can_repeat(line, error, loss):
-            raise error
-        return self._make_again(hand, call, kind)
+        return not hand.no_failover and can_repeat(line, error, loss)
 
     def execute(
             self, hand: Hand, kind: Kind | None, operation: Any,
@@ -357,9 +362,11 @@ class Safe(_Judge, _Lookout):
                 result = hand.cursor.execute(operation)
             else:
                 result = hand.cursor.execute(operation, parameters)
-        except BaseException as error:  # noqa: BLE001 - it is raised there
-            result = self._after(
-                error, hand, execution(operation, parameters), kind, had_work)
+        except BaseException as error:
+            call = execution(operation, parameters)
+            if not self._can_repeat(error, hand, call, kind, had_work):
+                raise
+            result = self._make_again(hand, call, kind)
         line.usage += 1
         if not is_read:
             line.has_work()

@@ -1,0 +1,69 @@
+"""What strangers do, and what was wrong when they did it."""
+
+import gc
+import os
+import sqlite3
+from contextlib import suppress
+
+import programs
+import pytest
+
+from dbutils.pooled_db import PooledDB
+
+
+@pytest.fixture
+def collector_off():
+    """The garbage collector does not come to help."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def make(**options):
+    return PooledDB(
+        sqlite3, database=":memory:", check_same_thread=False, **options)
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"failover": "always"}, {"maxusage": 9},
+    {"failures": (sqlite3.Error,), "failover": "always"},
+], ids=str)
+@pytest.mark.parametrize("call", [
+    ("execute", "no statement"),
+    ("execute", "insert into nothing values (?)", (1,)),
+    ("executemany", "no statement", []),
+    ("executescript", "no statement"),
+], ids=lambda call: " ".join(map(str, call)))
+def test_a_statement_that_fails_keeps_no_lease_that_was_dropped(
+        collector_off, call, options):
+    pool = make(maxconnections=1, **options)
+    method, *args = call
+
+    def visit(begins):
+        db = pool.connection()
+        if begins:
+            db.begin()
+        getattr(db.cursor(), method)(*args)
+
+    for begins in (False, True, False):
+        with suppress(sqlite3.Error):
+            visit(begins)
+        assert pool._connections == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="it forks")
+def test_a_child_that_was_forked_by_a_thread_ends_with_its_function():
+    """Threads of ours kept it alive, since nothing ends them there."""
+    assert programs.run("""
+pool = make(mincached=1, keepalive=9, check_same_thread=False)
+def fork():
+    global child
+    child = os.fork()
+    if not child:
+        ask(pool.connection())
+thread = threading.Thread(target=fork)
+thread.start()
+thread.join()
+assert os.waitpid(child, 0)[1] == 0
+""", "sqlite3", {"database": ":memory:"}) == (0, "")
