@@ -15,7 +15,13 @@ from weakref import ref
 from ._deques import pop, remove
 from ._errors import note_swallowed, quietly
 from ._threads import (
-    Gate, at_end, can_start, is_ending, is_useless, start_thread)
+    Gate,
+    at_end,
+    can_start,
+    is_ending,
+    is_useless,
+    start_thread,
+)
 
 __all__ = ["Crew", "Task"]
 
