@@ -35,11 +35,19 @@ class Turns:
         return not (line.transaction or self._is_busy_here) and (
             not self._owner)
 
-    def check(self, line: Any) -> None:
-        """Check the connection, unless it is being used just now."""
+    def check(self, line: Any, seconds: float | None = None) -> None:
+        """Check the connection, unless it is being used just now.
+
+        seconds: how long that may take; a dead one is not replaced then,
+            which could take longer, but before its next statement
+        """
         with self._mutex.take(waits=False) as has_come:
-            if has_come and self.are_free(line):
+            if not (has_come and self.are_free(line)):
+                return
+            if seconds is None:
                 line.check(1)
+            else:
+                line.is_alive_within(seconds)
 
     def take(
             self, line: Any, visit: Any, act: Callable[[], Any]) -> list[Any]:

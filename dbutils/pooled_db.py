@@ -330,6 +330,11 @@ class _DbBackend(SteadyBackend):
         else:
             line.turns.check(line)
 
+    def check_share(self, con: Any, seconds: float) -> None:
+        line = line_of(con)
+        if line.ping & 1 and line.turns is not None:
+            line.turns.check(line, seconds)
+
     def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
         super().__init__(mode, maxusage)
         self.is_simple = mode is True

@@ -1,12 +1,17 @@
 """What strangers do, and what was wrong when they did it."""
 
 import gc
+import importlib.util
 import os
 import sqlite3
+import threading
 from contextlib import suppress
 
+import drivers
 import programs
 import pytest
+from conftest import ready
+from proxies import Proxy
 
 from dbutils.pooled_db import PooledDB
 
@@ -67,3 +72,25 @@ thread.start()
 thread.join()
 assert os.waitpid(child, 0)[1] == 0
 """, "sqlite3", {"database": ":memory:"}) == (0, "")
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("psycopg2"), reason="psycopg2 shares")
+def test_a_share_of_a_connection_without_an_answer_is_had_in_time(
+        servers_running):
+    driver = ready(
+        next(driver for driver in drivers.POSTGRESQL
+             if driver.name == "psycopg2"), servers_running)
+    with Proxy(driver.port) as proxy:
+        pool = PooledDB(
+            driver.load(), mincached=1, maxshared=1, maxconnections=1,
+            maxwait=1, ping="select 1", **driver.parameters_for(proxy.port))
+        first = pool.connection()
+        proxy.be_a_hole()
+        answers = []
+        thread = threading.Thread(
+            target=lambda: answers.append(pool.connection()), daemon=True)
+        thread.start()
+        # or it would wait for a new connection after that, for ever
+        thread.join(30)
+        assert [type(db) for db in answers] == [type(first)]
