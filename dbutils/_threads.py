@@ -108,10 +108,9 @@ def is_useless() -> bool:
     if is_ending():
         return True
     main = threading.main_thread()
-    return not (
-        main.is_alive()
-        or isinstance(main, threading._MainThread)  # noqa: SLF001 - see above
-    ) and all(thread.daemon for thread in threading.enumerate())
+    usual: Any = vars(threading).get("_MainThread", ())
+    return not (main.is_alive() or isinstance(main, usual)) and all(
+        thread.daemon for thread in threading.enumerate())
 
 
 def start_thread(run: Callable[[], object], name: str) -> bool:
