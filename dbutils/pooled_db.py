@@ -356,6 +356,13 @@ class _DbBackend(SteadyBackend):
         line_of(con).turns = Turns()
         return SharedDBConnection(con)
 
+    def close(self, con: Any) -> None:
+        line = line_of(con)
+        if line.turns is not None and line.profile.is_embedded:
+            line.turns.end(con.close)
+        else:
+            con.close()
+
     def part(self, con: Any, visit: Any) -> None:
         line = line_of(con)
         line.turns.leave(line, visit)

@@ -94,3 +94,29 @@ def test_a_share_of_a_connection_without_an_answer_is_had_in_time(
         # or it would wait for a new connection after that, for ever
         thread.join(30)
         assert [type(db) for db in answers] == [type(first)]
+
+
+@pytest.mark.parametrize("end", ["drain", "close"])
+def test_a_shared_embedded_connection_is_not_closed_in_a_statement(end):
+    """The process crashed."""
+    assert programs.run("""
+pool = make(maxshared=3, maxconnections=6, check_same_thread=False)
+is_over = threading.Event()
+def work():
+    while not is_over.is_set():
+        try:
+            with pool.connection() as db:
+                db.cursor().execute("select 1")
+        except driver.Error:
+            pass  # it was closed, as in DBUtils 3.x
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for _ in range(200):
+    time.sleep(0.002)
+    getattr(pool, sys.argv[2])()
+is_over.set()
+for thread in threads:
+    thread.join()
+""".replace("sys.argv[2]", repr(end)), "sqlite3", {"database": ":memory:"},
+        seconds=60) == (0, "")
