@@ -35,11 +35,19 @@ class Turns:
         return not (line.transaction or self._is_busy_here) and (
             not self._owner)
 
-    def check(self, line: Any) -> None:
-        """Check the connection, unless it is being used just now."""
+    def check(self, line: Any, seconds: float | None = None) -> None:
+        """Check the connection, unless it is being used just now.
+
+        seconds: how long that may take; a dead one is not replaced then,
+            which could take longer, but before its next statement
+        """
         with self._mutex.take(waits=False) as has_come:
-            if has_come and self.are_free(line):
+            if not (has_come and self.are_free(line)):
+                return
+            if seconds is None:
                 line.check(1)
+            else:
+                line.is_alive_within(seconds)
 
     def take(
             self, line: Any, visit: Any, act: Callable[[], Any]) -> list[Any]:
@@ -76,3 +84,13 @@ class Turns:
                 if has_come:  # or the next user does that
                     line.clean(force=True)
                     self._owner = None
+
+    def end(self, close: Callable[[], Any]) -> None:
+        """Close the connection after the statement that is being executed.
+
+        An embedded database that is closed in the middle of one can take the
+        process with it.
+        """
+        with self._mutex.take() as has_come:
+            if has_come:  # or it is closed when it is let go of
+                close()

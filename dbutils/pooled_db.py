@@ -331,6 +331,11 @@ class _DbBackend(SteadyBackend):
         else:
             line.turns.check(line)
 
+    def check_share(self, con: Any, seconds: float) -> None:
+        line = line_of(con)
+        if line.ping & 1 and line.turns is not None:
+            line.turns.check(line, seconds)
+
     def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
         super().__init__(mode, maxusage)
         self.is_simple = mode is True
@@ -351,6 +356,13 @@ class _DbBackend(SteadyBackend):
             raise NotSupportedError("Database connection is not thread-safe.")
         line_of(con).turns = Turns()
         return SharedDBConnection(con)
+
+    def close(self, con: Any) -> None:
+        line = line_of(con)
+        if line.turns is not None and line.profile.is_embedded:
+            line.turns.end(con.close)
+        else:
+            con.close()
 
     def part(self, con: Any, visit: Any) -> None:
         line = line_of(con)
