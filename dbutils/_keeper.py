@@ -84,6 +84,11 @@ class Backend:
         """Close a connection for good."""
         con.close()
 
+    def can_be_closed_in_use(
+            self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether closing disturbs only those who share it."""
+        return True
+
     def share(self, con: Any) -> Any:
         """Return a record of those who share a connection."""
         raise NotImplementedError

@@ -399,14 +399,20 @@ class PoolCore(_Rules):
         self.keeper.serve()
         return con
 
-    def clear(self) -> None:
-        """Close all idle and all shared connections."""
+    def clear(self, waits: bool = False) -> None:
+        """Close all idle and all shared connections.
+
+        waits: whether a connection stays open until its last sharer leaves,
+            as one does that must not be closed in the middle of a statement
+        """
         self.keeper.settle()
         ledger = self.ledger
         for right in ledger.all_idle():
             self.keeper.discard(right)
         for slot in ledger.detach():
-            self.keeper.close(slot)
+            stays = waits or not self.backend.can_be_closed_in_use(slot.con)
+            if not (stays and slot.shares()):
+                self.keeper.close(slot)
         self.keeper.serve()
 
     def close_idle(self) -> None:
@@ -417,13 +423,14 @@ class PoolCore(_Rules):
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
         self.ledger.round += 1
-        self.clear()
+        self.clear(waits=True)
 
     def shutdown(self, timeout: float | None) -> bool:
         """End everything; tell whether all connections came back in time."""
         self.ledger.end()
         self._queue.end()
-        self.drain()
+        self.ledger.round += 1
+        self.clear()
         pause, start = threading.Event(), monotonic()
         while self.figures().in_use:
             if timeout is not None and monotonic() - start >= timeout:

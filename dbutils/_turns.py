@@ -84,13 +84,3 @@ class Turns:
                 if has_come:  # or the next user does that
                     line.clean(force=True)
                     self._owner = None
-
-    def end(self, close: Callable[[], Any]) -> None:
-        """Close the connection after the statement that is being executed.
-
-        An embedded database that is closed in the middle of one can take the
-        process with it.
-        """
-        with self._mutex.take() as has_come:
-            if has_come:  # or it is closed when it is let go of
-                close()

@@ -357,12 +357,9 @@ class _DbBackend(SteadyBackend):
         line_of(con).turns = Turns()
         return SharedDBConnection(con)
 
-    def close(self, con: Any) -> None:
-        line = line_of(con)
-        if line.turns is not None and line.profile.is_embedded:
-            line.turns.end(con.close)
-        else:
-            con.close()
+    def can_be_closed_in_use(self, con: Any) -> bool:
+        # in the middle of a statement that could take the process with it
+        return not line_of(con).profile.is_embedded
 
     def part(self, con: Any, visit: Any) -> None:
         line = line_of(con)
