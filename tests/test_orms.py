@@ -29,10 +29,11 @@ def of_the_manual(manual, name, driver):
     codes = [block.values[1] for block in blocks(manual, name)]
     return next(
         code for code in codes
-        if name == "django" or (driver == "psycopg") == (
-            "+psycopg:" in code))
+        if name == "django" or (
+            (driver == "psycopg") == ("+psycopg:" in code)))
 
 
+@pytest.mark.slow
 @without_docs
 @pytest.mark.parametrize("manual", MANUALS)
 @pytest.mark.parametrize("name", ["django", "sqlalchemy"])
