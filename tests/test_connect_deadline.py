@@ -163,7 +163,7 @@ def pool(driver, hole):
 @pytest.mark.portable
 def test_all_leave_a_hole_before_it_ends(pool, hole):
     ask_in_vain(pool)
-    assert hole.held == LIMIT  # they hang, and count
+    wait_until(lambda: hole.held == LIMIT)  # they hang, and count
     assert in_use(pool) == LIMIT
     ask_in_vain(pool)
     assert hole.held == LIMIT  # and there are no more of them
