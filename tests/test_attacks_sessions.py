@@ -12,6 +12,7 @@ from inspect import signature
 
 import drivers
 import pytest
+from conftest import ready
 from drivers import ask
 
 from dbutils._db_account import _effect_of
@@ -253,3 +254,21 @@ def test_a_method_that_the_program_keeps_does_work_each_time(
 def test_empty_lines_are_looked_at_once(statement):
     """If each were looked at from each other one, this would take minutes."""
     assert _effect_of("\n" * 200_000 + statement) == "begin"
+
+
+@pytest.mark.parametrize("is_plain", [True, False])
+def test_a_creator_can_say_that_it_prepares_nothing(servers_running, is_plain):
+    driver = ready(drivers.BY_NAME["psycopg2"], servers_running)
+
+    def creator():
+        return driver.connect()
+    creator.dbapi = driver.load()
+    creator.is_plain = is_plain
+    pool = PooledDB(creator, maxconnections=1)
+    sessions = []
+    for _ in range(2):
+        with pool.connection() as db:
+            sessions.append(ask(db, driver.who_am_i))
+            db.cursor().execute("set work_mem = '1MB'")
+    assert (sessions[0] == sessions[1]) is is_plain
+    pool.close()
