@@ -22,6 +22,8 @@ from ._dbapi import (
 )
 from ._drivers import profile_in, profile_of
 from ._errors import note_swallowed, quietly
+from ._forks import Orphan
+from ._mistakes import check_creator, explain_options
 from ._opening import time_limit
 from ._sockets import GONE, QUIET, Sight, Watch, watch_of
 from ._steady import Line
@@ -29,19 +31,6 @@ from ._turns import Turns
 from ._watchdog import forget, watch
 
 __all__ = ["DbLine"]
-
-
-class _Orphan:
-    """Stands for a driver connection that belongs to the parent process."""
-
-    def __init__(self, failure: Any) -> None:
-        self._failure = failure
-
-    def __getattr__(self, name: str) -> Any:
-        """Refuse to be used."""
-        raise (self._failure or RuntimeError)(
-            "This connection belongs to the parent process,"
-            " and its transaction is not part of this one.")
 
 
 # In seconds, how long it is enough to look at the socket of a connection on
@@ -53,12 +42,14 @@ class _Opener(Line):
     """Knows how driver connections are opened."""
 
     __slots__ = (
-        "args", "creator", "dbapi", "failures", "kwargs", "threadsafety")
+        "args", "creator", "dbapi", "failures", "kwargs", "maker",
+        "threadsafety")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(terms, setsession)
+        check_creator(creator)
         self.creator = connect_of(creator)
         self.args = args
         self.kwargs = kwargs
@@ -66,6 +57,8 @@ class _Opener(Line):
         self.threadsafety = getattr(
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = terms.failures
+        # What opens connections instead, if a subclass does that.
+        self.maker: Any = None
 
     def save_memory(self, common: dict[str, Any]) -> None:
         """Have in common with others what is equal and never changed.
@@ -79,9 +72,14 @@ class _Opener(Line):
                 setattr(self, name, known)
 
     def open(self) -> Any:
+        """Return a new driver connection, as a subclass makes it."""
+        maker = None if self.maker is None else self.maker()
+        return self.make() if maker is None else maker()
+
+    def make(self) -> Any:
         """Return a new driver connection with a prepared session."""
         limits = self._limits()
-        con = self.creator(*self.args, **self.kwargs, **limits)
+        con = self._connect(limits)
         try:
             self._learn_from(con)
             if limits:
@@ -92,6 +90,17 @@ class _Opener(Line):
                 con.close()
             raise
         return con
+
+    def _connect(self, limits: dict[str, Any]) -> Any:
+        """Return a new driver connection.
+
+        limits: further options for the driver
+        """
+        try:
+            return self.creator(*self.args, **self.kwargs, **limits)
+        except Exception as error:
+            explain_options(error, self.kwargs)
+            raise
 
     def _limits(self) -> dict[str, Any]:
         """Return the options that limit the time for connecting, if any.
@@ -193,6 +202,11 @@ class _Session(_Opener):
             return not self.profile.is_closed(self.con)
         return answer
 
+    def forgets_work(self) -> bool:
+        """Return whether a rollback undoes what a program has done."""
+        return not (self.closed or self.lost) and (
+            self.work is not False and self.has_work())
+
     def expose(self) -> None:
         """Note that the program can use the driver connection directly."""
         if self.work is False:
@@ -269,16 +283,17 @@ class DbLine(_Session):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "has_pinger", "ping", "streams", "turns")
+        "_is_checked_outside", "_watch", "answered", "can_ask", "can_be_gone",
+        "can_just_look", "has_pinger", "ping", "streams", "turns")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(creator, setsession, terms, args, kwargs)
         self.ping = terms.ping
-        # Whether the program says how to ask.
+        # Whether the program says how to ask, or has its own checks.
         self.has_pinger = terms.pinger is not None
+        self._is_checked_outside = False
         self._watch: Watch | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
@@ -291,11 +306,26 @@ class DbLine(_Session):
         # Answers that the program reads while they are sent.
         self.streams: WeakSet[Any] | None = None
 
+    def agree(self, **terms: Any) -> None:
+        """Go on with other terms, of which those are given that change."""
+        super().agree(**terms)
+        if {"ping", "pinger"} & terms.keys() and self.con is not None:
+            self.ping = self.terms.ping
+            self._look_anew()
+        if "failures" in terms:
+            self.failures = self.terms.failures
+
+    def use_outside(self, rules: Any) -> None:
+        """Go by rules that call methods of the program."""
+        self.rules = rules
+        self._is_checked_outside = True
+        self._look_anew()
+
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it."""
         if self.con is not None and not self.closed:
             super().begin_anew()
-            self.con = _Orphan(self.failure)
+            self.con = Orphan(self.failure)
             self._watch = None
 
     def store(self, con: Any) -> None:
@@ -303,11 +333,17 @@ class DbLine(_Session):
         super().store(con)
         self.work = False
         self.private = self.profile.is_private(con)
+        self.answered = 0.0
+        self.can_ask = hasattr(con, "ping")
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        """Find out how to look at the driver connection."""
+        self.has_pinger = (
+            self._is_checked_outside or self.terms.pinger is not None)
         self._watch = watch_of(self.descriptor) if self.ping else None
         self.can_be_gone = bool(self._watch) or (
             bool(self.ping) and self.profile.tells_closed)
-        self.answered = 0.0
-        self.can_ask = hasattr(con, "ping")
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.profile.is_telling and self.terms.failover != "always")
 

@@ -30,8 +30,6 @@ def connect_of(creator: Any) -> Callable[..., Any]:
     connect = getattr(creator, "connect", creator)
     if isinstance(creator, type) and isinstance(connect, FunctionType):
         connect = _connect_of_class(creator, connect)
-    if not callable(connect):
-        raise TypeError(f"{creator!r} is not a connection provider.")
     return connect
 
 

@@ -126,6 +126,12 @@ class _Rules(_Books):
         self._is_short = is_short
         self.allow_short_ways()
 
+    def be_short(self, is_short: bool) -> None:
+        """Let connections come and go the short ways, or never do so."""
+        if is_short is not self._is_short:
+            self._is_short = is_short
+            self.allow_short_ways()
+
     def allow_short_ways(self) -> None:
         """Find out whether connections may come and go the short ways."""
         gate = self.ledger.gate
@@ -181,6 +187,7 @@ class _Rules(_Books):
             if self.ledger.gate is not None:
                 self.ledger.gate.check_limits(limits)
             self.ledger.change(limits)
+        self.allow_short_ways()
         for surplus in self.ledger.too_many(self.ledger.idle):
             self.keeper.discard(surplus)
         self.keeper.serve()
