@@ -113,7 +113,7 @@ class Classic(_Ladder):
         if alive:
             return True
         if alive is None:
-            line.ping = 0  # the driver has no ping(): never ask again
+            line.ask_at(0)  # the driver has no ping(): never ask again
         elif not alive and reconnect and not line.transaction:
             alive = line.reopen()
             if alive:

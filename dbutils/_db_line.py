@@ -33,6 +33,8 @@ from ._watchdog import forget, watch
 __all__ = ["DbLine"]
 
 
+_ALWAYS = 7  # all moments of a ping
+
 # In seconds, how long it is enough to look at the socket of a connection on
 # which the server has answered, instead of asking again.
 _RECENT = 0.5
@@ -283,17 +285,22 @@ class DbLine(_Session):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "_is_checked_outside", "_watch", "answered", "can_ask", "can_be_gone",
-        "can_just_look", "has_pinger", "ping", "streams", "turns")
+        "_is_checked_outside", "_watch", "answered", "asked_ping", "can_ask",
+        "can_be_gone", "can_just_look", "has_pinger", "moment", "ping",
+        "streams", "turns")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Whether the program has replaced the method that looks.
+        self._is_checked_outside = False
         super().__init__(creator, setsession, terms, args, kwargs)
-        self.ping = terms.ping
+        # The moments at which we look, and those at which it was asked for;
+        # and the moment that it is now, for a method that was replaced.
+        self.ping = self.asked_ping = terms.ping
+        self.moment = 1
         # Whether the program says how to ask, or has its own checks.
         self.has_pinger = terms.pinger is not None
-        self._is_checked_outside = False
         self._watch: Watch | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
@@ -309,16 +316,23 @@ class DbLine(_Session):
     def agree(self, **terms: Any) -> None:
         """Go on with other terms, of which those are given that change."""
         super().agree(**terms)
+        self.is_simple = self.is_simple and not self._is_checked_outside
         if {"ping", "pinger"} & terms.keys() and self.con is not None:
-            self.ping = self.terms.ping
+            self.ask_at(self.terms.ping)
             self._look_anew()
         if "failures" in terms:
             self.failures = self.terms.failures
 
-    def use_outside(self, rules: Any) -> None:
-        """Go by rules that call methods of the program."""
-        self.rules = rules
+    def ask_at(self, moments: int) -> None:
+        """Look at these moments; a method that was replaced knows itself."""
+        self.asked_ping = moments
+        self.ping = _ALWAYS if self._is_checked_outside else moments
+
+    def check_outside(self) -> None:
+        """Let a method of the program look, and decide when."""
         self._is_checked_outside = True
+        self.is_simple = False
+        self.ask_at(self.asked_ping)
         self._look_anew()
 
     def begin_anew(self) -> None:
@@ -341,9 +355,10 @@ class DbLine(_Session):
         """Find out how to look at the driver connection."""
         self.has_pinger = (
             self._is_checked_outside or self.terms.pinger is not None)
-        self._watch = watch_of(self.descriptor) if self.ping else None
+        looks = bool(self.asked_ping)
+        self._watch = watch_of(self.descriptor) if looks else None
         self.can_be_gone = bool(self._watch) or (
-            bool(self.ping) and self.profile.tells_closed)
+            looks and self.profile.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.profile.is_telling and self.terms.failover != "always")
 
@@ -425,6 +440,7 @@ class DbLine(_Session):
         """
         if not moment & self.ping:
             return None
+        self.moment = moment
         return self.rules.check(self, reconnect)
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:

@@ -51,7 +51,8 @@ class Replaced:
         ping_check = self._method("_ping_check")
         if ping_check is None:
             return self.usual.check(line, reconnect, is_dead)
-        return ping_check(line.ping, reconnect)
+        moment, line.moment = line.moment, 1
+        return ping_check(moment, reconnect)
 
     def cursor(
             self, line: Any, args: tuple[Any, ...],

@@ -336,8 +336,8 @@ class PooledDB(Pooled):
         global _usual  # noqa: PLW0603 - what is replaced is global, too
         self.settle()
         self.look_at(line_of(con).ping)
-        if SteadyDBConnection.cursor is not _CURSOR:
-            _usual = None
+        is_usual = SteadyDBConnection.cursor is _CURSOR
+        _usual = SteadyDBConnection if is_usual else None
 
     def unshare(self, con: SharedDBConnection) -> None:
         """Take back one share of a connection, as its close() does."""

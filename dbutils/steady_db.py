@@ -135,8 +135,10 @@ class SteadyDBConnection(Steady):
         line.rules = _rules_for(line)
         names = replaced_in(self, _ORIGINALS)
         if names:
-            line.use_outside(Replaced(self, line.rules, names))
+            line.rules = Replaced(self, line.rules, names)
             line.maker = WeakMethod(self._create)
+            if "_ping_check" in names:
+                line.check_outside()
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -155,7 +157,7 @@ class SteadyDBConnection(Steady):
     _threadsafety = inner("threadsafety")
     _failure = inner("failure")
     _failures = inner_term("failures", "failures")
-    _ping = inner_term("ping", "ping")
+    _ping = inner_term("ping", "asked_ping")
 
     def _reset(self, force: bool = False) -> None:
         """Roll back an open transaction, or in any case."""
@@ -171,7 +173,7 @@ class SteadyDBConnection(Steady):
         As in DBUtils 3.x, a question that always fails is no error here.
         """
         line = self._line
-        if not ping & line.ping:
+        if not ping & line.asked_ping:
             return None
         line.unanswered = 0
         try:
