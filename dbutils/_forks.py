@@ -43,8 +43,10 @@ def is_orphan(con: Any) -> bool:
 
     con: a steady connection, or that of a driver
     """
+    if isinstance(con, Orphan):
+        return True
     line = getattr(con, "_line", None)
-    return isinstance(con if line is None else line.con, Orphan)
+    return line is not None and line.inherited
 
 
 def follow(thing: Any, is_connection: bool = False) -> None:

@@ -144,7 +144,7 @@ class PgLine(Line):
             self.con.reopen()
             done = True
         if done:
-            self.begin_anew()
+            self.begin_session()
         elif self.transaction:
             self.transaction = False
             with quietly("rolling back"):
@@ -153,10 +153,11 @@ class PgLine(Line):
     def renew(self) -> None:
         """Reopen the connection; if that is impossible, raise the error."""
         self.connect(self.con.reopen)
-        self.begin_anew()
+        self.begin_session()
 
-    def begin_anew(self) -> None:
+    def begin_session(self) -> None:
         """Prepare the session of what is a new connection now."""
+        self.inherited = False
         self.transaction = False
         self.closed = False
         self.prepare()

@@ -371,12 +371,17 @@ class PoolCore(_Rules):
         for share in slot.shares()[:1] if slot is not None else ():
             self.leave(share)
 
-    def adopt(self, con: Any) -> None:
-        """Take in a connection that was opened by somebody else."""
+    def adopt(self, con: Any) -> Any:
+        """Take in a connection that was opened by somebody else.
+
+        Return its place.
+        """
         right = self.ledger.any_place()
         right.slot.round = self.ledger.round
-        right.slot.con = con
+        slot = right.slot
+        slot.con = con
         self.keeper.put_back(right)
+        return slot
 
     def expel(self) -> Any:
         """Return the oldest idle connection, which leaves the pool.

@@ -108,9 +108,9 @@ class Line:
 
     __slots__ = (
         "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
-        "exposed", "is_in_doubt", "is_simple", "limit", "lost", "marked",
-        "outage", "profile", "setsession", "settings", "spoiled", "terms",
-        "touched", "transaction", "unanswered", "usage", "valid")
+        "exposed", "inherited", "is_in_doubt", "is_simple", "limit", "lost",
+        "marked", "outage", "profile", "setsession", "settings", "spoiled",
+        "terms", "touched", "transaction", "unanswered", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
@@ -123,6 +123,8 @@ class Line:
         self.transaction = False
         self.closed = True
         self.valid = True
+        # Whether the driver connection belongs to the parent process.
+        self.inherited = False
         # Whether an interrupt may have left something unsent or unread.
         self.is_in_doubt = False
         self.profile = Profile()
@@ -170,7 +172,7 @@ class Line:
         if self.con is None or self.closed:
             return
         disown(self.con, self.profile.descriptor(self.con))
-        self.closed = self.lost = True
+        self.closed = self.lost = self.inherited = True
         self.valid = self.marked = False
 
     def store(self, con: Any) -> None:
@@ -185,7 +187,7 @@ class Line:
         self.descriptor = self.profile.descriptor(con)
         self.usage = 0
         self.transaction = False
-        self.closed = self.is_in_doubt = False
+        self.closed = self.is_in_doubt = self.inherited = False
         self.valid = True
         self.marked = self.lost = False
         self.dirty = self.exposed = self.spoiled = False
