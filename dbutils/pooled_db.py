@@ -14,7 +14,7 @@ from collections import deque
 from functools import total_ordering
 from operator import methodcaller
 from time import monotonic
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, cast
 from weakref import ref
 
 from . import __version__
@@ -353,7 +353,7 @@ _UNSHARE = PooledDB.unshare
 # The class of connections whose cursors are opened without calling their
 # method, unless a program has replaced that.
 _CURSOR = SteadyDBConnection.cursor
-_usual: Any = SteadyDBConnection
+_usual = cast("Any", SteadyDBConnection)
 
 
 class _DbBackend(SteadyBackend):
