@@ -261,32 +261,28 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
     return PoolName(read, write)
 
 
-def _change_reset(pool: Any, reset: Any) -> None:
-    check_reset(reset, "session")
-    core_of(pool).backend.mode = reset
-    pool.settle()
-
-
-def _change_maxusage(pool: Any, maxusage: Any) -> None:
-    core_of(pool).backend.maxusage = maxusage
-
-
-def _change_blocking(pool: Any, blocking: Any) -> None:
-    core = core_of(pool)
-    if not core.patience:  # otherwise "maxwait" has the say
-        core.patience = None if blocking else 0
-
-
-def _change_ping(pool: Any, ping: Any) -> None:
-    pool.look_at(parse_ping(ping).when)
-
-
 class Pooled(Transactions):
     """A pool of steady connections."""
 
     # The class has no such attribute, with which reading that of the object
     # would take four times as long.
     _core: Any
+    def _change_reset(self, reset: Any) -> None:
+        check_reset(reset, "session")
+        self._core.backend.mode = reset
+        self._find_ways()
+
+    def _change_maxusage(self, maxusage: Any) -> None:
+        self._core.backend.maxusage = maxusage
+
+    def _change_blocking(self, blocking: Any) -> None:
+        core = self._core
+        if not core.patience:  # otherwise "maxwait" has the say
+            core.patience = None if blocking else 0
+
+    def _change_ping(self, ping: Any) -> None:
+        self._note_moments(parse_ping(ping).when)
+
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = PoolName(attrgetter("backend.mode"), _change_reset)
     _maxusage = PoolName(attrgetter("backend.maxusage"), _change_maxusage)
@@ -306,7 +302,7 @@ class Pooled(Transactions):
         # Whether connections are looked at before they are lent.
         self._checks = parse_ping(habits.ping).when & 1
         self._core = PoolCore(backend, limits)
-        self.settle()
+        self._find_ways()
         self._core.patience = habits.patience
         self._core.look_after(habits.upkeep, self._open)
         rights: list[Any] = []
@@ -318,7 +314,7 @@ class Pooled(Transactions):
         # from now on, since opening the first ones may take longer
         self._core.keeper.has_helpers = not backend.is_embedded
 
-    def settle(self) -> None:
+    def _find_ways(self) -> None:
         """Find out whether connections may come back the short way.
 
         Subclasses and programs can take them back in their own ways.
@@ -329,7 +325,7 @@ class Pooled(Transactions):
             self._core.backend.is_simple
             and not (self._has_own_cache or _is_strict))
 
-    def look_at(self, when: int) -> None:
+    def _note_moments(self, when: int) -> None:
         """Look at connections before they are lent, if that is the moment."""
         self._checks |= when & 1
 
@@ -337,7 +333,7 @@ class Pooled(Transactions):
         """Set an attribute; a program can replace our methods."""
         super().__setattr__(name, value)
         if name == "cache" and "_core" in self.__dict__:
-            self.settle()
+            self._find_ways()
 
     def __getattr__(self, name: str) -> Any:
         """Raise an error that names what a program may look for."""

@@ -334,8 +334,8 @@ class PooledDB(Pooled):
     def _look_at_methods(self, con: SteadyDBConnection) -> None:
         """Find out which methods the program has replaced by its own."""
         global _usual  # noqa: PLW0603 - what is replaced is global, too
-        self.settle()
-        self.look_at(line_of(con).ping)
+        self._find_ways()
+        self._note_moments(line_of(con).ping)
         is_usual = SteadyDBConnection.cursor is _CURSOR
         _usual = SteadyDBConnection if is_usual else None
 
