@@ -24,6 +24,7 @@ _HOMES = {
     "pooled_pg": (
         "PooledPg", "PooledPgConnection", "PooledPgError",
         "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY"),
+    "drivers": (),  # its names would say too little here
     "dynamic_pooled_db": ("DynamicPooledDB", "DynamicSize", "Scaling"),
     "health_check_pooled_db": ("HealthCheck", "HealthCheckPooledDB"),
     "keyed_pool": (

@@ -1,7 +1,8 @@
 """What can be done from the command line.
 
 Without arguments this is a demonstration.  "doctor" examines a database and
-says how large pools should be, "bench" compares this library with others.
+says how large pools should be, "drivers" tells what is known about drivers,
+and "bench" compares this library with others.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import sys
 from pathlib import Path
 from typing import Any, Sequence
 
+from . import __version__
 from ._demo import demonstrate
 from ._doctor import diagnose
+from ._known_drivers import show_drivers
 from ._terminal import complain
 
 _BENCHMARK = (
@@ -24,12 +27,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m dbutils",
         description="Without a command, this shows what a pool does.")
+    parser.add_argument(
+        "--version", action="version", version=f"DBUtils {__version__}")
     parser.set_defaults(command=lambda _: demonstrate())
     commands = parser.add_subparsers(title="commands")
     doctor = commands.add_parser(
         "doctor", help="examine a database, and say how large pools should be")
     doctor.add_argument(
-        "uri", metavar="URI", help="such as postgresql://user@host/database")
+        "uri", metavar="URI", nargs="?",
+        help="such as postgresql://user@host/database; if it is left out, it"
+        " is taken from the variable DATABASE_URL")
+    doctor.add_argument(
+        "-W", "--password", action="store_true",
+        help="ask for the password, which is also taken from PGPASSWORD,"
+        " MYSQL_PWD or DB_PASSWORD")
     for name in ("processes", "threads"):
         doctor.add_argument(
             f"--{name}", type=_number, metavar="N",
@@ -38,7 +49,15 @@ def _parser() -> argparse.ArgumentParser:
             if name == "threads" else f"how many {name} there are")
     doctor.add_argument(
         "--json", action="store_true", help="print the results as JSON")
-    doctor.set_defaults(command=diagnose)
+    doctor.set_defaults(command=diagnose, refuse=doctor.error)
+    known = commands.add_parser(
+        "drivers", help="tell what is known about the installed drivers")
+    known.add_argument(
+        "modules", metavar="MODULE", nargs="*",
+        help="a driver to tell about instead of all that are known")
+    known.add_argument(
+        "--json", action="store_true", help="print that as JSON")
+    known.set_defaults(command=show_drivers)
     bench = commands.add_parser(
         "bench", help="compare this library with others on this machine",
         add_help=False)

@@ -27,9 +27,9 @@ class Affine:
         # it is first needed, since gevent may replace its class before that.
         self._shortcut: Any = None
         self._has_shortcut = threadlocal is None
-        follow(self)
+        follow(self, method="_begin_anew")
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Open other connections in a forked child."""
         self.thread = type(self.thread)()
         self._shortcut = None

@@ -96,15 +96,16 @@ class Entrance:
                 purse, token = self._tokens.pop()
                 purse.put(token)
 
-    def take_back(self, right: Any) -> None:
+    def _take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
         self.free()
-        self.pool.take_back(right)
+        self.pool._take_back(right)  # noqa: SLF001 - as a lease
 
-    def take_back_dropped(self, right: Any, visitor: Any) -> None:
+    def _take_back_dropped(self, right: Any, visitor: Any) -> None:
         """Take back what was dropped with its lease."""
         self.free()
-        self.pool.take_back_dropped(right, visitor)
+        pool = self.pool
+        pool._take_back_dropped(right, visitor)  # noqa: SLF001 - as above
 
 
 class Gate:

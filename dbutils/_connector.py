@@ -39,6 +39,9 @@ class Connector:
     It is a creator for the pools, which have no parameters to pass then.
     """
 
+    # It does nothing that a new session of the same connection would lose.
+    is_plain = True
+
     def __init__(self, config: Any) -> None:
         self._dialect, self.dbapi = dialect_for(
             config.db_type.value, config.driver)
@@ -53,6 +56,11 @@ class Connector:
     def driver(self) -> str:
         """The name of the driver."""
         return self._dialect.module
+
+    @property
+    def silence(self) -> float | None:
+        """How many seconds statements may go on without an answer."""
+        return self._words.silence
 
     @property
     def is_proven(self) -> bool:

@@ -14,7 +14,14 @@ from weakref import ref
 
 from ._deques import pop, remove
 from ._errors import note_swallowed, quietly
-from ._threads import Gate, at_end, can_start, is_ending, start_thread
+from ._threads import (
+    Gate,
+    at_end,
+    can_start,
+    is_ending,
+    is_useless,
+    start_thread,
+)
 
 __all__ = ["Crew", "Task"]
 
@@ -154,7 +161,7 @@ class Crew:
         worker = _Worker()
         links[ref(worker, links.pop)] = None
         pop(self._attempts)
-        while self._do_next(worker, tasks) and not is_ending():
+        while self._do_next(worker, tasks) and not is_useless():
             pass
 
     def _do_next(self, worker: _Worker, tasks: deque[Task]) -> bool:

@@ -155,8 +155,9 @@ class Classic(_Ladder):
 
     def alter(
             self, line: DbLine,  # noqa: ARG002 - the safe rules need it
-            act: Callable[[], Any]) -> Any:
-        """Change a setting."""
+            act: Callable[[], Any],
+            kind: Kind = READ) -> Any:  # noqa: ARG002 - likewise
+        """Change a setting, or do something else directly."""
         return act()
 
     def rinse(self, line: DbLine) -> bool:
@@ -254,24 +255,27 @@ class Classic(_Ladder):
         try:
             result = hand.call(call, self._open_cursor(hand))
         except line.failures as error:
-            return self._after(error, hand, call, in_transaction)
+            done = self._after(error, hand, call, in_transaction)
+            if done is None:
+                raise
+            return done.result
         line.usage += 1
         return result
 
     def _after(
             self, error: Exception, hand: Hand, call: Call,
-            in_transaction: bool) -> Any:
-        """Do what is to be done after an error that can mean a loss."""
+            in_transaction: bool) -> _Done | None:
+        """Try again after an error that can mean a loss, if that may help.
+
+        The error is not raised here, where it would refer to itself.
+        """
         fatal = not hand.no_failover and hand.line.terms.is_fatal(error)
         verdict = judge(fatal, in_transaction)
         if verdict is Verdict.REPLACE:
             self.replace(hand)
         if verdict is not Verdict.REPEAT:
-            raise error
-        done = self.repeat(hand, call, type(error))
-        if done is None:
-            raise error
-        return done.result
+            return None
+        return self.repeat(hand, call, type(error))
 
     def execute(
             self, hand: Hand, kind: Kind | None, operation: Any,
@@ -295,8 +299,11 @@ class Classic(_Ladder):
             else:
                 result = hand.cursor.execute(operation, parameters)
         except line.failures as error:
-            result = self._after(
+            done = self._after(
                 error, hand, execution(operation, parameters), in_transaction)
+            if done is None:
+                raise
+            result = done.result
         else:
             line.usage += 1
         return result

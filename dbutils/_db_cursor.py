@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
-from weakref import WeakSet
 
 from ._errors import note_swallowed
 from ._sql import MARK, UNKNOWN_WORK, Kind, kind_of
@@ -67,6 +66,9 @@ class Call(NamedTuple):
 
 
 _NO_SIZES: dict[Any, Any] = {}
+
+# The option and attribute of cursors that live longer than a transaction.
+_HELD = "withhold"
 
 
 class _Nothing:
@@ -131,6 +133,19 @@ class Hand:
         self.cursor = cursor
         self.con = self.line.con
         self.closed = False
+        if self.kwargs:
+            self.note_options()
+
+    def note_options(self) -> None:
+        """Note what would outlive the visit on the server.
+
+        Such cursors are closed with the visit.  A held one also marks the
+        session, since in a transaction that failed it cannot be closed.
+        """
+        is_held = bool(self.kwargs.get(_HELD))
+        self.line.marked = self.line.marked or is_held
+        if is_held or self.kwargs.get("prepared"):
+            self.add_stream(self.cursor)
 
     def write(self, cursor: Any, name: str, value: Any) -> bool:
         """Write an attribute; return whether the driver cursor takes it."""
@@ -143,6 +158,8 @@ class Hand:
                 raise  # it is the value that it does not take
             return False
         self.attributes = {**self.attributes, name: value}
+        if name == _HELD and value:
+            self.line.marked = True
         return True
 
     def erase(self, name: str) -> None:
@@ -192,11 +209,7 @@ class Hand:
 
         The driver would wait for its end.
         """
-        line = self.line
-        if line.streams is None:
-            line.streams = WeakSet()
-        line.streams.add(stream)
-        line.touched = True
+        self.line.add_stream(stream)
 
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
@@ -265,4 +278,6 @@ def hand_for(
     hand.visit = visit
     hand.no_failover = 0
     hand.inputsizes = hand.outputsizes = hand.attributes = _NO_SIZES
+    if kwargs:
+        hand.note_options()
     return hand

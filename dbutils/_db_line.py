@@ -14,19 +14,25 @@ from time import monotonic
 from typing import Any, Callable
 from weakref import WeakSet
 
+from ._db_cursor import Call
 from ._dbapi import (
     connect_of,
+    driver_module,
     failures_of,
+    is_unsupported,
     module_of_connection,
     module_of_creator,
 )
+from ._driver_methods import EXECUTING, plain
 from ._drivers import profile_in, profile_of
 from ._errors import note_swallowed, quietly
 from ._forks import Orphan
 from ._mistakes import check_creator, explain_options
 from ._opening import time_limit
-from ._sockets import GONE, QUIET, Sight, Watch, watch_of
+from ._sockets import GONE, QUIET, MovingWatch, Sight, Watch, watch_of
+from ._sql import READ, UNKNOWN_WORK, Kind
 from ._steady import Line
+from ._threads import is_ending
 from ._turns import Turns
 from ._watchdog import forget, watch
 
@@ -34,6 +40,9 @@ __all__ = ["DbLine"]
 
 
 _ALWAYS = 7  # all moments of a ping
+
+# Methods of connections that send statements.
+_SENDING = EXECUTING | {"from_query", "query", "sql"}
 
 # In seconds, how long it is enough to look at the socket of a connection on
 # which the server has answered, instead of asking again.
@@ -126,9 +135,12 @@ class _Opener(Line):
 
     def _learn_from(self, con: Any) -> None:
         """Find out what the creator did not tell."""
-        self.profile = profile_of(con)
         if self.dbapi is None:
             self.dbapi = module_of_connection(con)
+        self.profile = profile_of(
+            con, driver_module(self.dbapi, con, self.failures))
+        if self.dbapi is None:
+            self.dbapi = module_of_connection(self.profile.inside(con))
         if self.threadsafety is None:
             self.threadsafety = getattr(
                 self.dbapi, "threadsafety",
@@ -149,6 +161,15 @@ class _Opener(Line):
         A function of the program can prepare it in ways of its own.
         """
         return bool(self.creator == getattr(self.dbapi, "connect", None))
+
+    @property
+    def can_prepare_alone(self) -> bool:
+        """Whether setsession is all that a new session needs.
+
+        Nothing else is prepared by a driver, or by a creator that says so.
+        """
+        return self.is_plain or bool(
+            getattr(self.creator, "is_plain", False))
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
@@ -172,7 +193,17 @@ class _Opener(Line):
         cursor.close()
         profile = self.profile
         if profile.is_telling and profile.in_transaction(con) is not False:
-            con.commit()
+            _end_if_possible(con, "commit")
+
+
+def _end_if_possible(con: Any, verb: str) -> None:
+    """Commit or roll back, unless the driver has no transactions."""
+    try:
+        getattr(con, verb)()
+    except Exception as error:
+        if not is_unsupported(error):
+            raise
+        note_swallowed("ending a transaction", error)
 
 
 class _Session(_Opener):
@@ -232,10 +263,13 @@ class _Session(_Opener):
             self.exposed = False
         return self.marked or self.exposed
 
-    def alter(self, act: Callable[[], Any]) -> Any:
-        """Change a setting, of a new connection if need be."""
+    def alter(self, act: Callable[[], Any], kind: Kind = READ) -> Any:
+        """Change a setting, of a new connection if need be.
+
+        kind: what else this may do
+        """
         try:
-            return self.rules.alter(self, act)
+            return self.rules.alter(self, act, kind)
         finally:
             if self.work:  # it may have been committed
                 self.work = None
@@ -244,18 +278,48 @@ class _Session(_Opener):
         """Change an attribute until the end of the visit."""
         self.alter(partial(super().change, name, value))
 
-    def setter(self, name: str) -> Callable[..., Any] | None:
-        """Return what calls a method that changes the session, if it is one.
+    def is_method(self, name: str) -> bool:
+        """Return whether the driver connection has a method of that name.
 
-        name: that of the method of the driver connection
+        Some settings can be called, too, and so can exception classes.
         """
-        if name not in self.profile.setters or not callable(
-                getattr(self.con, name, None)):
-            return None
+        profile = self.profile
+        if name not in profile.setters and (
+                name in self.settings or name in profile.unreadable):
+            return False
+        value = getattr(self.con, name, None)
+        return callable(value) and not isinstance(value, type)
 
-        def call(*args: Any, **kwargs: Any) -> Any:
+    def opens_cursor(self, name: str) -> bool:
+        """Return whether a method executes a statement with a new cursor."""
+        return name in EXECUTING and not self.profile.is_own_cursor
+
+    def call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver connection.
+
+        It is not called again on another one, since nobody knows what it may
+        have done already, unless it changes a setting or only asks.
+        """
+        profile = self.profile
+        args = tuple(map(plain, args))
+        if name in profile.questions:
+            return getattr(self.con, name)(*args, **kwargs)
+        if name in profile.setters:
             return self.alter(partial(self.call_setter, name, args, kwargs))
-        return call
+        if name in profile.pairs or name in profile.pairs.values():
+            return self.alter(partial(self.call_paired, name, args, kwargs))
+        return self.alter(
+            partial(self._call_freely, name, args, kwargs), UNKNOWN_WORK)
+
+    def _call_freely(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method with which the program can do all."""
+        if name in _SENDING and Call(name, args, kwargs).kind().marks:
+            self.marked = self.touched = True
+        return getattr(self.hand_out(), name)(*args, **kwargs)
 
     def restore(self, renew: bool) -> bool:
         """Undo all changes of the session; tell whether that is possible.
@@ -264,7 +328,7 @@ class _Session(_Opener):
 
         What only the creator can prepare is kept as far as possible.
         """
-        if self.spoiled:
+        if self.spoiled or (self.marked and not self.can_prepare_alone):
             return False
         if self.touched:
             self.change_back()
@@ -301,7 +365,7 @@ class DbLine(_Session):
         self.moment = 1
         # Whether the program says how to ask, or has its own checks.
         self.has_pinger = terms.pinger is not None
-        self._watch: Watch | None = None
+        self._watch: Watch | MovingWatch | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
         # When the server has answered at the end of the last visit.
@@ -357,6 +421,8 @@ class DbLine(_Session):
             self._is_checked_outside or self.terms.pinger is not None)
         looks = bool(self.asked_ping)
         self._watch = watch_of(self.descriptor) if looks else None
+        if self._watch is not None and self.profile.moves:
+            self._watch = MovingWatch(self)
         self.can_be_gone = bool(self._watch) or (
             looks and self.profile.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
@@ -394,10 +460,17 @@ class DbLine(_Session):
         An interrupt may have left an answer unread, which the next statement
         would take for its own.
         """
-        known = getattr(self.dbapi, "Error", Exception)
-        if not (isinstance(error, known) or self.profile.is_embedded):
+        if not (self._is_of_driver(error) or self.profile.is_embedded):
             self.valid = False
             self.is_in_doubt = True
+
+    def _is_of_driver(self, error: BaseException) -> bool:
+        """Tell whether an error is one of the driver, or of what it wraps."""
+        if isinstance(error, getattr(self.dbapi, "Error", Exception)):
+            return True
+        inner = self.profile.inside(self.con)
+        return inner is not self.con and isinstance(
+            error, getattr(module_of_connection(inner), "Error", ()))
 
     def give_up(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""
@@ -420,7 +493,7 @@ class DbLine(_Session):
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""
         if self.profile.in_transaction(self.con) is not False:
-            self.con.rollback()
+            _end_if_possible(self.con, "rollback")
 
     def end_reading(self) -> None:
         """End a transaction in which nothing was written."""
@@ -429,6 +502,13 @@ class DbLine(_Session):
         if self.profile.in_transaction(self.con) is not False:
             with quietly("ending a transaction that only reads"):
                 self.end("rollback")
+
+    def add_stream(self, stream: Any) -> None:
+        """Note what has to be ended at the end of the visit."""
+        if self.streams is None:
+            self.streams = WeakSet()
+        self.streams.add(stream)
+        self.touched = True
 
     # What the rules decide.
 
@@ -506,7 +586,8 @@ class DbLine(_Session):
 
     def clean(self, force: bool = False) -> None:
         """Roll back what is or, if forced, what may be in a transaction."""
-        if not self.closed and (force or self.transaction):
+        if not self.closed and (force or self.transaction) and (
+                self.profile.has_transactions):
             try:  # instead of "with quietly", since this is done so often
                 self.end("rollback")
             except Exception as error:  # noqa: BLE001 - nothing is changed
@@ -530,12 +611,22 @@ class DbLine(_Session):
     def hand_back(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if self.descriptor is None:
+            if self.is_unbounded() and self.needs_reset(reset):
+                return False
             return self._hand_back(reset)
         watch(self, self.descriptor, None)
         try:
             return self._hand_back(reset)
         finally:
             forget(self)
+
+    def is_unbounded(self) -> bool:
+        """Return whether a question could keep the program from ending.
+
+        While the interpreter ends, only the socket could end a question.
+        """
+        return is_ending() and (
+            self.descriptor is None and not self.profile.is_embedded)
 
     def _hand_back(self, reset: Any) -> bool:
         if self.streams:
@@ -548,4 +639,4 @@ def _end_streams(line: DbLine) -> None:
     streams, line.streams = line.streams, None
     for stream in list(streams or ()):
         with quietly("ending a stream"):
-            stream.close()
+            plain(stream).close()

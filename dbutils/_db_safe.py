@@ -20,7 +20,7 @@ from ._failover import Loss, reason_not_to_repeat
 from ._mistakes import explain_thread
 from ._ping import SqlPinger, ask
 from ._sockets import UNREAD
-from ._sql import READ, Kind
+from ._sql import AHEAD, READ, Kind
 from ._steady import Line, doubt_ping, prove_ping
 from ._watchdog import forget, watch
 
@@ -156,10 +156,17 @@ class _Lookout:
 class Safe(_Judge, _Lookout):
     """Fail over only where that is safe."""
 
+    # Whether statements that are no reads are looked at more closely.
+    keeps_account = False
+
     @property
     def usual(self) -> Any:
         """The rules that call no method of the program; see Replaced."""
         return self
+
+    def with_usual(self, rules: Any) -> Any:
+        """Return what rules are used instead of these."""
+        return rules
 
     # Beginning and ending transactions.
 
@@ -191,13 +198,19 @@ class Safe(_Judge, _Lookout):
             self.freshen(line, 0)
         return had_work
 
-    def alter(self, line: DbLine, act: Callable[[], Any]) -> Any:
-        """Change a setting, of a new connection if need be."""
+    def alter(
+            self, line: DbLine, act: Callable[[], Any],
+            kind: Kind = READ) -> Any:
+        """Do something directly, on a new connection if need be.
+
+        kind: READ for a change of a setting, which can be done again
+        """
         had_work = self._freshen_if_idle(line)
         try:
             return act()
         except Exception as error:
-            loss = self.loss(line, error, had_work=had_work)
+            line.is_bound()  # not by a connection that it has closed itself
+            loss = self.loss(line, error, kind, had_work)
             if not can_repeat(line, error, loss):
                 raise
         except BaseException as error:
@@ -255,6 +268,8 @@ class Safe(_Judge, _Lookout):
             return False
         if line.transaction or (
                 line.profile.in_transaction(line.con) is not False):
+            if line.descriptor is None and line.is_unbounded():
+                return False  # it is closed instead
             line.transaction = False
             watch(line, line.descriptor, None)
             try:
@@ -317,27 +332,33 @@ class Safe(_Judge, _Lookout):
             hand.open()
         if not kind.is_read:  # also if this is interrupted
             line.work = None
-            line.marked = line.marked or kind.marks
+            line.marked = line.marked or kind.marks or (
+                kind is AHEAD and line.profile.sets_ahead)
         try:
             result = hand.call(call, hand.cursor)
-        except BaseException as error:  # noqa: BLE001 - it is raised there
-            result = self._after(error, hand, call, kind, had_work)
+        except BaseException as error:
+            if not self._may_repeat(error, hand, call, kind, had_work):
+                raise
+            result = self._make_again(hand, call, kind)
         line.usage += 1
         line.has_work()
         return result
 
-    def _after(
+    def _may_repeat(
             self, error: BaseException, hand: Hand, call: Call, kind: Kind,
-            had_work: bool) -> Any:
-        """Do what is to be done after an error."""
+            had_work: bool) -> bool:
+        """Return whether a call can be made again after an error.
+
+        The error is not raised here: it would refer to itself through the
+        traceback, and a lease that is dropped would wait for the collector.
+        """
         line = hand.line
         if not isinstance(error, Exception):
+            line.work = had_work or line.work  # also if it is closed now
             line.doubt(error)
-            raise error
+            return False
         loss = self.loss(line, error, kind, had_work, call)
-        if hand.no_failover or not can_repeat(line, error, loss):
-            raise error
-        return self._make_again(hand, call, kind)
+        return not hand.no_failover and can_repeat(line, error, loss)
 
     def execute(
             self, hand: Hand, kind: Kind | None, operation: Any,
@@ -352,7 +373,7 @@ class Safe(_Judge, _Lookout):
         had_work = line.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                not is_read and kind.marks) or (
+                not is_read and (kind.marks or self.keeps_account)) or (
                 not (line.is_simple and line.valid) or hand.has_sizes
                 or hand.con is not line.con or (
                     line.can_be_gone and not (had_work or line.transaction)
@@ -365,9 +386,11 @@ class Safe(_Judge, _Lookout):
                 result = hand.cursor.execute(operation)
             else:
                 result = hand.cursor.execute(operation, parameters)
-        except BaseException as error:  # noqa: BLE001 - it is raised there
-            result = self._after(
-                error, hand, execution(operation, parameters), kind, had_work)
+        except BaseException as error:
+            call = execution(operation, parameters)
+            if not self._may_repeat(error, hand, call, kind, had_work):
+                raise
+            result = self._make_again(hand, call, kind)
         line.usage += 1
         if not is_read:
             line.has_work()

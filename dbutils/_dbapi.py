@@ -8,6 +8,7 @@ DB-API 2 connections.  What the library has to know about the driver
 from __future__ import annotations
 
 import sys
+from itertools import chain
 from types import FunctionType
 from typing import Any, Callable, Iterator
 
@@ -15,7 +16,11 @@ __all__ = [
     "connect_of",
     "connect_pg",
     "creator_threadsafety",
+    "driver_module",
     "failures_of",
+    "is_clear",
+    "is_driver",
+    "is_unsupported",
     "module_of_connection",
     "module_of_creator",
     "split_isfatal",
@@ -63,11 +68,71 @@ def module_of_creator(creator: Any) -> Any:
 
 
 def module_of_connection(con: Any) -> Any:
-    """Return the DB-API 2 module that a connection comes from, or None."""
-    error = getattr(con, "OperationalError", None)
-    for thing in (con, error):
+    """Return the DB-API 2 module that a connection comes from, or None.
+
+    One that declares that it is a driver is better than one that only has a
+    function by the name of connect().
+    """
+    found = None
+    for thing in _with_error(con):
         module = _module_named(getattr(thing, "__module__", None))
-        if module is not None:
+        if is_driver(module):
+            return module
+        found = found or module
+    return found
+
+
+def _with_error(con: Any) -> Iterator[Any]:
+    """Yield a connection, and if that is asked for, an exception of it.
+
+    Reading that leads to a warning with some drivers.
+    """
+    yield con
+    yield getattr(con, "OperationalError", None)
+
+
+def is_driver(module: Any) -> bool:
+    """Tell whether a module declares that it is a DB-API 2 driver.
+
+    Both names are demanded by PEP 249, and a mock does not need them.
+    """
+    return all(
+        isinstance(getattr(module, name, None), str)
+        for name in ("apilevel", "paramstyle"))
+
+
+# Exceptions of PEP 249 that are no loss if they do not say so.
+_CLEAR = frozenset((
+    "DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"))
+
+
+def is_clear(error: BaseException) -> bool:
+    """Tell whether an error is of a kind that is usually no loss."""
+    return any(base.__name__ in _CLEAR for base in type(error).__mro__)
+
+
+def is_unsupported(error: BaseException) -> bool:
+    """Tell whether an error says that there is no commit() or rollback().
+
+    PEP 249 allows that where there are no transactions.
+    """
+    return isinstance(error, AttributeError) or any(
+        base.__name__ == "NotSupportedError" for base in type(error).__mro__)
+
+
+def driver_module(dbapi: Any, con: Any, failures: Any) -> Any:
+    """Return the module of a driver that is behind a connection, or None.
+
+    dbapi: what has been taken for it, such as the program's own module if
+        that has a function by the name of connect()
+    failures: exceptions of the driver, if the program has given any
+    """
+    if is_driver(dbapi):
+        return dbapi
+    kinds = failures if isinstance(failures, tuple) else (failures,)
+    for thing in chain(kinds, _with_error(con)):
+        module = _module_named(getattr(thing, "__module__", None))
+        if is_driver(module):
             return module
     return None
 

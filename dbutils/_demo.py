@@ -82,9 +82,11 @@ class _Shop:
         for thread in threads:
             thread.start()
         try:
-            while monotonic() - start < seconds:
-                look(monotonic() - start)
+            passed = 0.0
+            while passed < seconds:
+                look(passed)
                 self.end.wait(_LOOK)
+                passed = monotonic() - start
         finally:
             self.end.set()
             for thread in threads:

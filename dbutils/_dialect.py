@@ -28,6 +28,9 @@ class Words:
         self.driver = driver
         self.parameters: dict[str, Any] = {}
         self.steps: list[Callable[[Any], Any]] = []
+        # How many seconds a statement may go on without an answer, where it
+        # is not the driver that limits that.
+        self.silence: float | None = None
 
     def say(self, **parameters: Any) -> None:
         """Tell the driver something, unless it is None."""

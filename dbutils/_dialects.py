@@ -20,6 +20,7 @@ _DIALECTS: dict[str, tuple[Dialect, ...]] = {
 _ALIASES = {
     "psycopg2-binary": "psycopg2", "psycopg3": "psycopg",
     "pg8000": "pg8000.dbapi", "pygresql": "pgdb", "mysqlclient": "mysqldb",
+    "sqlite3.dbapi2": "sqlite3",
     "mysql-connector": "mysql.connector",
     "mysql-connector-python": "mysql.connector",
     "mysqlconnector": "mysql.connector"}

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import sys
 import threading
 from contextlib import ExitStack, closing
+from dataclasses import replace
+from getpass import getpass
 from statistics import median
 from time import monotonic
 from typing import Any, Callable, NamedTuple, Sequence
 
 from ._connector import Connector
 from ._drivers import profile_of
+from ._outage import is_refusal
 from ._server_facts import Facts, ask_server
 from ._terminal import bars, complain, say, show_table
 from .pool_manager import ConnectionConfig
@@ -25,8 +30,9 @@ _TRIPS = 100
 _LOAD = 0.7
 _LARGEST = 64
 _PORTS = {"postgresql": 5432, "mysql": 3306}
+_PASSWORDS = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD"}
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
-# A pool is large enough if it does so much of what the best one does.
+# A larger pool than the first is worth it if that does less of the best.
 _ENOUGH = 0.9
 # In seconds: what is a short time-out, and a slow connect.
 _SHORT = 1800
@@ -58,6 +64,7 @@ class _Case(NamedTuple):
     ping: float
     trip: float
     loads: list[_Load]
+    is_password_shown: bool = False
 
 
 class _Advice(NamedTuple):
@@ -71,11 +78,14 @@ class _Advice(NamedTuple):
 
 def diagnose(arguments: Any) -> int:
     """Examine a database, and say what to do; return the exit status."""
+    uri = arguments.uri or os.environ.get("DATABASE_URL", "")
+    kind = uri or os.environ.get("DB_URL", os.environ.get("DB_TYPE", ""))
+    if not kind:
+        arguments.refuse("there is no URI, neither here nor in DATABASE_URL")
     try:
-        config = ConnectionConfig.from_url(arguments.uri)
-        case = _examine(config, arguments.processes, arguments.threads)
+        case = _case_of(arguments, _config_of(uri))
     except Exception as error:  # noqa: BLE001 - told in one line
-        complain(_told(error, arguments.uri))
+        complain(_told(error, kind))
         return 2
     advice = _advise(case)
     if arguments.json:
@@ -83,6 +93,35 @@ def diagnose(arguments: Any) -> int:
     else:
         _show(case, advice)
     return 1 if advice.warnings else 0
+
+
+def _config_of(uri: str) -> ConnectionConfig:
+    """Return the settings, with a password from its usual place."""
+    config = (
+        ConnectionConfig.from_url(uri) if uri else ConnectionConfig.from_env())
+    usual = _PASSWORDS.get(config.db_type.value, "DB_PASSWORD")
+    password = os.environ.get(usual) or os.environ.get("DB_PASSWORD")
+    if config.password is None and password:
+        return replace(config, password=password)
+    return config
+
+
+def _case_of(arguments: Any, config: ConnectionConfig) -> _Case:
+    """Examine a database, and ask for the password if one is missing."""
+    processes, threads = arguments.processes, arguments.threads
+    is_shown = bool(arguments.uri) and (
+        ConnectionConfig.from_url(arguments.uri).password is not None)
+    if arguments.password:
+        config = replace(config, password=getpass())
+    try:
+        case = _examine(config, processes, threads)
+    except Exception as error:
+        if config.password is not None or not is_refusal(error) or not (
+                sys.stdin.isatty()):
+            raise
+        config = replace(config, password=getpass())
+        case = _examine(config, processes, threads)
+    return case._replace(is_password_shown=is_shown)
 
 
 def _told(error: Exception, uri: str) -> str:
@@ -115,10 +154,19 @@ def _examine(
         question = profile_of(one).question
         trip = _trip(one, question)
         facts = ask_server(kind, (one, two), config.port or _PORTS.get(kind))
+    if facts.processors is None and _is_here(config, facts):
+        facts = facts._replace(processors=os.cpu_count())
     return _Case(
         config, connector.driver, processes, threads, facts, connect,
         _ping(connector), trip, _put_loads(
             connector, question, _sizes(threads, facts), threads))
+
+
+def _is_here(config: ConnectionConfig, facts: Facts) -> bool:
+    """Return whether the server runs on the same machine, as it seems."""
+    host = config.host
+    return not facts.is_behind_proxy and (
+        host is None or host in _LOCAL or host.startswith("/"))
 
 
 def _seconds(function: Callable[[], Any]) -> float:
@@ -175,7 +223,7 @@ def _put_load(
 
         def work() -> None:
             mine: list[float] = []
-            while monotonic() < end:
+            while not (mine or errors) or monotonic() < end:
                 try:
                     mine.append(_seconds(lambda: _use(pool, question)))
                 except Exception as error:  # noqa: BLE001 - they are counted
@@ -211,10 +259,10 @@ def _use(pool: Any, question: str) -> None:
 
 def _advise(case: _Case) -> _Advice:
     """Say which options to take, and what will hurt."""
-    wanted = _wanted_size(case.loads)
-    size, room = wanted, case.facts.room
-    if room is not None:
-        size = max(min(size, room // case.processes), 1)
+    wanted = _wanted_size(case)
+    size, free = wanted, case.facts.free
+    if free is not None:
+        size = max(min(size, free // case.processes), 1)
     options: dict[str, Any] = {
         "max_total": size, "max_wait_time": 10}
     if case.connect >= _SLOW:
@@ -229,24 +277,45 @@ def _advise(case: _Case) -> _Advice:
     return _Advice(options, size * case.processes, warnings, hints)
 
 
-def _wanted_size(loads: Sequence[_Load]) -> int:
-    """Return the smallest size that does nearly as much as any other."""
-    best = max(load.throughput for load in loads)
-    return next(
-        load.size for load in loads if load.throughput >= _ENOUGH * best)
+def _wanted_size(case: _Case) -> int:
+    """Return the size at the knee, or what the server's processors can do."""
+    size, most = _knee(case.loads), case.facts.most_at_work
+    return size if most is None else max(min(size, most // case.processes), 1)
+
+
+def _knee(loads: Sequence[_Load]) -> int:
+    """Return the size beyond which the throughput rises much less.
+
+    There it is farthest above the line that rises alike with each doubling
+    from the smallest to the largest size.
+    """
+    best = max(loads, key=lambda load: load.throughput)
+    first, last = loads[0], loads[-1]
+    if first.throughput >= _ENOUGH * best.throughput:
+        return first.size
+    doublings = math.log2(last.size / first.size)
+    slope = (best.throughput - first.throughput) / doublings
+
+    def gain(load: _Load) -> float:
+        height = load.throughput - first.throughput
+        return height - slope * math.log2(load.size / first.size)
+
+    knee = max(loads, key=gain)
+    return knee.size if gain(knee) > 0 else best.size
 
 
 def _warn_of_limit(case: _Case, wanted: int, size: int) -> str | None:
-    room = case.facts.room
+    room, free = case.facts.room, case.facts.free
     total = size * case.processes
-    if room is None or (size >= wanted and total <= room):
+    if room is None or free is None or (size >= wanted and total <= free):
         return None
     text = (
         f"{case.processes} processes with {wanted} connections each would be"
-        f" {wanted * case.processes}, but the server has room for {room}")
-    if total > room:
-        return f"{text}, which is less than one for each process."
-    return f"{text}, therefore only {size} each are recommended."
+        f" {wanted * case.processes}, but the server has room for {room}, of"
+        f" which {room - free} should be left to others")
+    if total > free:
+        return f"{text}; that is less than one for each process."
+    return f"{text}; therefore only {size} each are recommended."
 
 
 def _warn_of_read_only(case: _Case, *_: int) -> str | None:
@@ -324,6 +393,32 @@ def _hint_at_journal(case: _Case) -> str | None:
         if journal not in {None, "wal", "memory"} else None)
 
 
+def _hint_at_processors(case: _Case) -> str | None:
+    knee, most = _knee(case.loads), case.facts.most_at_work
+    return (
+        f"The {case.facts.processors} processors of the server suggest at most"
+        f" {most} connections for all processes together, though a pool of"
+        f" {knee} was faster with statements that do nothing."
+        if most is not None and knee * case.processes > most else None)
+
+
+def _hint_at_writers(case: _Case) -> str | None:
+    return (
+        "SQLite has one writer at a time. The others wait for it, 5 seconds"
+        " by default, and then fail with 'database is locked'; more"
+        " connections help only those who read. Keep transactions that write"
+        " short, and begin them with 'begin immediate'."
+        if case.config.db_type == "sqlite" and not case.facts.is_in_memory
+        else None)
+
+
+def _hint_at_password(case: _Case) -> str | None:
+    return (
+        "The password was on the command line, where others can see it in"
+        " the list of processes; see DATABASE_URL, PGPASSWORD, MYSQL_PWD,"
+        " DB_PASSWORD and --password." if case.is_password_shown else None)
+
+
 def _hint_at_connects(case: _Case) -> str | None:
     return (
         f"Opening a connection takes {case.connect * 1000:.0f} ms; min_idle"
@@ -332,7 +427,8 @@ def _hint_at_connects(case: _Case) -> str | None:
 
 _HINTS = (
     _hint_at_idle_timeout, _hint_at_transactions, _hint_at_isolation,
-    _hint_at_proxy, _hint_at_journal, _hint_at_connects)
+    _hint_at_proxy, _hint_at_journal, _hint_at_writers, _hint_at_connects,
+    _hint_at_processors, _hint_at_password)
 
 
 # What is shown.

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import lru_cache
+from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
 from ._errors import quietly
 
 __all__ = [
-    "COMPARED", "MARKS", "SPOILS", "Profile", "profile_in", "profile_of"]
+    "COMPARED", "MARKS", "SPOILS", "Profile", "ask", "known_profile",
+    "profile_in", "profile_of", "profiles", "register_profile"]
 
 # SQLSTATEs and error numbers, by what they mean.
 _PG_LOST = frozenset(("57P01", "57P02", "57P05", "25P03"))
@@ -37,14 +39,22 @@ _RESET_CONNECTION = 31  # the number of a command of MySQL
 
 
 class Profile:
-    """A driver that we know nothing about."""
+    """What is no driver, as far as we know."""
 
     # Whether all is known that the rules for failing over have to know.
     is_known = False
     # Whether the database is in the same process.
     is_embedded = False
-    # Whether at least the status of the transaction is known.
+    # Whether enough is known to follow the safe rules: the status of the
+    # transaction, or that this is a driver, so that we keep account.
     is_telling = False
+    # Whether we have to keep account of open work, and whether there are
+    # transactions at all.
+    needs_account = False
+    has_transactions = True
+    # Whether the server is asked what an error means that does not say, and
+    # whether a connection may get another socket.
+    asks = moves = False
     # The attributes of a connection that belong to its session, and those
     # of them that cannot be read without asking the server.
     settings: tuple[str, ...] = ()
@@ -55,10 +65,23 @@ class Profile:
     # The methods that change the session: COMPARED, MARKS, SPOILS, or the
     # setting that cannot be read and gets the first argument as its value.
     setters: dict[str, str] = {}  # noqa: RUF012 - never changed
+    # The methods whose effect others undo, by their names.
+    pairs: dict[str, str] = {}  # noqa: RUF012 - never changed
+    # The methods that change nothing, and those values through which a
+    # program can do all that it can do with the connection.
+    questions: frozenset[str] = frozenset()
+    doors: frozenset[str] = frozenset()
+    # Whether statements are executed by the connection itself, and which
+    # parameters its execute() has that are those of its cursor().
+    is_own_cursor = False
+    cursor_options: frozenset[str] = frozenset()
     # How the server is asked whether it is there.
     question = "select 1"
     # The option with the seconds after which connecting is given up.
     connect_timeout: str | None = None
+
+    # Whether SET TRANSACTION reaches transactions that begin later.
+    sets_ahead = False
 
     lost_codes: frozenset[Any] = frozenset()
     transient_codes: frozenset[Any] = frozenset()
@@ -66,6 +89,23 @@ class Profile:
 
     def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
         """Tell whether a transaction is open."""
+        return None
+
+    def autocommit(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
+        """Tell whether each statement is committed at once."""
+        return None
+
+    @property
+    def tells_work(self) -> bool:
+        """Whether the driver tells that a transaction is open."""
+        return type(self).in_transaction is not Profile.in_transaction
+
+    def inside(self, con: Any) -> Any:
+        """Return the driver connection that a wrapper has inside."""
+        return con
+
+    def warning(self) -> str | None:
+        """Return what a program has to know that uses this driver."""
         return None
 
     @property
@@ -184,6 +224,9 @@ def _ask(con: Any, path: str) -> Any:
         return None
 
 
+ask = _ask  # for other modules
+
+
 def _in_transaction(con: Any) -> bool | None:
     """Return what _ask() does, but faster, since this is done so often."""
     try:
@@ -200,6 +243,9 @@ class _PostgreSql(_Known):
     read_only_codes = _PG_READ_ONLY
     settings: tuple[str, ...] = ("autocommit",)
     connect_timeout = "connect_timeout"
+
+    def autocommit(self, con: Any) -> bool | None:
+        return _ask(con, "autocommit")
 
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)
@@ -239,6 +285,10 @@ class _Psycopg2(_PostgreSql):
     setters = {  # noqa: RUF012 - never changed
         "set_session": COMPARED, "set_isolation_level": COMPARED,
         "set_client_encoding": COMPARED, "reset": MARKS}
+    questions = frozenset((
+        "fileno", "get_backend_pid", "get_dsn_parameters",
+        "get_parameter_status", "get_transaction_status", "isexecuting",
+        "xid"))
 
     def in_transaction(self, con: Any) -> bool | None:
         try:
@@ -271,6 +321,12 @@ class _Psycopg(_PostgreSql):
     setters = {  # noqa: RUF012 - never changed
         "set_autocommit": COMPARED, "set_isolation_level": COMPARED,
         "set_read_only": COMPARED, "set_deferrable": COMPARED}
+    pairs = {  # noqa: RUF012 - never changed
+        "add_notice_handler": "remove_notice_handler",
+        "add_notify_handler": "remove_notify_handler"}
+    questions = frozenset(("fileno", "xid"))
+    doors = frozenset(("pgconn",))
+    cursor_options = frozenset(("binary",))
 
     def in_transaction(self, con: Any) -> bool | None:
         status = _ask(con, "pgconn.transaction_status")
@@ -366,6 +422,13 @@ class _MySql(_Known):
     transient_codes = _MY_TRANSIENT
     read_only_codes = _MY_READ_ONLY
     unreadable = frozenset(("database",))
+    questions = frozenset((
+        "affected_rows", "character_set_name", "escape", "escape_string",
+        "get_autocommit", "get_character_set_info", "get_host_info",
+        "get_proto_info", "get_server_info", "get_server_version",
+        "get_transaction_status", "insert_id", "is_connected", "literal",
+        "string_literal", "thread_id"))
+    sets_ahead = True
 
     def code(self, error: BaseException) -> Any:
         code = getattr(error, "errno", None)
@@ -464,6 +527,9 @@ class _MySqlClient(_PyMySql):
         "autocommit": COMPARED, "select_db": "database",
         "set_character_set": COMPARED, "set_sql_mode": MARKS,
         "set_server_option": MARKS, "change_user": SPOILS}
+    questions = _MySql.questions | {
+        "errno", "error", "field_count", "fileno", "info", "stat",
+        "warning_count"}
     clean = Profile.clean
 
     def read(self, con: Any, name: str) -> Any:
@@ -471,11 +537,10 @@ class _MySqlClient(_PyMySql):
             return con.character_set_name()
         return super().read(con, name)
 
+    in_transaction = Profile.in_transaction
+
     def connected(self, con: Any) -> None:
         """Do nothing, since its limit is for connecting only."""
-
-    def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
-        return None
 
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(con, "open", True)
@@ -502,7 +567,9 @@ class _MySqlConnector(_MySql):
         "time_zone": "_time_zone", "charset": "_charset_id"}
 
     def in_transaction(self, con: Any) -> bool | None:
-        return _ask(con, "in_transaction")
+        # It knows what the answers say that were read.
+        is_to_come = getattr(con, "_have_next_result", False)
+        return None if is_to_come else _ask(con, "in_transaction")
 
     def descriptor(self, con: Any) -> int | None:
         return _ask(con, "_socket.sock.fileno")
@@ -568,6 +635,20 @@ class _MariaDb(_MySql):
     setters = {  # noqa: RUF012 - never changed
         "select_db": "database", "change_user": SPOILS, "reset": MARKS}
 
+    def in_transaction(self, con: Any) -> bool | None:
+        status = getattr(con, "server_status", None)
+        if not isinstance(status, int):
+            return None
+        # as with PyMySQL, the first flag may not be up to date
+        return True if status & 1 else False if status & 2 else None
+
+    def is_closed(self, con: Any) -> bool | None:
+        return not getattr(con, "open", True)
+
+    def descriptor(self, con: Any) -> int | None:
+        number = getattr(con, "socket", None)  # there is none since 2.0
+        return number if type(number) is int and number >= 0 else None
+
     def clean(self, con: Any, start: Any = None) -> bool:
         start = start or {}
         autocommit = start.get("autocommit", con.autocommit)
@@ -595,7 +676,8 @@ class _Sqlite(_Known):
         "isolation_level", "row_factory", "text_factory", "autocommit")
     setters = dict.fromkeys((
         "create_aggregate", "create_collation", "create_function",
-        "create_window_function", "enable_load_extension", "load_extension",
+        "create_window_function", "deserialize", "enable_load_extension",
+        "load_extension",
         "set_authorizer", "set_progress_handler", "set_trace_callback",
         "setconfig", "setlimit"), MARKS)
 
@@ -630,6 +712,10 @@ class _CxOracle(_Known):
     def in_transaction(self, con: Any) -> bool | None:
         return _ask(con, "transaction_in_progress")
 
+    def is_closed(self, con: Any) -> bool | None:
+        healthy = _ask(con, "is_healthy")  # that is not asked of the server
+        return None if healthy is None else not healthy
+
     def code(self, error: BaseException) -> Any:
         return getattr(error.args[0] if error.args else None, "code", None)
 
@@ -650,6 +736,7 @@ class _SqlServer(_Known):
 
     transient_codes = frozenset((1205, "40001"))
     read_only_codes = frozenset((3906,))
+    sets_ahead = True
 
 
 class _Pyodbc(_SqlServer):
@@ -677,6 +764,14 @@ class _Pymssql(_SqlServer):
     settings = ("autocommit",)
     setters = {"autocommit": COMPARED}  # noqa: RUF012 - never changed
     lost_codes = frozenset((20003, 20004, 20006, 20047))
+    tells_work = False
+
+    def in_transaction(self, con: Any) -> bool | None:
+        return False if _ask(con, "autocommit_state") is True else None
+
+    def is_closed(self, con: Any) -> bool | None:
+        connected = _ask(con, "_conn.connected")
+        return None if connected is None else not connected
 
     # Its cursors read rows and facts from the connection when asked.
     def keeps_values(self, cursor: Any) -> bool:  # noqa: ARG002 - none does
@@ -684,6 +779,8 @@ class _Pymssql(_SqlServer):
 
     def code(self, error: BaseException) -> Any:
         code = error.args[0] if error.args else None
+        if isinstance(code, tuple) and code:  # with its text
+            code = code[0]
         return code if isinstance(code, int) else None
 
     def read(self, con: Any, name: str) -> Any:
@@ -698,7 +795,7 @@ class _Pymssql(_SqlServer):
 
 
 class _DuckDb(_Known):
-    is_embedded = True
+    is_embedded = is_own_cursor = True
 
     def is_private(self, con: Any) -> bool:
         return _is_without_file(
@@ -726,9 +823,9 @@ def _is_without_file(con: Any, sql: str, column: int) -> bool:
 _UNKNOWN = Profile()
 _TELLING = _Telling()
 
-# The profiles by the first part of the name of the module in which the class
-# of a connection was made.
-_PROFILES = {
+# The profiles by the names of modules, or of packages that they are in, in
+# which the class of a connection was made.
+_PROFILES: dict[str, Profile] = {
     "psycopg2": _Psycopg2(), "psycopg": _Psycopg(), "pgdb": _Pgdb(),
     "pg": _ClassicPg(),
     "pg8000": _Pg8000(), "pymysql": _PyMySql(), "MySQLdb": _MySqlClient(),
@@ -738,29 +835,60 @@ _PROFILES = {
 }
 
 
-def profile_of(con: Any) -> Profile:
+def profile_of(con: Any, dbapi: Any = None) -> Profile:
     """Return the profile for a driver connection.
 
+    dbapi: the module that it comes from, as far as that is known
+
     Its class can be derived from the one of the driver, and the connection
-    can be wrapped, as long as the wrapper shows the class of what is inside.
+    can be wrapped.  What else there is to know about drivers is only loaded
+    if it is none of the most usual ones.
     """
+    profile = known_profile(con)
+    if profile is None:
+        more = import_module("._more_drivers", __package__)
+        profile = more.profile_of_other(con, dbapi)
+    return profile or (
+        _TELLING if isinstance(_ask(con, "in_transaction"), bool)
+        else _UNKNOWN)
+
+
+def known_profile(con: Any) -> Profile | None:
+    """Return the profile for a class of connections that is known by name."""
     for kind in (type(con), getattr(con, "__class__", object)):
         for base in _bases(kind):
-            module = str(getattr(base, "__module__", ""))
-            profile = _PROFILES.get(module.partition(".")[0])
+            profile = _profile_named(str(getattr(base, "__module__", "")))
             if profile is not None:
                 return profile
-    tells = isinstance(_ask(con, "in_transaction"), bool)
-    return _TELLING if tells else _UNKNOWN
+    return None
+
+
+def _profile_named(name: str) -> Profile | None:
+    """Return the profile for a module, or for a package that it is in."""
+    while name:
+        if name in _PROFILES:
+            return _PROFILES[name]
+        name = name.rpartition(".")[0]
+    return None
 
 
 def profile_in(module: Any) -> Profile:
     """Return the profile for a driver module, which may also be None."""
     name = str(getattr(module, "__name__", ""))
-    return _PROFILES.get(name.partition(".")[0], _UNKNOWN)
+    return _profile_named(name) or _UNKNOWN
 
 
 def _bases(kind: Any) -> Any:
     with suppress(Exception):
         return kind.__mro__
     return ()
+
+
+def register_profile(name: str, profile: Profile) -> None:
+    """Know a driver by the name of its module from now on."""
+    _PROFILES[name] = profile
+
+
+def profiles() -> dict[str, Profile]:
+    """Return the profiles that are known by now, by names of modules."""
+    return dict(_PROFILES)

@@ -42,6 +42,8 @@ class Loss(NamedTuple):
     is_exhausted: bool
     # What the program has demanded.
     is_forbidden: bool
+    # Whether it was cut off, since there was no answer.
+    is_late: bool = False
 
 
 def reason_not_to_repeat(loss: Loss) -> str | None:
@@ -50,6 +52,7 @@ def reason_not_to_repeat(loss: Loss) -> str | None:
         (loss.in_transaction, "a transaction was begun with begin()"),
         (loss.has_work, "the transaction with what was done before is lost"),
         (loss.is_private, "the data were lost with the connection"),
+        (loss.is_late, "the server may still be busy with it"),
         (not loss.is_read, "it may have been executed already"),
         (loss.is_marked, "earlier statements had changed the session"),
         (loss.is_exhausted, "its parameters can be read only once"),

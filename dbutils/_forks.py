@@ -19,8 +19,8 @@ __all__ = ["Orphan", "disown", "follow", "is_orphan"]
 # All that has to begin anew, the connections before what holds them.
 # They are held weakly.  What is called when one of them dies is written in C,
 # so that no exception that is thrown into a thread can hit it.
-_connections: dict[Any, None] = {}
-_holders: dict[Any, None] = {}
+_connections: dict[Any, str] = {}
+_holders: dict[Any, str] = {}
 
 # Connections whose sockets are not known must not even be destroyed.
 _inherited: list[Any] = []
@@ -49,10 +49,12 @@ def is_orphan(con: Any) -> bool:
     return line is not None and line.inherited
 
 
-def follow(thing: Any, is_connection: bool = False) -> None:
-    """Let the method begin_anew() be called in every forked child."""
+def follow(
+        thing: Any, is_connection: bool = False,
+        method: str = "begin_anew") -> None:
+    """Let a method be called in every forked child."""
     things = _connections if is_connection else _holders
-    things[ref(thing, things.__delitem__)] = None
+    things[ref(thing, things.__delitem__)] = method
 
 
 def disown(con: Any, descriptor: int | None) -> None:
@@ -68,11 +70,11 @@ def disown(con: Any, descriptor: int | None) -> None:
 
 
 def _begin_anew() -> None:
-    for link in (*_connections, *_holders):
+    for link, method in (*_connections.items(), *_holders.items()):
         thing = link()
         if thing is not None:
             with quietly("beginning anew after a fork"):
-                thing.begin_anew()
+                getattr(thing, method)()
 
 
 if hasattr(os, "register_at_fork"):

@@ -41,6 +41,12 @@ class Backend:
     def check(self, con: Any) -> None:
         """Look whether a connection is alive before it is handed out."""
 
+    def check_share(self, con: Any, seconds: float) -> None:
+        """Look whether a shared connection is alive, within so many seconds.
+
+        A dead one stays with those who share it until they next use it.
+        """
+
     def attend(self, con: Any, outage: Outage) -> None:
         """Let a connection know what the pool knows about the server."""
 
@@ -80,6 +86,11 @@ class Backend:
     def close(self, con: Any) -> None:
         """Close a connection for good."""
         con.close()
+
+    def can_be_closed_in_use(
+            self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether closing disturbs only those who share it."""
+        return True
 
     def share(self, con: Any) -> Any:
         """Return a record of those who share a connection."""
@@ -386,8 +397,11 @@ class Keeper(_WayBack):
                 slot.con = None
             if slot.con is None:
                 self.open(right, connect, deadline)
-            elif is_share or deadline is None:
+            elif deadline is None:
                 self.backend.check(slot.con)
+            elif is_share:
+                self.backend.check_share(
+                    slot.con, (deadline - monotonic()) / 2)
         finally:
             del right  # which the traceback of an error could keep
 

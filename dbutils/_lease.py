@@ -8,11 +8,14 @@ from typing import Any, Callable
 from ._callers import caller
 from ._claims import Entrance
 from ._collecting import collecting
+from ._driver_methods import Method, is_method_of, names_of
 from ._errors import closed_text, orphan_text
 from ._forks import is_orphan
 from ._slots import CODE, LAST, end, new_visit, visitor_of
 
-__all__ = ["Lease", "return_by"]
+__all__ = [
+    "Lease", "hand_over", "hold", "is_over", "return_by", "right_of",
+    "take_note"]
 
 
 class Lease:
@@ -25,17 +28,14 @@ class Lease:
     # It has no __init__(), without which making one takes half the time.
     __slots__ = ("__dict__", "__weakref__", "_right", "_visit")
 
-    def hold(self, right: Any) -> Any:
-        """Begin to hold the right to a connection; return the lease."""
-        self._visit = right.visit
-        self._right = right
-        return self
+    _right: Any
+    _visit: Any
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
     @property
     def _con(self) -> Any:
-        right = self.right()
+        right = self._held()
         return None if right is None else right.slot.con
 
     @property
@@ -44,27 +44,10 @@ class Lease:
         home = None if visitor is None else visitor.home
         return home.pool if isinstance(home, Entrance) else home
 
-    def right(self) -> Any:
+    def _held(self) -> Any:
         """Return the right to the connection, None if that is over."""
         right = self._right
         return right if right is not None and self._visit else None
-
-    def hand_over(self) -> tuple[Any, Any]:
-        """Return the visit and the right, and hold them no more."""
-        visit, right = self._visit, self._right
-        self._visit, self._right = [], None
-        return visit, right
-
-    def take_note(self) -> None:
-        """Note again who has borrowed the connection."""
-        frame = caller()
-        with suppress(IndexError):  # it may be over by now
-            self._visit[CODE] = frame.f_code
-            self._visit[CODE + 1] = frame.f_lasti
-
-    def is_over(self) -> bool:
-        """Tell whether the connection does not belong to the user now."""
-        return self.right() is None
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
@@ -98,7 +81,7 @@ class Lease:
                         room is not None and len(idle) > room):
                     core.attend(idle)
             else:
-                pool.take_back(right)
+                pool._take_back(right)  # noqa: SLF001 - for this
         finally:
             right = None  # not to be kept by the traceback of an interrupt
 
@@ -120,10 +103,33 @@ class Lease:
         """Return what the connection has."""
         if name in {"_right", "_visit"}:  # it was not made as it should
             raise AttributeError(name)
-        right = self.right()
+        right = self._held()
         if right is None:
             raise self._closed_error(name)
-        return getattr(right.slot.con, name)
+        con = right.slot.con
+        value = getattr(con, name)
+        if is_method_of(con, value) and not name.startswith("_"):
+            return Method(name, self._call, value)
+        return value
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the connection during the visit."""
+        right = self._held()
+        if right is None:
+            raise self._closed_error(name)
+        con = right.slot.con
+        result = getattr(con, name)(*args, **kwargs)
+        return self if result is con else result
+
+    def __dir__(self) -> list[str]:
+        """List what this connection has, as long as it is held."""
+        names = {*super().__dir__()}
+        right = self._held()
+        if right is not None:
+            names.update(names_of(right.slot.con))
+        return sorted(names)
 
     def __enter__(self) -> Any:
         """Begin a context at whose end the connection is given back."""
@@ -132,6 +138,41 @@ class Lease:
     def __exit__(self, *exc: object) -> None:
         """Give the connection back; this does not commit."""
         self.close()
+
+
+# What the library does with leases is no method that their users would see.
+
+def hold(lease: Any, right: Any) -> Any:
+    """Let a new lease hold the right to a connection; return the lease."""
+    lease._visit = right.visit  # noqa: SLF001 - of this module
+    lease._right = right  # noqa: SLF001 - of this module
+    return lease
+
+
+def right_of(lease: Any) -> Any:
+    """Return the right to the connection, None if that is over."""
+    return lease._held()  # noqa: SLF001 - of this module
+
+
+def hand_over(lease: Any) -> tuple[Any, Any]:
+    """Return the visit and the right, which the lease holds no more."""
+    visit, right = lease._visit, lease._right  # noqa: SLF001 - of this module
+    lease._visit, lease._right = [], None  # noqa: SLF001 - of this module
+    return visit, right
+
+
+def take_note(lease: Any) -> None:
+    """Note again who has borrowed the connection."""
+    frame = caller()
+    visit = lease._visit  # noqa: SLF001 - of this module
+    with suppress(IndexError):  # it may be over by now
+        visit[CODE] = frame.f_code
+        visit[CODE + 1] = frame.f_lasti
+
+
+def is_over(lease: Any) -> bool:
+    """Tell whether the connection does not belong to the user now."""
+    return right_of(lease) is None
 
 
 def return_by(method: Callable[[Any], None], right: Any, home: Any) -> None:

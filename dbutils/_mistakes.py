@@ -10,7 +10,8 @@ import re
 from types import ModuleType
 from typing import Any, Iterable
 
-from ._drivers import profile_of
+from ._checks import shown
+from ._drivers import profile_of, profiles
 from ._errors import explain
 
 __all__ = [
@@ -79,13 +80,14 @@ def check_creator(creator: Any) -> None:
 def mistake_in(creator: Any) -> str | None:
     """Say why a creator cannot open connections, None if it may do.
 
-    The text does not show the creator, which may contain a password.
+    The text does not show the creator, which may contain a password, unless
+    it is the name of a driver.
     """
     if isinstance(creator, str):
-        name = creator if creator.isidentifier() else "the driver"
+        name = creator if creator in profiles() else "the driver"
         return (
-            "A string is not a connection provider:"
-            f" import {name} and pass the module instead.")
+            "The creator is not a connection provider, but"
+            f" {shown(creator)}: import {name} and pass the module instead.")
     kind = type(creator)
     if is_connection(creator):
         return (
@@ -99,8 +101,8 @@ def mistake_in(creator: Any) -> str | None:
             f"The module {creator.__name__!r} is not a connection provider:"
             " it has no function connect().")
     return (
-        f"This {kind.__name__} is not a connection provider: pass a DB-API 2"
-        " module, or a function that returns a new connection.")
+        f"The creator is not a connection provider, but {shown(creator)}: pass"
+        " a DB-API 2 module, or a function that opens connections.")
 
 
 def is_connection(thing: Any) -> bool:

@@ -7,12 +7,13 @@ import threading
 import time
 from contextlib import nullcontext
 from operator import attrgetter
-from typing import Any
+from typing import Any, Iterator
 from weakref import ref
 
-__all__ = ["Mutex"]
+__all__ = ["LongMutex", "Mutex"]
 
 _MOMENT = 0.0005
+_LONG_MOMENT = 0.005
 
 
 class _Turn:
@@ -40,6 +41,8 @@ class _Claim(ref):
 
     thread: int | None = None
     heir: Any = None
+    # The claim of whoever came before, while that may matter.
+    before: Any = None
 
 
 def _is_locked(lock: Any) -> bool:
@@ -58,24 +61,19 @@ class Mutex:
         # One of the last claims; its heirs lead to the last one.
         self._recent = _Claim(threading.Lock())
 
-    def take(self, waits: bool = True) -> Any:
-        """Return the turn of this thread when it has come.
-
-        The value of the "with" statement is true if it has come, and false if
-        this thread has its turn already, or if it would have to wait and does
-        not want to.
-        """
+    def take(self) -> Any:
+        """Return the turn of this thread when it has come."""
         turns = [_Turn()]  # so that the traceback of an interrupt has none
         try:
-            has_come = self._wait_for_turn(turns[0].lock, waits)
+            has_come = self._wait_for_turn(turns[0].lock)
             return turns.pop() if has_come else nullcontext()
         except BaseException:
             for turn in turns:
                 turn.lock.release()
             raise
 
-    def _wait_for_turn(self, lock: Any, waits: bool) -> bool:
-        """Be the next; return whether the turn of this thread has come."""
+    def _wait_for_turn(self, lock: Any) -> bool:
+        """Be the next; tell whether this thread had not its turn already."""
         claim = _Claim(lock)
         claim.thread = threading.get_ident()
         while True:
@@ -86,8 +84,74 @@ class Mutex:
                 if last.__dict__.setdefault("heir", claim) is claim:
                     self._recent = claim
                     return True
-            elif last.thread == claim.thread or not waits or (
-                    sys.is_finalizing()):
+            elif last.thread == claim.thread or sys.is_finalizing():
                 return False  # at the end no other thread goes on
             else:
                 time.sleep(_MOMENT)
+
+
+def _locked_before(claim: Any) -> Iterator[Any]:
+    """Yield the earlier claims that are not over, the latest first."""
+    before = claim.before
+    while before is not None:
+        if _is_locked(before()):
+            yield before
+        before = before.before
+
+
+class LongMutex:
+    """Lets one thread at a time do something that may take long.
+
+    Turns come in the order of the requests.  The value of the "with" statement
+    is true if the turn has come.  It is false if this thread has its turn or
+    waits for it already, or if it would have to wait and does not want to.
+    """
+
+    def __init__(self) -> None:
+        # One of the last claims; its heirs lead to the last one.
+        self._recent = _Claim(threading.Lock())
+
+    def take(self, waits: bool = True) -> Any:
+        """Return the turn of this thread when it has come."""
+        turns = [_Turn()]  # so that the traceback of an interrupt has none
+        try:
+            claim = self._queue_up(turns[0].lock, waits)
+            if claim is None:
+                return nullcontext()
+            _wait_for_others(claim)
+            return turns.pop()
+        except BaseException:
+            for turn in turns:
+                turn.lock.release()
+            raise
+
+    def _queue_up(self, lock: Any, waits: bool) -> Any:
+        """Return the claim, None if its turn would not come."""
+        claim = _Claim(lock)
+        claim.thread = threading.get_ident()
+        last = self._recent
+        while True:
+            while last.heir is not None:
+                last = last.heir
+            claim.before = last
+            others = [other.thread for other in _locked_before(claim)]
+            if claim.thread in others or (others and not waits):
+                return None
+            if last.__dict__.setdefault("heir", claim) is claim:
+                self._recent = claim
+                return claim
+
+
+def _wait_for_others(claim: Any) -> None:
+    """Wait until all earlier claims are over."""
+    for other in _locked_before(claim):
+        while True:
+            lock = other()
+            if not _is_locked(lock):
+                break
+            # It is released at the end of the turn.  If an interrupt has come
+            # before that, it dies as soon as we let go of it.
+            if lock.acquire(True, _LONG_MOMENT):
+                lock.release()
+            del lock
+    claim.before = None

@@ -69,6 +69,16 @@ class _OracleDb(SpeaksUtf8):
         elif config.ssl_cert:
             self.refuse("ssl_cert")
 
+    def connect(
+            self, driver: Any, parameters: dict[str, Any],
+            password: Any) -> Any:
+        """Open a connection with plain texts; the driver takes no others."""
+        plain = {
+            name: str(value) if isinstance(value, str) else value
+            for name, value in parameters.items()}
+        return super().connect(
+            driver, plain, None if password is None else str(password))
+
 
 class _SqlServer(Dialect):
     """What the drivers for SQL Server have in common."""

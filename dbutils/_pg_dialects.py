@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any, Callable, Mapping
 
@@ -16,6 +17,9 @@ from ._dialect import (
 
 __all__ = ["POSTGRESQL"]
 
+# The first release of libpq that knows tcp_user_timeout.
+_USER_TIMEOUT = 120000
+
 
 class _LibPq(Dialect):
     """What the drivers that use libpq have in common."""
@@ -23,10 +27,16 @@ class _LibPq(Dialect):
     names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "dbname", "user": "user",
         "charset": "client_encoding", "application_name": "application_name"}
-    hints: Mapping[str, str] = {
-        "socket_timeout": (
-            "; the server has a statement_timeout instead, which"
-            " options={'options': '-c statement_timeout=...'} sets")}
+
+    def translate(self, config: Any, driver: Any) -> Words:
+        words = super().translate(config, driver)
+        if words.silence is not None:
+            for name, value in _signs_of_life(words.silence, driver).items():
+                words.parameters.setdefault(name, value)
+        return words
+
+    def say_socket_timeout(self, words: Words, value: float) -> None:
+        words.silence = value
 
     def say_connection_timeout(self, words: Words, value: float) -> None:
         words.say(connect_timeout=whole(value))
@@ -41,6 +51,18 @@ class _LibPq(Dialect):
             sslmode=mode if config.ssl else "disable",
             sslrootcert=config.ssl_ca, sslcert=config.ssl_cert,
             sslkey=config.ssl_key)
+
+
+def _signs_of_life(seconds: float, driver: Any) -> dict[str, int]:
+    """Return the parameters that notice a server that is gone in time."""
+    probes = 3
+    parameters = {
+        "keepalives": 1, "keepalives_idle": whole(seconds / 2),
+        "keepalives_interval": whole(seconds / 2 / probes),
+        "keepalives_count": probes}
+    if getattr(driver, "__libpq_version__", _USER_TIMEOUT) >= _USER_TIMEOUT:
+        parameters["tcp_user_timeout"] = math.ceil(seconds * 1000)
+    return parameters
 
 
 class _Psycopg2(_LibPq):

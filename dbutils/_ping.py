@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
+from ._checks import shown
 from ._errors import note_swallowed, quietly
 
-__all__ = ["Ping", "PingError", "SqlPinger", "ask", "parse_ping", "prove"]
+__all__ = [
+    "Ping", "PingError", "SqlPinger", "ask", "name_of", "parse_ping", "prove"]
 
 _ALLOWED = (
     "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
@@ -80,12 +82,20 @@ class SqlPinger:
                 cursor.close()
 
 
+def name_of(pinger: Callable[[Any], Any]) -> str:
+    """Return how errors name a question; its text could be a password."""
+    if isinstance(pinger, SqlPinger):
+        return "an SQL statement"
+    name = getattr(pinger, "__qualname__", None)
+    return name if isinstance(name, str) else shown(pinger)
+
+
 def ask(pinger: Callable[[Any], Any], con: Any) -> bool:
     """Tell whether the answer of a check function means alive."""
     try:
         alive = pinger(con)
     except Exception as error:  # noqa: BLE001 - any error means not alive
-        note_swallowed(f"asking {pinger!r}", error)
+        note_swallowed(f"asking with {name_of(pinger)}", error)
         return False
     return alive is None or bool(alive)
 
@@ -96,9 +106,9 @@ def prove(pinger: Callable[[Any], Any], con: Any) -> None:
         alive = pinger(con)
     except Exception as error:
         raise PingError(
-            f"The option 'ping' ({pinger!r}) fails on a connection that was"
-            f" just opened, with {type(error).__name__}.") from error
+            f"The option 'ping' ({name_of(pinger)}) fails on a connection"
+            f" that was just opened, with {type(error).__name__}.") from error
     if not (alive is None or alive):
         raise PingError(
-            f"The option 'ping' ({pinger!r}) takes a connection as dead that"
-            " was just opened.")
+            f"The option 'ping' ({name_of(pinger)}) takes a connection as"
+            " dead that was just opened.")

@@ -27,6 +27,7 @@ from ._collecting import is_collecting
 from ._errors import Figures, late_text, let_go
 from ._forks import follow
 from ._keeper import Backend, Keeper, Observer
+from ._lease import hand_over
 from ._ledger import Ledger, Limits
 from ._mutex import Mutex
 from ._opening import Elsewhere, Late
@@ -346,9 +347,22 @@ class PoolCore(_Rules):
 
     def throw_away(self, lease: Any) -> None:
         """Close the connection of a lease for good, unless that is over."""
-        visit, right = lease.hand_over()
+        visit, right = hand_over(lease)
         if end(visit):
             self.keeper.discard(right)
+
+    def detach(self, lease: Any) -> Any:
+        """Return the connection of a lease, which leaves the pool.
+
+        If the lease is over, this is None.
+        """
+        visit, right = hand_over(lease)
+        if not end(visit):
+            return None
+        con = right.slot.con
+        self.ledger.retire(right)
+        self.keeper.serve()
+        return con
 
     def keep(self, right: Right) -> None:
         """Let a connection be in use until it is released explicitly."""
@@ -397,14 +411,20 @@ class PoolCore(_Rules):
         self.keeper.serve()
         return con
 
-    def clear(self) -> None:
-        """Close all idle and all shared connections."""
+    def clear(self, waits: bool = False) -> None:
+        """Close all idle and all shared connections.
+
+        waits: whether a connection stays open until its last sharer leaves,
+            as one does that must not be closed in the middle of a statement
+        """
         self.keeper.settle()
         ledger = self.ledger
         for right in ledger.all_idle():
             self.keeper.discard(right)
         for slot in ledger.detach():
-            self.keeper.close(slot)
+            stays = waits or not self.backend.can_be_closed_in_use(slot.con)
+            if not (stays and slot.shares()):
+                self.keeper.close(slot)
         self.keeper.serve()
 
     def close_idle(self) -> None:
@@ -415,13 +435,14 @@ class PoolCore(_Rules):
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
         self.ledger.round += 1
-        self.clear()
+        self.clear(waits=True)
 
     def shutdown(self, timeout: float | None) -> bool:
         """End everything; tell whether all connections came back in time."""
         self.ledger.end()
         self._queue.end()
-        self.drain()
+        self.ledger.round += 1
+        self.clear()
         pause, start = threading.Event(), monotonic()
         while self.figures().in_use:
             if timeout is not None and monotonic() - start >= timeout:

@@ -267,6 +267,7 @@ class Pooled(Transactions):
     # The class has no such attribute, with which reading that of the object
     # would take four times as long.
     _core: Any
+
     def _change_reset(self, reset: Any) -> None:
         check_reset(reset, "session")
         self._core.backend.mode = reset
@@ -400,7 +401,7 @@ class Pooled(Transactions):
             raise self._invalid_error(
                 "This connection was not taken out of the pool.")
 
-    def take_back(self, right: Any) -> None:
+    def _take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
         is_forgotten = _is_strict and _forgets_work(right)
         if is_collecting():  # the right dies, and who waits finds it
@@ -412,7 +413,7 @@ class Pooled(Transactions):
         if is_forgotten:
             _warn_of_work()
 
-    def take_back_dropped(self, right: Any, visitor: Any) -> None:
+    def _take_back_dropped(self, right: Any, visitor: Any) -> None:
         """Take back what was dropped with its lease.
 
         While the interpreter ends, nothing is asked of the server, which

@@ -36,6 +36,10 @@ class Replaced:
         self._con = ref(con)
         self._names = names
 
+    def with_usual(self, rules: Any) -> Any:
+        """Return these rules for the methods of ours that these call."""
+        return Replaced(self._con(), rules, self._names)
+
     def __getattr__(self, name: str) -> Any:
         """Return what the usual rules do."""
         return getattr(self.usual, name)

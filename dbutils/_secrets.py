@@ -7,6 +7,7 @@ import os
 import re
 from operator import itemgetter
 from typing import Any, Iterable, Mapping
+from urllib.parse import quote
 
 __all__ = [
     "Seal", "Secret", "drop_secrets", "hide_secrets", "masked_url",
@@ -16,6 +17,15 @@ _MASK = "***"
 _NAMES = re.compile(
     "pass(w|ph)|pwd|secret|token|credential", re.IGNORECASE)
 _QUERY = re.compile("([^?&=]+)=[^&]*")
+# What stands before a secret in the places where one is known to be: after
+# the name of a parameter, and after the user in a URL.
+_PLACES = (
+    rf"(?i:{_NAMES.pattern})\w*['\"]?\s*[=:]\s*['\"{{]?|://[^/@:\s]*:")
+# What must not stand beside a secret, unless that begins or ends with a sign.
+_NO_WORD_BEFORE = r"(?<!\w)|(?<=\\[nrt])"
+_NO_WORD_AFTER = r"(?!\w)"
+# A shorter secret is also an everyday part of texts.
+_SHORT = 4
 
 
 def is_secret(name: str) -> bool:
@@ -94,26 +104,54 @@ class Seal:
 
 
 def hide_secrets(error: BaseException, secrets: Iterable[Any]) -> None:
-    """Take secrets out of the text of an error, and of what it is due to."""
-    texts = [str(secret) for secret in secrets if secret]
+    """Take secrets out of the text of an error, and of what it is due to.
+
+    A secret is replaced where it stands alone, and in known places; one that
+    is short only there.
+    """
+    masks = [
+        _Mask(form) for secret in secrets if secret
+        for form in _forms_of(str(secret))]
     seen: set[int] = set()
     links: list[BaseException | None] = [error]
     while links:
         link = links.pop()
         if link is not None and id(link) not in seen:
             seen.add(id(link))
-            link.args = tuple(_without(part, texts) for part in link.args)
+            link.args = tuple(_without(part, masks) for part in link.args)
             links += [link.__cause__, link.__context__]
 
 
-def _without(part: Any, texts: list[str]) -> Any:
+def _forms_of(secret: str) -> list[str]:
+    """Return how a secret is written in texts, in URLs and by repr()."""
+    forms = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
+    return sorted(forms, key=len, reverse=True)
+
+
+class _Mask:
+    """Replaces a secret in texts."""
+
+    def __init__(self, secret: str) -> None:
+        self._length = len(secret)
+        before, after = _PLACES, _NO_WORD_AFTER
+        if len(secret) >= _SHORT:
+            is_word = re.match(r"\w", secret)
+            before = f"{_PLACES}|{_NO_WORD_BEFORE}" if is_word else ""
+            after = _NO_WORD_AFTER if re.search(r"\w\Z", secret) else ""
+        self._pattern = re.compile(f"(?:{before}){re.escape(secret)}{after}")
+
+    def put_on(self, text: str) -> str:
+        """Return a text without the secret."""
+        return self._pattern.sub(
+            lambda match: match[0][:-self._length] + _MASK, text)
+
+
+def _without(part: Any, masks: list[_Mask]) -> Any:
     """Return a part of an error without what must not be seen.
 
     Only texts are changed; other parts are replaced if they show a secret.
     """
-    shown = part if isinstance(part, str) else repr(part)
-    if not any(text in shown for text in texts):
-        return part
-    for text in texts:
-        shown = shown.replace(text, _MASK)
-    return shown
+    text = shown = part if isinstance(part, str) else repr(part)
+    for mask in masks:
+        shown = mask.put_on(shown)
+    return part if shown == text else shown

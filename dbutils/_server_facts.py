@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Mapping, NamedTuple
 
 from ._errors import quietly
 
 __all__ = ["Facts", "ask_server"]
 
+# Which part of a server's connections is left to deployments, in which there
+# are the old processes and the new ones, to administrators and other programs.
+_RESERVE = 0.2
 # The questions for each kind of database.  The last column of the first row
 # is the answer; what a server does not understand stays unknown.
 _SETTING = "select setting from pg_settings where name = '{}'"
@@ -32,6 +36,10 @@ _QUESTIONS: Mapping[str, Mapping[str, str]] = {
         "encrypted": (
             "select ssl from pg_stat_ssl where pid = pg_backend_pid()"),
         "port": "select inet_server_port()",
+        # which only privileged users are told
+        "processors": (
+            "select count(*) from pg_ls_dir('/sys/devices/system/cpu') as file"
+            " where file ~ '^cpu[0-9]+$'"),
         "session": "select pg_backend_pid()"},
     "mysql": {
         "version": "select version()",
@@ -44,15 +52,23 @@ _QUESTIONS: Mapping[str, Mapping[str, str]] = {
         "read_only": "select @@global.read_only",
         "encrypted": "show session status like 'Ssl_cipher'",
         "port": "select @@port",
+        # by default as many as processors, in MariaDB
+        "processors": (
+            "select @@thread_pool_size from dual"
+            " where version() like '%MariaDB%'"),
         "session": "select connection_id()"},
     "sqlite": {
         "version": "select sqlite_version()",
         "journal": "pragma journal_mode",
         "file": "pragma database_list"},
-    "oracle": {"version": "select banner from v$version"},
+    "oracle": {
+        "version": "select banner from v$version",
+        "processors": (
+            "select value from v$parameter where name = 'cpu_count'")},
     "sqlserver": {
         "version": "select serverproperty('productversion')",
-        "limit": "select @@max_connections"},
+        "limit": "select @@max_connections",
+        "processors": "select cpu_count from sys.dm_os_sys_info"},
 }
 
 
@@ -63,6 +79,7 @@ class Facts(NamedTuple):
     # How many connections there may be, and how many others have.
     limit: int | None = None
     in_use: int | None = None
+    processors: int | None = None
     # After how many seconds the server ends idle sessions, and those that
     # are idle in a transaction.
     idle_timeout: float | None = None
@@ -77,6 +94,18 @@ class Facts(NamedTuple):
     # The journal of SQLite, and whether there is a file.
     journal: str | None = None
     is_in_memory: bool | None = None
+
+    @property
+    def free(self) -> int | None:
+        """How many of these we should have, so that others have some, too."""
+        if self.limit is None or self.room is None:
+            return None
+        return max(self.room - math.ceil(self.limit * _RESERVE), 0)
+
+    @property
+    def most_at_work(self) -> int | None:
+        """How many connections at work make the server faster, about."""
+        return None if self.processors is None else 2 * self.processors + 1
 
     @property
     def room(self) -> int | None:
@@ -117,6 +146,7 @@ def ask_server(kind: str, cons: Any, port: int | None) -> Facts:
         version=_text(said.get("version")),
         limit=_limit_of(said),
         in_use=_others(said.get("in_use"), kind),
+        processors=_whole(said.get("processors")),
         idle_timeout=_positive(said.get("idle_timeout")),
         transaction_timeout=_positive(said.get("transaction_timeout")),
         isolation=_text(
@@ -176,6 +206,11 @@ def _positive(value: Any) -> float | None:
     """Return a number, None if there is none or if it stands for that."""
     number = None if value is None else float(value)
     return number if number is not None and number > 0 else None
+
+
+def _whole(value: Any) -> int | None:
+    number = _positive(value)
+    return None if number is None else int(number)
 
 
 def _flag(value: Any) -> bool | None:

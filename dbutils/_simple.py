@@ -14,7 +14,7 @@ from ._collecting import collecting, is_collecting
 from ._drivers import profile_of
 from ._forks import Orphan, disown, follow
 from ._keeper import Backend
-from ._lease import Lease, return_by
+from ._lease import Lease, hold, return_by
 from ._ledger import Ledger, Limits
 from ._mistakes import missing_text
 from ._pool import PoolCore
@@ -117,9 +117,9 @@ class SimpleLease(Lease):
 
     __slots__ = ()
 
-    def right(self) -> Any:
+    def _held(self) -> Any:
         """Return the right to the connection, None if that is over."""
-        right = super().right()  # those taken in turn have a visit together
+        right = super()._held()  # those taken in turn have a visit together
         return None if right is None or not right.visit else right
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ class SimpleLease(Lease):
                 if ledger.shortcut is not idle or ledger.inbox:
                     store.attend(idle)
             else:
-                pool.take_back(right)
+                pool._take_back(right)  # noqa: SLF001 - for leases
         finally:
             right = None  # not to be kept by the traceback of an interrupt
 
@@ -166,7 +166,7 @@ class SimplePool:
             type(self).returnConnection is not SimplePool.returnConnection)
         self._begin()
         self._fill()
-        follow(self)
+        follow(self, method="_begin_anew")
 
     def _begin(self) -> None:
         self.store = self._make_store()
@@ -186,7 +186,7 @@ class SimplePool:
                     self.addConnection(self._connect())
                 self._is_filled = True
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Open other connections in a forked child when they are needed."""
         for con in self._connections:
             disown(con, profile_of(con).descriptor(con))
@@ -227,7 +227,7 @@ class SimplePool:
         right = lease = None
         try:
             right = self.store.take(self)
-            lease = self._lease_class().hold(right)
+            lease = hold(self._lease_class(), right)
             if right.is_share:
                 lease._visit = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
             return lease
@@ -238,14 +238,14 @@ class SimplePool:
         """Raise an error that names what a program may look for."""
         raise AttributeError(missing_text(self, name))
 
-    def take_back(self, right: Right) -> None:
+    def _take_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""
         if self._has_own_return:
             return_by(self.returnConnection, right, self)
         else:
             self.store.give_back(right)
 
-    def take_back_dropped(
+    def _take_back_dropped(
             self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
         """Take back what was dropped with its lease."""
         if self._has_own_return:

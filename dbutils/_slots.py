@@ -123,7 +123,8 @@ class Right:
         try:
             visitor = visitor_of(getattr(self, "visit", None))
             if visitor is not None and visitor.home is not None:
-                visitor.home.take_back_dropped(self, visitor)
+                home = visitor.home
+                home._take_back_dropped(self, visitor)  # noqa: SLF001 - of pools
         except Warning:  # which the program wants to be an error
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
             raise

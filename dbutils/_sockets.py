@@ -11,9 +11,11 @@ import os
 import select
 import socket
 from typing import Any
+from weakref import ref
 
 __all__ = [
-    "GONE", "QUIET", "UNREAD", "Sight", "Watch", "shut_down", "watch_of"]
+    "GONE", "QUIET", "UNREAD", "MovingWatch", "Sight", "Watch", "shut_down",
+    "watch_of"]
 
 
 class Sight(enum.Enum):
@@ -79,3 +81,26 @@ class Watch:
         except (OSError, ValueError):  # closed, or too many are open
             return UNREAD
         return UNREAD if readable else QUIET
+
+
+class MovingWatch:
+    """A look at the socket of a connection inside of a wrapper.
+
+    The wrapper may go on with another connection, and so with another socket.
+    """
+
+    __slots__ = ("_line", "_watch")
+
+    def __init__(self, line: Any) -> None:
+        self._line = ref(line)  # which has this watch
+        self._watch = watch_of(line.descriptor)
+
+    def look(self) -> Sight:
+        """Return what is to be seen just now."""
+        line = self._line()
+        descriptor = None if line is None else line.profile.descriptor(
+            line.con)
+        if line is not None and descriptor != line.descriptor:
+            line.descriptor = descriptor
+            self._watch = watch_of(descriptor)
+        return QUIET if self._watch is None else self._watch.look()

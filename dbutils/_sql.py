@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Any, Iterator, NamedTuple, Sequence, Tuple
 
-__all__ = ["MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
+__all__ = ["AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
 
 
 class Kind(NamedTuple):
@@ -30,6 +30,9 @@ class Kind(NamedTuple):
 READ = Kind(is_read=True, marks=False)
 UNKNOWN_WORK = Kind(is_read=False, marks=False)
 MARK = Kind(is_read=False, marks=True)
+# It is about the next transaction, or about all that follow, if the database
+# takes it like that; otherwise only about this one.
+AHEAD = Kind(is_read=False, marks=False)
 
 # The kinds of the statements that were seen last, so that most statements
 # cost one look into a dictionary, also by others.  When it is full, it
@@ -67,6 +70,8 @@ def _kind_of_text(text: str) -> Kind:
     if len(text) > _LONGEST:
         return _look_at(text)
     kind = seen.get(text) or _older.get(text) or _look_at(text)
+    if kind is AHEAD:  # so that it is not taken for one of the usual ones
+        return kind
     if len(seen) >= _LIMIT:
         _older.clear()
         _older.update(seen)
@@ -226,7 +231,8 @@ _HARMLESS = re.compile(r"""\W*(?: $ | (?:
     | create | alter (?! \s+ session\b) | drop | truncate | rename | comment
     | grant | revoke | analy[sz]e | vacuum | reindex | cluster | refresh
     | optimize | repair | check | checksum | checkpoint | copy | notify
-    | commit | rollback | abort | end | savepoint | release | if
+    | commit | rollback | abort | end | savepoint | release
+    | if (?! \b .* \b then \b )
     | start \s+ transaction
     | begin (?= \s* $ | \s+ (?: transaction | tran | work | isolation | read
         | (?:not\s+)? deferrable | deferred | immediate | exclusive
@@ -238,7 +244,9 @@ _HARMLESS = re.compile(r"""\W*(?: $ | (?:
             | tx_ | group_ | optimizer_ | time_zone )) [\w."`]* )
     | pragma \s+ (?: [\w."]+ \s* $
         | [\w."]* (?:_x?info|_list|_check|_columns) (?= \s* \( ) )
-    ) (?!\w) )""", re.X)
+    ) (?!\w) )""", re.S | re.X)
+
+_AHEAD = re.compile(r"\W*set\s+transaction\b")
 
 _PAREN = r"""["`\s\]]* \("""
 _ARGUMENT = r"(?: %\(\w+\)s | [^(),;] )*"
@@ -308,8 +316,8 @@ def _look_at(text: str) -> Kind:
         reading = _judge(clean.lower())
         if reading.marks:
             return MARK
-        if reading is not READ:
-            kind = UNKNOWN_WORK
+        if reading is not READ and kind is not AHEAD:
+            kind = reading
     return kind
 
 
@@ -326,11 +334,14 @@ def _is_complete(clean: str) -> bool:
 
 def _judge(text: str) -> Kind:
     """Return the kind of a statement without comments and strings."""
-    for part in text.split(";"):
+    parts = text.split(";")
+    for part in parts:
         if not _HARMLESS.match(part):
             return MARK
     if _match(_MARKS, text):
         return MARK
+    if "transaction" in text and any(map(_AHEAD.match, parts)):
+        return AHEAD
     if _READS.match(text) and not _match(_WRITES, text):
         return READ
     return UNKNOWN_WORK

@@ -17,7 +17,7 @@ from ._errors import logger, quietly
 from ._finalizers import note_lost
 from ._forks import disown, follow
 from ._outage import Outage
-from ._ping import PingError, SqlPinger, ask, parse_ping, prove
+from ._ping import PingError, SqlPinger, ask, name_of, parse_ping, prove
 from ._sockets import shut_down
 from ._threads import is_ending
 from ._watchdog import forget, watch
@@ -108,9 +108,10 @@ class Line:
 
     __slots__ = (
         "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
-        "exposed", "inherited", "is_in_doubt", "is_simple", "limit", "lost",
-        "marked", "outage", "profile", "setsession", "settings", "spoiled",
-        "terms", "touched", "transaction", "unanswered", "usage", "valid")
+        "exposed", "handlers", "inherited", "is_in_doubt", "is_simple",
+        "limit", "lost", "marked", "outage", "profile", "setsession",
+        "settings", "spoiled", "terms", "touched", "transaction",
+        "unanswered", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
@@ -137,6 +138,8 @@ class Line:
         # changed, which is done again with every new connection.
         self.touched = False
         self.settings = self.changes = _NOTHING
+        # The calls of methods whose effect others undo.
+        self.handlers: tuple[tuple[str, Any], ...] = ()
         # Whether comparing them is not enough to restore the session, and
         # whether the program has the driver connection itself, so that it is
         # never replaced silently, and whether nothing can restore it.
@@ -192,7 +195,7 @@ class Line:
         self.marked = self.lost = False
         self.dirty = self.exposed = self.spoiled = False
         self.settings = self.first_settings() or _NOTHING
-        if self.changes:
+        if self.changes or self.handlers:
             self._change_again()
 
     def first_settings(self) -> dict[str, Any]:
@@ -225,6 +228,8 @@ class Line:
         for name, value in self.changes.items():
             self.dirty = self.dirty or self._is_lasting(name)
             self.profile.write(self.con, name, value)
+        for name, args in self.handlers:
+            getattr(self.con, name)(*args)
         self.valid = True
 
     def _is_lasting(self, name: str) -> bool:
@@ -260,29 +265,14 @@ class Line:
         """Close the driver connection, unless that was already done."""
         if self.closed:
             return
-        if is_ending() and self.needs_reset(True):
-            # some drivers roll back, and wait for that
-            watch(self, self.descriptor, None)
         forget(self)  # its number may belong to another socket soon
-        if self.is_in_doubt:
-            self._shut_down()
+        # At the end some drivers would roll back, and wait for that.
+        if self.is_in_doubt or (is_ending() and self.needs_reset(True)):
+            _shut_down(self)
         with quietly("closing a connection"):
             self.profile.close(self.con)
         self.transaction = False
         self.closed = True
-
-    def _shut_down(self) -> None:
-        """Let nothing more be sent, and nothing waited for.
-
-        Some drivers first send what an interrupt has left in their buffers
-        when they close a connection, though the server may have got it.
-        """
-        with quietly("shutting down a connection in doubt"):
-            # asked again: if the driver has closed the socket, its number may
-            # belong to another one
-            descriptor = self.profile.descriptor(self.con)
-            if descriptor is not None and descriptor >= 0:
-                shut_down(descriptor)
 
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the visit."""
@@ -314,10 +304,26 @@ class Line:
         self.note_changes()
         return result
 
+    def call_paired(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver, or the one that undoes its effect."""
+        self.touched = True  # also if this is interrupted
+        result = getattr(self.con, name)(*args, **kwargs)
+        given = (*args, *kwargs.values())
+        if name in self.profile.pairs:
+            self.handlers = (*self.handlers, (name, given))
+        else:
+            _forget_handler(self, name, given)
+        return result
+
     def change_back(self) -> None:
         """Change the attributes back to how they were at the beginning."""
         self.changes = _NOTHING
         profile = self.profile
+        handlers, self.handlers = self.handlers, ()
+        for name, args in handlers:
+            getattr(self.con, profile.pairs[name])(*args)
         for name, value in self.settings.items():
             if not self._is_lasting(name) and (
                     profile.read(self.con, name) != value):
@@ -378,7 +384,7 @@ class Line:
         if name in self.profile.unreadable:  # asking may not be possible
             return hasattr(type(self.con), name)
         value = getattr(self.con, name, _call_me)
-        return not callable(value)
+        return not callable(value) or isinstance(value, type)
 
     def is_used_up(self) -> bool:
         """Tell whether a new driver connection is due before the next use."""
@@ -394,6 +400,29 @@ class Line:
             f" (maxusage={self.terms.maxusage}).")
 
 
+def _shut_down(line: Line) -> None:
+    """Let nothing more be sent, and nothing waited for.
+
+    Some drivers first send what an interrupt has left in their buffers
+    when they close a connection, though the server may have got it.
+    """
+    with quietly("shutting down a connection in doubt"):
+        # asked again: if the driver has closed the socket, its number may
+        # belong to another one
+        descriptor = line.profile.descriptor(line.con)
+        if descriptor is not None and descriptor >= 0:
+            shut_down(descriptor)
+
+
+def _forget_handler(line: Line, name: str, given: Any) -> None:
+    """Forget the call whose effect was undone."""
+    for number, (other, args) in enumerate(line.handlers):
+        if line.profile.pairs[other] == name and args == given:
+            line.handlers = (
+                *line.handlers[:number], *line.handlers[number + 1:])
+            return
+
+
 def doubt_ping(line: Line) -> None:
     """Note that a question has failed, so that the connection has to go.
 
@@ -402,7 +431,9 @@ def doubt_ping(line: Line) -> None:
     pinger = line.terms.pinger
     if pinger is None:
         return
-    logger.info("A connection is replaced, since %r has failed.", pinger)
+    logger.info(
+        "A connection is replaced, since its 'ping' (%s) has failed.",
+        name_of(pinger))
     line.unanswered += 1
     if line.outage is not None:
         line.outage.doubts_ping = True

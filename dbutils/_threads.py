@@ -22,7 +22,7 @@ from ._errors import note_swallowed
 
 __all__ = [
     "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
-    "start_thread", "vacancies"]
+    "is_useless", "start_thread", "vacancies"]
 
 # In seconds: for how long a thread that was started may need to run, until
 # another one is started, and how long an ending interpreter waits for them.
@@ -97,6 +97,22 @@ def can_start() -> bool:
     return threading.main_thread().is_alive()
 
 
+def is_useless() -> bool:
+    """Return whether threads of ours have nobody left to work for.
+
+    In a child that was forked by a thread, that thread is the main one.  When
+    its function returns, the interpreter does not end; the process does so
+    with its last thread, which must not be one of ours.  Such a main thread
+    is not of the usual class, and nothing else tells it from others.
+    """
+    if is_ending():
+        return True
+    main = threading.main_thread()
+    usual: Any = vars(threading).get("_MainThread", ())
+    return not (main.is_alive() or isinstance(main, usual)) and all(
+        thread.daemon for thread in threading.enumerate())
+
+
 def start_thread(run: Callable[[], object], name: str) -> bool:
     """Start a daemon thread without waiting for it; return whether it starts.
 
@@ -119,13 +135,24 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
     return True
 
 
-def _run(run: Callable[[], object], name: str) -> None:
+def _do(run: Callable[[], object], name: str) -> None:
+    """Call what a thread was started for, and log why it ends."""
     try:
         pop(_ends.newborn)
         _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - nobody is above
         note_swallowed(f"the thread {name!r}", error)
+
+
+def _run(
+        run: Callable[[], object], name: str,
+        do: Callable[[Callable[[], object], str], None] = _do) -> None:
+    """Be a thread that ends in silence, also when modules are emptied."""
+    try:
+        do(run, name)
+    except BaseException:  # noqa: BLE001 - such as that a name is None
+        raise SystemExit from None  # of which nothing is printed
 
 
 def _trace() -> None:
@@ -210,7 +237,7 @@ class Attendant:
 
     def fill(self) -> None:
         """See to it that there is a thread, or will be in a moment."""
-        if self.link is not None or is_ending():
+        if self.link is not None or is_useless():
             return
         vacancies[self] = None
         tried_at, now = self._tried_at, monotonic()
@@ -233,7 +260,7 @@ class Attendant:
         self.link = link
         self._tried_at = None
         vacancies.pop(self, None)
-        while self.link is link and not is_ending():
+        while self.link is link and not is_useless():
             try:
                 self._make_round(link)
             except BaseException as error:  # noqa: BLE001 - thrown into it

@@ -61,7 +61,8 @@ class Transactions:
             leaves beginning and committing to us
         retries: how often the whole transaction is repeated at most, after
             a serialization failure, a deadlock, or when the connection was
-            lost before commit() was called
+            lost before commit() was called; not if each statement is known
+            to be committed at once
 
         If the connection was lost while it was committed, nobody knows the
         outcome, and a CommitUnknownError says so.
@@ -85,6 +86,7 @@ class Transactions:
             with self._borrow() as db:
                 line = line_of(db)
                 db.begin()
+                is_last = is_last or _commits_alone(line)
                 result = function(db)
                 commits = True
                 db.commit()
@@ -98,6 +100,15 @@ class Transactions:
                 raise
             return None
         return _Done(result)
+
+
+def _commits_alone(line: Any) -> bool:
+    """Tell whether each statement is committed, so that none may run again.
+
+    The begin() of a driver begins a transaction nevertheless.
+    """
+    return bool(line.profile.autocommit(line.con)) and not hasattr(
+        line.con, "begin")
 
 
 def _was_lost(line: Any, error: Exception) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable
 
-from ._mutex import Mutex
+from ._mutex import LongMutex
 
 __all__ = ["Turns"]
 
@@ -19,7 +19,7 @@ class Turns:
 
     def __init__(self) -> None:
         # No interrupt may leave it locked, since the others wait for it.
-        self._mutex = Mutex()
+        self._mutex = LongMutex()
         # Whose transaction is open.
         self._owner: Any = None
         # The thread that executes a statement: a signal handler that comes
@@ -35,11 +35,19 @@ class Turns:
         return not (line.transaction or self._is_busy_here) and (
             not self._owner)
 
-    def check(self, line: Any) -> None:
-        """Check the connection, unless it is being used just now."""
+    def check(self, line: Any, seconds: float | None = None) -> None:
+        """Check the connection, unless it is being used just now.
+
+        seconds: how long that may take; a dead one is not replaced then,
+            which could take longer, but before its next statement
+        """
         with self._mutex.take(waits=False) as has_come:
-            if has_come and self.are_free(line):
+            if not (has_come and self.are_free(line)):
+                return
+            if seconds is None:
                 line.check(1)
+            else:
+                line.is_alive_within(seconds)
 
     def take(
             self, line: Any, visit: Any, act: Callable[[], Any]) -> list[Any]:

@@ -10,21 +10,83 @@ down before the call, so that no server keeps a program from ending.
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import struct
+from contextlib import suppress
 from sys import is_finalizing
 from time import monotonic
+from typing import Any, List
 
 from ._errors import quietly
 from ._forks import follow
 from ._threads import Attendant, fill_vacancies, is_ending, vacancies
 
-__all__ = ["forget", "watch"]
+__all__ = ["Limit", "forget", "watch"]
 
 # In seconds: the longest time that a call may take, and the time after which
 # the thread ends if it has nothing to do.
 LIMIT = 5.0
 _REST = 1.0
+
+
+# Where the kernel tells how many milliseconds ago the last data were sent and
+# received, and how long what it tells must be for that.
+_SENT, _RECEIVED, _LENGTH = 44, 52, 104
+
+
+def _silence_on(sock: socket.socket) -> float:
+    """Return for how many seconds nothing was sent or received, if known."""
+    info = b""
+    if hasattr(socket, "TCP_INFO"):
+        with suppress(OSError):  # a local socket, for instance
+            info = sock.getsockopt(
+                socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
+    if len(info) < _RECEIVED + 4:
+        return math.inf
+    return min(
+        struct.unpack_from("=I", info, place)[0]
+        for place in (_SENT, _RECEIVED)) / 1000
+
+
+class Limit(List[Any]):
+    """The deadline and the descriptor of a call that may be silent for a time.
+
+    As a context it watches the call, unless that is done already.  The
+    deadline moves on as long as something is sent or received.
+    """
+
+    def __init__(self, line: Any, seconds: float) -> None:
+        super().__init__()
+        self._line = line
+        self.seconds = seconds
+        # Whether the socket was shut down.
+        self.was_cut = False
+
+    def __enter__(self) -> None:
+        """Begin to watch the call."""
+        line = self._line
+        if line.descriptor is None or line in _watchdog.calls or is_ending():
+            return  # at the end nobody could cut it off in time
+        self[:] = monotonic() + self.seconds, line.descriptor
+        _watchdog.watch(line, line.descriptor, self.seconds)
+        _watchdog.calls[line] = self
+
+    def __exit__(self, *exc: object) -> None:
+        """End that."""
+        if self:
+            forget(self._line)
+
+    def goes_on(self, sock: socket.socket) -> bool:
+        """Move the deadline if there was traffic; return whether so.
+
+        Only the deadline is changed: the call may be over by now.
+        """
+        left = self.seconds - _silence_on(sock)
+        if left > 0:
+            self[0] = monotonic() + left
+        return left > 0
 
 
 class _Watchdog:
@@ -39,7 +101,7 @@ class _Watchdog:
     def _begin(self) -> None:
         # The deadlines and descriptors of the calls that are going on; setting
         # and popping items is atomic and needs no lock.
-        self.calls: dict[object, tuple[float, int]] = {}
+        self.calls: dict[object, Any] = {}
         self._wakes_at = 0.0
         self._has_rested = False
 
@@ -97,9 +159,14 @@ class _Watchdog:
     def _end(self, key: object, descriptor: int) -> None:
         """Shut the socket of a call down, if it is still going on."""
         copy = socket.socket(fileno=os.dup(descriptor))
+        call = self.calls.get(key)
         try:
+            if isinstance(call, Limit) and call.goes_on(copy):
+                return
             # only now it is certain that the copy is of the right socket
             if self.calls.pop(key, None) is not None:
+                if isinstance(call, Limit):
+                    call.was_cut = True
                 copy.shutdown(socket.SHUT_RDWR)
         finally:
             copy.close()

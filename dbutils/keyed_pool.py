@@ -13,12 +13,13 @@ from functools import lru_cache
 from importlib import import_module
 from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
-from weakref import WeakValueDictionary, ref
+from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from ._checks import check_seconds, check_size
+from ._checks import check_seconds, check_size, whole_number
 from ._dbapi import module_of_creator
 from ._errors import let_go
 from ._forks import follow
+from ._lease import is_over, right_of
 from ._mutex import Mutex
 from ._pool import core_of
 from ._steady import line_of
@@ -50,6 +51,10 @@ class PoolError(Exception):
     What a pool raises is also an Error of its driver.
     """
 
+    def __reduce__(self) -> Any:
+        """Be pickled as a PoolError, which every process knows."""
+        return PoolError, self.args
+
 
 def _error_class(creator: Any) -> type[Exception]:
     """Return the class of the errors of a pool."""
@@ -68,22 +73,10 @@ class KeyedConnection(PooledDedicatedDBConnection):
     @property
     def closed(self) -> Any:
         """What the driver says, and 1 if the pool has it back."""
-        right = self.right()
+        right = self._held()
         if right is None:
             return 1
         return getattr(line_of(right.slot.con).con, "closed", 0)
-
-    def __getattr__(self, name: str) -> Any:
-        """Return what the connection has, also the methods of the driver."""
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            right = self.right()
-            if right is None or name.startswith("_"):
-                raise
-        line = line_of(right.slot.con)
-        line.expose()
-        return getattr(line.con, name)
 
     def __exit__(self, *exc: object) -> None:
         """Commit, or roll back if there was an error; do not give back."""
@@ -157,7 +150,7 @@ class AbstractConnectionPool:
         """Open so many connections.
 
         minconn: how many connections are opened, and may be idle
-        maxconn: how many connections may be in use
+        maxconn: how many connections may be in use, if minconn is not greater
         creator: a DB-API 2 module; if there is none, psycopg2
         maxwait: for how many seconds a request waits for a connection if
             all of them are in use
@@ -168,16 +161,19 @@ class AbstractConnectionPool:
         if creator is None:
             creator = import_module("psycopg2")
         self._error = _error_class(creator)
-        self.minconn = check_size("minconn", int(minconn)) or 0
-        self.maxconn = check_size("maxconn", int(maxconn)) or 0
-        if not 0 < max(self.minconn, 1) <= self.maxconn:
-            raise self._error(
-                f"maxconn must be at least 1 and not less than minconn, but"
-                f" they are {self.maxconn} and {self.minconn}.")
+        self.minconn = check_size(
+            "minconn", whole_number("minconn", minconn)) or 0
+        self.maxconn = check_size(
+            "maxconn", whole_number("maxconn", maxconn)) or 0
+        limit = max(self.minconn, self.maxconn)
+        if not limit:
+            raise self._error("minconn and maxconn must not both be 0.")
         self.closed = False
+        # The connections of psycopg2 that were put back with autocommit.
+        self._autocommit: Any = WeakKeyDictionary()
         self._health = HealthCheck(None)
         self._pool = PooledDB(
-            creator, self.minconn, self.minconn, 0, self.maxconn, False,
+            creator, self.minconn, self.minconn, 0, limit, False,
             kwargs.pop("maxusage", None), kwargs.pop("setsession", None),
             kwargs.pop("reset", True), kwargs.pop("failures", None),
             kwargs.pop("ping", 1), *args, maxwait=maxwait,
@@ -185,10 +181,10 @@ class AbstractConnectionPool:
         core = core_of(self._pool)
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
-        self.begin_anew()
-        follow(self)
+        self._begin_anew()
+        follow(self, method="_begin_anew")
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have lent nothing, as in a forked child."""
         # The connections that are in use, by their identities, and those
         # that were asked for by a key, changed by one thread at a time.
@@ -216,7 +212,7 @@ class AbstractConnectionPool:
         lease = None
         try:
             lease = self._known(key)
-            while lease is None or lease.is_over():
+            while lease is None or is_over(lease):
                 lease = self._lend_once(key, maxwait, deadline)
             return lease
         finally:
@@ -225,7 +221,7 @@ class AbstractConnectionPool:
     def _known(self, key: Any) -> Any:
         """Return the connection with a key, None if none is in use."""
         lease = self._keyed.get(key)
-        return None if lease is None or lease.is_over() else lease
+        return None if lease is None or is_over(lease) else lease
 
     def _lend_once(
             self, key: Any, maxwait: float | None,
@@ -271,6 +267,8 @@ class AbstractConnectionPool:
             kind: Any = type(lease)
             lease.__class__ = _class_for(kind)
             lease._key = key  # noqa: SLF001 - of this module
+            if self._autocommit:
+                self._restore_mode(lease)
             self._out[id(lease)] = lease
             first = lease if key is None else self._first_of(key, lease)
             if first is not lease:  # another thread was faster
@@ -290,7 +288,7 @@ class AbstractConnectionPool:
         """Return the connection with a key, which is this if there is none."""
         with self._mutex.take():
             known = self._keyed.get(key)
-            if known is None or known.is_over():
+            if known is None or is_over(known):
                 known = self._keyed[key] = lease
         return known
 
@@ -312,7 +310,24 @@ class AbstractConnectionPool:
         if close:
             core_of(self._pool).throw_away(lease)
         else:
+            self._note_mode(lease)
             lease.close()
+
+    def _note_mode(self, lease: KeyedConnection) -> None:
+        """Keep autocommit for the next one, as psycopg2.pool does."""
+        right = right_of(lease)
+        if right is None or not hasattr(lease, "get_transaction_status"):
+            return
+        con = right.slot.con
+        if con.autocommit:
+            self._autocommit[con] = True
+        elif self._autocommit:
+            self._autocommit.pop(con, None)
+
+    def _restore_mode(self, lease: Any) -> None:
+        right = right_of(lease)
+        if self._autocommit.get(right.slot.con) and not lease.autocommit:
+            lease.autocommit = True
 
     def _forget(self, lease: KeyedConnection) -> None:
         key = lease._key  # noqa: SLF001 - of this module

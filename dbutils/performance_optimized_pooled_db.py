@@ -189,6 +189,8 @@ class Performance(Feature):
         self._cleaner = Cleaner()
         self.is_acquisition_optimized = False
         self.is_cache_optimized = False
+        # In seconds, None without a limit.
+        self.acquisition_timeout: float | None = None
         self._looked_at = 0.0
         # When and after how many acquisitions there was the last report.
         self._reported = monotonic(), 0
@@ -213,6 +215,11 @@ class Performance(Feature):
     def is_concurrency_optimized(self) -> bool:
         """Whether connections are cleaned off the way of who returns them."""
         return self._cleaner.is_apart
+
+    @property
+    def release_timeout(self) -> float | None:
+        """How many seconds it may take to clean a connection."""
+        return self._cleaner.timeout
 
     def optimize_acquisition(self) -> None:
         """Lend to threads what they had last, and ask it less often."""
@@ -250,7 +257,8 @@ class Performance(Feature):
                     " and 'release_timeout' can be.")
             check_seconds(name, value)
         if "acquisition_timeout" in options:
-            core.patience = options["acquisition_timeout"]
+            self.acquisition_timeout = options["acquisition_timeout"]
+            core.patience = self.acquisition_timeout
         if "release_timeout" in options:
             self._cleaner.timeout = options["release_timeout"]
             self._set_cleaner(core)
@@ -400,6 +408,14 @@ class PerformanceOptimizedPooledDB(PooledDB):
     @property
     def _concurrency_optimized(self) -> bool:
         return self._performance.is_concurrency_optimized
+
+    @property
+    def _acquisition_timeout(self) -> float | None:
+        return self._performance.acquisition_timeout
+
+    @property
+    def _release_timeout(self) -> float | None:
+        return self._performance.release_timeout
 
     def performance_report(self) -> dict[str, Any]:
         """Return how the pool has worked, and what could be improved.

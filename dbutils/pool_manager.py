@@ -9,25 +9,35 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from time import monotonic, time
+from types import ModuleType
 from typing import Any, Dict, Iterable, Mapping, Sequence
 from weakref import WeakSet, ref
 
 from ._checks import check_seconds, check_size
 from ._connection_url import settings_of_url, settings_of_variables
 from ._connector import Connector
+from ._db_safe import Safe
 from ._errors import logger
 from ._forks import follow
 from ._housekeeper import housekeeper
 from ._managed import Full, Probe, Shelf, Uses, canonical_key
 from ._mutex import Mutex
 from ._secrets import Secret, drop_secrets, secrets_in, wrap_secrets
+from ._silence import Impatient
+from ._steady import line_of
 from .health_check_pooled_db import HealthCheck
-from .pooled_db import PoolClosedError, PooledDB
+from .pooled_db import (
+    PoolClosedError,
+    PooledDB,
+    TooManyConnectionsError,
+)
+from .steady_db import SteadyDBConnection
 
 __all__ = [
     "ConnectionConfig",
@@ -47,6 +57,13 @@ __all__ = [
 # long a check of all pools may take.
 _CLEAN_UP = 300
 _PATIENCE = 5
+
+# How the settings of a pool are called here.
+_OWN_NAMES = (
+    ("(maxconnections:", "(max_total:"),
+    ("Raise maxconnections", "Raise max_total"),
+    ("blocking=True or maxwait", "max_wait_time"),
+    ("(maxwait)", "(max_wait_time)"))
 
 _REFUSED = (
     "its password was never accepted, and it was asked for with another one")
@@ -123,8 +140,10 @@ class ConnectionConfig:
         verified with it, and so is the name of the host
     ssl_cert, ssl_key: files that tell the server who we are
     connection_timeout: how many seconds opening may take
-    socket_timeout: how many seconds the server may take to answer
-    driver: the module; if there is none, the first one that is installed
+    socket_timeout: how many seconds the server may be silent when it is
+        asked something
+    driver: the module or its name; if there is none, the first one that is
+        installed
     options: what else the driver is told
     """
 
@@ -143,7 +162,7 @@ class ConnectionConfig:
     connection_timeout: float | None = None
     socket_timeout: float | None = None
     application_name: str | None = None
-    driver: str | None = None
+    driver: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -173,6 +192,7 @@ class ConnectionConfig:
                     isinstance(value, str)):
                 path = os.fspath(value)  # or it is no text
                 self._set(setting.name, path)
+        self._set("driver", _name_of_driver(self.driver))
         self._set("password", _as_secret(self.password))
 
     def _check_encryption(self) -> None:
@@ -322,6 +342,8 @@ class ManagedPool(PooledDB):
             maxlifetime=terms.max_lifetime, maxidletime=terms.max_idle_time,
             refill=bool(terms.min_idle), features=(self._health,))
         self._core.tick = self.uses.note
+        silence = self._connector.silence
+        self._rules = None if silence is None else Impatient(silence)
         if terms.max_idle is not None:
             self._core.change_limits(
                 lambda limits: limits._replace(maxcached=terms.max_idle))
@@ -329,6 +351,14 @@ class ManagedPool(PooledDB):
     def __repr__(self) -> str:
         state = "pool" if self._eviction is None else "evicted pool"
         return f"<{state} for {self.config!r}>"
+
+    def steady_connection(self) -> SteadyDBConnection:
+        """Return a connection that does not belong to the pool."""
+        con = super().steady_connection()
+        line = line_of(con)
+        if self._rules is not None and isinstance(line.rules.usual, Safe):
+            line.rules = line.rules.with_usual(self._rules)
+        return con
 
     def get_connection(self, *, maxwait: float | None = None) -> Any:
         """Return a connection, to be given back by close().
@@ -395,6 +425,13 @@ class ManagedPool(PooledDB):
         """
         self._eviction = reason
         return self.shutdown(timeout)
+
+    def _too_many_error(  # type: ignore[override]
+            self, text: str) -> Exception:
+        """Return the error, which names the settings as a PoolConfig does."""
+        for name, own_name in _OWN_NAMES:
+            text = text.replace(name, own_name)
+        return TooManyConnectionsError(text)
 
     def _closed_error(self, text: str) -> Exception:  # type: ignore[override]
         if self._eviction is None:
@@ -484,9 +521,13 @@ class _Reports:
     def _get(self, key: str) -> ManagedPool:
         with self._shelf.mutex.take():
             pool = self._shelf.pools.get(key)
-        if pool is None:
-            raise UnknownPoolError(f"There is no pool with the key {key!r}.")
-        return pool
+            named = self._shelf.names.get(key)
+        if pool is not None:
+            return pool
+        text = f"There is no pool with the key {key!r}"
+        if named is not None:
+            text += f", but one with that name; its key is {named.key!r}"
+        raise UnknownPoolError(f"{text}.")
 
     def get_pool_info(self, key: str) -> dict[str, Any]:
         """Return the state of a pool."""
@@ -519,7 +560,7 @@ class _Reports:
         totals["total_connections"] = sum(totals.values())
         return {
             "manager_stats": manager, "aggregate_pool_stats": totals,
-            "pools": {info["key"]: info for info in infos}}
+            "pools": infos}
 
     def health_check(self, timeout: float = _PATIENCE) -> dict[str, Any]:
         """Ask the servers of all pools, at the same time.
@@ -532,8 +573,8 @@ class _Reports:
         results = {
             key: probe.is_well(max(end - monotonic(), 0))
             for key, probe in probes.items()}
-        healthy = sum(results.values())
-        unhealthy = len(results) - healthy
+        unhealthy = [key for key, is_well in results.items() if not is_well]
+        healthy = len(results) - len(unhealthy)
         status = "healthy" if not unhealthy else (
             "degraded" if healthy else "unhealthy")
         return {
@@ -544,8 +585,22 @@ class _Reports:
                 for key, is_well in results.items()}}
 
 
-class DBConnectionPoolManager(_Reports):
-    """Holds the pools of a program, one for each configuration."""
+class _OneInAProcess(type):
+    """A class of which there is one object in a process."""
+
+    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return that object, or a new one of a derived class."""
+        if cls is DBConnectionPoolManager:
+            return get_pool_manager(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+
+class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
+    """Holds the pools of a program, one for each configuration.
+
+    There is one in a process: DBConnectionPoolManager() and
+    get_pool_manager() return the same.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -555,6 +610,12 @@ class DBConnectionPoolManager(_Reports):
         self.due_at = 0.0
         follow(self)
         _managers.append(ref(self, _managers.remove))
+
+    @classmethod
+    def isolated(cls) -> DBConnectionPoolManager:
+        """Return another manager, for tests for instance."""
+        manager: DBConnectionPoolManager = type.__call__(cls)
+        return manager
 
     def __enter__(self) -> DBConnectionPoolManager:
         """Begin a context at whose end all pools are shut down."""
@@ -573,17 +634,22 @@ class DBConnectionPoolManager(_Reports):
     # Getting pools and connections.
 
     def get_pool(
-            self, config: Any = None, pool_config: PoolConfig | None = None,
-            **settings: Any) -> ManagedPool:
+            self, config: Any = None, *args: Any,
+            pool_config: PoolConfig | None = None,
+            connection_config: Any = None, **settings: Any) -> ManagedPool:
         """Return the pool for a configuration, a new one if there is none.
 
-        config: a ConnectionConfig or a URL
-        pool_config: how large it is; only asked for when the pool is made,
-            and an error if there is a pool that is different
+        config: a ConnectionConfig or a URL, or the kind of the database,
+            which the other positional parameters of ConnectionConfig follow
+        pool_config: how large it is, also as the last positional parameter;
+            only asked for when the pool is made, and an error if there is a
+            pool that is different
+        connection_config: another name of config
 
         All other parameters are those of ConnectionConfig.
         """
-        config = _make_config(config, settings)
+        config, pool_config = _read(
+            config, args, pool_config, connection_config, settings)
         pool = self._find(config, pool_config)
         if pool is None:
             new = ManagedPool(config, pool_config or self._terms)
@@ -591,43 +657,43 @@ class DBConnectionPoolManager(_Reports):
         return pool
 
     def get_pool_by_name(
-            self, name: str, config: Any,
-            pool_config: PoolConfig | None = None) -> ManagedPool:
+            self, name: str, config: Any = None, *args: Any,
+            pool_config: PoolConfig | None = None,
+            connection_config: Any = None, **settings: Any) -> ManagedPool:
         """Return the pool for a configuration, and give it a name.
 
-        It is an error if the name belongs to another configuration.
+        It is an error if the name belongs to another configuration.  All
+        other parameters are those of get_pool().
         """
-        config = _make_config(config, {})
-        self._check_name(name, config)
+        config, pool_config = _read(
+            config, args, pool_config, connection_config, settings)
+        _check_name(self._shelf, name, config)
         while True:
             pool = self.get_pool(config, pool_config)
             with self._shelf.mutex.take():
-                self._check_name(name, config)
+                _check_name(self._shelf, name, config)
                 if self._shelf.pools.get(pool.key) is pool:  # still
                     self._shelf.names[name] = pool
                     return pool
 
     def get_connection(
-            self, config: Any = None, pool_config: PoolConfig | None = None,
-            **settings: Any) -> Any:
+            self, config: Any = None, *args: Any,
+            pool_config: PoolConfig | None = None,
+            connection_config: Any = None, **settings: Any) -> Any:
         """Return a connection from the pool for a configuration.
 
-        At the end of a "with" block it is given back.
+        At the end of a "with" block it is given back.  The parameters are
+        those of get_pool().
         """
+        config, pool_config = _read(
+            config, args, pool_config, connection_config, settings)
         while True:
-            pool = self.get_pool(config, pool_config, **settings)
+            pool = self.get_pool(config, pool_config)
             try:
                 return pool.get_connection()
             except PoolEvictedError:
                 if self.is_over:
                     raise
-
-    def _check_name(self, name: str, config: ConnectionConfig) -> None:
-        named = self._shelf.names.get(name)
-        if named is not None and named.config.key != config.key:
-            raise PoolManagerError(
-                f"The name {name!r} belongs to a pool with another"
-                " configuration.")
 
     def _find(
             self, config: ConnectionConfig,
@@ -657,28 +723,11 @@ class DBConnectionPoolManager(_Reports):
             found = self._find(new.config, pool_config)
             if found is not None:
                 return found
-            surplus = self._make_room(new.key)
+            surplus = _make_room(shelf, new.key)
             shelf.add(new)
         _evict(surplus)
         new.start()
         return new
-
-    def _make_room(self, key: str) -> list[tuple[ManagedPool, str]]:
-        """Take out what has to go for a new pool with a key, and say why.
-
-        A pool whose password nobody has tried yet stays beside the new one.
-        """
-        shelf = self._shelf
-        refused = shelf.take_out_refused(key)
-        if refused:
-            return [(pool, _REFUSED) for pool in refused]
-        try:
-            surplus = shelf.make_room(1)
-        except Full:
-            raise TooManyPoolsError(
-                f"All {len(shelf.pools)} pools are in use, and there may be"
-                f" {shelf.limit} at most.") from None
-        return [(pool, _LEAST_USED) for pool in surplus]
 
     # Removing pools.
 
@@ -799,17 +848,113 @@ def _as_secret(password: Any) -> Any:
     raise TypeError("'password' must be a text or a function.")
 
 
-def _make_config(config: Any, settings: dict[str, Any]) -> ConnectionConfig:
+def _name_of_driver(driver: Any) -> str | None:
+    """Return the name of a driver that can be given as a module."""
+    if driver is None or isinstance(driver, str):
+        return driver
+    name = getattr(driver, "__name__", None)
+    if not isinstance(driver, ModuleType) or name is None:
+        raise TypeError(
+            "'driver' must be a module or its name, not something of"
+            f" {type(driver)!r}.")
+    if sys.modules.get(name) is not driver:
+        raise ValueError(f"'driver' is not what is imported as {name!r}.")
+    return name
+
+
+def _read(
+        config: Any, args: tuple[Any, ...], terms: PoolConfig | None,
+        other: Any, settings: dict[str, Any],
+) -> tuple[ConnectionConfig, PoolConfig | None]:
+    """Return the configuration and the terms from all that was given.
+
+    other: the configuration by its other name
+    """
+    if args and isinstance(args[-1], PoolConfig):
+        args, terms = args[:-1], _only_one(args[-1], terms)
+    elif args == (None,):
+        args = ()
+    return _make_config(_only_one(config, other), args, settings), terms
+
+
+def _only_one(positional: Any, keyword: Any) -> Any:
+    """Return the one of two parameters that was given."""
+    if keyword is None:
+        return positional
+    if positional is None:
+        return keyword
+    raise TypeError("The same parameter was given twice.")
+
+
+def _make_config(
+        config: Any, args: tuple[Any, ...],
+        settings: dict[str, Any]) -> ConnectionConfig:
     """Return a configuration from all that was given."""
+    _check_settings(settings)
+    kind = _kind_in(config)
+    if kind is not None:
+        return ConnectionConfig(kind, *args, **settings)
+    if args:
+        raise TypeError(
+            "Only settings that begin with the kind of a database, and the"
+            " PoolConfig, can be given without their names.")
     if isinstance(config, str):
         config = ConnectionConfig.from_url(config)
+    if config is None and "db_type" not in settings:
+        raise TypeError(
+            "It is not said which database: that takes a ConnectionConfig, a"
+            " URL, or settings with a 'db_type'.")
     if config is None:
         return ConnectionConfig(**settings)
     if not isinstance(config, ConnectionConfig):
         raise TypeError(
-            "'config' must be a ConnectionConfig or a URL, not something of"
-            f" {type(config)!r}.")
+            "The configuration must be a ConnectionConfig or a URL, not"
+            f" something of {type(config)!r}.")
     return replace(config, **settings) if settings else config
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    """Refuse settings of a pool among those of a connection."""
+    terms = {term.name for term in fields(PoolConfig)}
+    for name in settings:
+        if name in terms:
+            raise TypeError(
+                f"{name!r} is a setting of the pool, not of its connections:"
+                f" pool_config=PoolConfig({name}=...).")
+
+
+def _kind_in(config: Any) -> DatabaseType | None:
+    """Return the kind of database if that is what was given."""
+    if isinstance(config, str) and config.isalnum():  # and no URL
+        return DatabaseType(config)
+    return None
+
+
+def _check_name(
+        shelf: Shelf, name: str, config: ConnectionConfig) -> None:
+    """Refuse a name that belongs to another configuration."""
+    named = shelf.names.get(name)
+    if named is not None and named.config.key != config.key:
+        raise PoolManagerError(
+            f"The name {name!r} belongs to a pool with another"
+            " configuration.")
+
+
+def _make_room(shelf: Shelf, key: str) -> list[tuple[ManagedPool, str]]:
+    """Take out what has to go for a new pool with a key, and say why.
+
+    A pool whose password nobody has tried yet stays beside the new one.
+    """
+    refused = shelf.take_out_refused(key)
+    if refused:
+        return [(pool, _REFUSED) for pool in refused]
+    try:
+        surplus = shelf.make_room(1)
+    except Full:
+        raise TooManyPoolsError(
+            f"All {len(shelf.pools)} pools are in use, and there may be"
+            f" {shelf.limit} at most.") from None
+    return [(pool, _LEAST_USED) for pool in surplus]
 
 
 def _find_alike(
@@ -875,7 +1020,7 @@ class _Process:
         """Return the manager, a new one if the old one was shut down."""
         with self._mutex.take():
             if self._manager is None or self._manager.is_over:
-                self._manager = DBConnectionPoolManager()
+                self._manager = DBConnectionPoolManager.isolated()
             return self._manager
 
 

@@ -25,10 +25,11 @@ from ._dbapi import (
     split_isfatal,
 )
 from ._deques import pop
+from ._driver_methods import execute_on, lend, names_of
 from ._drivers import profile_in
 from ._features import check_features
 from ._forward import Forwarded, forward
-from ._lease import Lease
+from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
 from ._mistakes import check_creator
 from ._outage import Outage
@@ -275,7 +276,7 @@ class PooledDB(Pooled):
             lease = PooledDB.connection(
                 self, shareable, maxwait=maxwait, priority=priority, tag=tag)
             timer.lent(lease, monotonic() - start)
-            lease.take_note()  # since it was not called by the program
+            take_note(lease)  # since it was not called by the program
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -295,7 +296,7 @@ class PooledDB(Pooled):
             kind = (
                 PooledSharedDBConnection if right.is_share
                 else PooledDedicatedDBConnection)
-            return kind().hold(right)
+            return hold(kind(), right)
         except BaseException:
             right = None
             self._note_refusal()
@@ -315,7 +316,7 @@ class PooledDB(Pooled):
             # a subclass may have the parameters of DBUtils 3.x only
             lease = self.connection(False, **options)
             if isinstance(lease, Lease):
-                lease.take_note()  # since it was not called by the program
+                take_note(lease)  # since it was not called by the program
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -368,6 +369,11 @@ class _DbBackend(SteadyBackend):
         else:
             line.turns.check(line)
 
+    def check_share(self, con: Any, seconds: float) -> None:
+        line = line_of(con)
+        if line.ping & 1 and line.turns is not None:
+            line.turns.check(line, seconds)
+
     def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
         super().__init__(mode, maxusage)
         self.come_from(creator)
@@ -397,6 +403,10 @@ class _DbBackend(SteadyBackend):
         line_of(con).turns = Turns()
         return SharedDBConnection(con)
 
+    def can_be_closed_in_use(self, con: Any) -> bool:
+        # in the middle of a statement that could take the process with it
+        return not line_of(con).profile.is_embedded
+
     def part(self, con: Any, visit: Any) -> None:
         line = line_of(con)
         line.turns.leave(line, visit)
@@ -410,6 +420,8 @@ class _PooledDBConnection(Lease):
     """What a borrower holds; it behaves like the steady connection."""
 
     __slots__ = ()
+
+    _stands_for_driver = True
 
     valid = Forwarded("valid")
 
@@ -426,6 +438,40 @@ class _PooledDBConnection(Lease):
             bind(cursor, self, visit)
         return cursor
 
+    def __dir__(self) -> list[str]:
+        """List what this connection has, and not what others have."""
+        own, kind = super().__dir__(), type(self)
+        right = self._held()
+        has = () if right is None else names_of(right.slot.con)
+        return [name for name in own if name in has or not isinstance(
+            getattr(kind, name, None), Forwarded)]
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the connection during the visit."""
+        line = line_of(self._steady(name))
+        if line.opens_cursor(name):
+            return execute_on(
+                self, line.profile.cursor_options, name, args, kwargs)
+        return self._ours(self._call_here(name, args, kwargs))
+
+    def _call_here(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        return getattr(self._steady(name), name)(*args, **kwargs)
+
+    def _ours(self, result: Any) -> Any:
+        """Return what a method has returned, to be used in the visit."""
+        right = self._held()
+        if right is not None and result is right.slot.con:
+            return self
+
+        def refusal(name: str) -> Exception | None:
+            is_mine = right is not None and self._held() is right
+            return None if is_mine else self._closed_error(name)
+        return lend(result, self, refusal)
+
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction."""
         self._steady("begin").begin(*args, **kwargs)
@@ -439,7 +485,7 @@ class _PooledDBConnection(Lease):
         self._steady("rollback").rollback()
 
     def _steady(self, name: str) -> Any:
-        right = self.right()
+        right = self._held()
         if right is None:
             raise self._closed_error(name)
         return right.slot.con
@@ -465,12 +511,12 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     @property
     def _shared_con(self) -> Any:
-        right = self.right()
+        right = self._held()
         return None if right is None else right.slot.record
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
-        share, pool = self.right(), self._pool
+        share, pool = self._held(), self._pool
         if share is None or pool is None:
             return
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
@@ -484,7 +530,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
         """Do something on a connection in nobody else's transaction."""
         while True:
-            if self.is_over():
+            if is_over(self):
                 raise self._closed_error(name)
             results = self._do_here(act)
             if results:
@@ -493,7 +539,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
         """Return the result, or nothing if that cannot be done here."""
-        share = self.right()
+        share = self._held()
         if share is None:
             return []
         con = share.slot.con
@@ -505,10 +551,10 @@ class PooledSharedDBConnection(_PooledDBConnection):
         pool = self._pool
         if pool is not None:
             old, other = self._right, pool.connection()
-            self._visit, self._right = other.hand_over()
+            self._visit, self._right = hand_over(other)
             core_of(pool).leave(old)
 
-    def run_shared(self, hand: Any, call: Any) -> Any:
+    def _run_shared(self, hand: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
         def act(con: Any) -> Any:
             line = line_of(con)
@@ -527,13 +573,19 @@ class PooledSharedDBConnection(_PooledDBConnection):
             bind(cursor, self, visit, visit)
         return cursor
 
+    def _call_here(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        return self._do(
+            lambda con: getattr(con, name)(*args, **kwargs), name)
+
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction that nobody else takes part in."""
         self._do(lambda con: con.begin(*args, **kwargs), "begin")
 
     def _end(self, verb: str) -> None:
         """End the transaction, and with it the wait of others for it."""
-        if self.is_over():
+        if is_over(self):
             raise self._closed_error(verb)
         try:
             # or it is the transaction of somebody else, and goes on
@@ -557,7 +609,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
-        share = self.right()
+        share = self._held()
         if share is None:
             raise self._closed_error("cancel")
         con = share.slot.con
@@ -578,7 +630,7 @@ class _SharedVisit:
     def __bool__(self) -> bool:
         """Tell whether the lease was not closed or dropped yet."""
         lease = self._lease()
-        return lease is not None and lease.right() is not None
+        return lease is not None and not is_over(lease)
 
     def execute(
             self, hand: Any, kind: Any,  # noqa: ARG002 - run() finds it out
@@ -588,7 +640,8 @@ class _SharedVisit:
 
     def run(self, hand: Any, call: Any) -> Any:
         """Make another call of a cursor."""
-        return self._lease().run_shared(hand, call)  # type: ignore[union-attr]
+        lease: Any = self._lease()
+        return lease._run_shared(hand, call)  # noqa: SLF001 - of this module
 
 
 @total_ordering

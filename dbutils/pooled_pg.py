@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Callable
 
 from . import __version__
-from ._lease import Lease
+from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
 from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._pool import PoolCore
@@ -177,18 +177,20 @@ class PooledPg(Pooled):
         return lease
 
     def _lend(self, maxwait: float | None) -> PooledPgConnection:
-        right = None
+        right = lease = None
         try:
             right = self._acquire(self._open, False, maxwait, self)
-            return PooledPgConnection().hold(right)
+            lease = hold(PooledPgConnection(), right)
+            lease._home = self  # noqa: SLF001 - it is being made
+            return lease
         finally:
-            right = None  # not to be kept by a traceback, as the lease
+            right = lease = None  # not to be kept by a traceback
 
     def _borrow(self) -> Any:
         lease = None
         try:
             lease = self.connection()
-            lease.take_note()  # since it was not called by the program
+            take_note(lease)  # since it was not called by the program
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -211,16 +213,13 @@ class PooledPgConnection(Lease):
 
     __slots__ = ("_home",)
 
-    def hold(self, right: Any) -> Any:
-        """Begin to hold the right to a connection; return the lease."""
-        self._home = right.visit[0]
-        return super().hold(right)
+    _home: Any
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
-        if self.is_over():
+        if is_over(self):
             other = self._home.connection()
-            self._visit, self._right = other.hand_over()
+            self._visit, self._right = hand_over(other)
         else:
             self._con.reopen()
 

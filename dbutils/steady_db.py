@@ -19,12 +19,14 @@ from typing import Any, Callable, Iterator
 from weakref import WeakMethod
 
 from . import __version__  # noqa: F401 - every public module has it
+from ._db_account import AskingSafe, Independent, OwnAccount
 from ._db_classic import Classic
 from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
 from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
-from ._errors import note_swallowed, orphan_text
+from ._driver_methods import Method, execute_on, names_of, tied
+from ._errors import logger, note_swallowed, orphan_text
 from ._finalizers import note_lost
 from ._forks import is_orphan
 from ._ping import PingError
@@ -91,33 +93,70 @@ def connect(
     failover: "safe" executes a statement again only if the connection was
         really lost and nothing can be lost or done twice; "always" does so
         after every error of the kind in failures, like DBUtils 3.x and as
-        with drivers that we know nothing about; "never" only replaces
-        connections
+        with mocks that do not declare that they are drivers; "never" only
+        replaces connections
     """
     return SteadyDBConnection(
         creator, maxusage, setsession, failures, ping, closeable,
         *args, isfatal=isfatal, failover=failover, **kwargs)
 
 
-_RULES = {"always": Classic(), "safe": Safe(True), "never": Safe(False)}
+_CLASSIC = Classic()
+# By whether statements may be executed again.
+_SAFE, _ASKING, _OWN_ACCOUNT, _INDEPENDENT = (
+    {"safe": kind(True), "never": kind(False)}
+    for kind in (Safe, AskingSafe, OwnAccount, Independent))
 
 
 def _rules_for(line: DbLine) -> Any:
     """Return the rules for failing over.
 
-    The safe ones need answers from the driver.  Where it gives none, those of
-    DBUtils 3.x hold.
+    The safe ones need a driver.  For what is none, like the mocks of tests,
+    those of DBUtils 3.x hold.
     """
-    failover = line.terms.failover
-    if failover == "safe" and not line.profile.is_telling:
+    failover, profile = line.terms.failover, line.profile
+    if failover == "safe" and not profile.is_telling:
         failover = "always"
-    return _RULES[failover]
+    _tell_once(line, failover)
+    if failover == "always":
+        return _CLASSIC
+    if not profile.has_transactions:
+        return _INDEPENDENT[failover]
+    if profile.needs_account:
+        return _OWN_ACCOUNT[failover]
+    return (_ASKING if profile.asks else _SAFE)[failover]
+
+
+_told: set[tuple[str, str]] = set()
+
+
+def _tell_once(line: DbLine, failover: str) -> None:
+    """Log once for each driver what is known, and which rules hold."""
+    profile = line.profile
+    name = str(getattr(line.dbapi, "__name__", type(line.con).__module__))
+    if (name, failover) in _told:
+        return
+    _told.add((name, failover))
+    if not profile.is_telling:
+        known = "is no DB-API 2 driver"
+    elif not profile.has_transactions:
+        known = "has no transactions"
+    elif profile.needs_account:
+        known = "does not tell whether work is open, so we keep account"
+    else:
+        known = "tells whether work is open"
+    logger.info("%s %s: failover=%r.", name, known, failover)
+    warning = profile.warning()
+    if warning is not None:
+        logger.warning(warning)
 
 
 class SteadyDBConnection(Steady):
     """A DB-API 2 connection that heals itself; see connect()."""
 
     __slots__ = ()
+
+    _stands_for_driver = True
 
     def __init__(
             self, creator: Any, maxusage: int | None = None,
@@ -189,21 +228,50 @@ class SteadyDBConnection(Steady):
         return line.rules.usual.cursor(line, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the driver connection that is a value.
+        """Return what the driver connection has.
 
-        The methods that change the session can be called, too.
+        Its methods that execute statements are hardened.
         """
         if name == "_line":  # it was not even begun to be made
             raise AttributeError(name)
         line = self._line
         if line is not None and not name.startswith("_"):
-            setter = line.setter(name)
-            if setter is not None:
-                return setter
+            if line.is_method(name):
+                return Method(name, self._call, getattr(line.con, name))
             if line.is_attribute(name):
-                return getattr(line.con, name)
-        raise AttributeError(
-            f"{type(self).__name__!r} object has no attribute {name!r}")
+                con = line.con
+                if name in line.profile.doors:
+                    con = line.hand_out()
+                return getattr(con, name)
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> AttributeError:
+        """Return the error for a name that this does not have."""
+        text = f"{type(self).__name__!r} object has no attribute {name!r}"
+        line = self._line
+        if line is not None and not name.startswith("__") and (
+                hasattr(type(line.con), name)):
+            text += (
+                ", which is private to the driver. Pass dbapi_connection to"
+                " what needs the driver's own connection.")
+        return AttributeError(text)
+
+    def __dir__(self) -> list[str]:
+        """List what this connection has, also that of the driver."""
+        names = {*super().__dir__()}
+        if self._line is not None:
+            names.update(names_of(self._line.con))
+        return sorted(names)
+
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the driver connection."""
+        line = self._line
+        if line.opens_cursor(name):
+            return execute_on(
+                self, line.profile.cursor_options, name, args, kwargs)
+        return tied(line.call(name, args, kwargs), line, self)
 
     def __enter__(self) -> SteadyDBConnection:
         """Begin a context that is a transaction."""
@@ -284,13 +352,6 @@ _UNOPENED = "This cursor could not be opened."
 
 # Methods that are not repeated, but get statements, too.
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
-
-
-def _method(name: str, act: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a method of a driver cursor, as the program calls it."""
-    def method(*args: Any, **kwargs: Any) -> Any:
-        return act(name, args, kwargs)
-    return method
 
 
 class SteadyDBCursor:
@@ -495,6 +556,8 @@ class SteadyDBCursor:
         cursor = self._driver_cursor()
         if name in _SENDING:
             self._hand.note(Call(name, args, kwargs))
+        if name not in _HARMLESS:  # again, as the program can keep methods
+            self._hand.line.expose()
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
             return during(result, self)
@@ -528,13 +591,13 @@ class SteadyDBCursor:
             return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
-            return _method(name, self._run)
+            return Method(name, self._run)
         hand = self._hand
         if name not in _HARMLESS and name not in hand.attributes:
             hand.line.expose()
         value = getattr(cursor, name)
         if getattr(value, "__self__", None) is cursor:  # it is a method
-            return _method(name, self._call)
+            return Method(name, self._call, value)
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:

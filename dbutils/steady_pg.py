@@ -15,6 +15,7 @@ from typing import Any, Callable
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._dbapi import connect_pg
+from ._driver_methods import Method, names_of
 from ._mistakes import explain_options
 from ._pg_line import PgLine
 from ._pg_rules import PgClassic, PgSafe
@@ -121,15 +122,24 @@ class SteadyPgConnection(Steady):
         if self._con is None:
             raise InvalidConnectionError("This connection was never opened.")
         attribute = getattr(self._con, name)
-        if not _is_query(name):
-            if name in _MARKING:
-                self._line.marked = True
-            return attribute
+        if callable(attribute) and not isinstance(attribute, type):
+            return Method(name, self._call, attribute)
+        return attribute
 
-        def run(*args: Any, **kwargs: Any) -> Any:
-            line = self._line
+    def _call(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method of the pg.DB object."""
+        line = self._line
+        if _is_query(name):
             return line.rules.run(line, name, args, kwargs)
-        return run
+        if name in _MARKING:
+            line.marked = True
+        return getattr(line.con, name)(*args, **kwargs)
+
+    def __dir__(self) -> list[str]:
+        """List what this connection has, also that of the pg.DB object."""
+        return sorted({*super().__dir__(), *names_of(self._con)})
 
 
 # Methods that can leave something behind in the session.

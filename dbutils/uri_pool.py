@@ -2,44 +2,42 @@
 
 Each thread has one current connection and one cursor, until it closes them
 at the end of a request.  Connections that were closed are kept, up to a
-number, for all that have the same URI.
+number, for all that have the same URI.  The names and hooks are those of
+pyDAL's connection module, so that subclasses written for that one work.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import threading
 from contextlib import suppress
 from functools import lru_cache
 from operator import methodcaller
-from pathlib import PurePath
-from typing import Any, Callable, Iterator
-from urllib.parse import quote
-from weakref import WeakSet, ref
+from typing import Any, Callable, Dict, Iterator
+from weakref import WeakSet, WeakValueDictionary, ref
 
 from ._checks import check_size
 from ._connector import Connector, prepare_or_close
 from ._drivers import profile_of
 from ._errors import quietly
 from ._forks import follow
-from ._lease import Lease
+from ._lease import Lease, is_over
 from ._pool import core_of
 from ._secrets import Secret, masked_url
-from .pool_manager import ConnectionConfig
+from ._uris import is_memory, memory_file, place_of, url_of
+from .pool_manager import ConnectionConfig, DatabaseType
 from .pooled_db import PooledDB
 
-__all__ = ["ConnectionPool"]
+__all__ = ["GLOBAL_LOCKER", "THREAD_LOCAL", "ConnectionPool"]
 
-
-@lru_cache(maxsize=None)
-def _folder() -> Any:
-    """Return what keeps the folder of each thread.
-
-    It is made when it is first needed, since gevent may replace its class.
-    """
-    return threading.local()
-
+GLOBAL_LOCKER: Any  # it is made when it is wanted
 
 _instances: WeakSet[ConnectionPool] = WeakSet()
+# What the pools hold in each thread, by the identities of the pools.
+_holdings: WeakValueDictionary[int, Any] = WeakValueDictionary()
+_FOLDER = "_pydal_folder_"  # the name by which a thread knows its folder
+_NAME = re.compile(r"_pydal_(connection|cursor)_(\d+)_(\d+)")
 
 
 class _Uri(Secret):
@@ -49,6 +47,151 @@ class _Uri(Secret):
 
     def __repr__(self) -> str:
         return repr(masked_url(self))
+
+
+class _Held:
+    """What a thread holds, and the lease and the pool if that is lent.
+
+    It is one for each thread when it is a threading.local, too.
+    """
+
+    lease: Any = None
+    pool: Any = None
+    connection: Any = None
+    cursor: Any = None
+    # Whether a connection was prepared since the last look.
+    was_prepared = False
+
+    def change(
+            self, connection: Any, lease: Any = None, pool: Any = None,
+            cursor: Any = None) -> None:
+        """Hold another connection, or none."""
+        self.cursor, self.connection = cursor, connection
+        self.lease, self.pool = lease, pool
+
+    def let_go(self) -> None:
+        """Hold nothing, and close the cursor."""
+        cursor = self.cursor
+        self.change(None)
+        _close(cursor)
+
+    def close_cursor(self) -> None:
+        """Close the cursor, and have none."""
+        cursor, self.cursor = self.cursor, None
+        _close(cursor)
+
+    def take(self, pool: _UriPool, user: ConnectionPool) -> Any:
+        """Hold a connection of a pool; if it fails the test, return None."""
+        pool.opener.work_for(user)
+        self.was_prepared = False
+        lease = pool.dedicated_connection()
+        is_good = self.was_prepared
+        if is_good:
+            self.change(lease)
+            self.cursor = lease.cursor()
+        else:
+            with quietly("testing a connection that was kept"):
+                user.set_connection(lease, run_hooks=False)
+                is_good = True
+        if is_good:
+            self.lease, self.pool = lease, pool
+            return lease
+        self.let_go()
+        core_of(pool).throw_away(lease)
+        return None
+
+    def can_be_kept(self, size: Any) -> bool:
+        """Return whether the pool keeps what was lent, among so many."""
+        return self.pool is not None and self.pool.has_room(int(size or 0))
+
+    def leave_pool(self) -> bool:
+        """Hold what was lent as something that is not of a pool.
+
+        Return whether there is anything left.
+        """
+        lease, pool = self.lease, self.pool
+        self.lease = self.pool = None
+        if lease is not None and lease is self.connection:
+            self.connection = core_of(pool).detach(lease)
+        elif lease is not None:  # a subclass has made something else of it
+            core_of(pool).throw_away(lease)
+        return self.connection is not None
+
+
+@lru_cache(maxsize=None)
+def _held_kind(local: Any) -> Any:
+    return type("_HeldByThreads", (_Held, local), {})
+
+
+def _new_held() -> Any:
+    """Return what each thread holds.
+
+    Its class is looked up when it is made, since gevent may replace that.
+    """
+    return _held_kind(threading.local)()
+
+
+@lru_cache(maxsize=None)
+def _thread_local() -> Any:
+    """Return what else each thread has; it is made when it is needed."""
+    return threading.local()
+
+
+def _close(cursor: Any) -> None:
+    if cursor is not None:
+        with quietly("closing a cursor"):
+            cursor.close()
+
+
+class _ThreadLocal:
+    """What each thread has, by the names under which pyDAL keeps it.
+
+    The names of connections and cursors lead to what a ConnectionPool holds.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        held, what = _held_as(name)
+        if held is None:
+            return getattr(_thread_local(), name)
+        return getattr(held, what)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        held, what = _held_as(name)
+        if held is None:
+            setattr(_thread_local(), name, value)
+        elif what == "cursor":
+            held.cursor = value
+        else:
+            held.change(value)
+
+    def __delattr__(self, name: str) -> None:
+        held, what = _held_as(name)
+        if held is None:
+            delattr(_thread_local(), name)
+        elif what == "cursor":
+            held.cursor = None
+        else:
+            held.change(None)
+
+
+def _held_as(name: str) -> tuple[Any, str]:
+    """Return what a pool of this process holds, if a name means that."""
+    found = _NAME.fullmatch(name)
+    if found is None or int(found[3]) != os.getpid():
+        return None, ""
+    return _holdings.get(int(found[2])), found[1]
+
+
+THREAD_LOCAL = _ThreadLocal()
+
+
+def __getattr__(name: str) -> Any:
+    """Make the lock for programs that want it; nothing here needs it."""
+    if name != "GLOBAL_LOCKER":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return globals().setdefault(name, threading.RLock())
 
 
 class _Opener:
@@ -79,17 +222,22 @@ class _Opener:
 
 
 class _UriPool(PooledDB):
-    """The connections with a URI.
+    """The connections with a URI; its length is the number of idle ones.
 
     What the hooks have done with a new connection would be lost with its
     session, therefore a connection is not kept if its session has changed.
+    The connection that was kept last is lent first.
     """
 
     def __init__(self, ping: int) -> None:
         self.opener = _Opener()
         super().__init__(self.opener, ping=ping)
         self._core.backend.renews_sessions = False
+        self._core.ledger.set_order(latest=True)
         self._core.change_limits(lambda limits: limits._replace(maxcached=0))
+
+    def __len__(self) -> int:
+        return int(self._core.figures().idle)
 
     def keep(self, number: int) -> None:
         """Keep at least so many idle connections."""
@@ -99,92 +247,114 @@ class _UriPool(PooledDB):
 
     def has_room(self, number: int) -> bool:
         """Tell whether one more can be idle of so many."""
-        core = self._core
-        return bool(core.figures().idle < min(number, core.limits.maxcached))
+        return len(self) < min(number, self._core.limits.maxcached)
 
 
-def _new_held() -> Any:
-    """Return what keeps what a thread holds, and where it is from."""
-    class Held(threading.local):  # which gevent may have replaced
-        # the pool is None if the connection was just set
-        pool: Any = None
-        connection: Any = None
-        cursor: Any = None
-    return Held()
+class _Sources:
+    """The pools from which a ConnectionPool has its connections."""
+
+    def __init__(self) -> None:
+        # Those that nobody else has, for connections to keep or not.
+        self._own: dict[str, Any] = {}
+
+    def pool_for(self, user: ConnectionPool, use_pool: bool) -> _UriPool:
+        """Return the pool for connections that are kept, or for others."""
+        size = int(user.pool_size or 0) if use_pool else 0
+        pools, place = self._own, str(bool(size))
+        if size and user.uri and not is_memory(user.uri):
+            pools, place = user.POOLS, _Uri(place_of(user.uri, user.folder))
+        pool = pools.get(place)
+        if pool is None:
+            is_asked = size and user.check_active_connection
+            pool = pools.setdefault(place, _UriPool(1 if is_asked else 0))
+        pool.keep(size)
+        return pool
+
+
+class _Pools(Dict[str, Any]):
+    """The pools by their URIs, also by those that depend on the folder."""
+
+    def __missing__(self, uri: str) -> Any:
+        place = place_of(uri, getattr(THREAD_LOCAL, _FOLDER, ""))
+        if place == uri:
+            raise KeyError(masked_url(uri))
+        return self[_Uri(place)]
 
 
 class ConnectionPool:
     """Gives each thread a connection, and keeps those that were closed."""
 
     # The pools of all instances, by their URIs.
-    POOLS: dict[str, PooledDB] = {}  # noqa: RUF012 - it is meant to be shared
+    POOLS: dict[str, Any] = _Pools()
 
-    # Whether a connection that was kept is looked at before it is used.
+    # Whether connections are looked at and tested before they are used.
     check_active_connection = True
 
     def __init__(
-            self, uri: str, pool_size: int = 0,
+            self, uri: str = "", pool_size: int = 0,
             connector: Callable[[], Any] | None = None,
             after_connection: Callable[[Any], Any] | None = None) -> None:
         """Set it up, without opening a connection.
 
-        uri: a URL as for ConnectionConfig, or "sqlite://" and the name of a
-            file in the current folder, or "sqlite:memory"
+        uri: a URL as for ConnectionConfig, or a URI of pyDAL, such as
+            "sqlite://" and the name of a file in the current folder
         pool_size: how many closed connections are kept for the next request
         connector: opens a connection of the driver, if not the URI tells how
         after_connection: is called with this object when a connection was
             opened
         """
-        self.uri = _Uri(uri)
+        self.uri = uri
         self.pool_size = check_size("pool_size", pool_size) or 0
-        self.folder = getattr(_folder(), "path", "")
+        self._find_work_folder()
         self._after_connection = after_connection
         if connector is not None:
             self.connector = connector  # type: ignore[method-assign]
         self._connector: Connector | None = None
-        # Where connections are that are not kept.
-        self._own_pool: _UriPool | None = None
-        # Who takes this out works on the first connection.
-        self._is_first = [True]
-        self._held = _new_held()
+        self._sources = _Sources()
+        # Whether the first connection was prepared; and the turn to do that.
+        self._first_connection = False
+        self._turn = [True]
+        self._begin_anew()
         _instances.add(self)
-        follow(self)
+        follow(self, method="_begin_anew")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.uri!r}>"
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Have no connection in a forked child."""
-        self._held = _new_held()
+        self._held = _holdings[id(self)] = _new_held()
+
+    @property
+    def uri(self) -> Any:
+        """Where to connect to; its repr shows no password."""
+        return self._uri
+
+    @uri.setter
+    def uri(self, uri: Any) -> None:
+        self._uri = _Uri(uri) if isinstance(uri, str) else uri
+
+    @property
+    def _connection_uname_(self) -> str:
+        return f"_pydal_connection_{id(self)}_{os.getpid()}"
+
+    @property
+    def _cursors_uname_(self) -> str:
+        return f"_pydal_cursor_{id(self)}_{os.getpid()}"
 
     @staticmethod
     def set_folder(folder: str) -> None:
         """Set the folder of this thread, where it finds files of SQLite."""
-        _folder().path = folder
+        setattr(THREAD_LOCAL, _FOLDER, folder)
+
+    def _find_work_folder(self) -> None:
+        self.folder = getattr(THREAD_LOCAL, _FOLDER, "")
 
     def connector(self) -> Any:
         """Open a connection of the driver; subclasses may do it otherwise."""
         if self._connector is None:
-            place = _place_of(self.uri, self.folder)
-            self._connector = Connector(ConnectionConfig.from_url(place))
+            self._connector = Connector(_config_of(self.uri, self.folder))
         return self._connector()
-
-    def _pool(self) -> Any:
-        """Return the pool of all who have the same URI."""
-        place = _Uri(_place_of(self.uri, self.folder))
-        pool: Any = self.POOLS.get(place)
-        if pool is None:
-            pool = self.POOLS.setdefault(
-                place, _UriPool(1 if self.check_active_connection else 0))
-        pool.keep(self.pool_size)
-        return pool
-
-    def _pool_that_keeps_nothing(self) -> Any:
-        if self._own_pool is None:
-            self._own_pool = _UriPool(0)
-        return self._own_pool
-
-    # The connection of the thread.
 
     @property
     def connection(self) -> Any:
@@ -202,37 +372,41 @@ class ConnectionPool:
     def get_connection(self, use_pool: bool = True) -> Any:
         """Return the connection of this thread, opened if there is none.
 
-        use_pool: if false, it is a new one, which is not kept afterwards
+        use_pool: if false, a new one is opened, and not kept afterwards
         """
-        held = self._held
-        if held.connection is not None and _is_over(held.connection):
-            self._forget()
-        if held.connection is None:
-            pool = self._pool() if use_pool and self.pool_size else (
-                self._pool_that_keeps_nothing())
-            pool.opener.work_for(self)
-            self.set_connection(pool.dedicated_connection())
-            held.pool = pool
-        return held.connection
+        if _is_over(self._held.connection):
+            self._held.let_go()
+        connection = self._held.connection
+        while connection is None:
+            pool = self._sources.pool_for(self, use_pool)
+            connection = self._held.take(pool, self)
+        return connection
 
     def set_connection(self, connection: Any, run_hooks: bool = False) -> None:
         """Make a connection that of this thread; None means to have none.
 
         run_hooks: whether it is prepared like one that was just opened
         """
-        self._forget()
-        self._held.connection = connection
-        if connection is not None and run_hooks:
-            self._run_hooks()
+        held = self._held
+        lent = (held.lease, held.pool) if connection is held.lease else ()
+        held.let_go()
+        held.change(connection, *lent)
+        if connection is not None:
+            held.cursor = connection.cursor()
+            if run_hooks:
+                self.after_connection_hook()
+            if self.check_active_connection:
+                self.test_connection()
 
     def reset_cursor(self) -> None:
         """Go on with a new cursor of the same connection."""
-        connection, held = self.get_connection(), self._held
-        old, held.cursor = held.cursor, None
-        if old is not None:
-            with quietly("closing a cursor"):
-                old.close()
-        held.cursor = connection.cursor()
+        connection = self.get_connection()
+        self._held.close_cursor()
+        self._held.cursor = connection.cursor()
+
+    def _clean_tlocals(self) -> None:
+        """Forget the connection and the cursor of this thread."""
+        self._held.let_go()
 
     def reconnect(self) -> Any:
         """Commit, and go on with another visit to a connection."""
@@ -253,72 +427,68 @@ class ConnectionPool:
     def close(self, action: Any = "commit", really: bool = True) -> None:
         """End the use of the connection by this thread, if it has one.
 
-        action: what is done before: "commit" or "rollback", a function that
-            is called with this object, or None; what is not committed then
-            is rolled back
+        action: what is done before: "commit", "rollback" or another method,
+            a function that is called with this object, or None; what is not
+            committed then is rolled back
         really: if false, a connection that is not kept is not closed
 
         If the action fails, the connection is closed, and the error raised.
         """
-        pool, connection = self._held.pool, self._held.connection
-        if connection is None:
+        if self._held.connection is None:
             return
         has_succeeded = False
         try:
-            if action is not None:
-                _function_of(action)(self)
+            if action:
+                _function_of(self, action)(self)
             has_succeeded = True
         finally:
-            self._forget()
-            self._end(pool, connection, has_succeeded, really)
+            self._end(has_succeeded, really)
 
-    def _forget(self) -> None:
-        """Have no connection in this thread any more."""
+    def _end(self, has_succeeded: bool, really: bool) -> None:
+        """Keep the connection, close it, or leave it to who has it."""
         held = self._held
-        cursor = held.cursor
-        held.pool = held.connection = held.cursor = None
-        if cursor is not None:
-            with quietly("closing a cursor"):
-                cursor.close()
+        held.close_cursor()
+        try:
+            if has_succeeded and held.can_be_kept(self.pool_size):
+                held.lease.close()
+            elif (really or not has_succeeded) and held.leave_pool():
+                with quietly("closing a connection"):
+                    self.close_connection()
+        finally:
+            held.let_go()
+            self.set_connection(None)
 
-    def _end(
-            self, pool: Any, connection: Any, has_succeeded: bool,
-            really: bool) -> None:
-        """Keep a connection, close it, or leave it to who has it."""
-        if pool is not None and has_succeeded and (
-                pool.has_room(self.pool_size)):
-            connection.close()
-        elif really or not has_succeeded:
-            with quietly("closing a connection"):
-                if pool is None:
-                    connection.close()
-                else:
-                    core_of(pool).throw_away(connection)
+    def close_connection(self) -> None:
+        """Close the connection of this thread for good, if it has one."""
+        if self._held.leave_pool():
+            self._held.connection.close()
+            self.set_connection(None)
 
     @classmethod
     def close_all_instances(cls, action: Any = "commit") -> None:
         """End the use of all connections by this thread.
 
-        The parameter is that of close().  The first error is raised when all
-        have been closed.
+        The parameter is that of close(); a function is called with None at
+        the end.  The first error is raised when all have been closed.
         """
-        errors = list(cls._close_all(action))
+        errors = list(_close_all(cls, action))
         try:
+            if callable(action):
+                action(None)
             if errors:
                 raise errors[0]
         finally:
             errors.clear()  # or the error would refer to itself
 
-    @classmethod
-    def _close_all(cls, action: Any) -> Iterator[Exception]:
-        for instance in list(_instances):
-            if isinstance(instance, cls):
-                try:
-                    instance.close(action)
-                except Exception as error:  # noqa: BLE001 - raised later
-                    yield error
-
     # Hooks, in the order of their calls.
+
+    def after_connection_hook(self) -> None:
+        """Call the hooks for a new connection that is that of this thread."""
+        if not self._first_connection:
+            self._run_first_hook()
+        if callable(self._after_connection):
+            self._after_connection(self)
+        self.after_connection()
 
     def _after_first_connection(self) -> None:
         """Do something with the first connection; for subclasses."""
@@ -326,67 +496,66 @@ class ConnectionPool:
     def after_connection(self) -> None:
         """Do something with each new connection; for subclasses."""
 
+    def test_connection(self) -> None:
+        """Raise an error if the connection is bad; for subclasses."""
+
     def prepare(self, connection: Any) -> None:
         """Run the hooks with a new connection of the driver.
 
         What they did is committed, so that the program cannot undo it.
         """
         held = self._held
-        before = held.pool, held.connection, held.cursor
-        held.pool, held.connection, held.cursor = None, connection, None
+        before = held.connection, held.lease, held.pool, held.cursor
+        held.change(None)
         try:
-            self._run_hooks()
+            self.set_connection(connection, run_hooks=True)
             if profile_of(connection).in_transaction(connection) is not False:
                 connection.commit()
+            held.was_prepared = True
         finally:
-            self._forget()
-            held.pool, held.connection, held.cursor = before
-
-    def _run_hooks(self) -> None:
-        if self._is_first:
-            self._run_first_hook()
-        if self._after_connection is not None:
-            self._after_connection(self)
-        self.after_connection()
+            held.let_go()
+            held.change(*before)
 
     def _run_first_hook(self) -> None:
         """Run it, unless another thread does so; again if that fails."""
         with suppress(IndexError):
-            self._is_first.pop()
-            is_done = False
+            self._turn.pop()
             try:
-                self._after_first_connection()
-                is_done = True
+                if not self._first_connection:
+                    self._after_first_connection()
+                    self._first_connection = True
             finally:
-                if not is_done:
-                    self._is_first.append(True)
+                self._turn.append(True)
 
 
-def _function_of(action: Any) -> Callable[[ConnectionPool], Any]:
+def _close_all(kind: type, action: Any) -> Iterator[Exception]:
+    for pool in list(_instances):
+        if isinstance(pool, kind):
+            try:
+                pool.close(action)
+            except Exception as error:  # noqa: BLE001 - raised later
+                yield error
+
+
+def _config_of(uri: str, folder: str) -> ConnectionConfig:
+    """Return the settings of the connections with a URI."""
+    if is_memory(uri):
+        return ConnectionConfig(
+            DatabaseType.SQLITE, database=memory_file(), options={"uri": True})
+    return ConnectionConfig.from_url(url_of(uri, folder))
+
+
+def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
     """Return what is to be done before a connection is closed."""
     if callable(action):
         return action
-    if action not in {"commit", "rollback"}:
+    if not isinstance(action, str) or not (
+            callable(getattr(pool, action, None))):
         raise ValueError(
-            "'action' must be 'commit', 'rollback', a function or None, not"
-            f" {action!r}.")
+            "'action' must be 'commit', 'rollback' or another method, a"
+            f" function or None, not {action!r}.")
     return methodcaller(action)
 
 
 def _is_over(connection: Any) -> bool:
-    return isinstance(connection, Lease) and connection.is_over()
-
-
-def _place_of(uri: str, folder: str) -> str:
-    """Return a URL that means the same file in every folder."""
-    if uri == "sqlite:memory":
-        return "sqlite:///:memory:"
-    start, mark, rest = uri.partition("://")
-    file, sign, settings = rest.partition("?")
-    if start != "sqlite" or not mark:
-        return uri
-    if file.startswith("/"):  # which belongs to the mark
-        file = file[1:]
-    if file in {"", ":memory:"}:
-        return uri
-    return f"sqlite:///{PurePath(quote(folder), file)}{sign}{settings}"
+    return isinstance(connection, Lease) and is_over(connection)

@@ -4,7 +4,7 @@ from threading import Event
 
 import pytest
 
-PATIENCE = 20  # seconds after which a test has failed
+PATIENCE = 60  # seconds after which a test has failed
 
 
 def wait_until(condition):

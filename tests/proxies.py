@@ -42,6 +42,12 @@ class Proxy:
         self._is_hole = True
         self.vanish()
 
+    def cut(self):
+        """Let the clients know of the connections that have vanished."""
+        for sock in self._vanished:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
     def _run(self):
         while not self._end.is_set():
             sockets = [sock for sock in list(self._pairs)

@@ -1,7 +1,6 @@
 """Servers that vanish without a word."""
 
-from threading import Event, Thread
-from time import monotonic
+from threading import Thread
 
 import drivers
 import pytest
@@ -15,7 +14,7 @@ pytestmark = pytest.mark.portable
 
 PATIENCE = 60  # seconds after which a test has failed
 LIMIT = 0.3
-NEVER = 20  # seconds, which is as good as never here
+NEVER = 10000  # seconds, after the end of any test
 
 WITH_SOCKETS = [
     driver for driver in drivers.POSTGRESQL + drivers.MARIADB
@@ -59,13 +58,22 @@ def ask(db):
 def test_a_ping_without_an_answer_ends(make, proxy, options):
     pool = make(mincached=1, ping="select 1", **options)
     proxy.vanish()
-    begin = monotonic()
     with pool.connection() as db:
-        assert monotonic() - begin < NEVER / 2
         assert ask(db) == 1
 
 
-def test_a_rollback_without_an_answer_ends_and_stops_nobody(make, proxy):
+def test_a_rollback_without_an_answer_ends(make, proxy):
+    pool = make(maxconnections=2)
+    with pool.connection() as lost:
+        lost.begin()
+        ask(lost)
+        proxy.vanish()
+    with pool.connection() as db:
+        assert ask(db) == 1
+
+
+def test_a_rollback_without_an_answer_stops_nobody(make, proxy, monkeypatch):
+    monkeypatch.setattr(_watchdog, "LIMIT", NEVER)
     pool = make(maxconnections=2)
     lost, other = pool.connection(), pool.connection()
     lost.begin()
@@ -73,15 +81,14 @@ def test_a_rollback_without_an_answer_ends_and_stops_nobody(make, proxy):
     ask(other)
     other.commit()
     proxy.vanish()
-    begin = monotonic()
     thread = Thread(target=lost.close)
     thread.start()
-    begin_other = monotonic()
     with pytest.raises(Exception, match="maxwait"):
         pool.connection(maxwait=0)  # refused at once, and not stopped
-    assert monotonic() - begin_other < LIMIT
+    assert thread.is_alive()
+    proxy.cut()
     thread.join(PATIENCE)
-    assert monotonic() - begin < NEVER / 2
+    assert not thread.is_alive()
     with pool.connection() as db:
         assert ask(db) == 1
 
@@ -92,18 +99,27 @@ def test_a_question_in_the_background_ends(make, proxy):
     for right in pool._core.ledger.idle:
         right.slot.last_used -= 2000
     proxy.vanish()
-    begin = monotonic()
     upkeep.tick()
-    assert monotonic() - begin < NEVER / 2
     assert len(pool._idle_cache) == 0
 
 
-def test_a_call_that_ends_in_time_is_left_alone(make):
+class Calls(dict):
+    """The calls that are being watched, and how many there were."""
+
+    number = 0
+
+    def __setitem__(self, key, value):
+        self.number += 1
+        super().__setitem__(key, value)
+
+
+def test_a_call_that_ends_in_time_is_left_alone(make, monkeypatch):
+    monkeypatch.setattr(_watchdog, "LIMIT", NEVER)
+    calls = Calls()
+    monkeypatch.setattr(_watchdog._watchdog, "calls", calls)
     pool = make(mincached=1, ping="select 1")
-    with pool.connection() as db:
-        con = db.dbapi_connection
-        ask(db)
-    Event().wait(2 * LIMIT)
-    with pool.connection() as db:
-        assert db.dbapi_connection is con
-        assert ask(db) == 1
+    for number in 1, 2:
+        with pool.connection() as db:
+            assert ask(db) == 1
+        assert calls.number >= number
+        assert not calls

@@ -14,7 +14,8 @@ import drivers
 import pytest
 from servers import free_port
 
-from dbutils import _doctor, _server_facts, _terminal
+import dbutils
+from dbutils import _demo, _doctor, _server_facts, _terminal
 from dbutils.__main__ import main
 from dbutils._demo import demonstrate
 from dbutils._server_facts import Facts
@@ -42,6 +43,39 @@ def _briefly(monkeypatch):
 
 # The demonstration.
 
+class Clock:
+    """A clock that goes on by a millisecond whenever it is looked at.
+
+    It goes slowly until a connection was cut.
+    """
+
+    def __init__(self, cutters):
+        self.cutters = cutters
+        self.now = 1000.0
+
+    def __call__(self):
+        is_cut = any(cutter.number for cutter in self.cutters)
+        self.now += 0.001 if is_cut or not self.cutters else 1e-6
+        return self.now
+
+
+@pytest.fixture
+def _by_work(monkeypatch):
+    """Let time go by with the work that is done, on a busy machine, too."""
+    cutters = []
+
+    class Cutter(_demo._Cutter):
+        """Is known to the clock."""
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            cutters.append(self)
+
+    monkeypatch.setattr(_demo, "_Cutter", Cutter)
+    monkeypatch.setattr(_demo, "monotonic", Clock(cutters))
+
+
+@pytest.mark.usefixtures("_by_work")
 def test_nothing_is_noticed_of_connections_that_are_cut(capsys):
     assert demonstrate(1) == 0
     output = capsys.readouterr().out
@@ -55,10 +89,11 @@ def test_nothing_is_noticed_of_connections_that_are_cut(capsys):
     assert 1 <= opened[0] <= 16 + figures["connections cut and replaced"][0]
     assert opened[1] == figures["requests"][1]
     assert "waits for a connection" in figures
-    assert re.search(r"^ 0\.\d s: \d+ requests, ", output, re.M)
+    assert re.search(r"^ \d\.\d s: \d+ requests, ", output, re.M)
     assert "times as many requests" in output
 
 
+@pytest.mark.usefixtures("_by_work")
 def test_errors_are_seen(capsys, monkeypatch):
     monkeypatch.setattr("dbutils._demo._read", lambda page, con: 1 / 0)
     assert demonstrate(0.5) == 1
@@ -93,9 +128,12 @@ def test_tables_are_drawn_by_rich_on_a_terminal(capsys, monkeypatch):
 
 @pytest.mark.skipif(os.name == "nt", reason="there are other signals")
 def test_ctrl_c_ends_the_demonstration():
+    # it is ignored in programs in the background, and so in their children
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-u", "-m", "dbutils"], stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, universal_newlines=True)
+    signal.signal(signal.SIGINT, before)
     with process:
         lines = iter(process.stdout.readline, "")
         assert next(lines).startswith("DBUtils ")
@@ -105,17 +143,58 @@ def test_ctrl_c_ends_the_demonstration():
         assert process.stderr.read() == "\nThat was the end.\n"
 
 
+# The drivers.
+
+def test_it_is_told_what_is_known_about_installed_drivers(capsys):
+    assert main(["drivers"]) == 0
+    output = capsys.readouterr().out
+    line, = re.findall("^sqlite3 .*$", output, re.M)
+    assert re.split("  +", line) == [
+        "sqlite3", "the driver", "flag", "in the process", "replaced"]
+    assert "Statements are repeated only if no work is open" in output
+    assert "nobody" not in output
+
+
+def test_it_is_told_about_drivers_by_name_as_json(capsys):
+    import stand_ins
+
+    driver = stand_ins.Driver(
+        stand_ins.Shape("a driver", "a_driver"), stand_ins.Server())
+    sys.modules["a_driver"] = driver
+    try:
+        assert main(["drivers", "--json", "pinotdb", "a_driver", "json"]) == 0
+    finally:
+        del sys.modules["a_driver"]
+    rows = json.loads(capsys.readouterr().out)
+    assert [(row["driver"], row["open_work"]) for row in rows] == [
+        ("pinotdb", "no transactions"), ("a_driver", "own account"),
+        ("json", "unknown")]
+    assert main(["drivers", "pinotdb", "json"]) == 0
+    assert "nothing is committed or rolled back" in capsys.readouterr().out
+
+
+def test_a_driver_that_is_not_there_is_an_error(capsys):
+    assert main(["drivers", "no_such_driver"]) == 2
+    assert "no_such_driver" in capsys.readouterr().err
+
+
+def test_it_is_told_if_no_driver_is_known(capsys, monkeypatch):
+    monkeypatch.setattr("dbutils._known_drivers.profiles", dict)
+    assert main(["drivers"]) == 0
+    assert "No driver" in capsys.readouterr().out
+
+
 # The doctor.
 
 @pytest.mark.usefixtures("_briefly")
-def test_a_database_is_examined(file, capsys):
+def test_a_database_is_examined(file, capsys, monkeypatch):
     assert main(["doctor", f"sqlite:///{file}", "--threads", "4"]) == 0
     output = capsys.readouterr()
     for text in ("kind", "sqlite3", "round trip", "Load by 4 threads", "####",
                  "journal mode 'delete'", "pragma journal_mode = wal"):
         assert text in output.out
     code = output.out.partition("processes:\n")[2]
-    os.environ["DATABASE_URL"] = f"sqlite:///{file}"
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{file}")
     names = {}
     exec(code, names)
     assert isinstance(names["pool"].pool_config, PoolConfig)
@@ -124,6 +203,26 @@ def test_a_database_is_examined(file, capsys):
     names["pool"].shutdown()
     assert output.err.splitlines()[:2] == [
         "Connecting ...", "Measuring a pool of 1 with 4 threads ..."]
+
+
+@pytest.mark.usefixtures("_briefly")
+@pytest.mark.parametrize("names", ["DATABASE_URL", "DB_URL", "DB_TYPE"])
+def test_the_uri_can_come_from_the_environment(
+        file, capsys, monkeypatch, names):
+    url = f"sqlite:///{file}"
+    monkeypatch.setenv(names, "sqlite" if names == "DB_TYPE" else url)
+    if names == "DB_TYPE":
+        monkeypatch.setenv("DB_DATABASE", str(file))
+    assert main(["doctor", "--threads", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["database"]["kind"] == "sqlite"
+
+
+@pytest.mark.usefixtures("_briefly")
+def test_what_several_writers_mean_for_sqlite_is_told(file, capsys):
+    assert main(["doctor", f"sqlite:///{file}", "--threads", "2"]) == 0
+    output = capsys.readouterr().out
+    assert "SQLite has one writer at a time" in output
+    assert "database is locked" in output
 
 
 @pytest.mark.usefixtures("_briefly")
@@ -164,6 +263,8 @@ def test_servers_are_examined(driver, servers_running, capsys):
     assert facts["isolation"].lower().replace("-", " ") == (
         "read committed" if is_pg else "repeatable read")
     assert facts["in_use"] < 50
+    assert facts["processors"] >= 1
+    assert data["recommended"]["max_total"] <= 2 * facts["processors"] + 1
     assert facts.get("idle_timeout") == (None if is_pg else 28800)
     assert ("idle_in_transaction" in "".join(data["hints"])) is is_pg
     assert ("REPEATABLE-READ" in "".join(data["hints"])) is not is_pg
@@ -240,8 +341,9 @@ def test_without_anything_special_there_is_nothing_to_say():
     ({"config": ConnectionConfig("postgresql", "db.example"),
       "is_encrypted": False}, "to db.example is not encrypted"),
     ({"loads": [_doctor._Load(1, 10.0, 0.1, 3)]}, "3 statements have failed"),
-    ({"limit": 3}, "room for 3, therefore only 3 each"),
-    ({"limit": 10, "in_use": 4, "processes": 2}, "room for 6, therefore only"),
+    ({"limit": 4}, "of which 1 should be left to others; therefore only 3"),
+    ({"limit": 10, "in_use": 4, "processes": 2},
+     "room for 6, of which 2 should be left to others; therefore only 2 each"),
     ({"limit": 3, "processes": 5}, "less than one for each process")])
 def test_what_will_hurt_is_a_warning(changes, text):
     warnings = _doctor._advise(case(**changes)).warnings
@@ -261,6 +363,126 @@ def test_what_is_good_to_know_is_a_hint(changes, text):
     assert advice.warnings == []
     assert len(advice.hints) == 1
     assert text in advice.hints[0]
+
+
+@pytest.mark.parametrize(("rates", "size"), [
+    ([100, 190, 300, 330, 345, 350, 352], 4),
+    ([100, 180, 190, 200, 205, 210, 212], 2),
+    ([100, 200, 390, 500, 520], 8),
+    ([100, 200, 400, 800, 1600, 3200, 6400], 64),
+    ([100, 105, 109, 104, 108, 110, 99], 1),
+    ([100, 180, 150, 120, 90, 50, 20], 2),
+    ([100], 1)])
+def test_the_knee_of_the_curve_is_recommended(rates, size):
+    loads = [
+        _doctor._Load(1 << power, float(rate), 0.1, 0)
+        for power, rate in enumerate(rates)]
+    assert _doctor._advise(case(loads=loads)).options["max_total"] == size
+
+
+@pytest.mark.parametrize(("processors", "processes", "size", "is_told"), [
+    (2, 1, 5, True), (2, 2, 2, True), (1, 8, 1, True), (32, 1, 56, False),
+    (None, 1, 56, False)])
+def test_no_more_is_recommended_than_the_processors_suggest(
+        processors, processes, size, is_told):
+    """Once it was 56 of the 57 places of a server with 2 processors."""
+    loads = [_doctor._Load(1, 100.0, 0.1, 0), _doctor._Load(56, 5e3, 0.1, 0)]
+    advice = _doctor._advise(case(
+        loads=loads, processors=processors, processes=processes))
+    assert advice.options["max_total"] == size
+    assert ["processors of the server suggest" in hint
+            for hint in advice.hints] == [True] * is_told
+    assert advice.warnings == []
+
+
+def test_a_part_of_the_servers_limit_is_left_to_others():
+    loads = [_doctor._Load(1, 100.0, 0.1, 0), _doctor._Load(56, 5e3, 0.1, 0)]
+    advice = _doctor._advise(case(loads=loads, limit=57))
+    assert advice.options["max_total"] == 57 - 12
+    assert len(advice.warnings) == 1
+    assert Facts(limit=100, in_use=90).free == 0
+    assert Facts(limit=100, in_use=30).free == 50
+    assert Facts().free is None
+
+
+@pytest.mark.parametrize(("host", "is_behind_proxy", "is_here"), [
+    (None, None, True), ("localhost", False, True), ("/run/pg", None, True),
+    ("localhost", True, False), ("db.example", False, False)])
+def test_the_processors_of_this_machine_are_those_of_a_local_server(
+        host, is_behind_proxy, is_here):
+    config = ConnectionConfig("postgresql", host)
+    facts = Facts(is_behind_proxy=is_behind_proxy)
+    assert _doctor._is_here(config, facts) is is_here
+
+
+# Where the password comes from.
+
+@pytest.fixture
+def examined(monkeypatch):
+    """The settings with which databases are examined."""
+    found = []
+
+    def examine(config, processes, threads):
+        found.append(config)
+        if config.password != SECRET:
+            raise RuntimeError("fe_sendauth: no password supplied")
+        return case(config=config)
+    monkeypatch.setattr(_doctor, "_examine", examine)
+    for name in ("PGPASSWORD", "MYSQL_PWD", "DB_PASSWORD", "DATABASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return found
+
+
+def hints_of(capsys):
+    output = capsys.readouterr()
+    assert SECRET not in output.out + output.err
+    return " ".join(json.loads(output.out)["hints"])
+
+
+@pytest.mark.parametrize(("uri", "name"), [
+    ("postgresql://me@h/db", "PGPASSWORD"), ("mysql://me@h/db", "MYSQL_PWD"),
+    ("postgresql://me@h/db", "DB_PASSWORD"),
+    ("mysql://me@h/db", "DB_PASSWORD"), ("oracle://me@h/db", "DB_PASSWORD")])
+def test_the_password_can_come_from_the_environment(
+        uri, name, examined, monkeypatch, capsys):
+    monkeypatch.setenv(name, SECRET)
+    assert main(["doctor", uri, "--json"]) == 0
+    assert examined[0].password == SECRET
+    assert "command line" not in hints_of(capsys)
+
+
+def test_the_whole_url_can_come_from_the_environment(
+        examined, monkeypatch, capsys):
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://me:{SECRET}@h/db")
+    assert main(["doctor", "--json"]) == 0
+    assert examined[0].password == SECRET
+    assert "command line" not in hints_of(capsys)
+
+
+@pytest.mark.parametrize("uri", [
+    f"pg://me:{SECRET}@h/db", f"pg://me@h/db?password={SECRET}"])
+def test_a_password_on_the_command_line_is_not_a_good_idea(
+        uri, examined, capsys):
+    assert main(["doctor", uri, "--json"]) == 0
+    assert "was on the command line" in hints_of(capsys)
+
+
+@pytest.mark.parametrize("option", ["-W", "--password"])
+def test_the_password_is_asked_for(option, examined, monkeypatch, capsys):
+    monkeypatch.setattr(_doctor, "getpass", lambda: SECRET)
+    assert main(["doctor", "pg://me@h/db", option, "--json"]) == 0
+    assert [config.password for config in examined] == [SECRET]
+    assert "command line" not in hints_of(capsys)
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_a_missing_password_is_asked_for_on_a_terminal(
+        is_terminal, examined, monkeypatch, capsys):
+    monkeypatch.setattr(_doctor, "getpass", lambda: SECRET)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: is_terminal)
+    status = main(["doctor", "pg://me@h/db", "--json"])
+    assert status == (0 if is_terminal else 2)
+    assert len(examined) == 1 + is_terminal
 
 
 def test_options_follow_from_what_was_found():
@@ -354,6 +576,13 @@ def test_bad_arguments_are_refused(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert "usage: python -m dbutils" in capsys.readouterr().err
+
+
+def test_the_version_is_told(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"DBUtils {dbutils.__version__}\n"
 
 
 def test_help_is_given(capsys):

@@ -51,15 +51,16 @@ def test_the_array_size_is_used_also_after_a_reconnect(steady, name):
     con = steady(name)
     cursor = con.cursor()
     cursor.arraysize = 2
-    assert cursor.arraysize == cursor._cursor.arraysize == 2
-    inner = cursor._cursor
+    # looking at cursor._cursor would hand out the driver's cursor
+    assert cursor.arraysize == cursor._hand.cursor.arraysize == 2
+    inner = cursor._hand.cursor
     for _ in range(2):
         cursor.execute(ROWS)
         assert len(cursor.fetchmany()) == 2
         cursor.fetchall()
         kill(con, name)
     cursor.execute(ROWS)
-    assert cursor._cursor is not inner
+    assert cursor._hand.cursor is not inner
     assert cursor.arraysize == cursor._cursor.arraysize == 2
 
 

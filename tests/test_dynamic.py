@@ -3,7 +3,6 @@
 import gc
 import weakref
 from threading import Event, Thread
-from time import perf_counter
 
 import pytest
 from patience import PATIENCE, wait_until
@@ -384,14 +383,10 @@ def test_what_is_opened_ahead_is_no_load(make):
 
 
 def work_with(pool, number, rounds):
-    """Let so many threads work; return how long they waited in all."""
-    waits = []
-
+    """Let so many threads work."""
     def work():
         for _ in range(rounds):
-            begin = perf_counter()
             lease = pool.connection(shareable=False)
-            waits.append(perf_counter() - begin)
             pause.wait(0.002)
             lease.close()
             pause.wait(0.002)
@@ -402,27 +397,25 @@ def work_with(pool, number, rounds):
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(waits)
 
 
 @pytest.mark.slow
-def test_borrowers_wait_less_than_with_a_fixed_pool(dbapi, server):
+def test_fewer_connections_are_opened_than_in_a_fixed_pool(dbapi, server):
     pause = Event()
     server.on_call = lambda name, con: (  # a connection takes a while
         pause.wait(0.02) if name == "connect" else None)
-    waits, connects, sizes = [], [], []
+    connects, sizes = [], []
     for scaling in (None, FAST):
         pool = DynamicPooledDB(
             dbapi, maxcached=2, maxconnections=60, scaling=scaling)
         before = server.calls["connect"]
         work_with(pool, 2, 20)
-        waits.append(work_with(pool, 40, 40))
+        work_with(pool, 40, 40)
         connects.append(server.calls["connect"] - before)
         sizes.append(pool._maxcached)
     assert sizes[0] == 2
     assert sizes[1] >= 20
     assert connects[1] < connects[0] / 2
-    assert waits[1] < waits[0] / 2
     wait_until(lambda: pool._maxcached <= 8)  # it has become quiet
     work_with(pool, 2, 20)
     pool.shutdown()

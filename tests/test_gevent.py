@@ -15,16 +15,13 @@ from test_project import MODULES, parse
 from dbutils.pooled_db import PooledDB
 from dbutils.simple_pooled_db import PooledDB as SimplePooledDB
 
-# which are still to be changed
-EXCEPTIONS = {"_cleaning", "_housekeeper", "_pooled", "_watchdog"}
-
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
 def test_the_classes_of_threading_are_looked_up_when_they_are_used(path):
     names = [
         node.module for node in parse(path).body
         if hasattr(node, "module") and not node.level]
-    assert "threading" not in names or path.stem in EXCEPTIONS
+    assert "threading" not in names
 
 
 class Recorder:

@@ -157,7 +157,7 @@ def test_what_only_reads_is_a_read(statement):
 
 @pytest.mark.parametrize("statement", WORK)
 def test_what_only_works_marks_nothing(statement):
-    assert kind_of(statement) is UNKNOWN_WORK
+    assert kind_of(statement) == UNKNOWN_WORK
 
 
 # Statements that are not texts.

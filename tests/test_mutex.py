@@ -5,9 +5,9 @@ from threading import Event, Thread
 
 import pytest
 from everywhere import Interrupt, sweep
-from patience import PATIENCE
+from patience import PATIENCE, wait_until
 
-from dbutils._mutex import Mutex
+from dbutils._mutex import LongMutex, Mutex
 
 
 @pytest.mark.usefixtures("_restless")
@@ -100,3 +100,56 @@ def test_old_turns_are_forgotten():
     use()
     before = use()
     assert use() - before < 20
+
+
+def test_long_turns_come_in_the_order_of_the_requests():
+    mutex = LongMutex()
+    order, threads = [], []
+
+    def take(number):
+        with mutex.take() as has_come:
+            assert has_come
+            order.append(number)
+
+    with mutex.take() as has_come:
+        assert has_come
+        for number in range(5):
+            last = mutex._recent
+            threads.append(Thread(target=take, args=(number,)))
+            threads[-1].start()
+            wait_until(lambda last=last: mutex._recent is not last)
+    for thread in threads:
+        thread.join(20)
+    assert order == list(range(5))
+
+
+def test_a_long_turn_is_not_had_twice_by_a_thread_nor_waited_for_in_vain():
+    mutex = LongMutex()
+    answers = []
+    with mutex.take() as has_come, mutex.take() as again:
+        answers += [has_come, again]
+        thread = Thread(target=lambda: answers.append(
+            mutex.take(waits=False).__enter__()))
+        thread.start()
+        thread.join(20)
+    assert answers == [True, None, None]
+    with mutex.take(waits=False) as has_come:
+        assert has_come
+
+
+def test_an_interrupt_anywhere_in_a_long_turn_does_not_stop_the_others():
+    def prepare():
+        mutex = LongMutex()
+
+        def work():
+            with mutex.take():
+                pass
+
+        def check():
+            thread = Thread(target=work, daemon=True)
+            thread.start()
+            thread.join(20)
+            assert not thread.is_alive()
+        return work, check
+
+    assert sweep(prepare) > 50

@@ -280,9 +280,6 @@ UNKNOWN = [
         {"host": "h"}, {"port": 1}, {"user": "u"}, {"password": "p"},
         {"ssl": True}, {"socket_timeout": 1}, {"charset": "latin1"},
         {"application_name": "a"})] + [
-    ("postgresql", "psycopg2", {"socket_timeout": 1}),
-    ("postgresql", "psycopg", {"socket_timeout": 1}),
-    ("postgresql", "pgdb", {"socket_timeout": 1}),
     ("postgresql", "pg8000.dbapi", {"charset": "latin1"}),
     ("mysql", "mysql.connector", {"socket_timeout": 1}),
     ("mysql", "MySQLdb", {"application_name": "a"}),
@@ -500,7 +497,7 @@ def test_pyodbc_understands_all_words():
 
 
 def test_sqlite_is_told(tmp_path):
-    with DBConnectionPoolManager() as manager:
+    with DBConnectionPoolManager.isolated() as manager:
         pool = manager.get_pool(
             db_type="sqlite", database=str(tmp_path / "db"), autocommit=True,
             connection_timeout=3, charset="utf8", ssl=False)

@@ -5,6 +5,7 @@ from threading import Event, Thread
 
 import pytest
 
+from dbutils._lease import is_over
 from dbutils._slots import new_visit
 from dbutils._waiters import Waiter
 from dbutils.pooled_db import PooledDB
@@ -341,7 +342,7 @@ def test_a_lease_whose_connection_was_taken_back_holds_no_place(kind):
     del cycle
     gc.collect()
     assert pool.connection(maxwait=0)
-    assert stale.is_over()
+    assert is_over(stale)
 
 
 def test_an_error_that_connecting_has_kept_holds_no_place(kind):

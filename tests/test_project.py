@@ -20,7 +20,8 @@ pytestmark = [
 LAYERS = [
     {"__init__"},
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
-     "_errors", "_mutex", "_secrets", "_sockets", "_sql"},
+     "_driver_methods", "_errors", "_mutex", "_secrets", "_sockets", "_sql",
+     "_uris"},
     {"_counts", "_dialect", "_threads", "_turns"},
     {"_finalizers", "_opening"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
@@ -31,15 +32,16 @@ LAYERS = [
     {"_orders"},
     {"_connector"},
     {"_dbapi", "_drivers", "_failover", "_ledger"},
-    {"_claims", "_cleaning", "_mistakes", "_steady"},
-    {"_keeper"},
+    {"_claims", "_cleaning", "_mistakes", "_more_drivers", "_steady"},
+    {"drivers"},
+    {"_affine", "_keeper", "_lease"},
     {"_queue"},
     {"_pool"},
-    {"_affine", "_features", "_lease", "_forward", "_db_line", "_pg_line"},
-    {"_simple", "_db_cursor"},
+    {"_db_cursor", "_features", "_forward", "_pg_line"},
+    {"_db_line", "_simple"},
     {"_db_classic"},
     {"_db_safe", "_replaced", "_transactions"},
-    {"_pooled"},
+    {"_db_account", "_pooled", "_silence"},
     {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
     {"persistent_db", "persistent_pg", "simple_pooled_db",
@@ -50,7 +52,7 @@ LAYERS = [
     {"keyed_pool", "pool_manager"},
     {"uri_pool"},
     {"_server_facts", "_terminal"},
-    {"_demo", "_doctor"},
+    {"_demo", "_doctor", "_known_drivers"},
     {"__main__"},
 ]
 LAYER_OF = {
@@ -61,13 +63,12 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_thread", "_threading_local", "argparse", "atexit",
     "bisect", "collections", "contextlib", "contextvars", "copy",
-    "dataclasses", "difflib", "dis", "enum", "functools", "gc", "hashlib",
-    "hmac",
-    "importlib", "itertools", "json", "logging", "math", "operator", "os",
-    "pathlib", "queue", "random", "re", "select", "signal", "socket",
-    "sqlite3", "ssl", "statistics", "subprocess", "sys", "tempfile",
-    "threading", "time", "traceback", "types", "typing", "urllib", "warnings",
-    "weakref"}
+    "dataclasses", "difflib", "dis", "enum", "functools", "gc", "getpass",
+    "hashlib", "hmac", "importlib", "itertools", "json", "logging", "math",
+    "operator", "os", "pathlib", "queue", "random", "re", "select", "signal",
+    "socket", "sqlite3", "ssl", "stat", "statistics", "struct", "subprocess",
+    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
+    "urllib", "warnings", "weakref"}
 
 
 def parse(path):
@@ -175,16 +176,50 @@ def test_the_readme_has_exactly_two_set_up_commands():
         'python -m pip install -e ".[tests]" && python -m pytest']
 
 
-def test_the_first_program_of_the_readme_works(tmp_path, monkeypatch):
+REPOSITORY = "https://github.com/WebwareForPython/DBUtils"
+RAW = "https://raw.githubusercontent.com/WebwareForPython/DBUtils"
+
+
+def test_the_links_of_the_readme_work_on_the_pages_of_an_index():
+    """They are absolute, and what they lead to is there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    defined = dict(re.findall(r"^\[(.+?)\]: (\S+)$", text, re.MULTILINE))
+    assert re.findall(r"\]\(", text) == []
+    assert set(re.findall(r"\]\[(.+?)\]", text)) == set(defined)
+    assert len(defined) >= 6
+    for link in defined.values():
+        found = re.fullmatch(
+            f"(?:{REPOSITORY}/(?:blob|tree)|{RAW})/main/(.+)", link)
+        assert (ROOT / found[1]).exists()
+
+
+def test_an_index_shows_where_the_project_is():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = re.search(r"^\[project\.urls\]\n((?:.+\n)+)", text, re.M)[1]
+    urls = dict(re.findall(r'^(\w+) = "(.+)"$', section, re.M))
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= set(urls)
+    assert all(url.startswith(REPOSITORY) for url in urls.values())
+
+
+def test_the_readme_says_how_long_the_tests_take_and_how_to_run_short_ones():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "minutes on two processors" in text
+    assert 'pytest -m "not slow"' in text
+    assert re.search(r"`(tests/\w+\.py)` takes seconds", text)
+
+
+def test_the_first_program_of_the_readme_works_and_works_again(
+        tmp_path, monkeypatch):
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     program, = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(compile(program, "README.md", "exec"), names)
-    with names["pool"].connection() as db, db.cursor() as cursor:
-        cursor.execute("select count(*) from visits")
-        assert cursor.fetchone() == (20,)
-    names["pool"].close()
+    for number in 20, 40:
+        names = {}
+        exec(compile(program, "README.md", "exec"), names)
+        with names["pool"].connection() as db, db.cursor() as cursor:
+            cursor.execute("select count(*) from visits")
+            assert cursor.fetchone() == (number,)
+        names["pool"].close()
 
 
 def test_nothing_but_the_agreed_stands_at_the_top():

@@ -233,3 +233,82 @@ def test_rows_of_embedded_databases_are_not_read(how, number):
     with pytest.raises(InvalidCursorError, match=r"before close\(\)"):
         READERS[how](cursor)
     pool.close()
+
+
+class StandInCursor:
+    """A cursor that holds its rows, or says that it does not."""
+
+    description = (("number",),)
+    rowcount = 3
+
+    def __init__(self):
+        self.rows = [(1,), (2,), (3,)]
+
+    def execute(self, sql, parameters=None):
+        return len(self.rows)
+
+    def fetchall(self):
+        rows, self.rows = self.rows, []
+        return rows
+
+    def close(self):
+        raise AssertionError("This could reach the next borrower.")
+
+
+class CursorStoreResultMixIn:
+    """What mysqlclient calls the cursors whose rows are in the client."""
+
+
+class CursorUseResultMixIn:
+    """What it calls those whose rows are not."""
+
+
+def stand_in(module, *bases):
+    """Return a creator of connections as of a driver, with such cursors."""
+    cursor = type("Cursor", (*bases, StandInCursor), {"__module__": module})
+
+    class Connection:
+        OperationalError = InterfaceError = InternalError = sqlite3.Error
+        open = True
+
+        def cursor(self):
+            return cursor()
+
+        def get_autocommit(self):
+            return False
+
+        def character_set_name(self):
+            return "utf8"
+
+        def ping(self, reconnect=False):
+            pass
+
+        commit = rollback = close = ping
+
+    Connection.__module__ = module
+
+    def connect():
+        return Connection()
+    connect.threadsafety = 1
+    return connect
+
+
+def test_rows_of_mysqlclient_are_read_after_the_return():
+    pool = PooledDB(stand_in(
+        "MySQLdb.connections", CursorStoreResultMixIn))
+    cursor = returned(pool, {})
+    with pytest.warns(PendingDeprecationWarning):
+        assert values(cursor.fetchall()) == [1, 2, 3]
+    cursor.close()
+
+
+@pytest.mark.parametrize(("module", "base"), [
+    ("MySQLdb.connections", CursorUseResultMixIn), ("pymssql", object),
+    ("a_stranger", object)])
+def test_rows_that_may_not_be_in_the_client_are_not_read(module, base):
+    bases = () if base is object else (base,)
+    cursor = returned(PooledDB(stand_in(module, *bases)), {})
+    with pytest.raises(InvalidCursorError, match=r"before close\(\)"):
+        cursor.fetchall()
+    with pytest.raises(InvalidCursorError):
+        assert cursor.rowcount

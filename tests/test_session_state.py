@@ -508,9 +508,13 @@ def test_looking_with_the_pool_of_psycopg2_is_not_changing(servers_running):
     assert con.get_backend_pid() == session
     assert ask(con, "select count(*) from pg_prepared_statements") == 1
     con.rollback()
+    con.set_session(readonly=True)
+    pool.putconn(con)
+    con = pool.getconn()
+    assert not con.readonly
     con.set_session(autocommit=True)
     pool.putconn(con)
-    assert not pool.getconn().autocommit
+    assert pool.getconn().autocommit  # which stays, as with psycopg2.pool
     pool.closeall()
 
 

@@ -16,7 +16,6 @@ from collections import Counter, deque
 from contextlib import contextmanager
 from itertools import count
 from threading import Event, Thread
-from time import monotonic
 
 import drivers
 import pytest
@@ -32,9 +31,7 @@ WORKERS = 5
 LIMIT = 3
 STEPS = 3
 THROWS = 1000
-# In seconds, how long an exception may take to be raised: the thread may wait
-# for a connection meanwhile, and each wait of the pool is short.
-PATIENCE = 30
+PATIENCE = 30  # seconds after which a thread that does not end is stuck
 
 THE_DRIVERS = drivers.POSTGRESQL + drivers.MARIADB
 
@@ -149,8 +146,7 @@ class Ledger:
         for worker in self.workers:
             worker.start()
         rng, pause = random.Random(1), Event()
-        end = monotonic() + PATIENCE * 4
-        while self.hits() < THROWS and monotonic() < end:
+        while self.hits() < THROWS:
             for worker in self.workers[-WORKERS:]:
                 if not worker.is_alive():  # it was hit outside of its loop
                     self.workers.remove(worker)
@@ -220,10 +216,10 @@ def of_ours(reports):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mode", ["begin", "implicit", "autocommit"])
 def test_nothing_is_lost_or_doubled_by_what_is_thrown(
-        driver, mode, reports, record_property):
+        driver, mode, reports, request):
     table = f"thrown_{mode}"
     driver.run(f"drop table if exists {table}")
     driver.run(f"create table {table} (unit bigint, step integer)")
@@ -240,16 +236,26 @@ def test_nothing_is_lost_or_doubled_by_what_is_thrown(
         driver.run(f"select unit, step from {table}")))
     figures["reported"] = len(of_ours(reports))
     said = Counter(ledger.said.values())
-    record_property("figures", {**figures, **said, "hits": ledger.hits()})
+    # what --junitxml writes
+    request.node.user_properties.append(
+        ("figures", {**figures, **said, "hits": ledger.hits()}))
     assert set(figures.values()) == {0}, (figures, of_ours(reports)[:5])
     assert ledger.hits() >= THROWS
     assert said["stored"] > THROWS / 10
 
 
+def descriptor_of(con):
+    """Return the descriptor of the socket of a driver connection."""
+    number = profile_of(con).descriptor(con)
+    if number is None:
+        pytest.skip("this release of the driver does not show its socket")
+    return number
+
+
 @contextmanager
 def witness(con):
     """Have another descriptor of the socket of a driver connection."""
-    number = os.dup(profile_of(con).descriptor(con))
+    number = os.dup(descriptor_of(con))
     with socket.socket(fileno=number) as copy:
         yield copy
 
@@ -284,7 +290,7 @@ def test_the_socket_of_somebody_else_is_not_shut_down(driver):
     pool = PooledDB(driver.load(), **driver.parameters())
     db = pool.connection()
     con = db.dbapi_connection
-    number = profile_of(con).descriptor(con)
+    number = descriptor_of(con)
     cursor = failing_cursor(db, Thrown, con.close)
     with pytest.raises(Thrown):
         cursor.execute("select 1")

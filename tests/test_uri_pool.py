@@ -2,6 +2,9 @@
 
 import gc
 import sqlite3
+import subprocess
+import sys
+import threading
 from collections import Counter
 from threading import Event, Thread
 
@@ -12,7 +15,9 @@ from patience import PATIENCE, wait_until
 
 from dbutils import InvalidCursorError
 from dbutils._secrets import masked_url
-from dbutils.uri_pool import ConnectionPool, _place_of
+from dbutils._uris import url_of
+from dbutils.pool_manager import ConnectionConfig
+from dbutils.uri_pool import THREAD_LOCAL, ConnectionPool, _Pools
 
 pytestmark = pytest.mark.portable
 
@@ -73,7 +78,7 @@ def test_closed_connections_are_kept_for_the_next_request(make, server):
     other.close()
     assert idle(pool) == 2
     assert list(ConnectionPool.POOLS) == ["fake://one"]
-    assert make(2).connection.dbapi_connection.serial == 1
+    assert make(2).connection.dbapi_connection.serial == 2  # the last one
     assert make(2, "fake://two").connection.dbapi_connection.serial == 3
 
 
@@ -246,9 +251,10 @@ def test_a_connection_can_be_set(make, dbapi, server):
 def test_a_cursor_can_be_replaced(make, server):
     pool = make(1)
     first = pool.cursor
+    before = server.calls["close cursor"]  # that of the hooks
     pool.reset_cursor()
     assert pool.cursor is not first
-    assert server.calls["close cursor"] == 1
+    assert server.calls["close cursor"] == before + 1
     pool.cursor.execute("select 1")
 
 
@@ -397,6 +403,40 @@ def test_the_look_can_be_left_out(make, server):
 
 
 @needs_fork
+def test_a_child_has_other_names_and_does_not_see_those_of_the_parent(make):
+    pool = make(1)
+    con = pool.connection
+    name = pool._connection_uname_
+
+    def work():
+        return (
+            getattr(THREAD_LOCAL, name, None),
+            getattr(THREAD_LOCAL, pool._connection_uname_),
+            pool._connection_uname_)
+
+    found, held, other = in_child(work)
+    assert (found, held) == (None, None)
+    assert other != name
+    assert getattr(THREAD_LOCAL, name) is con
+
+
+def test_a_pool_finds_nothing_of_one_that_had_its_place(make):
+    """The identity of a pool that is gone can be that of another one."""
+    pools = [make(1) for _ in range(50)]
+    for pool in pools:
+        pool.get_connection()
+    names = {pool._connection_uname_ for pool in pools}
+    del pool
+    pools.clear()
+    gc.collect()
+    assert not [name for name in names if hasattr(THREAD_LOCAL, name)]
+    others = [make(1) for _ in range(50)]
+    assert all(
+        getattr(THREAD_LOCAL, other._connection_uname_) is None
+        for other in others)
+
+
+@needs_fork
 def test_a_child_does_not_take_what_the_parent_has(make, server):
     pool, kept = make(1), make(1)
     kept.get_connection()
@@ -470,11 +510,10 @@ def test_files_of_sqlite_are_found_in_the_folder(tmp_path):
     ("sqlite:///a.db", "/b c", "sqlite:////b%20c/a.db"),
     ("sqlite://a.db?x=y", "/b", "sqlite:////b/a.db?x=y"),
     ("sqlite:////a.db?x=y", "/b", "sqlite:////a.db?x=y"),
-    ("sqlite:memory", "/b", "sqlite:///:memory:"),
     ("sqlite:///:memory:", "/b", "sqlite:///:memory:"),
     ("pg://h/a", "/b", "pg://h/a")])
 def test_a_uri_means_one_file(uri, folder, place):
-    assert _place_of(uri, folder) == place
+    assert url_of(uri, folder) == place
 
 
 def test_a_file_is_relative_and_its_settings_count(tmp_path, monkeypatch):
@@ -486,10 +525,128 @@ def test_a_file_is_relative_and_its_settings_count(tmp_path, monkeypatch):
     assert (tmp_path / "own.db").exists()
 
 
+@pytest.mark.parametrize(("uri", "url"), [
+    ("postgres:psycopg2://me:x@h/db", "postgres+psycopg2://me:x@h/db"),
+    ("postgres:pg8000://me@h:77/db?ssl", "postgres+pg8000://me@h:77/db?ssl=true"),
+    ("postgres2:psycopg2://h/db?sslmode=require",
+     "postgres+psycopg2://h/db?sslmode=require"),
+    ("postgres3://me:x@h/db?unix_socket=/run/pg/.s.PGSQL.5432",
+     "postgres://me:x@h/db?host=/run/pg"),
+    ("mysql://me:x@h/db?set_encoding=utf8mb4", "mysql://me:x@h/db?charset=utf8mb4"),
+    ("mysql:pymysql://me:a/b#c?d[e]@h:1/db?unix_socket=/run/my.sock&x=y",
+     "mysql+pymysql://me:a%2Fb%23c%3Fd%5Be%5D@h:1/db?host=/run/my.sock&x=y"),
+    ("mysql://me:a%40b@h/db", "mysql://me:a%40b@h/db"),
+    ("mysql://h:1/db?mail=a@b", "mysql://h:1/db?mail=a@b"), ("h", "h")])
+def test_the_uris_of_pydal_are_understood(uri, url):
+    assert url_of(uri, "/folder") == url
+
+
+@pytest.mark.parametrize(("uri", "settings"), [
+    ("postgres:psycopg2://me:a/b#c@h:7/db", {
+        "driver": "psycopg2", "host": "h", "port": 7, "database": "db",
+        "user": "me", "password": "a/b#c"}),
+    ("mysql:mysqlconnector://me@h/db?set_encoding=utf8", {
+        "driver": "mysqlconnector", "charset": "utf8", "user": "me"}),
+    ("postgres://me:x@/db?unix_socket=/run/pg/.s.PGSQL.5432", {
+        "host": "/run/pg", "driver": None})])
+def test_the_uris_of_pydal_say_all_settings(uri, settings):
+    config = ConnectionConfig.from_url(url_of(uri, ""))
+    assert {name: getattr(config, name) for name in settings} == settings
+
+
+def test_the_pools_of_files_are_found_by_their_uris(tmp_path):
+    pools = _Pools()
+    ConnectionPool.set_folder(str(tmp_path))
+    place = f"sqlite:///{tmp_path}/storage.db"
+    pools[place] = "pool"
+    assert pools["sqlite://storage.db"] == "pool"
+    for uri in (f"mysql://me:{SECRET}@h/db", "sqlite://other.db"):
+        with pytest.raises(KeyError) as caught:
+            pools[uri]
+        assert SECRET not in str(caught.value)
+
+
+def test_the_threads_of_a_pool_share_a_database_in_memory():
+    """As in pyDAL, as long as one of them has a connection."""
+    pool, other = ConnectionPool("sqlite:memory"), ConnectionPool(
+        "sqlite:memory:", 1)
+
+    def tables():
+        pool.cursor.execute("select name from sqlite_master")
+        return pool.cursor.fetchall()
+
+    pool.cursor.execute("create table t (x)")
+    other.cursor.execute("create table u (x)")
+    assert in_thread(tables) == tables() == [("t",)]
+    pool.close()
+    assert tables() == []
+    other.close()
+    other.cursor.execute("select * from u")  # for it was kept
+    assert ConnectionPool.POOLS == {}
+
+
+def test_what_threads_have_is_made_when_it_is_needed(make, monkeypatch):
+    """For gevent may replace the class after our import."""
+    class Local(threading.local):
+        """Stands for that of gevent."""
+
+    monkeypatch.setattr(threading, "local", Local)
+    pool = make(1)
+    assert isinstance(pool._held, Local)
+    con = pool.connection
+    assert in_thread(lambda: pool.connection is not con)
+    code = (
+        "import threading\n"
+        "import dbutils.uri_pool\n"
+        "class Local(threading.local): number = 0\n"
+        "Local.__setattr__ = lambda self, name, value: print('set')\n"
+        "threading.local = Local\n"
+        "threading.RLock = dict\n"
+        "from dbutils.uri_pool import THREAD_LOCAL, GLOBAL_LOCKER\n"
+        "THREAD_LOCAL.x = 5\n"
+        "print(GLOBAL_LOCKER)\n")
+    assert subprocess.run(
+        [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE,
+        text=True).stdout.split() == ["set", "{}"]
+
+
+def test_pools_without_a_uri_share_nothing(dbapi):
+    pools = [ConnectionPool("", 1, dbapi.connect) for _ in range(2)]
+    for pool in pools:
+        pool.get_connection()
+        pool.close()
+    assert [pool.connection.dbapi_connection.serial for pool in pools] == [
+        1, 2]
+    assert ConnectionPool.POOLS == {}
+
+
 def test_sqlite_can_be_in_memory():
     pool = ConnectionPool("sqlite:memory")
     assert isinstance(pool.connection.dbapi_connection, sqlite3.Connection)
     pool.cursor.execute("create table t (x)")
+    pool.close()
+
+
+@pytest.mark.parametrize("uri", [
+    "postgres://postgres@{}/postgres",
+    "postgres:psycopg2://postgres@{}/postgres",
+    "postgres:pg8000://postgres@{}/postgres",
+    "postgres2:psycopg2://postgres@{}/postgres?sslmode=disable",
+    "mysql://root@{}/test?set_encoding=utf8mb4", "mysql:pymysql://root@{}/test",
+    "mysql:mysqlconnector://root@{}/test?set_encoding=utf8mb4"])
+def test_real_servers_are_found_by_the_uris_of_pydal(uri, servers_running):
+    is_pg = uri.startswith("postgres")
+    port = servers_running("postgresql" if is_pg else "mariadb")
+    place = uri.format(f"127.0.0.1:{port}")
+    pool = ConnectionPool(place, 2)
+    assert drivers.ask(pool.connection, "select 1") == 1
+    encoding = drivers.ask(
+        pool.connection, "show client_encoding" if is_pg
+        else "select @@character_set_client")
+    assert encoding in {"UTF8", "utf8mb4"}
+    pool.close()
+    assert len(ConnectionPool.POOLS[place]) == 1
+    in_thread(lambda: drivers.ask(pool.connection, "select 1"))
     pool.close()
 
 

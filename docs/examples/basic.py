@@ -10,7 +10,7 @@ pool = PooledDB(
     database="guests.db", check_same_thread=False)
 
 with pool.connection() as db:
-    db.cursor().execute("create table guests (name text)")
+    db.cursor().execute("create table if not exists guests (name text)")
     db.commit()
 
 

@@ -27,7 +27,8 @@ pool = PooledDB(
     database="shop.db", check_same_thread=False, timeout=10)
 
 with pool.transaction() as db:  # commits, or rolls back after an error
-    db.cursor().execute("create table items (name text, price integer)")
+    db.cursor().execute(
+        "create table if not exists items (name text, price integer)")
 
 
 def raise_prices(db):

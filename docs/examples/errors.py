@@ -14,7 +14,7 @@ pool = PooledDB(
     check_same_thread=False)
 
 with pool.connection() as db:
-    db.cursor().execute("create table things (name text unique)")
+    db.cursor().execute("create table if not exists things (name text unique)")
     db.commit()
 
 # All connections are in use: the error says by whom, and for how long.

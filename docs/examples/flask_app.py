@@ -4,7 +4,8 @@ It is run like this, with as many processes and threads as wanted:
 gunicorn --workers 2 --threads 8 --preload flask_app:app
 
 The pool is made before the workers are forked: each of them has connections
-of its own nevertheless.  It finds the database in DATABASE_URL.
+of its own nevertheless.  It finds the database in DATABASE_URL, such as
+postgresql://user@host/name, mysql://user@host/name, or a file of SQLite.
 """
 
 import os
@@ -17,6 +18,10 @@ app = Flask(__name__)
 
 config = ConnectionConfig.from_url(
     os.environ.get("DATABASE_URL", "sqlite:///visits.db"))
+
+
+# how drivers want the place of a parameter to be marked; most want "%s"
+MARKS = {"qmark": "?", "numeric": ":1", "named": ":1"}
 
 
 def database():
@@ -44,8 +49,11 @@ with app.app_context():
 @app.route("/visit/<page>", methods=["POST"])
 def visit(page):
     """Count a visit."""
-    database().cursor().execute("insert into visits values (?)", (page,))
-    database().commit()
+    db = database()
+    mark = MARKS.get(db.dbapi().paramstyle, "%s")
+    statement = "insert into visits values (%s)".replace("%s", mark)
+    db.cursor().execute(statement, (page,))
+    db.commit()
     return "", 204
 
 

@@ -14,7 +14,8 @@ manager.set_max_pools(2)
 for shop in ("north", "south"):
     config = ConnectionConfig("sqlite", database=f"{shop}.db")
     with manager.get_connection(config) as db:
-        db.cursor().execute("create table sales (amount integer)")
+        db.cursor().execute(
+            "create table if not exists sales (amount integer)")
         db.cursor().execute("insert into sales values (7)")
         db.commit()
 

@@ -1,0 +1,80 @@
+"""What the URIs of pyDAL mean, said as the URLs of this library."""
+
+from __future__ import annotations
+
+import os
+from pathlib import PurePath
+from urllib.parse import quote
+
+__all__ = ["is_memory", "memory_file", "place_of", "url_of"]
+
+# What pyDAL has several names for, by the differences of its own SQL.
+_KINDS = {"postgres2": "postgres", "postgres3": "postgres"}
+
+
+def is_memory(uri: str) -> bool:
+    """Return whether each pool with a URI has a database of its own."""
+    return uri.partition("://")[0].startswith("sqlite:memory")
+
+
+def memory_file() -> str:
+    """Return the name of a new database that connections share in memory."""
+    return f"file:dbutils-{os.urandom(8).hex()}?mode=memory&cache=shared"
+
+
+def place_of(uri: str, folder: str) -> str:
+    """Return the URI itself, if it means the same in every folder."""
+    return url_of(uri, folder) if uri.startswith("sqlite:") else uri
+
+
+def url_of(uri: str, folder: str) -> str:
+    """Return a URL that means the same in every folder."""
+    kind, mark, rest = uri.partition("://")
+    if not mark:
+        return uri
+    place, sign, settings = rest.partition("?")
+    if kind == "sqlite":
+        return _file_url(uri, folder, place, sign + settings)
+    name, _, driver = kind.partition(":")
+    name = _KINDS.get(name, name)
+    scheme = f"{name}+{driver}" if driver else name
+    place, at, rest = _split(rest)
+    rest, sign, settings = rest.partition("?")
+    settings = "&".join(
+        _setting(part, name) for part in settings.split("&"))
+    return f"{scheme}{mark}{place}{at}{rest}{sign}{settings}"
+
+
+def _file_url(uri: str, folder: str, file: str, settings: str) -> str:
+    if file.startswith("/"):  # which belongs to the mark
+        file = file[1:]
+    if file in {"", ":memory:"}:
+        return uri
+    return f"sqlite:///{PurePath(quote(folder), file)}{settings}"
+
+
+def _split(rest: str) -> tuple[str, str, str]:
+    """Return the user with the password, the mark, and what follows.
+
+    pyDAL takes all up to the first "@" for that, also what a URL has to write
+    as "%2F" or the like.
+    """
+    names, at, place = rest.partition("@")
+    if not at or "/" not in place or ":" not in names:
+        return "", "", rest
+    user, colon, password = names.partition(":")
+    return f"{user}{colon}{quote(password, safe='%:!$&*+,;=~')}", at, place
+
+
+def _setting(part: str, kind: str) -> str:
+    """Return a setting as this library calls it."""
+    name, sign, value = part.partition("=")
+    if name == "set_encoding":
+        return f"charset={value}"
+    if name == "ssl" and not value:
+        return "ssl=true"
+    if name == "unix_socket":  # PostgreSQL is told the folder of its socket
+        if kind.startswith("postgres"):
+            value = str(PurePath(value).parent)
+        return f"host={value}"
+    return f"{name}{sign}{value}"
