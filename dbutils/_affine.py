@@ -11,6 +11,7 @@ from typing import Any
 from weakref import ref
 
 from ._forks import follow
+from ._mistakes import missing_text
 
 __all__ = ["Affine", "local"]
 
@@ -32,6 +33,10 @@ class Affine:
         """Open other connections in a forked child."""
         self.thread = type(self.thread)()
         self._shortcut = None
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error that names what a program may look for."""
+        raise AttributeError(missing_text(self, name))
 
     def _first_connection(self) -> Any:
         """Return a new connection for this thread."""

@@ -16,8 +16,13 @@ from ._errors import note_swallowed, quietly
 from ._failover import Spare, Verdict, judge
 from ._ping import ask
 from ._sql import READ, Kind
+from ._steady import doubt_ping, prove_ping
 
 __all__ = ["Classic"]
+
+# So often in a row the question of a ping may fail until a new connection is
+# asked, too; DBUtils 3.x never does that.
+_TOLERANCE = 1
 
 
 class _Done(NamedTuple):
@@ -95,6 +100,11 @@ class _Ladder:
 class Classic(_Ladder):
     """Fail over as DBUtils 3.x does."""
 
+    @property
+    def usual(self) -> Any:
+        """The rules that call no method of the program; see Replaced."""
+        return self
+
     def check(
             self, line: DbLine, reconnect: bool,
             is_dead: bool = False) -> bool | None:
@@ -103,16 +113,23 @@ class Classic(_Ladder):
         if alive:
             return True
         if alive is None:
-            line.ping = 0  # the driver has no ping(): never ask again
+            line.ask_at(0)  # the driver has no ping(): never ask again
         elif not alive and reconnect and not line.transaction:
-            return line.reopen()
+            alive = line.reopen()
+            if alive:
+                prove_ping(line, _TOLERANCE)
         return alive
 
     def _is_alive(self, line: DbLine) -> bool | None:
         if not line.valid:
             return False
         if line.terms.pinger is not None:
-            return ask(line.terms.pinger, line.con)
+            alive = ask(line.terms.pinger, line.con)
+            if alive:
+                line.unanswered = 0
+            else:
+                doubt_ping(line)
+            return alive
         try:
             return driver_ping(line.con)
         except (AttributeError, IndexError, TypeError, ValueError):

@@ -26,6 +26,8 @@ from ._dbapi import (
 from ._driver_methods import EXECUTING, plain
 from ._drivers import profile_in, profile_of
 from ._errors import note_swallowed, quietly
+from ._forks import Orphan
+from ._mistakes import check_creator, explain_options
 from ._opening import time_limit
 from ._sockets import GONE, QUIET, MovingWatch, Sight, Watch, watch_of
 from ._sql import READ, UNKNOWN_WORK, Kind
@@ -37,18 +39,7 @@ from ._watchdog import forget, watch
 __all__ = ["DbLine"]
 
 
-class _Orphan:
-    """Stands for a driver connection that belongs to the parent process."""
-
-    def __init__(self, failure: Any) -> None:
-        self._failure = failure
-
-    def __getattr__(self, name: str) -> Any:
-        """Refuse to be used."""
-        raise (self._failure or RuntimeError)(
-            "This connection belongs to the parent process,"
-            " and its transaction is not part of this one.")
-
+_ALWAYS = 7  # all moments of a ping
 
 # Methods of connections that send statements.
 _SENDING = EXECUTING | {"from_query", "query", "sql"}
@@ -62,12 +53,14 @@ class _Opener(Line):
     """Knows how driver connections are opened."""
 
     __slots__ = (
-        "args", "creator", "dbapi", "failures", "kwargs", "threadsafety")
+        "args", "creator", "dbapi", "failures", "kwargs", "maker",
+        "threadsafety")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         super().__init__(terms, setsession)
+        check_creator(creator)
         self.creator = connect_of(creator)
         self.args = args
         self.kwargs = kwargs
@@ -75,6 +68,8 @@ class _Opener(Line):
         self.threadsafety = getattr(
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = terms.failures
+        # What opens connections instead, if a subclass does that.
+        self.maker: Any = None
 
     def save_memory(self, common: dict[str, Any]) -> None:
         """Have in common with others what is equal and never changed.
@@ -88,9 +83,14 @@ class _Opener(Line):
                 setattr(self, name, known)
 
     def open(self) -> Any:
+        """Return a new driver connection, as a subclass makes it."""
+        maker = None if self.maker is None else self.maker()
+        return self.make() if maker is None else maker()
+
+    def make(self) -> Any:
         """Return a new driver connection with a prepared session."""
         limits = self._limits()
-        con = self.creator(*self.args, **self.kwargs, **limits)
+        con = self._connect(limits)
         try:
             self._learn_from(con)
             if limits:
@@ -101,6 +101,17 @@ class _Opener(Line):
                 con.close()
             raise
         return con
+
+    def _connect(self, limits: dict[str, Any]) -> Any:
+        """Return a new driver connection.
+
+        limits: further options for the driver
+        """
+        try:
+            return self.creator(*self.args, **self.kwargs, **limits)
+        except Exception as error:
+            explain_options(error, self.kwargs)
+            raise
 
     def _limits(self) -> dict[str, Any]:
         """Return the options that limit the time for connecting, if any.
@@ -224,6 +235,11 @@ class _Session(_Opener):
             return not self.profile.is_closed(self.con)
         return answer
 
+    def forgets_work(self) -> bool:
+        """Return whether a rollback undoes what a program has done."""
+        return not (self.closed or self.lost) and (
+            self.work is not False and self.has_work())
+
     def expose(self) -> None:
         """Note that the program can use the driver connection directly."""
         if self.work is False:
@@ -333,15 +349,21 @@ class DbLine(_Session):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "_watch", "answered", "can_ask", "can_be_gone", "can_just_look",
-        "has_pinger", "ping", "streams", "turns")
+        "_is_checked_outside", "_watch", "answered", "asked_ping", "can_ask",
+        "can_be_gone", "can_just_look", "has_pinger", "moment", "ping",
+        "streams", "turns")
 
     def __init__(
             self, creator: Any, setsession: Any, terms: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # Whether the program has replaced the method that looks.
+        self._is_checked_outside = False
         super().__init__(creator, setsession, terms, args, kwargs)
-        self.ping = terms.ping
-        # Whether the program says how to ask.
+        # The moments at which we look, and those at which it was asked for;
+        # and the moment that it is now, for a method that was replaced.
+        self.ping = self.asked_ping = terms.ping
+        self.moment = 1
+        # Whether the program says how to ask, or has its own checks.
         self.has_pinger = terms.pinger is not None
         self._watch: Watch | MovingWatch | None = None
         # Whether a look can tell that the connection is gone.
@@ -355,11 +377,33 @@ class DbLine(_Session):
         # Answers that the program reads while they are sent.
         self.streams: WeakSet[Any] | None = None
 
+    def agree(self, **terms: Any) -> None:
+        """Go on with other terms, of which those are given that change."""
+        super().agree(**terms)
+        self.is_simple = self.is_simple and not self._is_checked_outside
+        if {"ping", "pinger"} & terms.keys() and self.con is not None:
+            self.ask_at(self.terms.ping)
+            self._look_anew()
+        if "failures" in terms:
+            self.failures = self.terms.failures
+
+    def ask_at(self, moments: int) -> None:
+        """Look at these moments; a method that was replaced knows itself."""
+        self.asked_ping = moments
+        self.ping = _ALWAYS if self._is_checked_outside else moments
+
+    def check_outside(self) -> None:
+        """Let a method of the program look, and decide when."""
+        self._is_checked_outside = True
+        self.is_simple = False
+        self.ask_at(self.asked_ping)
+        self._look_anew()
+
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it."""
         if self.con is not None and not self.closed:
             super().begin_anew()
-            self.con = _Orphan(self.failure)
+            self.con = Orphan(self.failure)
             self._watch = None
 
     def store(self, con: Any) -> None:
@@ -367,13 +411,20 @@ class DbLine(_Session):
         super().store(con)
         self.work = False
         self.private = self.profile.is_private(con)
-        self._watch = watch_of(self.descriptor) if self.ping else None
+        self.answered = 0.0
+        self.can_ask = hasattr(con, "ping")
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        """Find out how to look at the driver connection."""
+        self.has_pinger = (
+            self._is_checked_outside or self.terms.pinger is not None)
+        looks = bool(self.asked_ping)
+        self._watch = watch_of(self.descriptor) if looks else None
         if self._watch is not None and self.profile.moves:
             self._watch = MovingWatch(self)
         self.can_be_gone = bool(self._watch) or (
-            bool(self.ping) and self.profile.tells_closed)
-        self.answered = 0.0
-        self.can_ask = hasattr(con, "ping")
+            looks and self.profile.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.profile.is_telling and self.terms.failover != "always")
 
@@ -469,6 +520,7 @@ class DbLine(_Session):
         """
         if not moment & self.ping:
             return None
+        self.moment = moment
         return self.rules.check(self, reconnect)
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:

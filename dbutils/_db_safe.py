@@ -17,10 +17,11 @@ from ._db_cursor import NOTHING, Call, Hand, execution
 from ._db_line import DbLine
 from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
+from ._mistakes import explain_thread
 from ._ping import SqlPinger, ask
 from ._sockets import UNREAD
 from ._sql import AHEAD, READ, Kind
-from ._steady import Line
+from ._steady import Line, doubt_ping, prove_ping
 from ._watchdog import forget, watch
 
 __all__ = ["OUTCOME_UNKNOWN", "Safe", "can_repeat"]
@@ -58,6 +59,7 @@ class _Judge:
             line.work = None
         if line.profile.is_read_only(error):
             line.valid = False
+        explain_thread(error)
         line.doubt(error)
 
     def loss(
@@ -87,9 +89,9 @@ class _Lookout:
         alive = False if is_dead else self._is_alive(line)
         if alive is False and reconnect and (
                 not line.transaction and self.may_lose(line)):
-            with quietly("opening a connection again"):
-                line.renew()
-                return True
+            alive = can_renew(line, "opening a connection again")
+            if alive:
+                prove_ping(line)
         return alive
 
     def _is_alive(self, line: DbLine) -> bool | None:
@@ -105,7 +107,12 @@ class _Lookout:
 
     def _answers(self, line: DbLine) -> bool | None:
         if line.terms.pinger is not None:
-            return self._ask(line, line.terms.pinger)
+            alive = self._ask(line, line.terms.pinger)
+            if alive:
+                line.unanswered = 0
+            else:
+                doubt_ping(line)
+            return alive
         if line.can_ask:
             return self._ping(line)
         if line.sight() is UNREAD:
@@ -151,6 +158,15 @@ class Safe(_Judge, _Lookout):
 
     # Whether statements that are no reads are looked at more closely.
     keeps_account = False
+
+    @property
+    def usual(self) -> Any:
+        """The rules that call no method of the program; see Replaced."""
+        return self
+
+    def with_usual(self, rules: Any) -> Any:
+        """Return what rules are used instead of these."""
+        return rules
 
     # Beginning and ending transactions.
 
@@ -393,14 +409,24 @@ class Safe(_Judge, _Lookout):
             raise
 
 
+def can_renew(line: Line, step: str) -> bool:
+    """Go on with a new connection; tell whether there is one.
+
+    step: what this is called if it fails
+    """
+    with quietly(step):
+        line.renew()
+        return True
+    return False
+
+
 def can_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:
     """Tell whether there is another connection now to do it again."""
     if loss is None:
         return False
     reason = reason_not_to_repeat(loss)
     if reason is None:
-        with quietly("opening another connection"):
-            line.renew()
+        if can_renew(line, "opening another connection"):
             return True
         reason = "no other connection could be opened"
     add_note(error, f"DBUtils: not executed again, because {reason}.")

@@ -12,8 +12,6 @@ from itertools import chain
 from types import FunctionType
 from typing import Any, Callable, Iterator
 
-from ._checks import shown
-
 __all__ = [
     "connect_of",
     "connect_pg",
@@ -37,10 +35,6 @@ def connect_of(creator: Any) -> Callable[..., Any]:
     connect = getattr(creator, "connect", creator)
     if isinstance(creator, type) and isinstance(connect, FunctionType):
         connect = _connect_of_class(creator, connect)
-    if not callable(connect):
-        raise TypeError(
-            f"The creator is not a connection provider, but {shown(creator)}."
-            " Pass a DB-API 2 module, or a function that opens connections.")
     return connect
 
 

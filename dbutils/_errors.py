@@ -12,8 +12,9 @@ from traceback import clear_frames
 from typing import Any, NamedTuple, Sequence
 
 __all__ = [
-    "Figures", "add_note", "closed_text", "ended_text", "late_text", "let_go",
-    "logger", "note_swallowed", "quietly", "too_many_text"]
+    "Figures", "add_note", "closed_text", "ended_text", "explain",
+    "late_text", "let_go", "logger", "note_swallowed", "orphan_text",
+    "quietly", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 
@@ -57,6 +58,18 @@ def add_note(error: BaseException, text: str) -> None:
     with quietly("adding a note to an error"):
         notes = [*getattr(error, "__notes__", ()), text]
         error.__notes__ = notes  # type: ignore[attr-defined]
+
+
+def explain(error: BaseException, text: str) -> None:
+    """Add a note that every traceback shows.
+
+    Before Python 3.11 these show no notes, and the text joins the message.
+    """
+    add_note(error, text)
+    if sys.version_info < (3, 11) and error.args and (
+            isinstance(error.args[-1], str)):
+        with quietly("extending the message of an error"):
+            error.args = (*error.args[:-1], f"{error.args[-1]}\n{text}")
 
 
 def let_go(error: BaseException) -> None:
@@ -152,3 +165,10 @@ def ended_text() -> str:
 def closed_text(what: str, name: str) -> str:
     """Say what was used after it had been closed."""
     return f"Cannot use {name!r}: this {what} has already been closed."
+
+
+def orphan_text() -> str:
+    """Say why a forked child cannot use a connection of its parent."""
+    return (
+        "This connection belongs to the parent process."
+        " A forked child has to borrow connections of its own.")

@@ -12,9 +12,9 @@ import os
 from typing import Any
 from weakref import ref
 
-from ._errors import quietly
+from ._errors import orphan_text, quietly
 
-__all__ = ["disown", "follow"]
+__all__ = ["Orphan", "disown", "follow", "is_orphan"]
 
 # All that has to begin anew, the connections before what holds them.
 # They are held weakly.  What is called when one of them dies is written in C,
@@ -24,6 +24,29 @@ _holders: dict[Any, str] = {}
 
 # Connections whose sockets are not known must not even be destroyed.
 _inherited: list[Any] = []
+
+
+class Orphan:
+    """Stands for a driver connection that belongs to the parent process."""
+
+    def __init__(self, failure: Any) -> None:
+        """Raise an error of that kind at each use."""
+        self._failure = failure
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse to be used."""
+        raise (self._failure or RuntimeError)(orphan_text())
+
+
+def is_orphan(con: Any) -> bool:
+    """Return whether a connection belongs to the parent process.
+
+    con: a steady connection, or that of a driver
+    """
+    if isinstance(con, Orphan):
+        return True
+    line = getattr(con, "_line", None)
+    return line is not None and line.inherited
 
 
 def follow(

@@ -28,8 +28,11 @@ __all__ = ["Backend", "Keeper", "Observer"]
 class Backend:
     """What a pool does with its connections; pools choose a subclass."""
 
-    # Whether most of them are clean, or cleaned in one step.
-    is_simple = False
+    @property
+    def is_simple(self) -> bool:
+        """Whether most of them are clean, or cleaned in one step."""
+        return False
+
     # Whether the database is known to be in this process.
     is_embedded = False
     # How often a connection is used until it is replaced, if that is limited.
@@ -497,8 +500,10 @@ class Keeper(_WayBack):
                 self.outage.note_failure(error)
             return False
         self.outage.note_success()
-        self._begin_with(slot, con, 0, is_ahead=True)
-        return self._may_stay(slot)
+        with quietly("beginning with a late connection"):
+            self._begin_with(slot, con, 0, is_ahead=True)
+            return self._may_stay(slot)
+        return False
 
     def _publish(self, right: Right, visit: Visit) -> Right:
         """Let others share a connection that was made ready for that."""

@@ -9,7 +9,8 @@ from ._callers import caller
 from ._claims import Entrance
 from ._collecting import collecting
 from ._driver_methods import Method, is_method_of, names_of
-from ._errors import closed_text
+from ._errors import closed_text, orphan_text
+from ._forks import is_orphan
 from ._slots import CODE, LAST, end, new_visit, visitor_of
 
 __all__ = [
@@ -86,7 +87,17 @@ class Lease:
 
     def _closed_error(self, name: str) -> Exception:
         """Return the error for the use of a closed lease."""
-        return AttributeError(closed_text("connection", name))
+        return AttributeError(self._closed_text(name))
+
+    def _closed_text(self, name: str) -> str:
+        """Say why a closed lease cannot be used.
+
+        A fork ends the visits of the parent in the child.
+        """
+        right = self._right
+        if right is not None and is_orphan(right.slot.con):
+            return orphan_text()
+        return closed_text("connection", name)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the connection has."""

@@ -46,7 +46,8 @@ def make_limits(
     if maxcached:
         maxcached = max(maxcached, mincached)
     if maxconnections:
-        maxconnections = max(maxconnections, maxcached or 0, maxshared or 0)
+        maxconnections = max(
+            maxconnections, mincached, maxcached or 0, maxshared or 0)
     return Limits(
         maxconnections or None, maxcached or None,
         (can_share and maxshared) or 0, maxwaiting, mincached)

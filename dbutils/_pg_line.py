@@ -13,10 +13,14 @@ from ._drivers import profile_of
 from ._errors import quietly
 from ._ping import ask
 from ._sockets import GONE, Watch, watch_of
-from ._steady import Line
+from ._steady import Line, doubt_ping, prove_ping
 from ._watchdog import forget, watch
 
 __all__ = ["PgLine"]
+
+# So often in a row the question of a ping may fail until a new connection is
+# asked, too.
+_TOLERANCE = 1
 
 
 class PgLine(Line):
@@ -78,7 +82,10 @@ class PgLine(Line):
         if self.transaction or self.marked or not reconnect:
             return False
         self.reset()
-        return not self.has_bad_status
+        is_alive = not self.has_bad_status
+        if is_alive:
+            prove_ping(self, _TOLERANCE)
+        return is_alive
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
         """Tell whether nothing is known to be wrong with the connection.
@@ -99,9 +106,14 @@ class PgLine(Line):
             return True
         watch(self, self.descriptor, self.limit)
         try:
-            return ask(pinger, self.con)
+            alive = ask(pinger, self.con)
         finally:
             forget(self)
+        if alive:
+            self.unanswered = 0
+        else:
+            doubt_ping(self)
+        return alive
 
     def reset(self) -> None:
         """Reset the connection, or reopen it if that is not possible."""
@@ -132,7 +144,7 @@ class PgLine(Line):
             self.con.reopen()
             done = True
         if done:
-            self.begin_anew()
+            self.begin_session()
         elif self.transaction:
             self.transaction = False
             with quietly("rolling back"):
@@ -141,10 +153,11 @@ class PgLine(Line):
     def renew(self) -> None:
         """Reopen the connection; if that is impossible, raise the error."""
         self.connect(self.con.reopen)
-        self.begin_anew()
+        self.begin_session()
 
-    def begin_anew(self) -> None:
+    def begin_session(self) -> None:
         """Prepare the session of what is a new connection now."""
+        self.inherited = False
         self.transaction = False
         self.closed = False
         self.prepare()

@@ -27,7 +27,7 @@ class PgClassic:
     def reset(self, line: PgLine) -> None:
         """Make a new connection of it."""
         line.con.reset()
-        line.begin_anew()
+        line.begin_session()
 
     def end(self, line: PgLine, verb: str, sql: str | None) -> Any:
         """Begin or end a transaction."""

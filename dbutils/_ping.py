@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from ._errors import quietly
+from ._checks import shown
+from ._errors import note_swallowed, quietly
 
-__all__ = ["Ping", "SqlPinger", "ask", "parse_ping"]
+__all__ = [
+    "Ping", "PingError", "SqlPinger", "ask", "name_of", "parse_ping", "prove"]
 
 _ALLOWED = (
     "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
     " or a pair of such an integer and one of the latter.")
 _ALWAYS = 7
+
+
+class PingError(ValueError):
+    """The question of a ping fails on every connection."""
 
 
 class Ping(NamedTuple):
@@ -76,10 +82,33 @@ class SqlPinger:
                 cursor.close()
 
 
+def name_of(pinger: Callable[[Any], Any]) -> str:
+    """Return how errors name a question; its text could be a password."""
+    if isinstance(pinger, SqlPinger):
+        return "an SQL statement"
+    name = getattr(pinger, "__qualname__", None)
+    return name if isinstance(name, str) else shown(pinger)
+
+
 def ask(pinger: Callable[[Any], Any], con: Any) -> bool:
     """Tell whether the answer of a check function means alive."""
     try:
         alive = pinger(con)
-    except Exception:  # noqa: BLE001 - whatever it raises means not alive
+    except Exception as error:  # noqa: BLE001 - any error means not alive
+        note_swallowed(f"asking with {name_of(pinger)}", error)
         return False
     return alive is None or bool(alive)
+
+
+def prove(pinger: Callable[[Any], Any], con: Any) -> None:
+    """Raise a PingError if a question fails on a new connection."""
+    try:
+        alive = pinger(con)
+    except Exception as error:
+        raise PingError(
+            f"The option 'ping' ({name_of(pinger)}) fails on a connection"
+            f" that was just opened, with {type(error).__name__}.") from error
+    if not (alive is None or alive):
+        raise PingError(
+            f"The option 'ping' ({name_of(pinger)}) takes a connection as"
+            " dead that was just opened.")

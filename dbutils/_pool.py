@@ -127,6 +127,12 @@ class _Rules(_Books):
         self._is_short = is_short
         self.allow_short_ways()
 
+    def be_short(self, is_short: bool) -> None:
+        """Let connections come and go the short ways, or never do so."""
+        if is_short is not self._is_short:
+            self._is_short = is_short
+            self.allow_short_ways()
+
     def allow_short_ways(self) -> None:
         """Find out whether connections may come and go the short ways."""
         gate = self.ledger.gate
@@ -182,6 +188,7 @@ class _Rules(_Books):
             if self.ledger.gate is not None:
                 self.ledger.gate.check_limits(limits)
             self.ledger.change(limits)
+        self.allow_short_ways()
         for surplus in self.ledger.too_many(self.ledger.idle):
             self.keeper.discard(surplus)
         self.keeper.serve()
@@ -378,12 +385,17 @@ class PoolCore(_Rules):
         for share in slot.shares()[:1] if slot is not None else ():
             self.leave(share)
 
-    def adopt(self, con: Any) -> None:
-        """Take in a connection that was opened by somebody else."""
+    def adopt(self, con: Any) -> Any:
+        """Take in a connection that was opened by somebody else.
+
+        Return its place.
+        """
         right = self.ledger.any_place()
         right.slot.round = self.ledger.round
-        right.slot.con = con
+        slot = right.slot
+        slot.con = con
         self.keeper.put_back(right)
+        return slot
 
     def expel(self) -> Any:
         """Return the oldest idle connection, which leaves the pool.

@@ -7,10 +7,12 @@ import sys
 import warnings
 from collections import deque
 from functools import partial
+from operator import attrgetter
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 from weakref import ref
 
-from ._checks import check_seconds
+from ._callers import caller, where
+from ._checks import check_seconds, check_size
 from ._collecting import is_collecting
 from ._deques import pop
 from ._errors import ended_text, let_go, too_many_text
@@ -18,15 +20,18 @@ from ._finalizers import note_lost
 from ._keeper import Backend
 from ._lease import return_by
 from ._ledger import Limits
+from ._mistakes import missing_text
 from ._outage import Outage
 from ._ping import parse_ping
-from ._pool import Ended, PoolCore, Refused
-from ._steady import line_of
+from ._pool import Ended, PoolCore, Refused, core_of
+from ._steady import check_reset, line_of, prove_ping
 from ._threads import is_ending, start_thread
 from ._transactions import Transactions
 from ._upkeep import Terms, make_terms
 
-__all__ = ["Habits", "Pooled", "SteadyBackend", "make_habits"]
+__all__ = [
+    "Habits", "PoolName", "Pooled", "SteadyBackend", "limit_name",
+    "make_habits"]
 
 
 class SteadyBackend(Backend):
@@ -45,6 +50,10 @@ class SteadyBackend(Backend):
     def attend(self, con: Any, outage: Outage) -> None:
         line = line_of(con)
         line.outage = outage
+        if outage.doubts_ping:
+            line.unanswered = 1
+            prove_ping(line)
+            outage.doubts_ping = False
         if line.terms.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
 
@@ -173,8 +182,83 @@ def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
         calls.cancel()
 
 
-# In the development mode of Python, dropping a lease is reported.
+# In the development mode of Python, dropping a lease is reported, and work
+# that is neither committed nor rolled back at the end of a visit.
 _is_strict = sys.flags.dev_mode
+
+
+def _forgets_work(right: Any) -> bool:
+    """Return whether work is lost that a program has done without an error.
+
+    Where an error has ended it, that is what should be done.
+    """
+    line = line_of(right.slot.con)
+    return line.forgets_work() and sys.exc_info()[0] is None
+
+
+def _warn_of_work() -> None:
+    """Warn at the place in the program that has given a connection back."""
+    frame = caller(2)
+    warnings.warn_explicit(
+        "A connection was given back with work that was neither committed nor"
+        f" rolled back, at {where(frame.f_code, frame.f_lasti)}: a pool rolls"
+        " back. Call commit(), or use pool.transaction().", ResourceWarning,
+        frame.f_code.co_filename, frame.f_lineno)
+
+
+class PoolName:
+    """An inner name of DBUtils 3.x that programs read and subclasses set.
+
+    What a subclass sets before the pool begins to work has no effect.
+    """
+
+    def __init__(
+            self, read: Callable[[Any], Any] | None,
+            write: Callable[[Any, Any], None]) -> None:
+        """Say how it is read and written.
+
+        read: gets the core; without it the pool itself keeps the value
+        write: gets the pool and the new value
+        """
+        self._read = read
+        self._write = write
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, pool: Any, owner: Any = None) -> Any:
+        if pool is None:
+            return self
+        held = pool.__dict__
+        if self._read is not None and "_core" in held:
+            return self._read(core_of(pool))
+        if self._name not in held:
+            raise AttributeError(self._name)
+        return held[self._name]
+
+    def __set__(self, pool: Any, value: Any) -> None:
+        held = pool.__dict__
+        if "_core" in held:
+            self._write(pool, value)
+        if self._read is None or "_core" not in held:
+            held[self._name] = value
+
+
+def limit_name(field: str, nothing: Any = None) -> PoolName:
+    """Show one of the limits of a pool, which can be changed.
+
+    nothing: what stands for no limit
+    """
+    def read(core: Any) -> Any:
+        return getattr(core.limits, field) or 0
+
+    def write(pool: Any, value: Any) -> None:
+        value = check_size(field, value) or nothing
+        core_of(pool).change_limits(
+            lambda limits: limits._replace(**{field: value}))
+
+    return PoolName(read, write)
 
 
 class Pooled(Transactions):
@@ -183,6 +267,32 @@ class Pooled(Transactions):
     # The class has no such attribute, with which reading that of the object
     # would take four times as long.
     _core: Any
+
+    def _change_reset(self, reset: Any) -> None:
+        check_reset(reset, "session")
+        self._core.backend.mode = reset
+        self._find_ways()
+
+    def _change_maxusage(self, maxusage: Any) -> None:
+        self._core.backend.maxusage = maxusage
+
+    def _change_blocking(self, blocking: Any) -> None:
+        core = self._core
+        if not core.patience:  # otherwise "maxwait" has the say
+            core.patience = None if blocking else 0
+
+    def _change_ping(self, ping: Any) -> None:
+        self._note_moments(parse_ping(ping).when)
+
+    # Inner names of DBUtils 3.x that programs and their tests read.
+    _reset = PoolName(attrgetter("backend.mode"), _change_reset)
+    _maxusage = PoolName(attrgetter("backend.maxusage"), _change_maxusage)
+    _blocking = PoolName(None, _change_blocking)
+    _ping = PoolName(None, _change_ping)
+    _mincached = limit_name("mincached", 0)
+    _maxcached = limit_name("maxcached")
+    _maxconnections = limit_name("maxconnections")
+
     _too_many_error: type[Exception] = Exception
     _invalid_error: type[Exception] = Exception
     _closed_error: type[Exception] = Exception
@@ -192,11 +302,8 @@ class Pooled(Transactions):
         """Begin to work, with as many idle connections as were asked for."""
         # Whether connections are looked at before they are lent.
         self._checks = parse_ping(habits.ping).when & 1
-        # Whether a subclass takes connections back in its own way.
-        self._has_own_cache = type(self).cache is not Pooled.cache
-        self._core = PoolCore(
-            backend, limits,
-            is_short=backend.is_simple and not self._has_own_cache)
+        self._core = PoolCore(backend, limits)
+        self._find_ways()
         self._core.patience = habits.patience
         self._core.look_after(habits.upkeep, self._open)
         rights: list[Any] = []
@@ -207,6 +314,31 @@ class Pooled(Transactions):
                 self._core.release(right.slot.con)
         # from now on, since opening the first ones may take longer
         self._core.keeper.has_helpers = not backend.is_embedded
+
+    def _find_ways(self) -> None:
+        """Find out whether connections may come back the short way.
+
+        Subclasses and programs can take them back in their own ways.
+        """
+        self._has_own_cache = (
+            "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
+        self._core.be_short(
+            self._core.backend.is_simple
+            and not (self._has_own_cache or _is_strict))
+
+    def _note_moments(self, when: int) -> None:
+        """Look at connections before they are lent, if that is the moment."""
+        self._checks |= when & 1
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a program can replace our methods."""
+        super().__setattr__(name, value)
+        if name == "cache" and "_core" in self.__dict__:
+            self._find_ways()
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error that names what a program may look for."""
+        raise AttributeError(missing_text(self, name))
 
     def _first_connections(self, number: int) -> Iterator[Any]:
         """Open connections, all but the first one at the same time."""
@@ -271,12 +403,15 @@ class Pooled(Transactions):
 
     def _take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
+        is_forgotten = _is_strict and _forgets_work(right)
         if is_collecting():  # the right dies, and who waits finds it
             self._core.ledger.waiters.nudge()
         elif self._has_own_cache:
             return_by(self.cache, right, self)
         else:
             self._core.give_back(right)
+        if is_forgotten:
+            _warn_of_work()
 
     def _take_back_dropped(self, right: Any, visitor: Any) -> None:
         """Take back what was dropped with its lease.

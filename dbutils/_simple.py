@@ -12,10 +12,11 @@ from typing import Any, Callable
 
 from ._collecting import collecting, is_collecting
 from ._drivers import profile_of
-from ._forks import disown, follow
+from ._forks import Orphan, disown, follow
 from ._keeper import Backend
 from ._lease import Lease, hold, return_by
 from ._ledger import Ledger, Limits
+from ._mistakes import missing_text
 from ._pool import PoolCore
 from ._slots import LAST, Right, Slot, Visit, end, new_visit
 
@@ -29,12 +30,13 @@ class Queued:
         self._core = PoolCore(
             Backend(), Limits(maxconnections=0), is_short=True)
         self.ledger = self._core.ledger
+        self.slots: list[Slot] = []
         # What is left to do when a connection has become idle.
         self.attend = self._core.attend
 
     def add(self, con: Any) -> None:
         """Add another connection."""
-        self._core.adopt(con)
+        self.slots.append(self._core.adopt(con))
 
     def take(self, home: Any) -> Right:
         """Return the right to a connection, waiting if need be."""
@@ -80,6 +82,11 @@ class TakenInTurn:
     def begin_anew(self) -> None:
         """Let the leases be over in a forked child."""
         end(self._visit)
+
+    @property
+    def slots(self) -> list[Slot]:
+        """The places of the connections."""
+        return [right.slot for right in self._rights]
 
     def add(self, con: Any) -> None:
         """Add another connection."""
@@ -184,6 +191,8 @@ class SimplePool:
         for con in self._connections:
             disown(con, profile_of(con).descriptor(con))
         self._connections = []
+        for slot in self.store.slots:  # for those who look for them there
+            slot.con = Orphan(None)
         self._begin()
 
     def connection(self) -> Any:
@@ -224,6 +233,10 @@ class SimplePool:
             return lease
         finally:
             right = lease = None  # not to be kept by the traceback
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error that names what a program may look for."""
+        raise AttributeError(missing_text(self, name))
 
     def _take_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""

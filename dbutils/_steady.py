@@ -8,15 +8,16 @@ names are those of DBUtils 3.x.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 
 from . import __version__
 from ._drivers import MARKS, SPOILS, Profile
-from ._errors import quietly
+from ._errors import logger, quietly
 from ._finalizers import note_lost
 from ._forks import disown, follow
 from ._outage import Outage
-from ._ping import SqlPinger, ask, parse_ping
+from ._ping import PingError, SqlPinger, ask, name_of, parse_ping, prove
 from ._sockets import shut_down
 from ._threads import is_ending
 from ._watchdog import forget, watch
@@ -27,14 +28,17 @@ __all__ = [
     "Terms",
     "as_statements",
     "check_reset",
+    "doubt_ping",
     "inner",
+    "inner_term",
     "line_of",
     "make_terms",
+    "prove_ping",
 ]
 
 
 class Terms(NamedTuple):
-    """What was agreed upon for a steady connection; it never changes."""
+    """What was agreed upon for a steady connection; it is only replaced."""
 
     maxusage: int
     failures: Any
@@ -104,9 +108,10 @@ class Line:
 
     __slots__ = (
         "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
-        "exposed", "handlers", "is_in_doubt", "is_simple", "limit", "lost",
-        "marked", "outage", "profile", "setsession", "settings", "spoiled",
-        "terms", "touched", "transaction", "usage", "valid")
+        "exposed", "handlers", "inherited", "is_in_doubt", "is_simple",
+        "limit", "lost", "marked", "outage", "profile", "setsession",
+        "settings", "spoiled", "terms", "touched", "transaction",
+        "unanswered", "usage", "valid")
 
     def __init__(self, terms: Terms, setsession: Any) -> None:
         self.terms = terms
@@ -119,6 +124,8 @@ class Line:
         self.transaction = False
         self.closed = True
         self.valid = True
+        # Whether the driver connection belongs to the parent process.
+        self.inherited = False
         # Whether an interrupt may have left something unsent or unread.
         self.is_in_doubt = False
         self.profile = Profile()
@@ -141,14 +148,23 @@ class Line:
         # own may take, if that is less than usual.
         self.descriptor: int | None = None
         self.limit: float | None = None
+        # How often in a row the question of the program has failed.
+        self.unanswered = 0
         # What the pool knows about the server, if there is a pool.
         self.outage: Outage | None = None
         follow(self, is_connection=True)
 
+    def agree(self, **terms: Any) -> None:
+        """Go on with other terms, of which those are given that change."""
+        if "maxusage" in terms:
+            terms["maxusage"] = terms["maxusage"] or 0
+        self.terms = agreed = self.terms._replace(**terms)
+        self.is_simple = not (
+            agreed.maxusage or agreed.ping & _AT_STATEMENTS)
+
     def limit_usage(self, maxusage: int) -> None:
         """Have another driver connection after so many uses, if any."""
-        self.terms = terms = self.terms._replace(maxusage=maxusage)
-        self.is_simple = not (maxusage or terms.ping & _AT_STATEMENTS)
+        self.agree(maxusage=maxusage)
 
     def begin_anew(self) -> None:
         """Leave the driver connection to the process that has opened it.
@@ -159,7 +175,7 @@ class Line:
         if self.con is None or self.closed:
             return
         disown(self.con, self.profile.descriptor(self.con))
-        self.closed = self.lost = True
+        self.closed = self.lost = self.inherited = True
         self.valid = self.marked = False
 
     def store(self, con: Any) -> None:
@@ -174,7 +190,7 @@ class Line:
         self.descriptor = self.profile.descriptor(con)
         self.usage = 0
         self.transaction = False
-        self.closed = self.is_in_doubt = False
+        self.closed = self.is_in_doubt = self.inherited = False
         self.valid = True
         self.marked = self.lost = False
         self.dirty = self.exposed = self.spoiled = False
@@ -237,6 +253,10 @@ class Line:
         self.outage.reconnects.step()
         return con
 
+    def forgets_work(self) -> bool:
+        """Return whether a rollback undoes what a program has done."""
+        return False
+
     def renew(self) -> None:
         """Go on with a new driver connection; raise why that fails."""
         raise NotImplementedError
@@ -248,24 +268,11 @@ class Line:
         forget(self)  # its number may belong to another socket soon
         # At the end some drivers would roll back, and wait for that.
         if self.is_in_doubt or (is_ending() and self.needs_reset(True)):
-            self._shut_down()
+            _shut_down(self)
         with quietly("closing a connection"):
             self.profile.close(self.con)
         self.transaction = False
         self.closed = True
-
-    def _shut_down(self) -> None:
-        """Let nothing more be sent, and nothing waited for.
-
-        Some drivers first send what an interrupt has left in their buffers
-        when they close a connection, though the server may have got it.
-        """
-        with quietly("shutting down a connection in doubt"):
-            # asked again: if the driver has closed the socket, its number may
-            # belong to another one
-            descriptor = self.profile.descriptor(self.con)
-            if descriptor is not None and descriptor >= 0:
-                shut_down(descriptor)
 
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the visit."""
@@ -307,16 +314,8 @@ class Line:
         if name in self.profile.pairs:
             self.handlers = (*self.handlers, (name, given))
         else:
-            self._forget_handler(name, given)
+            _forget_handler(self, name, given)
         return result
-
-    def _forget_handler(self, name: str, given: Any) -> None:
-        """Forget the call whose effect was undone."""
-        for number, (other, args) in enumerate(self.handlers):
-            if self.profile.pairs[other] == name and args == given:
-                self.handlers = (
-                    *self.handlers[:number], *self.handlers[number + 1:])
-                return
 
     def change_back(self) -> None:
         """Change the attributes back to how they were at the beginning."""
@@ -366,6 +365,7 @@ class Line:
         watch(self, self.descriptor, seconds)
         try:
             if not ask(question, self.con):
+                doubt_ping(self)
                 return False
             with quietly("ending the transaction of a question"):
                 self.end_question()
@@ -400,19 +400,122 @@ class Line:
             f" (maxusage={self.terms.maxusage}).")
 
 
+def _shut_down(line: Line) -> None:
+    """Let nothing more be sent, and nothing waited for.
+
+    Some drivers first send what an interrupt has left in their buffers
+    when they close a connection, though the server may have got it.
+    """
+    with quietly("shutting down a connection in doubt"):
+        # asked again: if the driver has closed the socket, its number may
+        # belong to another one
+        descriptor = line.profile.descriptor(line.con)
+        if descriptor is not None and descriptor >= 0:
+            shut_down(descriptor)
+
+
+def _forget_handler(line: Line, name: str, given: Any) -> None:
+    """Forget the call whose effect was undone."""
+    for number, (other, args) in enumerate(line.handlers):
+        if line.profile.pairs[other] == name and args == given:
+            line.handlers = (
+                *line.handlers[:number], *line.handlers[number + 1:])
+            return
+
+
+def doubt_ping(line: Line) -> None:
+    """Note that a question has failed, so that the connection has to go.
+
+    If the program has asked, the question itself can be wrong.
+    """
+    pinger = line.terms.pinger
+    if pinger is None:
+        return
+    logger.info(
+        "A connection is replaced, since its 'ping' (%s) has failed.",
+        name_of(pinger))
+    line.unanswered += 1
+    if line.outage is not None:
+        line.outage.doubts_ping = True
+
+
+def prove_ping(line: Line, tolerance: int = 0) -> None:
+    """Raise a PingError if the question fails on a new connection.
+
+    tolerance: how many failures in a row need no such proof
+    """
+    pinger = line.terms.pinger
+    if pinger is None or line.unanswered <= tolerance:
+        return
+    watch(line, line.descriptor, None)
+    try:
+        prove(pinger, line.con)
+        line.unanswered = 0
+        with quietly("ending the transaction of a question"):
+            line.end_question()
+    except PingError as error:
+        cause = error.__cause__
+        if cause is None or not (line.profile.is_loss(cause) or (
+                line.is_gone())):
+            raise  # or it is lost, too
+    finally:
+        forget(line)
+
+
 def _call_me() -> None:
     """Stand for what is no value."""
 
 
+class _Inner:
+    """Shows an attribute of the inner side as one of the outside.
+
+    What a subclass sets before there is an inner side has no effect.
+    """
+
+    def __init__(
+            self, side: str, read: Callable[[Any], Any],
+            write: Callable[[Any, Any], None]) -> None:
+        self._side = side
+        self._read = read
+        self._write = write
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, steady: Any, owner: Any = None) -> Any:
+        if steady is None:
+            return self
+        inside = getattr(steady, self._side)
+        if inside is None and self._name in steady.__dict__:
+            return steady.__dict__[self._name]
+        return self._read(inside)
+
+    def __set__(self, steady: Any, value: Any) -> None:
+        inside = getattr(steady, self._side, None)
+        if inside is None:
+            steady.__dict__[self._name] = value
+        else:
+            self._write(inside, value)
+
+
 def inner(name: str, side: str = "_line") -> Any:
     """Show an attribute of the inner side as one of the outside."""
-    def read(steady: Any) -> Any:
-        return getattr(getattr(steady, side), name)
+    def write(inside: Any, value: Any) -> None:
+        setattr(inside, name, value)
 
-    def write(steady: Any, value: Any) -> None:
-        setattr(getattr(steady, side), name, value)
+    return _Inner(side, attrgetter(name), write)
 
-    return property(read, write)
+
+def inner_term(name: str, shown: str | None = None) -> Any:
+    """Show what was agreed upon as an attribute of the outside.
+
+    shown: the attribute of the inner side that tells what has become of it
+    """
+    def write(line: Line, value: Any) -> None:
+        line.agree(**{name: value})
+
+    return _Inner("_line", attrgetter(shown or f"terms.{name}"), write)
 
 
 def line_of(steady: Any) -> Any:
@@ -443,9 +546,12 @@ class Steady:
     _transaction = inner("transaction")
     _closed = inner("closed")
     _setsession_sql = inner("setsession")
-    _maxusage = property(lambda self: self._line.terms.maxusage)
-    _isfatal = property(lambda self: self._line.terms.isfatal)
-    _closeable = property(lambda self: self._line.terms.closeable)
+    _maxusage = inner_term("maxusage")
+    _isfatal = inner_term("isfatal")
+    _closeable = inner_term("closeable")
+    _failures = inner_term("failures")
+    _ping = inner_term("ping")
+    _pinger = inner_term("pinger")
 
     @property
     def valid(self) -> bool:

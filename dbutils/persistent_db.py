@@ -12,6 +12,7 @@ from typing import Any, Callable
 from . import __version__
 from ._affine import Affine, local
 from ._dbapi import creator_threadsafety, split_isfatal
+from ._mistakes import check_creator
 from ._steady import line_of, make_terms
 from .steady_db import SteadyDBConnection, connect
 
@@ -50,6 +51,7 @@ class PersistentDB(Affine):
         All other parameters are those of steady_db.connect(), except that
         close() keeps the connections open by default.
         """
+        check_creator(creator)
         if not creator_threadsafety(creator):
             raise NotSupportedError("Database module is not thread-safe.")
         make_terms(maxusage, failures, isfatal, ping, True, failover)

@@ -356,8 +356,8 @@ class ManagedPool(PooledDB):
         """Return a connection that does not belong to the pool."""
         con = super().steady_connection()
         line = line_of(con)
-        if self._rules is not None and isinstance(line.rules, Safe):
-            line.rules = self._rules
+        if self._rules is not None and isinstance(line.rules.usual, Safe):
+            line.rules = line.rules.with_usual(self._rules)
         return con
 
     def get_connection(self, *, maxwait: float | None = None) -> Any:

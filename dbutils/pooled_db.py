@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from functools import total_ordering
-from operator import attrgetter, methodcaller
+from operator import methodcaller
 from time import monotonic
-from typing import Any, Callable, Sequence
+from typing import Any, Callable, Sequence, cast
 from weakref import ref
 
 from . import __version__
@@ -23,20 +24,33 @@ from ._dbapi import (
     module_of_creator,
     split_isfatal,
 )
+from ._deques import pop
 from ._driver_methods import execute_on, lend, names_of
 from ._drivers import profile_in
-from ._errors import closed_text
 from ._features import check_features
 from ._forward import Forwarded, forward
 from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
+from ._mistakes import check_creator
 from ._outage import Outage
 from ._pool import core_of
-from ._pooled import Pooled, SteadyBackend, make_habits
+from ._pooled import (
+    Pooled,
+    PoolName,
+    SteadyBackend,
+    limit_name,
+    make_habits,
+)
 from ._steady import as_statements, check_reset, line_of, make_terms
 from ._turns import Turns
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
-from .steady_db import SteadyDBConnection, bind, connect, cursor_for
+from .steady_db import (
+    SteadyDBConnection,
+    SteadyDBCursor,
+    bind,
+    connect,
+    cursor_for,
+)
 
 __all__ = [
     "CommitUnknownError",
@@ -84,6 +98,13 @@ class CommitUnknownError(PooledDBError):
     """The connection was lost while a transaction was committed."""
 
 
+def _change_creator(pool: Any, creator: Any) -> None:
+    check_creator(creator)
+    core = core_of(pool)
+    core.backend.come_from(creator)
+    core.keeper.has_helpers = not core.backend.is_embedded
+
+
 class PooledDB(Pooled):
     """A pool of steady DB-API 2 connections."""
 
@@ -117,7 +138,8 @@ class PooledDB(Pooled):
             requested as shareable and the driver allows that
             (0 or None means that all connections are dedicated)
         maxconnections: how many connections may be in use at most
-            (0 or None means any number); raised to maxcached and maxshared
+            (0 or None means any number); raised to mincached, maxcached and
+            maxshared
         blocking: what happens beyond that limit: if true, a request waits
             for its turn, otherwise it gets a TooManyConnectionsError
         reset: how a returned connection is cleaned: if true, it is always
@@ -144,6 +166,7 @@ class PooledDB(Pooled):
         that ping=1 asks for is made when a connection is taken out of the
         pool.
         """
+        check_creator(creator)
         threadsafety = creator_threadsafety(creator)
         if not threadsafety:
             raise NotSupportedError("Database module is not thread-safe.")
@@ -170,18 +193,8 @@ class PooledDB(Pooled):
             feature.join(self._core, self._open)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
-    _reset = property(attrgetter("_core.backend.mode"))
-    _maxshared = property(attrgetter("_core.limits.maxshared"))
-    _mincached = property(attrgetter("_core.limits.mincached"))
-    _maxusage = property(attrgetter("_core.backend.maxusage"))
-
-    @property
-    def _maxcached(self) -> int:
-        return self._core.limits.maxcached or 0
-
-    @property
-    def _maxconnections(self) -> int:
-        return self._core.limits.maxconnections or 0
+    _creator = PoolName(None, _change_creator)
+    _maxshared = limit_name("maxshared", 0)
 
     @property
     def _connections(self) -> int:
@@ -194,7 +207,7 @@ class PooledDB(Pooled):
     @property
     def _shared_cache(self) -> Sequence[SharedDBConnection]:
         if not self._maxshared:
-            raise AttributeError("This pool does not share connections.")
+            raise AttributeError("_shared_cache")
         return self._core.shared_records()
 
     def steady_connection(self) -> SteadyDBConnection:
@@ -260,8 +273,8 @@ class PooledDB(Pooled):
         timer = self._core.timer
         start = timer.begin()
         try:
-            lease = self.connection(
-                shareable, maxwait=maxwait, priority=priority, tag=tag)
+            lease = PooledDB.connection(
+                self, shareable, maxwait=maxwait, priority=priority, tag=tag)
             timer.lent(lease, monotonic() - start)
             take_note(lease)  # since it was not called by the program
             return lease
@@ -296,10 +309,14 @@ class PooledDB(Pooled):
             tag: Any = None) -> Any:
         """Return a connection from the pool that is never shared."""
         lease = None
+        given = {"maxwait": maxwait, "priority": priority, "tag": tag}
+        options = {
+            name: value for name, value in given.items() if value is not None}
         try:
-            lease = self.connection(
-                False, maxwait=maxwait, priority=priority, tag=tag)
-            take_note(lease)  # since it was not called by the program
+            # a subclass may have the parameters of DBUtils 3.x only
+            lease = self.connection(False, **options)
+            if isinstance(lease, Lease):
+                take_note(lease)  # since it was not called by the program
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -309,14 +326,35 @@ class PooledDB(Pooled):
 
     def _open(self) -> SteadyDBConnection:
         con = self.steady_connection()
+        self._look_at_methods(con)
         if con.threadsafety():
             return con
         con.close()
         raise NotSupportedError("Database module is not thread-safe.")
 
+    def _look_at_methods(self, con: SteadyDBConnection) -> None:
+        """Find out which methods the program has replaced by its own."""
+        global _usual  # noqa: PLW0603 - what is replaced is global, too
+        self._find_ways()
+        self._note_moments(line_of(con).ping)
+        is_usual = SteadyDBConnection.cursor is _CURSOR
+        _usual = SteadyDBConnection if is_usual else None
+
     def unshare(self, con: SharedDBConnection) -> None:
         """Take back one share of a connection, as its close() does."""
-        self._core.leave_one(con.con)
+        share = con.next_to_leave()
+        if share is None:
+            self._core.leave_one(con.con)
+        else:
+            self._core.leave(share)
+
+
+_UNSHARE = PooledDB.unshare
+
+# The class of connections whose cursors are opened without calling their
+# method, unless a program has replaced that.
+_CURSOR = SteadyDBConnection.cursor
+_usual = cast("Any", SteadyDBConnection)
 
 
 class _DbBackend(SteadyBackend):
@@ -338,9 +376,17 @@ class _DbBackend(SteadyBackend):
 
     def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
         super().__init__(mode, maxusage)
-        self.is_simple = mode is True
-        self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
+        self.come_from(creator)
         self._common: dict[str, Any] = {}  # what all connections have
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether most of them are clean, or cleaned in one step."""
+        return self.mode is True
+
+    def come_from(self, creator: Any) -> None:
+        """Find out what is known about the connections of a creator."""
+        self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
 
     def attend(self, con: Any, outage: Outage) -> None:
         super().attend(con, outage)
@@ -385,9 +431,12 @@ class _PooledDBConnection(Lease):
         if right is None or not visit:
             raise self._closed_error("cursor")
         con = right.slot.con
-        if type(con) is SteadyDBConnection:  # as nearly always
+        if type(con) is _usual:  # as nearly always
             return cursor_for(con, self, visit, args, kwargs)
-        return bind(con.cursor(*args, **kwargs), self, visit)
+        cursor = con.cursor(*args, **kwargs)
+        if isinstance(cursor, SteadyDBCursor):
+            bind(cursor, self, visit)
+        return cursor
 
     def __dir__(self) -> list[str]:
         """List what this connection has, and not what others have."""
@@ -442,7 +491,7 @@ class _PooledDBConnection(Lease):
         return right.slot.con
 
     def _closed_error(self, name: str) -> Exception:
-        return InvalidConnectionError(closed_text("connection", name))
+        return InvalidConnectionError(self._closed_text(name))
 
 
 class PooledDedicatedDBConnection(_PooledDBConnection):
@@ -467,10 +516,16 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
-        share = self._held()
-        if share is not None:
-            core_of(self._pool).leave(share)
-            self._right = None
+        share, pool = self._held(), self._pool
+        if share is None or pool is None:
+            return
+        if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
+            record = share.slot.record
+            record.leaving.append(share)
+            pool.unshare(record)
+        else:
+            core_of(pool).leave(share)
+        self._right = None
 
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
         """Do something on a connection in nobody else's transaction."""
@@ -514,7 +569,9 @@ class PooledSharedDBConnection(_PooledDBConnection):
         visit = _SharedVisit(self)
         cursor = self._do(
             lambda con: con.cursor(*args, **kwargs), "cursor")
-        return bind(cursor, self, visit, visit)
+        if isinstance(cursor, SteadyDBCursor):
+            bind(cursor, self, visit, visit)
+        return cursor
 
     def _call_here(
             self, name: str, args: tuple[Any, ...],
@@ -599,6 +656,13 @@ class SharedDBConnection:
     def __init__(self, con: Any) -> None:
         self.con = con
         self.shared = 1
+        # Those who share it and are about to leave, for a pool that has a
+        # method unshare() of its own.
+        self.leaving: deque[Any] = deque()
+
+    def next_to_leave(self) -> Any:
+        """Return the share that is given back now, None if that is open."""
+        return pop(self.leaving)
 
     def _rank(self) -> tuple[bool, int]:
         con = self.con

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import sys
 import threading
-from operator import attrgetter
 from queue import Empty, Full
 from time import monotonic
 from typing import Any, Callable
 
 from . import __version__
-from ._errors import closed_text
 from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
 from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
@@ -106,13 +104,12 @@ class PooledPg(Pooled):
         self._kwargs = kwargs
         self._blocking = blocking
         self._setsession = as_statements(setsession)
-        self._reset = reset or 0
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
         self._failover = failover
         self._begin(
-            _PgBackend(self._reset, maxusage), make_limits(
+            _PgBackend(reset or 0, maxusage), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             make_habits(
@@ -120,7 +117,6 @@ class PooledPg(Pooled):
                 leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
-    _maxusage = property(attrgetter("_core.backend.maxusage"))
 
     @property
     def _cache(self) -> _IdleQueue:
@@ -206,9 +202,10 @@ class PooledPg(Pooled):
 class _PgBackend(SteadyBackend):
     """What a pool does with steady PyGreSQL connections."""
 
-    def __init__(self, mode: Any, maxusage: Any) -> None:
-        super().__init__(mode, maxusage)
-        self.is_simple = mode == 0
+    @property
+    def is_simple(self) -> bool:
+        """Whether most of them are clean, or cleaned in one step."""
+        return bool(self.mode == 0)
 
 
 class PooledPgConnection(Lease):
@@ -227,7 +224,7 @@ class PooledPgConnection(Lease):
             self._con.reopen()
 
     def _closed_error(self, name: str) -> Exception:
-        return InvalidConnectionError(closed_text("connection", name))
+        return InvalidConnectionError(self._closed_text(name))
 
 
 class _IdleQueue:

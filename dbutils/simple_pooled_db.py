@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from . import __version__
+from ._mistakes import mistake_in
 from ._simple import Queued, SimpleLease, SimplePool, TakenInTurn
 
 __all__ = [
@@ -51,15 +52,18 @@ class PooledDB(SimplePool):
             parameters
         """
         super().__init__(
-            _store_for(getattr(dbapi, "threadsafety", None)),
+            _store_for(dbapi),
             partial(dbapi.connect, *args, **kwargs), maxconnections)
 
 
-def _store_for(threadsafety: Any) -> Any:
+def _store_for(dbapi: Any) -> Any:
+    threadsafety = getattr(dbapi, "threadsafety", None)
     if threadsafety == 1:
         return Queued
     if threadsafety in {2, 3}:
         return TakenInTurn
+    mistake = mistake_in(dbapi)
     raise NotSupportedError(
         "Database module is not thread-safe"
-        f" (its threadsafety is {threadsafety!r}).")
+        f" (its threadsafety is {threadsafety!r})."
+        f"{'' if mistake is None else ' ' + mistake}")

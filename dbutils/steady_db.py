@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import lru_cache
 from types import GeneratorType
 from typing import Any, Callable, Iterator
+from weakref import WeakMethod
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._db_account import AskingSafe, Independent, OwnAccount
@@ -25,10 +26,13 @@ from ._db_line import DbLine
 from ._db_safe import Safe
 from ._dbapi import split_isfatal
 from ._driver_methods import Method, execute_on, names_of, tied
-from ._errors import logger
+from ._errors import logger, note_swallowed, orphan_text
 from ._finalizers import note_lost
+from ._forks import is_orphan
+from ._ping import PingError
+from ._replaced import Replaced, replaced_in
 from ._sql import seen
-from ._steady import Steady, inner, make_terms
+from ._steady import Steady, inner, inner_term, make_terms
 
 __all__ = [
     "InvalidCursorError",
@@ -165,9 +169,15 @@ class SteadyDBConnection(Steady):
             creator, setsession, make_terms(
                 maxusage, failures, isfatal, ping, closeable, failover),
             args, kwargs)
-        line.store(line.open())
-        line.rules = _rules_for(line)
         self._line = line
+        line.store(self._create())
+        line.rules = _rules_for(line)
+        names = replaced_in(self, _ORIGINALS)
+        if names:
+            line.rules = Replaced(self, line.rules, names)
+            line.maker = WeakMethod(self._create)
+            if "_ping_check" in names:
+                line.check_outside()
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -184,23 +194,38 @@ class SteadyDBConnection(Steady):
     _kwargs = inner("kwargs")
     _dbapi = inner("dbapi")
     _threadsafety = inner("threadsafety")
-    _failures = inner("failures")
     _failure = inner("failure")
-    _ping = inner("ping")
-    _pinger = property(lambda self: self._line.terms.pinger)
+    _failures = inner_term("failures", "failures")
+    _ping = inner_term("ping", "asked_ping")
 
     def _reset(self, force: bool = False) -> None:
         """Roll back an open transaction, or in any case."""
         self._line.clean(force)
 
+    def _create(self) -> Any:
+        """Return another driver connection with a prepared session."""
+        return self._line.make()
+
     def _ping_check(self, ping: int = 1, reconnect: bool = True) -> Any:
-        """Tell whether the connection is alive, if it is to be checked."""
-        return self._line.check(ping, reconnect)
+        """Tell whether the connection is alive, if it is to be checked.
+
+        As in DBUtils 3.x, a question that always fails is no error here.
+        """
+        line = self._line
+        if not ping & line.asked_ping:
+            return None
+        line.unanswered = 0
+        try:
+            return line.rules.usual.check(line, reconnect)
+        except PingError as error:
+            note_swallowed("proving a ping", error)
+            return True
 
     def _cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a new driver cursor."""
-        self._line.hand_out()
-        return self._line.cursor(args, kwargs)
+        line = self._line
+        line.hand_out()
+        return line.rules.usual.cursor(line, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the driver connection has.
@@ -309,6 +334,12 @@ class SteadyDBConnection(Steady):
         return cursor_for(self, None, FOREVER, args, kwargs)
 
 
+# The methods that the library calls only where a program has replaced them.
+_ORIGINALS = {
+    name: getattr(SteadyDBConnection, name)
+    for name in ("_create", "_cursor", "_ping_check", "_reset")}
+
+
 # What can be used of a driver cursor without anything being written.
 _HARMLESS = {
     "arraysize", "itersize", "messages", "nextset", "query", "row_factory",
@@ -405,8 +436,9 @@ class SteadyDBCursor:
             raise InvalidCursorError(_UNOPENED)
         if not hand.visit:
             raise InvalidCursorError(
-                "The connection of this cursor was given back to its pool."
-                " Fetch its rows before close().")
+                orphan_text() if is_orphan(hand.owner)
+                else "The connection of this cursor was given back to its"
+                " pool. Fetch its rows before close().")
         return hand.cursor
 
     def _cursor_to_read(self, is_value: bool = False) -> Any:

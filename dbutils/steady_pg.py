@@ -16,6 +16,7 @@ from typing import Any, Callable
 from . import __version__  # noqa: F401 - every public module has it
 from ._dbapi import connect_pg
 from ._driver_methods import Method, names_of
+from ._mistakes import explain_options
 from ._pg_line import PgLine
 from ._pg_rules import PgClassic, PgSafe
 from ._steady import Steady, make_terms
@@ -40,6 +41,15 @@ InvalidConnection = InvalidConnectionError
 
 
 _RULES = {"always": PgClassic(), "safe": PgSafe(True), "never": PgSafe(False)}
+
+
+def _connect(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Return a new connection of the driver."""
+    try:
+        return connect_pg(*args, **kwargs)
+    except Exception as error:
+        explain_options(error, kwargs)
+        raise
 
 
 class SteadyPgConnection(Steady):
@@ -69,17 +79,12 @@ class SteadyPgConnection(Steady):
             make_terms(
                 maxusage, failures, isfatal, ping, closeable, failover),
             setsession)
-        line.store(connect_pg(*args, **kwargs))
+        line.store(_connect(args, kwargs))
         if failover == "safe" and not line.profile.is_telling:
             failover = "always"  # it is no PyGreSQL that we know
         line.rules = _RULES[failover]
         self._line = line
         line.prepare()
-
-    # Inner names of DBUtils 3.x that programs and their tests read.
-    _failures = property(lambda self: self._line.terms.failures)
-    _ping = property(lambda self: self._line.terms.ping)
-    _pinger = property(lambda self: self._line.terms.pinger)
 
     def __enter__(self) -> SteadyPgConnection:
         """Begin a transaction."""

@@ -16,6 +16,7 @@ from dbutils.pool_manager import (
     PoolConfig,
     WrongCredentialsError,
 )
+from dbutils.steady_db import SteadyDBConnection
 
 pytestmark = pytest.mark.slow
 
@@ -255,6 +256,27 @@ def test_the_time_for_an_answer_can_be_limited(site, manager):
         sleep = "pg_sleep" if site.family == "postgresql" else "sleep"
         with pytest.raises((site.driver.error, OSError)):
             drivers.ask(con, f"select {sleep}(120)")  # or there is no error
+
+
+def test_it_is_also_limited_if_a_program_has_replaced_a_method(
+        site, manager, monkeypatch):
+    if not knows_timeout(site.driver):
+        pytest.skip("The driver has no such option.")
+    resets, original = [], SteadyDBConnection._reset
+
+    def reset(con, force=False):
+        resets.append(force)
+        original(con, force)
+
+    monkeypatch.setattr(SteadyDBConnection, "_reset", reset)
+    config = site.config(ssl=True, socket_timeout=1)
+    with manager.get_connection(config) as con:
+        drivers.ask(con, "select 1")
+    assert resets == [True]
+    with manager.get_connection(config) as con:
+        sleep = "pg_sleep" if site.family == "postgresql" else "sleep"
+        with pytest.raises((site.driver.error, OSError)):
+            drivers.ask(con, f"select {sleep}(20)")  # or there is no error
 
 
 def knows_timeout(driver):

@@ -1,5 +1,6 @@
 """Errors about values in the wrong place do not show what could be secret."""
 
+import logging
 import sqlite3
 import traceback
 
@@ -43,3 +44,38 @@ def test_an_error_shows_a_number(value, told):
     with pytest.raises(TypeError) as caught:
         PooledDB(sqlite3, value)
     assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("creator", [SECRET, "hunter2"])
+def test_a_creator_that_is_no_driver_is_not_shown(creator):
+    with pytest.raises(TypeError, match="import the driver") as caught:
+        PooledDB(creator, 1)
+    assert creator not in str(caught.value)
+
+
+class Question:
+    """A ping whose representation shows the secret."""
+
+    def __repr__(self):
+        return SECRET
+
+    def __call__(self, con):
+        """Take each connection as dead."""
+        return False
+
+
+@pytest.mark.parametrize("ping", [URL, Question(), lambda con: False])
+def test_a_ping_that_fails_is_not_shown(ping, caplog, tmp_path):
+    caplog.set_level(logging.INFO, "dbutils")
+    pool = PooledDB(sqlite3, ping=ping, database=str(tmp_path / "test"))
+
+    def visit():
+        for _ in range(3):
+            pool.connection().close()
+
+    with pytest.raises(ValueError, match="'ping'") as caught:
+        visit()
+    assert SECRET not in str(caught.value)
+    assert SECRET not in "".join(
+        record.getMessage() for record in caplog.records
+        if record.levelno >= logging.INFO)

@@ -31,16 +31,16 @@ LAYERS = [
     {"_upkeep"},
     {"_orders"},
     {"_connector"},
-    {"_dbapi", "_drivers", "_failover", "_affine", "_ledger"},
-    {"_claims", "_cleaning", "_more_drivers", "_steady"},
+    {"_dbapi", "_drivers", "_failover", "_ledger"},
+    {"_claims", "_cleaning", "_mistakes", "_more_drivers", "_steady"},
     {"drivers"},
-    {"_keeper", "_lease"},
+    {"_affine", "_keeper", "_lease"},
     {"_queue"},
     {"_pool"},
     {"_db_cursor", "_features", "_forward", "_pg_line"},
     {"_db_line", "_simple"},
     {"_db_classic"},
-    {"_db_safe", "_transactions"},
+    {"_db_safe", "_replaced", "_transactions"},
     {"_db_account", "_pooled", "_silence"},
     {"_demand", "_pg_rules"},
     {"steady_db", "steady_pg"},
@@ -63,12 +63,12 @@ MODULES = sorted(PACKAGE.glob("*.py"))
 STANDARD = {
     "__future__", "_thread", "_threading_local", "argparse", "atexit",
     "bisect", "collections", "contextlib", "contextvars", "copy",
-    "dataclasses", "dis", "enum", "functools", "gc", "getpass", "hashlib",
-    "hmac", "importlib", "itertools", "json", "logging", "math", "operator",
-    "os", "pathlib", "queue", "random", "re", "select", "signal", "socket",
-    "sqlite3", "ssl", "stat", "statistics", "struct", "subprocess", "sys",
-    "tempfile", "threading", "time", "traceback", "types", "typing", "urllib",
-    "warnings", "weakref"}
+    "dataclasses", "difflib", "dis", "enum", "functools", "gc", "getpass",
+    "hashlib", "hmac", "importlib", "itertools", "json", "logging", "math",
+    "operator", "os", "pathlib", "queue", "random", "re", "select", "signal",
+    "socket", "sqlite3", "ssl", "stat", "statistics", "struct", "subprocess",
+    "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
+    "urllib", "warnings", "weakref"}
 
 
 def parse(path):

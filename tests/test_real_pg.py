@@ -3,9 +3,14 @@
 import drivers
 import pytest
 from conftest import ready
+from forking import in_child, needs_fork
 
 from dbutils.persistent_pg import PersistentPg
-from dbutils.pooled_pg import CommitUnknownError, PooledPg
+from dbutils.pooled_pg import (
+    CommitUnknownError,
+    InvalidConnectionError,
+    PooledPg,
+)
 from dbutils.steady_pg import SteadyPgConnection
 
 SESSION = "select pg_backend_pid()"
@@ -194,3 +199,22 @@ def test_always_means_what_it_meant_in_the_old_days(make, driver):
     driver.kill(ask(db, SESSION))
     db.insert(table, id=1, value=1)
     assert ask(db, f"select count(*) from {table}") == 1
+
+
+@needs_fork
+def test_a_child_opens_connections_of_its_own(make):
+    db, pool = make(setsession=["set timezone to 'UTC'"]), make(PooledPg)
+    lease = pool.connection()
+    mine = {ask(db, SESSION), ask(lease, SESSION)}
+
+    def work():
+        with pytest.raises(InvalidConnectionError, match="parent process"):
+            lease.query("select 1")
+        with pool.connection() as other:
+            return {ask(db, SESSION), ask(other, SESSION)}
+
+    theirs = in_child(work)
+    assert len(theirs) == 2
+    assert not theirs & mine
+    assert {ask(db, SESSION), ask(lease, SESSION)} == mine
+    lease.close()

@@ -711,14 +711,14 @@ def test_sqlite_works_out_of_the_box():
 
 
 def test_inner_names_of_dbutils_3_can_be_read(dbapi):
-    con = connect(dbapi, 5, ("set a",), None, (2, len), False, user="me")
+    con = connect(dbapi, 5, ("set a",), None, (2, bool), False, user="me")
     assert con._creator == dbapi.connect
     assert (con._args, con._kwargs) == ((), {"user": "me"})
     assert (con._maxusage, con._setsession_sql) == (5, ("set a",))
     assert con._failures == (
         dbapi.OperationalError, dbapi.InterfaceError, dbapi.InternalError)
     assert con._failure is dbapi.OperationalError
-    assert (con._ping, con._pinger, con._isfatal) == (2, len, None)
+    assert (con._ping, con._pinger, con._isfatal) == (2, bool, None)
     assert (con._usage, con._transaction, con._closed) == (0, False, False)
     assert (con._dbapi, con._threadsafety) == (dbapi, 2)
     assert con._closeable is False
