@@ -184,7 +184,7 @@ def test_limits_raise_each_other():
     assert make_limits(4, 3, 2, 1, can_share=True)[:4] == (4, 4, 2, None)
     assert make_limits(0, 0, 5, 3, can_share=False)[:4] == (5, None, 0, None)
     assert make_limits(0, None, None, 0)[:4] == (None, None, 0, None)
-    assert make_limits(4, 0, 0, 2)[:4] == (2, None, 0, None)
+    assert make_limits(4, 0, 0, 2)[:4] == (4, None, 0, None)
 
 
 # Failures.

@@ -206,7 +206,19 @@ def attempts_to_connect_are_spaced(step):
             and others != step.theirs["log"] and others == step.ours["log"])
 
 
+def larger_size_counts(step):
+    """A pool with more connections at the start than it allows is refused.
+
+    With blocking=True it is waited for without end.  Here the limit is raised.
+    """
+    limit = step.options.get("maxconnections") or 0
+    return (step.family.startswith("pooled") and step.verb == "make"
+            and 0 < limit < (step.options.get("mincached") or 0)
+            and step.errors()[1] == "TooManyConnectionsError")
+
+
 ALL = [
+    larger_size_counts,
     used_up_error_says_something,
     moved_cursor_can_be_closed,
     limit_is_kept_with_shared_connections,
