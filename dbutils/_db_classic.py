@@ -16,13 +16,9 @@ from ._errors import note_swallowed, quietly
 from ._failover import Spare, Verdict, judge
 from ._ping import ask
 from ._sql import READ, Kind
-from ._steady import doubt_ping, prove_ping
+from ._steady import doubt_ping, prove_ping, trust_ping
 
 __all__ = ["Classic"]
-
-# So often in a row the question of a ping may fail until a new connection is
-# asked, too; DBUtils 3.x never does that.
-_TOLERANCE = 1
 
 
 class _Done(NamedTuple):
@@ -100,6 +96,10 @@ class _Ladder:
 class Classic(_Ladder):
     """Fail over as DBUtils 3.x does."""
 
+    # So often in a row the question of a ping may fail until a new connection
+    # is asked, too; DBUtils 3.x never does that.
+    tolerance = 3
+
     @property
     def usual(self) -> Any:
         """The rules that call no method of the program; see Replaced."""
@@ -117,7 +117,7 @@ class Classic(_Ladder):
         elif not alive and reconnect and not line.transaction:
             alive = line.reopen()
             if alive:
-                prove_ping(line, _TOLERANCE)
+                prove_ping(line)
         return alive
 
     def _is_alive(self, line: DbLine) -> bool | None:
@@ -126,7 +126,7 @@ class Classic(_Ladder):
         if line.terms.pinger is not None:
             alive = ask(line.terms.pinger, line.con)
             if alive:
-                line.unanswered = 0
+                trust_ping(line)
             else:
                 doubt_ping(line)
             return alive

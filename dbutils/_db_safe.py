@@ -21,7 +21,7 @@ from ._mistakes import explain_thread
 from ._ping import SqlPinger, ask
 from ._sockets import UNREAD
 from ._sql import AHEAD, READ, Kind
-from ._steady import Line, doubt_ping, prove_ping
+from ._steady import Line, doubt_ping, prove_ping, trust_ping
 from ._watchdog import forget, watch
 
 __all__ = ["OUTCOME_UNKNOWN", "Safe", "can_repeat"]
@@ -109,7 +109,7 @@ class _Lookout:
         if line.terms.pinger is not None:
             alive = self._ask(line, line.terms.pinger)
             if alive:
-                line.unanswered = 0
+                trust_ping(line)
             else:
                 doubt_ping(line)
             return alive
@@ -158,6 +158,8 @@ class Safe(_Judge, _Lookout):
 
     # Whether statements that are no reads are looked at more closely.
     keeps_account = False
+    # A question that has failed is asked again on the new connection.
+    tolerance = 0
 
     @property
     def usual(self) -> Any:

@@ -84,9 +84,9 @@ class Outage:
         # The spans by number, with who has claimed them.
         self._claims: dict[int, object] = {}
         self._over = threading.Event()
-        # Whether a ping has failed, so that the next connection is asked
-        # when it was opened.
-        self.doubts_ping = False
+        # How many pings have failed in a row; after too many, connections are
+        # asked when they were opened.
+        self.failed_pings = 0
         # What helpers do for requests that have a deadline.
         self.attempts = Attempts()
 

@@ -13,14 +13,10 @@ from ._drivers import profile_of
 from ._errors import quietly
 from ._ping import ask
 from ._sockets import GONE, Watch, watch_of
-from ._steady import Line, doubt_ping, prove_ping
+from ._steady import Line, doubt_ping, prove_ping, trust_ping
 from ._watchdog import forget, watch
 
 __all__ = ["PgLine"]
-
-# So often in a row the question of a ping may fail until a new connection is
-# asked, too.
-_TOLERANCE = 1
 
 
 class PgLine(Line):
@@ -84,7 +80,7 @@ class PgLine(Line):
         self.reset()
         is_alive = not self.has_bad_status
         if is_alive:
-            prove_ping(self, _TOLERANCE)
+            prove_ping(self)
         return is_alive
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
@@ -110,7 +106,7 @@ class PgLine(Line):
         finally:
             forget(self)
         if alive:
-            self.unanswered = 0
+            trust_ping(self)
         else:
             doubt_ping(self)
         return alive

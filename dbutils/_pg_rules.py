@@ -24,6 +24,8 @@ RESET_COMPLETELY = 2
 class PgClassic:
     """Fail over as DBUtils 3.x does."""
 
+    tolerance = 3  # as in Classic
+
     def reset(self, line: PgLine) -> None:
         """Make a new connection of it."""
         line.con.reset()
@@ -90,6 +92,8 @@ class PgClassic:
 
 class PgSafe:
     """Fail over only where that is safe."""
+
+    tolerance = 0  # as in Safe
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays

@@ -50,10 +50,9 @@ class SteadyBackend(Backend):
     def attend(self, con: Any, outage: Outage) -> None:
         line = line_of(con)
         line.outage = outage
-        if outage.doubts_ping:
-            line.unanswered = 1
+        if outage.failed_pings:
+            line.unanswered = outage.failed_pings
             prove_ping(line)
-            outage.doubts_ping = False
         if line.terms.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
 

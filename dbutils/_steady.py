@@ -34,6 +34,7 @@ __all__ = [
     "line_of",
     "make_terms",
     "prove_ping",
+    "trust_ping",
 ]
 
 
@@ -436,21 +437,28 @@ def doubt_ping(line: Line) -> None:
         name_of(pinger))
     line.unanswered += 1
     if line.outage is not None:
-        line.outage.doubts_ping = True
+        line.outage.failed_pings += 1
 
 
-def prove_ping(line: Line, tolerance: int = 0) -> None:
+def trust_ping(line: Line) -> None:
+    """Note that a question of the program was answered."""
+    line.unanswered = 0
+    if line.outage is not None:
+        line.outage.failed_pings = 0
+
+
+def prove_ping(line: Any) -> None:
     """Raise a PingError if the question fails on a new connection.
 
-    tolerance: how many failures in a row need no such proof
+    The rules say how many failures in a row need no such proof.
     """
     pinger = line.terms.pinger
-    if pinger is None or line.unanswered <= tolerance:
+    if pinger is None or line.unanswered <= line.rules.tolerance:
         return
     watch(line, line.descriptor, None)
     try:
         prove(pinger, line.con)
-        line.unanswered = 0
+        trust_ping(line)
         with quietly("ending the transaction of a question"):
             line.end_question()
     except PingError as error:

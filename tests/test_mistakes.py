@@ -228,8 +228,8 @@ def visits(pool, number):
 def test_a_ping_that_always_fails_is_told(dbapi, server):
     pool = PooledDB(dbapi, ping="selct 1")
     errors = visits(pool, 10)
-    # the first one is new, and one may be lost
-    assert len(errors) == 8
+    # the first one is new, and three may be lost in a row
+    assert len(errors) == 6
     for error in errors:
         assert "'ping' (an SQL statement) fails" in str(error)
         assert isinstance(error.__cause__, dbapi.ProgrammingError)
@@ -254,7 +254,7 @@ def test_a_check_that_takes_all_as_dead_is_told(kind):
 
 
 def test_a_ping_that_works_again_is_forgiven(dbapi):
-    answers = [False] * 4
+    answers = [False] * 6
     pool = PooledDB(dbapi, ping=lambda con: not answers or answers.pop())
     errors = visits(pool, 10)
     assert 0 < len(errors) < 4
@@ -290,6 +290,7 @@ def test_persistent_connections_tell_it(file):
     for _ in range(3):
         with pytest.raises(ValueError, match=r"'ping'.*SQL statement"):
             persist.connection()
+    persist.thread.connection._close()
 
 
 @pytest.mark.slow
