@@ -14,6 +14,8 @@ from conftest import ready
 from patience import wait_until
 from proxies import Proxy
 
+from dbutils._drivers import profile_of
+
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="some of the programs fork")
 
@@ -47,9 +49,20 @@ def test_programs_end_and_leave_nothing_behind(users):
         sessions_left) == []
 
 
+def shows_its_socket(driver):
+    """Return whether the socket of a driver's connection is known."""
+    con = driver.connect()
+    try:
+        return profile_of(con).descriptor(con) is not None
+    finally:
+        con.close()
+
+
 @pytest.mark.parametrize("title", programs.UNANSWERED)
 def test_a_server_that_does_not_answer_keeps_no_program_from_ending(
         driver, title):
+    if title in programs.ASKING and not shows_its_socket(driver):
+        pytest.skip("in this release questions keep all threads waiting")
     with Proxy(driver.port) as proxy:
         assert programs.run(
             programs.UNANSWERED[title], driver.name,

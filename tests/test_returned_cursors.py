@@ -2,7 +2,6 @@
 
 import gc
 import sqlite3
-import sys
 
 import drivers
 import pytest
@@ -25,8 +24,6 @@ OTHERS = ["psycopg2", "pg8000.dbapi", "pymysql", "mysql.connector"]
 def parameters_of(servers_running, tmp_path):
     """Return how connections of a driver are opened."""
     def parameters(name):
-        if name == "duckdb" and sys.version_info < (3, 9):
-            pytest.skip("it is not built for this Python")
         drivers.load(name)
         if name == "sqlite3":
             return {"database": str(tmp_path / "file"),
