@@ -82,6 +82,7 @@ finally:
     with connection.schema_editor() as editor:
         editor.delete_model(Book)
 connection.close()
-assert base.pool._connections == 0
-assert len(base.pool._idle_cache) == 1
+pool, = base.pools.values()
+assert pool._connections == 0
+assert len(pool._idle_cache) == 1
 sys.stdout.write("all is well\n")
