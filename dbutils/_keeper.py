@@ -368,10 +368,15 @@ class Keeper(_WayBack):
         try:
             self._open_or_check(right, connect, deadline)
             if shareable and not right.is_share:
-                right = self._publish(right, visit)
+                slot.record = self.backend.share(slot.con)
         except BaseException:
             self.abort(right)
             raise
+        if shareable and not right.is_share:
+            # From here on the right belongs to those who share.  It must not
+            # be given up: if this is interrupted, the share dies, and whoever
+            # finds that takes the right back.
+            right = self._publish(right, visit)
         begin(visit)
         if right.is_share:
             slot.shares()
@@ -507,8 +512,6 @@ class Keeper(_WayBack):
 
     def _publish(self, right: Right, visit: Visit) -> Right:
         """Let others share a connection that was made ready for that."""
-        slot = right.slot
-        slot.record = self.backend.share(slot.con)
         share = self.ledger.sharing.publish(right, visit)
         self.serve()
         return share
