@@ -156,9 +156,11 @@ def _collector(request):
 
 
 @pytest.mark.usefixtures("_collector", "pg")
+@pytest.mark.parametrize(
+    "stride", [41, pytest.param(11, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_exception_anywhere_in_a_visit_loses_no_place(
-        monkeypatch, dbapi, kind):
+        monkeypatch, dbapi, kind, stride):
     # what hits a finalizer can only be reported
     monkeypatch.setattr(
         sys, "unraisablehook", deque(maxlen=0).append, raising=False)
@@ -167,4 +169,4 @@ def test_an_exception_anywhere_in_a_visit_loses_no_place(
         visits = KINDS[kind](dbapi)
         return visits.work, visits.check
 
-    assert sweep(prepare, stride=41) > 500
+    assert sweep(prepare, stride=stride) > 500
