@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import os
 import sys
 import threading
 from collections import deque
@@ -25,46 +26,64 @@ __all__ = [
     "is_useless", "start_thread", "vacancies"]
 
 # In seconds: for how long a thread that was started may need to run, until
-# another one is started, and how long an ending interpreter waits for them.
+# another one is started, and how long a sub-interpreter that ends waits for
+# all of them, and the main one.
 _AGAIN = 0.05
-_FAREWELL = 1.0
+_FAREWELL = (1.0, 0.5)
 _MOMENT = 0.001
 # How long a thread rests that has nothing to do, and cannot be started again.
 _LONG = 1.0
 
 
 class _Ends:
-    """The end of a sub-interpreter, which may leave no thread behind.
+    """The end of the interpreter, and all threads to be ended before it.
 
-    The main interpreter just stops its threads, and needs none of this.
+    A sub-interpreter cannot be destroyed otherwise.  The main one could just
+    stop its threads, but from Python 3.9 on it may crash when one of them
+    wakes up while the memory of the threads is being freed.
     """
 
     def __init__(self) -> None:
         self.is_over = False
+        self.is_main = is_main()
         # Whether there may be threads.  A sub-interpreter of Python 3.8
         # cannot be destroyed while it has more than one.
-        self.may_start = is_main() or sys.version_info >= (3, 9)
-        # Whether there is nothing to be done, or it was arranged.
-        self.is_arranged = is_main()
-        # Threads that were started, and that the interpreter does not count
-        # until they run.
-        self.newborn: deque[None] = deque()
+        self.may_start = self.is_main or sys.version_info >= (3, 9)
         # What wakes up the threads that are resting.
         self.wakers: list[Callable[[], object]] = []
+        # Each thread has a token, which dies with it, as the very last.
+        self._own = threading.local()
+        self.begin_anew()
+        atexit.register(self.begin)
+
+    def begin_anew(self) -> None:
+        """Have no threads in a forked child."""
+        # Those that were started and do not run yet, and those that run.
+        self.newborn: deque[None] = deque()
+        self.running: dict[Any, None] = {}
+
+    def count_me(self) -> None:
+        """Note that the current thread runs."""
+        self._own.token = token = _Token()
+        self.running[ref(token, self.running.pop)] = None
+        pop(self.newborn)
 
     def begin(self) -> None:
-        """Let all threads end, and wait until they have."""
+        """Let all threads end, and wait until they have, but not for long."""
         self.is_over = True
-        start = monotonic()
-        while self._are_left() and monotonic() - start < _FAREWELL:
+        start, patience = monotonic(), _FAREWELL[self.is_main]
+        while self.newborn or self.running:
             for wake in self.wakers:
                 wake()
+            if monotonic() - start > patience:
+                return  # some wait for a server, and will not wake up
             sleep(_MOMENT)
 
-    def _are_left(self) -> bool:
-        """Return whether there are other threads."""
-        number = _thread._count()  # noqa: SLF001 - there is no other way
-        return bool(number or self.newborn)
+
+class _Token:
+    """Lives as long as a thread runs, however that ends."""
+
+    __slots__ = ("__weakref__",)
 
 
 def is_main() -> bool:
@@ -81,11 +100,13 @@ def is_main() -> bool:
 
 _ends = _Ends()
 at_end = _ends.wakers.append
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_ends.begin_anew)
 
 
 def is_ending() -> bool:
     """Return whether the interpreter runs no other threads any longer."""
-    return _ends.is_over or sys.is_finalizing()
+    return sys.is_finalizing() or (_ends.is_over and not _ends.is_main)
 
 
 def can_start() -> bool:
@@ -105,7 +126,7 @@ def is_useless() -> bool:
     with its last thread, which must not be one of ours.  Such a main thread
     is not of the usual class, and nothing else tells it from others.
     """
-    if is_ending():
+    if _ends.is_over or is_ending():
         return True
     main = threading.main_thread()
     usual: Any = vars(threading).get("_MainThread", ())
@@ -119,11 +140,8 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
     The interpreter refuses when it is ending, and the system when it has no
     room for another thread; the caller tries again at its next call.
     """
-    if is_ending() or not _ends.may_start:
+    if _ends.is_over or is_ending() or not _ends.may_start:
         return False
-    if not _ends.is_arranged:
-        _ends.is_arranged = True
-        atexit.register(_ends.begin)
     try:
         _ends.newborn.append(None)
         # looked up now, since gevent may have replaced it
@@ -138,7 +156,7 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
 def _do(run: Callable[[], object], name: str) -> None:
     """Call what a thread was started for, and log why it ends."""
     try:
-        pop(_ends.newborn)
+        _ends.count_me()
         _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - nobody is above
@@ -186,12 +204,6 @@ class Gate:
     def rest(self, seconds: float) -> bool:
         """Wait until woken up, or so long; return whether it was the first."""
         return self._lock.acquire(True, max(seconds, 0))
-
-
-class _Token:
-    """Lives as long as a thread runs, however that ends."""
-
-    __slots__ = ("__weakref__",)
 
 
 class _Link(ref):

@@ -3,6 +3,7 @@
 import _thread
 import ast
 import ctypes
+import os
 import socket
 import subprocess
 import sys
@@ -111,6 +112,69 @@ def test_a_thread_is_started_or_not(refusing):
 def test_nothing_is_started_while_the_interpreter_ends(monkeypatch):
     monkeypatch.setattr(sys, "is_finalizing", lambda: True)
     assert not start_thread(lambda: None, "test")
+
+
+# The first exit handler is the last to be called.
+ENDING = """
+import _thread, atexit, sys, warnings
+warnings.simplefilter("ignore")  # of forks
+atexit.register(lambda: (print(len(sys._current_frames())), last()))
+from dbutils import _threads
+from dbutils._crew import Crew, Task
+from dbutils.pooled_db import PooledDB
+sys.path.insert(0, sys.argv[1])
+import mock_db as dbapi
+
+def last():
+    assert not _threads.start_thread(print, "test")
+    assert pool.connection().cursor().execute("select 1") is None
+    print("it works")
+
+pool = PooledDB(dbapi, mincached=2, keepalive=0.001, maxlifetime=9)
+pool.connection().close()
+
+class Job(Task):
+    def run(self):
+        begun.release()
+        finish()
+
+begun = _thread.allocate_lock()
+begun.acquire()
+crew = Crew()
+"""
+
+
+def ended(program):
+    done = subprocess.run(
+        [sys.executable, "-c", ENDING + program, str(Path(__file__).parent)],
+        capture_output=True, text=True, timeout=PATIENCE, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+WORKING = "crew.do(Job())\nbegun.acquire()\n"
+FORKING = (
+    "import os\nchild = os.fork()\nfinish = int\n" + WORKING
+    + "if child: sys.exit(os.waitpid(child, 0)[1])")
+
+
+@pytest.mark.parametrize("program", [
+    "finish = int\n" + WORKING,
+    # which is at work in the moment of the end
+    "import time\nfinish = lambda: time.sleep(0.05)\n" + WORKING,
+    *([FORKING] if hasattr(os, "fork") else [])])
+def test_there_are_no_threads_when_the_interpreter_ends(program):
+    """It could crash when one of them wakes up, from Python 3.9 on."""
+    status, printed, errors = ended(program)
+    times = 2 if program == FORKING else 1
+    assert (status, errors) == (0, "")
+    assert printed.splitlines() == ["1", "it works"] * times
+
+
+def test_a_thread_that_hangs_does_not_keep_a_program_from_ending():
+    program = (
+        "lock = _thread.allocate_lock()\nlock.acquire()\n"
+        "finish = lock.acquire\n" + WORKING)
+    assert ended(program) == (0, "2\nit works\n", "")
 
 
 def test_an_error_ends_a_thread_in_silence(capfd):
