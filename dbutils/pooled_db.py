@@ -27,7 +27,7 @@ from ._dbapi import (
 from ._deques import pop
 from ._driver_methods import execute_on, lend, names_of
 from ._drivers import profile_in
-from ._features import check_features
+from ._features import add_features, check_features
 from ._forward import Forwarded, forward
 from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
@@ -189,8 +189,7 @@ class PooledDB(Pooled):
             make_habits(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
-        for feature in self._features:
-            feature.join(self._core, self._open)
+        add_features(self._features, self._core, self._open)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _creator = PoolName(None, _change_creator)

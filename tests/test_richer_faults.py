@@ -254,7 +254,7 @@ class Crowd:
         self.pool = ResourceAllocationPooledDB(
             mock_db, places, maxconnections=places,
             allocation_strategy="weighted", weights=weights)
-        self.allocation = self.pool._allocation
+        self.allocation = self.pool._allocation._policy
         self.waiting = []
         self.served = Counter()
 
@@ -280,7 +280,7 @@ class Crowd:
 
     @property
     def remembered(self):
-        return len(self.allocation._shares._times)
+        return len(self.allocation.shares._times)
 
 
 def test_tags_are_forgotten_that_want_nothing(dbapi):
@@ -642,7 +642,7 @@ def burst(pool, number):
 def look(feature, times=1):
     """Do what is done in the background."""
     for _ in range(times):
-        feature.work(feature.core)
+        feature._work(feature._core)
 
 
 @pytest.mark.parametrize("pause", [1, 2, 3])
@@ -689,12 +689,12 @@ def test_a_cache_that_is_optimized_sees_bursts_too(dbapi, server):
     feature = pool._performance
     for _ in range(130):
         burst(pool, 20)
-        feature.follow_demand(feature.core)
+        feature._follow_demand(feature._core)
     assert server.calls["connect"] <= 30
     opened = server.calls["connect"]
     for _ in range(10):
         burst(pool, 20)
-        feature.follow_demand(feature.core)
+        feature._follow_demand(feature._core)
     assert server.calls["connect"] == opened
     assert pool.performance_report()[
         "connection_acquisition_time"]["count"] == 140 * 20
@@ -735,13 +735,13 @@ def test_a_child_watches_its_own_requests(dbapi):
 
     def work():
         burst(pool, 5)
-        feature._demand.look(feature.core)
+        feature._demand.look(feature._core)
         burst(pool, 3)
-        return feature._demand.look(feature.core)
+        return feature._demand.look(feature._core)
 
     assert in_child(work) == 3
     burst(pool, 2)
-    assert feature._demand.look(feature.core) == 2
+    assert feature._demand.look(feature._core) == 2
 
 
 def test_a_pool_that_is_watched_ends_with_its_last_reference(dbapi):
