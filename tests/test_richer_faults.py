@@ -8,6 +8,7 @@ from weakref import ref
 
 import mock_db
 import pytest
+from conftest import entry_of
 from everywhere import sweep
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
@@ -480,7 +481,7 @@ def test_a_pool_that_only_the_background_works_on_is_unused(
         assert manager.health_check(0)["status"] == "unhealthy"
         wait_until(lambda: driver.told)
     assert dead._core.figures().in_use == 1
-    assert not dead.is_used
+    assert not entry_of(manager, dead).is_used
     pool = manager.get_pool(settings_for("one"))
     assert manager.list_pools()[0]["key"] == pool.key
     with pytest.raises(PoolEvictedError):
@@ -501,7 +502,7 @@ def test_a_pool_with_a_request_that_is_going_on_is_used(driver, manager):
         manager.get_pool(settings_for("one"))
     driver.hanging.set()
     thread.join(PATIENCE)
-    wait_until(lambda: not pool.is_used)
+    wait_until(lambda: not entry_of(manager, pool).is_used)
     with manager.get_connection(settings_for("one")), (
             pytest.raises(TooManyPoolsError)):
         manager.get_pool(settings_for("hangs"))
@@ -518,8 +519,9 @@ def test_requests_of_a_parent_are_not_those_of_its_child(driver, manager):
     thread = Thread(target=fails_with, args=(
         driver.OperationalError, pool.get_connection), daemon=True)
     thread.start()
-    wait_until(lambda: pool.is_used)
-    assert in_child(lambda: pool.is_used) is False
+    entry = entry_of(manager, pool)
+    wait_until(lambda: entry.is_used)
+    assert in_child(lambda: entry.is_used) is False
     driver.hanging.set()
     thread.join(PATIENCE)
 
