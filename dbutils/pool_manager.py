@@ -29,7 +29,7 @@ from ._housekeeper import Chore
 from ._managed import Full, Probe, Request, Shelf, Uses, canonical_key
 from ._mutex import Mutex
 from ._pool import core_of
-from ._secrets import Secret, drop_secrets, secrets_in, wrap_secrets
+from ._secrets import Secret, drop_secrets, wrap_secrets
 from ._silence import Impatient
 from ._steady import line_of
 from .health_check_pooled_db import HealthCheck
@@ -181,7 +181,7 @@ class ConnectionConfig:
             raise ValueError("'port' must be a number from 1 to 65535.")
         self._check_encryption()
         self._set("options", _Options(wrap_secrets(self.options)))
-        self._set("_key", canonical_key(self.without_secrets()))
+        self._set("_key", canonical_key(self._without_secrets()))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -236,11 +236,7 @@ class ConnectionConfig:
         """
         return self._key  # type: ignore[attr-defined]
 
-    def secret_options(self) -> list[Any]:
-        """Return the values of the options that nobody should see."""
-        return secrets_in(self.options)
-
-    def without_secrets(self) -> dict[str, Any]:
+    def _without_secrets(self) -> dict[str, Any]:
         """Return the settings that are given, with secrets left out."""
         shown = {
             setting.name: getattr(self, setting.name)
@@ -252,7 +248,7 @@ class ConnectionConfig:
 
     def __repr__(self) -> str:
         """Show the settings that are given, but no secrets."""
-        shown = self.without_secrets()
+        shown = self._without_secrets()
         shown["db_type"] = self.db_type.value
         if self.password is not None:
             shown["password"] = Secret()
@@ -270,7 +266,7 @@ class ConnectionConfig:
 
     def __reduce__(self) -> Any:
         """Let pickles not contain secrets."""
-        return partial(type(self), **self.without_secrets()), ()
+        return partial(type(self), **self._without_secrets()), ()
 
 
 @dataclass(frozen=True)

@@ -341,7 +341,7 @@ class PooledDB(Pooled):
 
     def unshare(self, con: SharedDBConnection) -> None:
         """Take back one share of a connection, as its close() does."""
-        share = con.next_to_leave()
+        share = _next_to_leave(con)
         if share is None:
             self._core.leave_one(con.con)
         else:
@@ -520,7 +520,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             return
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
             record = share.slot.record
-            record.leaving.append(share)
+            _note_leaving(record, share)
             pool.unshare(record)
         else:
             core_of(pool).leave(share)
@@ -657,11 +657,7 @@ class SharedDBConnection:
         self.shared = 1
         # Those who share it and are about to leave, for a pool that has a
         # method unshare() of its own.
-        self.leaving: deque[Any] = deque()
-
-    def next_to_leave(self) -> Any:
-        """Return the share that is given back now, None if that is open."""
-        return pop(self.leaving)
+        self._leaving: deque[Any] = deque()
 
     def _rank(self) -> tuple[bool, int]:
         con = self.con
@@ -689,3 +685,15 @@ class SharedDBConnection:
     def unshare(self) -> None:
         """Count one less."""
         self.shared -= 1
+
+
+# What leases and pools do with such records is not for those who read them.
+
+def _note_leaving(record: SharedDBConnection, share: Any) -> None:
+    """Note a share that is about to be given back."""
+    record._leaving.append(share)  # noqa: SLF001 - of this module
+
+
+def _next_to_leave(record: SharedDBConnection) -> Any:
+    """Return the share that is given back now, None if that is open."""
+    return pop(record._leaving)  # noqa: SLF001 - of this module
