@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable
 from ._dialects import dialect_for
 from ._errors import quietly
 from ._outage import is_refusal
-from ._secrets import Seal, Secret, hide_secrets
+from ._secrets import Seal, Secret, hide_secrets, secrets_in
 
 __all__ = ["Connector", "prepare_or_close"]
 
@@ -46,7 +46,7 @@ class Connector:
         self._dialect, self.dbapi = dialect_for(
             config.db_type.value, config.driver)
         self._words = self._dialect.translate(config, self.dbapi)
-        self._secrets = config.secret_options()
+        self._secrets = secrets_in(config.options)
         self._credentials = _Credentials(config.password, self._secrets)
 
     def __repr__(self) -> str:
@@ -75,7 +75,8 @@ class Connector:
 
     def knows(self, config: Any) -> bool:
         """Tell whether a configuration has the same secrets."""
-        return self._credentials.are(config.password, config.secret_options())
+        return self._credentials.are(
+            config.password, secrets_in(config.options))
 
     def change_password(self, password: Any) -> None:
         """Open connections with another password from now on."""

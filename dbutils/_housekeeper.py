@@ -17,7 +17,7 @@ from ._errors import quietly
 from ._forks import follow
 from ._threads import Attendant
 
-__all__ = ["Housekeeper", "Task", "housekeeper"]
+__all__ = ["Chore", "Housekeeper", "Task", "housekeeper"]
 
 # In seconds: how long it sleeps at most, and so how soon it ends.
 _LONGEST_SLEEP = 0.5
@@ -141,3 +141,39 @@ class Housekeeper:
 
 
 housekeeper = Housekeeper()
+
+
+class Chore:
+    """Work that an object has done for it, for as long as somebody has that.
+
+    The object holds the chore, and not the other way round, so that its own
+    face need not show what only the housekeeper calls.
+    """
+
+    def __init__(self, owner: Any, method: str) -> None:
+        """Set it up, without beginning.
+
+        method: the name of the method of the owner that does the work
+        """
+        self._owner = ref(owner)
+        self._method = method
+        self.due_at = 0.0
+
+    def plan(self, pause: float) -> None:
+        """Make it due after so many seconds."""
+        self.due_at = monotonic() + pause
+
+    def begin(self, pause: float) -> None:
+        """Have the work done from now on, for the first time after a pause."""
+        self.plan(pause)
+        housekeeper.enlist(self)
+
+    def end(self) -> None:
+        """Have the work done no more."""
+        housekeeper.dismiss(self)
+
+    def tick(self) -> None:
+        """Do the work, unless the owner is gone."""
+        owner = self._owner()
+        if owner is not None:
+            getattr(owner, self._method)()

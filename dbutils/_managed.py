@@ -8,14 +8,14 @@ import threading
 from functools import partial
 from time import monotonic
 from typing import Any, Callable, Mapping
-from weakref import ref
+from weakref import WeakSet, ref
 
 from ._counts import Count
 from ._errors import quietly
 from ._mutex import Mutex
 from ._threads import start_thread
 
-__all__ = ["Full", "Probe", "Shelf", "Uses", "canonical_key"]
+__all__ = ["Full", "Probe", "Request", "Shelf", "Uses", "canonical_key"]
 
 
 # How many removed pools are remembered at least.
@@ -26,11 +26,21 @@ class Full(Exception):  # noqa: N818 - what happened, not an error as such
     """No pool can be removed, since all are in use."""
 
 
+class Request:
+    """A request for a connection, for as long as it is held."""
+
+    __slots__ = ("__weakref__",)
+
+
 class Uses:
-    """When a pool was used for the last time, and how often."""
+    """When a pool was used for the last time, how often, and by whom."""
 
     def __init__(self) -> None:
         self.latest = monotonic()
+        # The requests that are going on and are not served at once.
+        self.requests: WeakSet[Request] = WeakSet()
+        # Why the manager does not have the pool any more.
+        self.eviction: str | None = None
         self._asked = Count()
         self._asked.step()  # since note() must never return 0
         self._failed = Count()
@@ -97,7 +107,8 @@ def _nothing() -> None:
 class Shelf:
     """The pools of a manager, and the names that were given to them.
 
-    All that is changed here is changed in the turn of one thread, in which
+    Each stands here as an entry, which has the pool, and knows its use.  All
+    that is changed here is changed in the turn of one thread, in which
     nothing is opened or closed, and in which the methods are to be called.
     """
 
@@ -106,7 +117,7 @@ class Shelf:
         # The pools by their keys, in the order of their creation, and by the
         # names.  If there are several for one configuration, since it is not
         # known whose password is right, the first one has its key.
-        self.pools: dict[str, Any] = {}
+        self.entries: dict[str, Any] = {}
         self.names: dict[str, Any] = {}
         # How many pools there may be.
         self.limit: int | None = None
@@ -117,26 +128,27 @@ class Shelf:
         self._removed: list[tuple[Callable[[], Any], Uses]] = []
         self._served = 0
 
-    def add(self, pool: Any) -> None:
+    def add(self, entry: Any) -> None:
         """Put a new pool on the shelf."""
-        key, number = pool.key, 1
-        while pool.key in self.pools:
+        key, number = entry.key, 1
+        while entry.key in self.entries:
             number += 1
-            pool.key = f"{key}-{number}"
-        self.pools[pool.key] = pool
+            entry.pool.key = f"{key}-{number}"
+        self.entries[entry.key] = entry
         self.created += 1
 
-    def take_out(self, pool: Any) -> None:
+    def take_out(self, entry: Any) -> None:
         """Let a pool not stand here any more."""
-        del self.pools[pool.key]
-        for name in self.names_of(pool):
+        del self.entries[entry.key]
+        for name in self.names_of(entry):
             del self.names[name]
-        alike = self.alike(pool.config.key)
-        if alike and pool.config.key not in self.pools:
-            alike[0].key = pool.config.key
-            self.pools = {pool.key: pool for pool in self.pools.values()}
+        alike = self.alike(entry.config.key)
+        if alike and entry.config.key not in self.entries:
+            alike[0].pool.key = entry.config.key
+            self.entries = {
+                entry.key: entry for entry in self.entries.values()}
         self.destroyed += 1
-        self._removed.append((ref(pool), pool.uses))
+        self._removed.append((ref(entry.pool), entry.uses))
         if len(self._removed) > _RECENT:
             self._sum_up()
 
@@ -151,32 +163,32 @@ class Shelf:
 
     def take_out_refused(self, key: str) -> list[Any]:
         """Take out the pools whose passwords were refused; return them."""
-        refused = [pool for pool in self.alike(key) if pool.is_refused]
-        for pool in refused:
-            self.take_out(pool)
+        refused = [entry for entry in self.alike(key) if entry.is_refused]
+        for entry in refused:
+            self.take_out(entry)
         return refused
 
     def alike(self, key: str) -> list[Any]:
         """Return the pools for the configuration with a key."""
-        pools = self.pools.copy().values()
-        return [pool for pool in pools if pool.config.key == key]
+        entries = self.entries.copy().values()
+        return [entry for entry in entries if entry.config.key == key]
 
-    def names_of(self, pool: Any) -> list[str]:
+    def names_of(self, entry: Any) -> list[str]:
         """Return the names of a pool."""
-        return [name for name, its in self.names.items() if its is pool]
+        return [name for name, its in self.names.items() if its is entry]
 
     @property
     def served(self) -> int:
         """How many connections all pools have handed out."""
-        uses = [pool.uses for pool in self.pools.values()]
+        uses = [entry.uses for entry in self.entries.values()]
         uses += [uses for _, uses in self._removed]
         return self._served + sum(use.served for use in uses)
 
     def unused(self) -> list[Any]:
         """Return the pools that are not in use, the latest used at last."""
         return sorted(
-            (pool for pool in self.pools.values() if not pool.is_used),
-            key=lambda pool: pool.used_at)
+            (entry for entry in self.entries.values() if not entry.is_used),
+            key=lambda entry: entry.used_at)
 
     def make_room(self, number: int) -> list[Any]:
         """Take out as many pools as are too many for so many new ones.
@@ -185,14 +197,14 @@ class Shelf:
         """
         if self.limit is None:
             return []
-        surplus = len(self.pools) + number - self.limit
+        surplus = len(self.entries) + number - self.limit
         if surplus <= 0:
             return []
         unused = self.unused()
         if number and len(unused) < surplus:
             raise Full
-        for pool in unused[:surplus]:
-            self.take_out(pool)
+        for entry in unused[:surplus]:
+            self.take_out(entry)
         return unused[:surplus]
 
 

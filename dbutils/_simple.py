@@ -135,8 +135,9 @@ class SimpleLease(Lease):
             self._right = None
             pool = visit[0]
             visit.clear()
-            if pool.is_short and not collecting:
-                store = pool.store
+            is_short = pool._is_short  # noqa: SLF001 - for leases
+            if is_short and not collecting:
+                store = pool._store  # noqa: SLF001 - likewise
                 ledger = store.ledger
                 idle = ledger.idle
                 right.visit = None
@@ -144,7 +145,7 @@ class SimpleLease(Lease):
                 if ledger.shortcut is not idle or ledger.inbox:
                     store.attend(idle)
             else:
-                pool._take_back(right)  # noqa: SLF001 - for leases
+                pool._take_back(right)  # noqa: SLF001 - likewise
         finally:
             right = None  # not to be kept by the traceback of an interrupt
 
@@ -169,10 +170,10 @@ class SimplePool:
         follow(self, method="_begin_anew")
 
     def _begin(self) -> None:
-        self.store = self._make_store()
+        self._store = self._make_store()
         # Whether all comes back the short way.
-        self.is_short = (
-            isinstance(self.store, Queued) and not self._has_own_return)
+        self._is_short = (
+            isinstance(self._store, Queued) and not self._has_own_return)
         self._is_filled = False
         # A lock that is made when it is first needed, since gevent may replace
         # its class before that.
@@ -191,7 +192,7 @@ class SimplePool:
         for con in self._connections:
             disown(con, profile_of(con).descriptor(con))
         self._connections = []
-        for slot in self.store.slots:  # for those who look for them there
+        for slot in self._store.slots:  # for those who look for them there
             slot.con = Orphan(None)
         self._begin()
 
@@ -204,7 +205,7 @@ class SimplePool:
         # who has a connection, so only the pool is noted.
         right = lease = None
         try:
-            shortcut = self.store.ledger.shortcut
+            shortcut = self._store.ledger.shortcut
             if shortcut:
                 right = shortcut.popleft()
                 right.visit = visit = [self, 0, None, 0, 0]
@@ -226,7 +227,7 @@ class SimplePool:
             self._fill()
         right = lease = None
         try:
-            right = self.store.take(self)
+            right = self._store.take(self)
             lease = hold(self._lease_class(), right)
             if right.is_share:
                 lease._visit = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
@@ -243,7 +244,7 @@ class SimplePool:
         if self._has_own_return:
             return_by(self.returnConnection, right, self)
         else:
-            self.store.give_back(right)
+            self._store.give_back(right)
 
     def _take_back_dropped(
             self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
@@ -251,7 +252,7 @@ class SimplePool:
         if self._has_own_return:
             self.returnConnection(right.slot.con)
         else:
-            self.store.take_away(right)
+            self._store.take_away(right)
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""
@@ -260,8 +261,8 @@ class SimplePool:
     def addConnection(self, con: Any) -> None:  # noqa: N802 - likewise
         """Add a driver connection to the pool."""
         self._connections.append(con)
-        self.store.add(con)
+        self._store.add(con)
 
     def returnConnection(self, con: Any) -> None:  # noqa: N802 - likewise
         """Take a driver connection back, as close() does."""
-        self.store.put_back(con)
+        self._store.put_back(con)

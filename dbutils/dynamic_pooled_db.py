@@ -76,12 +76,12 @@ class DynamicSize(Feature):
     def __repr__(self) -> str:
         return f"<dynamic size with {self._scaling}>"
 
-    def join(self, core: Any, connect: Callable[[], Any]) -> None:
+    def _join(self, core: Any, connect: Callable[[], Any]) -> None:
         """Begin to work on a pool."""
-        super().join(core, connect)
+        super()._join(core, connect)
         self._demand.join(core)
 
-    def pause(self) -> float | None:
+    def _pause(self) -> float | None:
         """Return the seconds until the next look."""
         return None if self._scaling is None else self._scaling.interval
 
@@ -89,7 +89,7 @@ class DynamicSize(Feature):
 
     def expand(self) -> int | None:
         """Let more connections be idle; return how many may be."""
-        core = self.core
+        core = self._core
         size = core.limits.maxcached
         if size is not None:
             size += max(int(size * self._step), 1)
@@ -98,7 +98,7 @@ class DynamicSize(Feature):
 
     def shrink(self) -> int | None:
         """Let fewer connections be idle; return how many may be."""
-        core = self.core
+        core = self._core
         size = core.limits.maxcached
         if size is None:  # as many as there are
             size = core.ledger.places
@@ -107,7 +107,7 @@ class DynamicSize(Feature):
 
     def cleanup(self) -> int:
         """Close idle connections that are not needed; return how many."""
-        core = self.core
+        core = self._core
         limits, load = core.limits, load_of(core)
         most = max([load, *self._demand.peaks]) - load
         if limits.maxcached is not None:
@@ -116,7 +116,7 @@ class DynamicSize(Feature):
 
     def adjust(self, **options: Any) -> None:
         """Change options of the pool, all of them or none."""
-        core = self.core
+        core = self._core
         before = core.limits
         given = _check_options(options)
         core.change_limits(partial(_adjusted, given=given))
@@ -138,7 +138,7 @@ class DynamicSize(Feature):
 
     # What is done in the background.
 
-    def work(self, core: Any) -> None:
+    def _work(self, core: Any) -> None:
         """Look at the load, and follow it."""
         load, scaling = self._demand.look(core), self._scaling
         if scaling is None:

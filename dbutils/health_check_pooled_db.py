@@ -56,28 +56,28 @@ class HealthCheck(Feature):
     def __repr__(self) -> str:
         return f"<health check every {self._interval} seconds>"
 
-    def pause(self) -> float | None:
+    def _pause(self) -> float | None:
         """Return the seconds until the next round."""
         if self._interval is None:
             return None
         jitter = _JITTER * random.random()  # noqa: S311 - no secret
         return self._interval * (1 - jitter)
 
-    def work(self, core: Any) -> None:
+    def _work(self, core: Any) -> None:
         """Make a round."""
         self._check(core)
 
     def check(self) -> int:
         """Examine all idle connections; tell how many were replaced."""
-        return self._check(self.core)
+        return self._check(self._core)
 
     def drop_invalid(self) -> int:
         """Close the idle connections that are dead; tell how many."""
-        return self._examine(self.core, self._drop).invalid
+        return self._examine(self._core, self._drop).invalid
 
     def report(self) -> dict[str, Any]:
         """Return how the pool is just now, without changing anything."""
-        core = self.core
+        core = self._core
         found = self._look(core, self._put_back)
         in_use = core.figures().in_use
         return {

@@ -178,6 +178,27 @@ class _Trust:
         return is_alive or (reconnect and line.is_well(reconnect=True))
 
 
+class _Switches:
+    """What is switched on in a pool, and the limits that are set."""
+
+    def __init__(self) -> None:
+        self.is_acquisition_optimized = False
+        self.is_cache_optimized = False
+        # In seconds, None without a limit.
+        self.acquisition_timeout: float | None = None
+        self.cleaner = Cleaner()
+
+    @property
+    def is_concurrency_optimized(self) -> bool:
+        """Whether connections are cleaned off the way of who returns them."""
+        return self.cleaner.is_apart
+
+    @property
+    def release_timeout(self) -> float | None:
+        """How many seconds it may take to clean a connection."""
+        return self.cleaner.timeout
+
+
 class Performance(Feature):
     """Measures a pool, and makes it faster on demand."""
 
@@ -186,11 +207,7 @@ class Performance(Feature):
         self._timer = _Timer()
         self._trust = _Trust()
         self._demand = Demand(_LOOKS)
-        self._cleaner = Cleaner()
-        self.is_acquisition_optimized = False
-        self.is_cache_optimized = False
-        # In seconds, None without a limit.
-        self.acquisition_timeout: float | None = None
+        self._switches = _Switches()
         self._looked_at = 0.0
         # When and after how many acquisitions there was the last report.
         self._reported = monotonic(), 0
@@ -198,11 +215,11 @@ class Performance(Feature):
     def __repr__(self) -> str:
         return "<performance of a pool>"
 
-    def join(self, core: Any, connect: Callable[[], Any]) -> None:
+    def _join(self, core: Any, connect: Callable[[], Any]) -> None:
         """Begin to work on a pool."""
         if core.timer is not None:
             raise ValueError("The performance of a pool is measured once.")
-        super().join(core, connect)
+        super()._join(core, connect)
         core.timer = self._timer
         core.tick = self._timer.tick
         core.observe(self._timer)
@@ -211,45 +228,35 @@ class Performance(Feature):
 
     # What can be switched on.
 
-    @property
-    def is_concurrency_optimized(self) -> bool:
-        """Whether connections are cleaned off the way of who returns them."""
-        return self._cleaner.is_apart
-
-    @property
-    def release_timeout(self) -> float | None:
-        """How many seconds it may take to clean a connection."""
-        return self._cleaner.timeout
-
     def optimize_acquisition(self) -> None:
         """Lend to threads what they had last, and ask it less often."""
-        core = self.core
-        self.is_acquisition_optimized = True
+        core = self._core
+        self._switches.is_acquisition_optimized = True
         core.trust = self._trust
         core.ledger.set_order(own=True)
 
     def optimize_cache(self) -> None:
         """Keep ready what is needed, and no more, the latest first."""
-        core = self.core
-        self.is_cache_optimized = True
+        core = self._core
+        self._switches.is_cache_optimized = True
         core.ledger.set_order(latest=True)
         self._demand.watch(core)
-        self.begin_ticking()
+        self._begin_ticking()
 
     def optimize_concurrency(self) -> None:
         """Clean connections off the way of who returns them."""
-        core = self.core
-        self._cleaner.is_apart = True
+        core = self._core
+        self._switches.cleaner.is_apart = True
         self._set_cleaner(core)
 
     def _set_cleaner(self, core: Any) -> None:
-        cleaner = self._cleaner
+        cleaner = self._switches.cleaner
         is_needed = cleaner.is_apart or cleaner.timeout is not None
         core.set_cleaner(cleaner if is_needed else None)
 
     def tune(self, **options: Any) -> None:
         """Limit the time that requests wait, and that cleaning takes."""
-        core = self.core
+        core = self._core
         for name, value in options.items():
             if name not in {"acquisition_timeout", "release_timeout"}:
                 raise TypeError(
@@ -257,26 +264,26 @@ class Performance(Feature):
                     " and 'release_timeout' can be.")
             check_seconds(name, value)
         if "acquisition_timeout" in options:
-            self.acquisition_timeout = options["acquisition_timeout"]
-            core.patience = self.acquisition_timeout
+            self._switches.acquisition_timeout = options["acquisition_timeout"]
+            core.patience = self._switches.acquisition_timeout
         if "release_timeout" in options:
-            self._cleaner.timeout = options["release_timeout"]
+            self._switches.cleaner.timeout = options["release_timeout"]
             self._set_cleaner(core)
 
     # What is done in the background.
 
-    def pause(self) -> float | None:
+    def _pause(self) -> float | None:
         """Return the seconds until the next look."""
-        return _INTERVAL if self.is_cache_optimized else None
+        return _INTERVAL if self._switches.is_cache_optimized else None
 
-    def work(self, core: Any) -> None:
+    def _work(self, core: Any) -> None:
         """Follow the demand."""
-        if self.is_cache_optimized and (
+        if self._switches.is_cache_optimized and (
                 monotonic() - self._looked_at >= _INTERVAL):
             self._looked_at = monotonic()
-            self.follow_demand(core)
+            self._follow_demand(core)
 
-    def follow_demand(self, core: Any) -> None:
+    def _follow_demand(self, core: Any) -> None:
         """Close what was not needed for a while, and open what soon will be.
 
         If the load rises, it is expected to go on as it did lately.
@@ -294,7 +301,7 @@ class Performance(Feature):
 
     def report(self) -> dict[str, Any]:
         """Return how the pool has worked, and what could be improved."""
-        core, timer = self.core, self._timer
+        core, timer = self._core, self._timer
         acquisitions = timer.acquisitions()
         number = int(acquisitions["count"])
         returned = max(timer.lent_number - core.figures().in_use, 0)
@@ -323,19 +330,20 @@ class Performance(Feature):
 
     def _optimizations(self) -> dict[str, dict[str, Any]]:
         """Return what is switched on, and what that has saved."""
-        timer, trust, cleaner = self._timer, self._trust, self._cleaner
+        timer, trust, switches = self._timer, self._trust, self._switches
+        cleaner = switches.cleaner
         spared, ahead = trust.spared.read(), timer.ahead.read()
         return {
             "acquisition": {
-                "enabled": self.is_acquisition_optimized,
+                "enabled": switches.is_acquisition_optimized,
                 "spared_checks": spared,
                 "saved_seconds": spared * trust.checks.mean},
             "cache_strategy": {
-                "enabled": self.is_cache_optimized,
+                "enabled": switches.is_cache_optimized,
                 "opened_ahead": ahead,
                 "saved_seconds": ahead * timer.creations.mean},
             "concurrency": {
-                "enabled": self.is_concurrency_optimized,
+                "enabled": switches.is_concurrency_optimized,
                 "cleaned_apart": cleaner.times.number,
                 "saved_seconds": cleaner.times.number * cleaner.times.mean},
         }
@@ -367,16 +375,21 @@ class Performance(Feature):
         used = report["connection_use_time"]["mean"]
         release = report["connection_release_time"]["mean"]
         long = max(_LARGE_PART * used, _LONG)
-        if release > long and not self.is_concurrency_optimized:
+        if release > long and not self._switches.is_concurrency_optimized:
             yield (
                 f"a return takes {release:.2g} seconds, while a connection"
                 f" is used for {used:.2g}: call optimize_concurrency()")
         lent = self._timer.quick.mean
-        if lent > long and not self.is_acquisition_optimized:
+        if lent > long and not self._switches.is_acquisition_optimized:
             yield (
                 f"to get an idle connection takes {lent:.2g} seconds, while"
                 f" it is used for {used:.2g}:"
                 " call optimize_connection_acquisition()")
+
+
+def _switches_of(performance: Performance) -> _Switches:
+    """Return what is switched on in the pool of a feature."""
+    return performance._switches  # noqa: SLF001 - of this module
 
 
 class PerformanceOptimizedPooledDB(PooledDB):
@@ -399,23 +412,23 @@ class PerformanceOptimizedPooledDB(PooledDB):
 
     @property
     def _acquisition_optimized(self) -> bool:
-        return self._performance.is_acquisition_optimized
+        return _switches_of(self._performance).is_acquisition_optimized
 
     @property
     def _cache_strategy_optimized(self) -> bool:
-        return self._performance.is_cache_optimized
+        return _switches_of(self._performance).is_cache_optimized
 
     @property
     def _concurrency_optimized(self) -> bool:
-        return self._performance.is_concurrency_optimized
+        return _switches_of(self._performance).is_concurrency_optimized
 
     @property
     def _acquisition_timeout(self) -> float | None:
-        return self._performance.acquisition_timeout
+        return _switches_of(self._performance).acquisition_timeout
 
     @property
     def _release_timeout(self) -> float | None:
-        return self._performance.release_timeout
+        return _switches_of(self._performance).release_timeout
 
     def performance_report(self) -> dict[str, Any]:
         """Return how the pool has worked, and what could be improved.

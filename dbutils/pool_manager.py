@@ -25,10 +25,11 @@ from ._connector import Connector
 from ._db_safe import Safe
 from ._errors import logger
 from ._forks import follow
-from ._housekeeper import housekeeper
-from ._managed import Full, Probe, Shelf, Uses, canonical_key
+from ._housekeeper import Chore
+from ._managed import Full, Probe, Request, Shelf, Uses, canonical_key
 from ._mutex import Mutex
-from ._secrets import Secret, drop_secrets, secrets_in, wrap_secrets
+from ._pool import core_of
+from ._secrets import Secret, drop_secrets, wrap_secrets
 from ._silence import Impatient
 from ._steady import line_of
 from .health_check_pooled_db import HealthCheck
@@ -180,7 +181,7 @@ class ConnectionConfig:
             raise ValueError("'port' must be a number from 1 to 65535.")
         self._check_encryption()
         self._set("options", _Options(wrap_secrets(self.options)))
-        self._set("_key", canonical_key(self.without_secrets()))
+        self._set("_key", canonical_key(self._without_secrets()))
 
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -235,11 +236,7 @@ class ConnectionConfig:
         """
         return self._key  # type: ignore[attr-defined]
 
-    def secret_options(self) -> list[Any]:
-        """Return the values of the options that nobody should see."""
-        return secrets_in(self.options)
-
-    def without_secrets(self) -> dict[str, Any]:
+    def _without_secrets(self) -> dict[str, Any]:
         """Return the settings that are given, with secrets left out."""
         shown = {
             setting.name: getattr(self, setting.name)
@@ -251,7 +248,7 @@ class ConnectionConfig:
 
     def __repr__(self) -> str:
         """Show the settings that are given, but no secrets."""
-        shown = self.without_secrets()
+        shown = self._without_secrets()
         shown["db_type"] = self.db_type.value
         if self.password is not None:
             shown["password"] = Secret()
@@ -269,7 +266,7 @@ class ConnectionConfig:
 
     def __reduce__(self) -> Any:
         """Let pickles not contain secrets."""
-        return partial(type(self), **self.without_secrets()), ()
+        return partial(type(self), **self._without_secrets()), ()
 
 
 @dataclass(frozen=True)
@@ -312,12 +309,6 @@ class PoolConfig:
                 " greater than 'max_total'.")
 
 
-class _Request:
-    """A request for a connection, for as long as it is held."""
-
-    __slots__ = ("__weakref__",)
-
-
 class ManagedPool(PooledDB):
     """A pool of a manager."""
 
@@ -327,21 +318,16 @@ class ManagedPool(PooledDB):
         # The key of the pool in its manager.
         self.key = config.key
         self.pool_config = terms
-        self.created_at = time()
         self._connector = Connector(config)
-        self.uses = Uses()
+        self._uses = Uses()
         self._health = HealthCheck(None)
-        self._eviction: str | None = None
-        self._probe: Probe | None = None
-        # The requests that are going on and are not served at once.
-        self._requests: WeakSet[_Request] = WeakSet()
         super().__init__(
             self._connector, maxconnections=terms.max_total, blocking=True,
             maxwait=terms.max_wait_time, maxusage=terms.max_usage,
             ping=1 if terms.test_on_borrow else 0,
             maxlifetime=terms.max_lifetime, maxidletime=terms.max_idle_time,
             refill=bool(terms.min_idle), features=(self._health,))
-        self._core.tick = self.uses.note
+        self._core.tick = self._uses.note
         silence = self._connector.silence
         self._rules = None if silence is None else Impatient(silence)
         if terms.max_idle is not None:
@@ -349,7 +335,7 @@ class ManagedPool(PooledDB):
                 lambda limits: limits._replace(maxcached=terms.max_idle))
 
     def __repr__(self) -> str:
-        state = "pool" if self._eviction is None else "evicted pool"
+        state = "pool" if self._uses.eviction is None else "evicted pool"
         return f"<{state} for {self.config!r}>"
 
     def steady_connection(self) -> SteadyDBConnection:
@@ -367,12 +353,56 @@ class ManagedPool(PooledDB):
         """
         return self.dedicated_connection(maxwait=maxwait)
 
+    def _too_many_error(  # type: ignore[override]
+            self, text: str) -> Exception:
+        """Return the error, which names the settings as a PoolConfig does."""
+        for name, own_name in _OWN_NAMES:
+            text = text.replace(name, own_name)
+        return TooManyConnectionsError(text)
+
+    def _closed_error(self, text: str) -> Exception:  # type: ignore[override]
+        eviction = self._uses.eviction
+        if eviction is None:
+            return PoolClosedError(text)
+        return PoolEvictedError(f"This pool was evicted: {eviction}.")
+
+    def _acquire(self, *args: Any, **kwargs: Any) -> Any:
+        request = Request()  # which ends with this function
+        try:
+            self._uses.requests.add(request)
+            return super()._acquire(*args, **kwargs)
+        except BaseException:
+            self._uses.note_failure()
+            raise
+        finally:
+            request = None  # type: ignore[assignment]
+
+
+class _Entry:
+    """A pool as its manager sees it: its use, its password, its server."""
+
+    def __init__(self, pool: ManagedPool) -> None:
+        self.pool = pool
+        self.config = pool.config
+        self.uses, self._connector, self._health = _parts_of(pool)
+        self._core = core_of(pool)
+        self._created_at = time()
+        self._probe: Probe | None = None
+
+    @property
+    def key(self) -> str:
+        """The key of the pool in its manager."""
+        return self.pool.key
+
     def start(self) -> None:
         """Begin to keep idle connections ready, if there should be some."""
-        if self.pool_config.min_idle:
-            self._core.change_limits(lambda limits: limits._replace(
-                mincached=self.pool_config.min_idle))
+        number = self.pool.pool_config.min_idle
+        if number:
+            self._core.change_limits(
+                lambda limits: limits._replace(mincached=number))
             self._core.keeper.upkeep.hurry()
+
+    # Its password.
 
     def fits(self, config: ConnectionConfig) -> bool:
         """Tell whether somebody has the same password."""
@@ -388,6 +418,13 @@ class ManagedPool(PooledDB):
         """Whether its password was only ever refused."""
         return self._connector.is_refused
 
+    def change_password(self, password: Any) -> None:
+        """Open connections with another password, and retire the old ones."""
+        self._connector.change_password(password)
+        self.pool.drain()
+
+    # Its use.
+
     @property
     def is_used(self) -> bool:
         """Whether somebody has a connection or wants one just now.
@@ -395,14 +432,14 @@ class ManagedPool(PooledDB):
         What is done in the background, as a check of the server, is no use.
         """
         ledger = self._core.ledger
-        return bool(len(self._requests)) or (
+        return bool(len(self.uses.requests)) or (
             ledger.figures().in_use > 0 and bool(ledger.visits()))
 
     @property
     def used_at(self) -> float:
-        """When a connection was asked for, or it itself; now if in use."""
+        """When a connection was asked for, or the pool; now if in use."""
         if self.is_used:
-            self.uses.latest = monotonic()
+            self.touch()
         return self.uses.latest
 
     def touch(self) -> None:
@@ -413,41 +450,13 @@ class ManagedPool(PooledDB):
         """Take back what nobody holds any more."""
         self._core.keeper.settle()
 
-    def change_password(self, password: Any) -> None:
-        """Open connections with another password, and retire the old ones."""
-        self._connector.change_password(password)
-        self.drain()
-
     def evict(self, reason: str, timeout: float | None) -> bool:
-        """End, without closing what is in use.
+        """End the pool, without closing what is in use.
 
         reason: what those are told who still have a reference
         """
-        self._eviction = reason
-        return self.shutdown(timeout)
-
-    def _too_many_error(  # type: ignore[override]
-            self, text: str) -> Exception:
-        """Return the error, which names the settings as a PoolConfig does."""
-        for name, own_name in _OWN_NAMES:
-            text = text.replace(name, own_name)
-        return TooManyConnectionsError(text)
-
-    def _closed_error(self, text: str) -> Exception:  # type: ignore[override]
-        if self._eviction is None:
-            return PoolClosedError(text)
-        return PoolEvictedError(f"This pool was evicted: {self._eviction}.")
-
-    def _acquire(self, *args: Any, **kwargs: Any) -> Any:
-        request = _Request()  # which ends with this function
-        try:
-            self._requests.add(request)
-            return super()._acquire(*args, **kwargs)
-        except BaseException:
-            self.uses.note_failure()
-            raise
-        finally:
-            request = None  # type: ignore[assignment]
+        self.uses.eviction = reason
+        return self.pool.shutdown(timeout)
 
     def info(self) -> dict[str, Any]:
         """Return the state of the pool."""
@@ -458,14 +467,16 @@ class ManagedPool(PooledDB):
             "host": config.host, "port": config.port,
             "database": config.database, "user": config.user,
             "driver": self._connector.driver,
-            "max_total": self.pool_config.max_total,
+            "max_total": self.pool.pool_config.max_total,
             "idle_connections": figures.idle,
             "active_connections": figures.in_use,
             "total_connections": figures.idle + figures.in_use,
             "waiting_requests": figures.waiting,
             "connections_served": self.uses.served,
-            "created_at": self.created_at,
+            "created_at": self._created_at,
             "unused_for": monotonic() - used_at}
+
+    # Its server.
 
     def probe(self) -> Probe:
         """Return a check of the server, which may be going on already."""
@@ -483,14 +494,22 @@ class ManagedPool(PooledDB):
         """Tell whether the server answers an idle or a new connection."""
         self._health.drop_invalid()
         keeper = self._core.keeper
-        if keeper.ledger.idle or keeper.open_ahead(self._open):
+        connect = self.pool._open  # noqa: SLF001 - as pools connect
+        if keeper.ledger.idle or keeper.open_ahead(connect):
             return True
         return keeper.outage.error is None  # since all are in use
 
-    def forget_probe(self) -> None:
+    def begin_anew(self) -> None:
         """Have no check and no request in a forked child."""
         self._probe = None
-        self._requests = WeakSet()
+        self.uses.requests = WeakSet()
+
+
+def _parts_of(pool: ManagedPool) -> tuple[Uses, Connector, HealthCheck]:
+    """Return what a pool shares with its entry in the manager."""
+    uses = pool._uses  # noqa: SLF001 - of this module
+    connector = pool._connector  # noqa: SLF001 - likewise
+    return uses, connector, pool._health  # noqa: SLF001 - likewise
 
 
 class _Reports:
@@ -500,30 +519,26 @@ class _Reports:
         self._shelf = Shelf()
 
     def __repr__(self) -> str:
-        state = "over" if self.is_over else f"of {len(self._all())} pools"
+        state = "over" if self._shelf.is_over else (
+            f"of {len(self._all())} pools")
         return f"<{type(self).__name__} {state}>"
 
-    @property
-    def is_over(self) -> bool:
-        """Whether it was shut down."""
-        return self._shelf.is_over
-
-    def _all(self) -> list[ManagedPool]:
+    def _all(self) -> list[_Entry]:
         with self._shelf.mutex.take():
-            return list(self._shelf.pools.values())
+            return list(self._shelf.entries.values())
 
     def _settle(self) -> None:
         """Find out which pools are in use, if that has to be known."""
         if self._shelf.limit is not None:
-            for pool in self._all():
-                pool.settle()
+            for entry in self._all():
+                entry.settle()
 
-    def _get(self, key: str) -> ManagedPool:
+    def _get(self, key: str) -> _Entry:
         with self._shelf.mutex.take():
-            pool = self._shelf.pools.get(key)
+            entry: _Entry | None = self._shelf.entries.get(key)
             named = self._shelf.names.get(key)
-        if pool is not None:
-            return pool
+        if entry is not None:
+            return entry
         text = f"There is no pool with the key {key!r}"
         if named is not None:
             text += f", but one with that name; its key is {named.key!r}"
@@ -531,17 +546,17 @@ class _Reports:
 
     def get_pool_info(self, key: str) -> dict[str, Any]:
         """Return the state of a pool."""
-        pool = self._get(key)
+        entry = self._get(key)
         with self._shelf.mutex.take():
-            names = self._shelf.names_of(pool)
-        return {**pool.info(), "names": names}
+            names = self._shelf.names_of(entry)
+        return {**entry.info(), "names": names}
 
     def list_pools(self) -> list[dict[str, Any]]:
         """Return the states of all pools, in the order of their creation."""
         infos = []
-        for pool in self._all():
+        for entry in self._all():
             with suppress(UnknownPoolError):  # removed meanwhile
-                infos.append(self.get_pool_info(pool.key))
+                infos.append(self.get_pool_info(entry.key))
         return infos
 
     def get_statistics(self) -> dict[str, Any]:
@@ -550,7 +565,7 @@ class _Reports:
         shelf = self._shelf
         with shelf.mutex.take():
             manager = {
-                "total_pools": len(shelf.pools),
+                "total_pools": len(shelf.entries),
                 "total_pools_created": shelf.created,
                 "total_pools_destroyed": shelf.destroyed,
                 "total_connections_served": shelf.served}
@@ -568,7 +583,7 @@ class _Reports:
         timeout: how many seconds they have to answer, all together
         """
         check_seconds("timeout", timeout)
-        probes = {pool.key: pool.probe() for pool in self._all()}
+        probes = {entry.key: entry.probe() for entry in self._all()}
         end = monotonic() + timeout
         results = {
             key: probe.is_well(max(end - monotonic(), 0))
@@ -606,9 +621,9 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         super().__init__()
         self._terms = PoolConfig()
         self._idle_timeout: float | None = None
-        # When pools that nobody uses are removed in the background.
-        self.due_at = 0.0
-        follow(self)
+        # What removes pools that nobody uses in the background.
+        self._chore = Chore(self, "_tick")
+        follow(self, method="_begin_anew")
         _managers.append(ref(self, _managers.remove))
 
     @classmethod
@@ -625,11 +640,11 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """Shut all pools down."""
         self.shutdown()
 
-    def begin_anew(self) -> None:
+    def _begin_anew(self) -> None:
         """Go on in a forked child, where all pools are empty."""
         self._shelf.mutex = Mutex()
-        for pool in self._all():
-            pool.forget_probe()
+        for entry in self._all():
+            entry.begin_anew()
 
     # Getting pools and connections.
 
@@ -650,11 +665,11 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """
         config, pool_config = _read(
             config, args, pool_config, connection_config, settings)
-        pool = self._find(config, pool_config)
-        if pool is None:
-            new = ManagedPool(config, pool_config or self._terms)
-            pool = self._add(new, pool_config)
-        return pool
+        entry = self._find(config, pool_config)
+        if entry is None:
+            new = _Entry(ManagedPool(config, pool_config or self._terms))
+            entry = self._add(new, pool_config)
+        return entry.pool
 
     def get_pool_by_name(
             self, name: str, config: Any = None, *args: Any,
@@ -672,8 +687,9 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
             pool = self.get_pool(config, pool_config)
             with self._shelf.mutex.take():
                 _check_name(self._shelf, name, config)
-                if self._shelf.pools.get(pool.key) is pool:  # still
-                    self._shelf.names[name] = pool
+                entry = self._shelf.entries.get(pool.key)
+                if entry is not None and entry.pool is pool:  # still
+                    self._shelf.names[name] = entry
                     return pool
 
     def get_connection(
@@ -692,30 +708,30 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
             try:
                 return pool.get_connection()
             except PoolEvictedError:
-                if self.is_over:
+                if self._shelf.is_over:
                     raise
 
     def _find(
             self, config: ConnectionConfig,
-            pool_config: PoolConfig | None) -> ManagedPool | None:
+            pool_config: PoolConfig | None) -> _Entry | None:
         """Return the pool for a configuration, if there is one."""
-        if self.is_over:
+        if self._shelf.is_over:
             raise PoolManagerError("This manager was shut down.")
-        pool = self._shelf.pools.get(config.key)
-        if pool is not None and not pool.fits(config):
-            pool = _find_alike(self._shelf.alike(config.key), config)
-        if pool is None:
+        entry: _Entry | None = self._shelf.entries.get(config.key)
+        if entry is not None and not entry.fits(config):
+            entry = _find_alike(self._shelf.alike(config.key), config)
+        if entry is None:
             return None
-        if pool_config is not None and pool_config != pool.pool_config:
+        terms = entry.pool.pool_config
+        if pool_config is not None and pool_config != terms:
             raise PoolManagerError(
                 "There is a pool for this configuration, but with another"
-                f" {pool.pool_config!r}.")
-        pool.touch()
-        return pool
+                f" {terms!r}.")
+        entry.touch()
+        return entry
 
     def _add(
-            self, new: ManagedPool,
-            pool_config: PoolConfig | None) -> ManagedPool:
+            self, new: _Entry, pool_config: PoolConfig | None) -> _Entry:
         """Take in a new pool, unless another thread was faster."""
         shelf = self._shelf
         self._settle()
@@ -743,7 +759,7 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         self._settle()
         with self._shelf.mutex.take():
             surplus = self._shelf.make_room(0)
-        _evict((pool, _LEAST_USED) for pool in surplus)
+        _evict((entry, _LEAST_USED) for entry in surplus)
 
     def set_pool_idle_timeout(self, seconds: float | None) -> None:
         """Remove pools that were not used for so long; None means none.
@@ -752,17 +768,16 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """
         self._idle_timeout = check_seconds("seconds", seconds)
         if seconds is None:
-            housekeeper.dismiss(self)
+            self._chore.end()
         else:
-            self.due_at = monotonic() + _CLEAN_UP
-            housekeeper.enlist(self)
+            self._chore.begin(_CLEAN_UP)
 
-    def tick(self) -> None:
+    def _tick(self) -> None:
         """Remove pools that nobody uses, in the background."""
-        self.due_at = monotonic() + _CLEAN_UP
+        self._chore.plan(_CLEAN_UP)
         seconds = self._idle_timeout
-        if self.is_over or seconds is None:
-            housekeeper.dismiss(self)
+        if self._shelf.is_over or seconds is None:
+            self._chore.end()
         else:
             self.clear_idle_pools(seconds)
 
@@ -773,16 +788,16 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         were removed.
         """
         check_seconds("seconds", seconds)
-        for pool in self._all():
-            pool.settle()
+        for entry in self._all():
+            entry.settle()
         limit = monotonic() - seconds
         with self._shelf.mutex.take():
             idle = [
-                pool for pool in self._shelf.unused()
-                if pool.used_at <= limit]
-            for pool in idle:
-                self._shelf.take_out(pool)
-        _evict((pool, "nobody has used it for long") for pool in idle)
+                entry for entry in self._shelf.unused()
+                if entry.used_at <= limit]
+            for entry in idle:
+                self._shelf.take_out(entry)
+        _evict((entry, "nobody has used it for long") for entry in idle)
         return len(idle)
 
     def remove_pool(self, key: str) -> bool:
@@ -791,12 +806,12 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         Connections that are in use are closed when they are given back.
         """
         with self._shelf.mutex.take():
-            pool = self._shelf.pools.get(key)
-            if pool is not None:
-                self._shelf.take_out(pool)
-        if pool is None:
+            entry = self._shelf.entries.get(key)
+            if entry is not None:
+                self._shelf.take_out(entry)
+        if entry is None:
             return False
-        _evict([(pool, "it was removed from the manager")])
+        _evict([(entry, "it was removed from the manager")])
         return True
 
     def shutdown(self, timeout: float | None = _PATIENCE) -> bool:
@@ -809,17 +824,17 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """
         check_seconds("timeout", timeout)
         with self._shelf.mutex.take():
-            pools = list(self._shelf.pools.values())
-            for pool in pools:
-                self._shelf.take_out(pool)
+            entries = list(self._shelf.entries.values())
+            for entry in entries:
+                self._shelf.take_out(entry)
             self._shelf.is_over = True
         start = monotonic()
-        pools.reverse()
+        entries.reverse()
         results = []
-        for pool in [pool for pool in pools if not _end(pool, 0)]:
+        for entry in [entry for entry in entries if not _end(entry, 0)]:
             left = None if timeout is None else max(
                 start + timeout - monotonic(), 0)
-            results.append(_end(pool, left))
+            results.append(_end(entry, left))
         return all(results)
 
     # Changing what there is.
@@ -940,49 +955,48 @@ def _check_name(
             " configuration.")
 
 
-def _make_room(shelf: Shelf, key: str) -> list[tuple[ManagedPool, str]]:
+def _make_room(shelf: Shelf, key: str) -> list[tuple[_Entry, str]]:
     """Take out what has to go for a new pool with a key, and say why.
 
     A pool whose password nobody has tried yet stays beside the new one.
     """
     refused = shelf.take_out_refused(key)
     if refused:
-        return [(pool, _REFUSED) for pool in refused]
+        return [(entry, _REFUSED) for entry in refused]
     try:
         surplus = shelf.make_room(1)
     except Full:
         raise TooManyPoolsError(
-            f"All {len(shelf.pools)} pools are in use, and there may be"
+            f"All {len(shelf.entries)} pools are in use, and there may be"
             f" {shelf.limit} at most.") from None
-    return [(pool, _LEAST_USED) for pool in surplus]
+    return [(entry, _LEAST_USED) for entry in surplus]
 
 
 def _find_alike(
-        alike: Sequence[ManagedPool],
-        config: ConnectionConfig) -> ManagedPool | None:
+        alike: Sequence[_Entry], config: ConnectionConfig) -> _Entry | None:
     """Return the pool with the same password, if there is one.
 
     A pool with another one keeps it away only if the server accepts that.
     """
-    pool = next((pool for pool in alike if pool.fits(config)), None)
-    if pool is None and any(pool.is_proven for pool in alike):
+    found = next((entry for entry in alike if entry.fits(config)), None)
+    if found is None and any(entry.is_proven for entry in alike):
         raise WrongCredentialsError(
             "There is a pool for this configuration, but it was"
             " opened with another password.")
-    return pool
+    return found
 
 
-def _evict(pools: Iterable[tuple[ManagedPool, str]]) -> None:
-    for pool, reason in pools:
-        _end(pool, 0, reason)
+def _evict(entries: Iterable[tuple[_Entry, str]]) -> None:
+    for entry, reason in entries:
+        _end(entry, 0, reason)
 
 
 def _end(
-        pool: ManagedPool, timeout: float | None,
+        entry: _Entry, timeout: float | None,
         reason: str = "its manager was shut down") -> bool:
     """End a pool; tell whether all its connections were closed in time."""
     try:
-        return pool.evict(reason, timeout)
+        return entry.evict(reason, timeout)
     except Exception as error:  # noqa: BLE001 - the others are ended, too
         logger.error(
             "A pool could not be shut down: %s", type(error).__name__)
@@ -1004,6 +1018,11 @@ def _shut_all_down() -> None:
 atexit.register(_shut_all_down)
 
 
+def _is_over(manager: DBConnectionPoolManager) -> bool:
+    """Return whether a manager was shut down."""
+    return manager._shelf.is_over  # noqa: SLF001 - of this module
+
+
 class _Process:
     """What there is once in a process."""
 
@@ -1019,7 +1038,7 @@ class _Process:
     def manager(self) -> DBConnectionPoolManager:
         """Return the manager, a new one if the old one was shut down."""
         with self._mutex.take():
-            if self._manager is None or self._manager.is_over:
+            if self._manager is None or _is_over(self._manager):
                 self._manager = DBConnectionPoolManager.isolated()
             return self._manager
 

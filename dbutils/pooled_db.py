@@ -27,7 +27,7 @@ from ._dbapi import (
 from ._deques import pop
 from ._driver_methods import execute_on, lend, names_of
 from ._drivers import profile_in
-from ._features import check_features
+from ._features import add_features, check_features
 from ._forward import Forwarded, forward
 from ._lease import Lease, hand_over, hold, is_over, take_note
 from ._ledger import make_limits
@@ -189,8 +189,7 @@ class PooledDB(Pooled):
             make_habits(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
-        for feature in self._features:
-            feature.join(self._core, self._open)
+        add_features(self._features, self._core, self._open)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _creator = PoolName(None, _change_creator)
@@ -342,7 +341,7 @@ class PooledDB(Pooled):
 
     def unshare(self, con: SharedDBConnection) -> None:
         """Take back one share of a connection, as its close() does."""
-        share = con.next_to_leave()
+        share = _next_to_leave(con)
         if share is None:
             self._core.leave_one(con.con)
         else:
@@ -521,7 +520,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             return
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
             record = share.slot.record
-            record.leaving.append(share)
+            _note_leaving(record, share)
             pool.unshare(record)
         else:
             core_of(pool).leave(share)
@@ -658,11 +657,7 @@ class SharedDBConnection:
         self.shared = 1
         # Those who share it and are about to leave, for a pool that has a
         # method unshare() of its own.
-        self.leaving: deque[Any] = deque()
-
-    def next_to_leave(self) -> Any:
-        """Return the share that is given back now, None if that is open."""
-        return pop(self.leaving)
+        self._leaving: deque[Any] = deque()
 
     def _rank(self) -> tuple[bool, int]:
         con = self.con
@@ -690,3 +685,15 @@ class SharedDBConnection:
     def unshare(self) -> None:
         """Count one less."""
         self.shared -= 1
+
+
+# What leases and pools do with such records is not for those who read them.
+
+def _note_leaving(record: SharedDBConnection, share: Any) -> None:
+    """Note a share that is about to be given back."""
+    record._leaving.append(share)  # noqa: SLF001 - of this module
+
+
+def _next_to_leave(record: SharedDBConnection) -> Any:
+    """Return the share that is given back now, None if that is open."""
+    return pop(record._leaving)  # noqa: SLF001 - of this module

@@ -12,6 +12,7 @@ from collections import deque
 from contextlib import contextmanager
 from statistics import median
 from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
+from weakref import ref
 
 from ._checks import check_seconds, check_size
 from ._claims import NO_CLAIM, Claim, Entrance, Gate, Purse
@@ -191,174 +192,60 @@ def _set_number(purses: dict[Any, Purse], tag: Any, number: Any) -> None:
         purses[tag] = Purse(number)
 
 
-class Allocation(Feature, Observer, Gate):
-    """Decides in a pool who gets a connection next."""
+class _Policy(Gate, Observer):
+    """Decides whose turn it is, and who may not be served yet."""
 
     def __init__(
-            self, strategy: str = FAIR,
-            weights: Mapping[Any, float] | None = None) -> None:
-        """Set up the strategy.
-
-        strategy: "fair", "efficient", "priority", or "weighted"
-        weights: the shares of the tags; others have the weight 1
-        """
-        super().__init__()
+            self, strategy: str, weights: Mapping[Any, float] | None) -> None:
         self.strategy = _check_strategy(strategy)
-        self._shares = _Shares(weights)
-        self.priority = "normal"
-        self._level = 0
-        self._here = threading.local()
-        self._tags = _Limits()
+        self.shares = _Shares(weights)
+        # The priority of requests that say nothing else, and of what threads
+        # request in a context.
+        self.priority: Any = "normal"
+        self.level = 0
+        self.here = threading.local()
+        self.tags = _Limits()
         # Whether and how fast those who wait become more urgent, for how long
         # others may overtake them, and whether the strategy is chosen.
         self.ageing: float | None = None
         self.barging: float | None = None
         self.is_dynamic = False
-        # The waits since the last look, and how many looks there were since
-        # the strategy was changed.
-        self._waits: deque[float] = deque(maxlen=1000)
-        self._looks = 0
+        # The waits since the last look.
+        self.waits: deque[float] = deque(maxlen=1000)
+        self._core: Any = None
 
-    def __repr__(self) -> str:
-        return f"<{self.strategy} allocation>"
-
-    def join(self, core: Any, connect: Callable[[], Any]) -> None:
-        """Begin to work on a pool."""
+    def join(self, core: Any) -> None:
+        """Begin to decide in a pool."""
         core.set_gate(self)
-        super().join(core, connect)
+        self._core = ref(core)
         core.observe(self)
-        core.ledger.set_order(latest=self.strategy == EFFICIENT)
-        self._follow(core)
-
-    # What can be changed.
-
-    def set_strategy(
-            self, strategy: str,
-            weights: Mapping[Any, float] | None = None) -> None:
-        """Decide in another way from now on."""
-        _check_strategy(strategy)
-        shares = self._shares
-        if weights is not None:
-            shares = _Shares(weights, shares.now)
-        core = self.core
-        self.strategy, self._shares = strategy, shares
-        core.ledger.set_order(latest=strategy == EFFICIENT)
-        self._follow(core)
-
-    def _follow(self, core: Any) -> None:
-        """Let the pool work as it was chosen."""
-        barging = self.barging
-        if barging is None:
-            barging = _BARGING if self.strategy == EFFICIENT else 0
-        core.ledger.barging = barging
-        is_ranked = self.strategy in {PRIORITY, WEIGHTED}
-        core.ledger.waiters.rank = self.rank if is_ranked else None
-        core.allow_short_ways()
-        core.keeper.serve()
-
-    def set_priority(self, priority: Any) -> None:
-        """Set the priority of requests that say nothing else."""
-        self._level = level_of(priority)
-        self.priority = priority
-
-    @contextmanager
-    def with_priority(self, priority: Any) -> Iterator[None]:
-        """Set the priority of what this thread requests in a context."""
-        level = level_of(priority)
-        before = getattr(self._here, "level", None)
-        self._here.level = level
-        try:
-            yield
-        finally:
-            self._here.level = before
-
-    def set_ageing(self, seconds: float | None) -> None:
-        """Let a request be more urgent by one level after so many seconds."""
-        if check_seconds("seconds", seconds) == 0:
-            raise ValueError("'seconds' must be greater than 0, or None.")
-        self.ageing = seconds
-
-    def set_barging(self, seconds: float | None) -> None:
-        """Let who waits be overtaken for so long; None is as usual."""
-        core = self.core
-        self.barging = check_seconds("seconds", seconds)
-        self._follow(core)
-
-    def choose(self, is_dynamic: bool) -> None:
-        """Choose the strategy from what is observed, or not any more."""
-        self.core  # noqa: B018 - raises an error if there is no pool
-        self.is_dynamic = is_dynamic
-        self._waits.clear()
-        self._looks = 0
-        self.begin_ticking()
-
-    # Reservations and limits.
-
-    def reserve(self, tag: Any, number: int | None) -> None:
-        """Keep so many places for requests with a tag; 0 means none."""
-        core = self._limitable(tag)
-        check_size("number", number)
-        with core.changing.take():
-            if number:
-                self._tags.check_number(
-                    core.limits.maxconnections, tag, number)
-            _set_number(self._tags.reserved, tag, number or None)
-        self._limits_changed(core)
-
-    def limit(self, tag: Any, number: int | None) -> None:
-        """Let requests with a tag have so many places at most.
-
-        None means any number.
-        """
-        core = self._limitable(tag)
-        check_size("number", number)
-        _set_number(self._tags.limited, tag, number)
-        self._limits_changed(core)
-
-    def _limitable(self, tag: Any) -> Any:
-        """Return the core if the places of a tag can be counted."""
-        core = self.core
-        if tag is None:
-            raise TypeError("A tag must not be None.")
-        hash(tag)  # raises a TypeError if it cannot be a tag
-        if core.limits.maxshared:
-            raise ValueError(
-                "Shared connections can be neither reserved nor limited,"
-                " set maxshared to 0.")
-        return core
-
-    def _limits_changed(self, core: Any) -> None:
-        core.allow_short_ways()
-        core.look_again()
-
-    # What the pool asks.
 
     @property
     def has_limits(self) -> bool:  # type: ignore[override]
         """Whether a request may have to wait though a connection is idle."""
-        return self._tags.are_set()
+        return self.tags.are_set()
 
     def check_limits(self, limits: Limits) -> None:
         """Raise an error if fewer places than are reserved would be left."""
-        self._tags.check_limit(limits.maxconnections)
+        self.tags.check_limit(limits.maxconnections)
 
     def begin_anew(self) -> None:
         """Forget what is in use in the parent of a forked child."""
-        self._tags.begin_anew()
+        self.tags.begin_anew()
 
     def claim(self, priority: Any, tag: Any) -> Claim:
         """Return what a request wants, after checking it."""
         hash(tag)  # raises a TypeError if it cannot be a tag
         level = (
-            getattr(self._here, "level", None) if priority is None
+            getattr(self.here, "level", None) if priority is None
             else level_of(priority))
         return Claim(
-            self._level if level is None else level, tag, self._shares.now)
+            self.level if level is None else level, tag, self.shares.now)
 
     def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
         """Return those who wait, the one to be served next first."""
         if self.strategy == WEIGHTED:
-            return self._shares.rank(waiters)
+            return self.shares.rank(waiters)
         if self.strategy == PRIORITY:
             return sorted(waiters, key=self._urgency)
         return waiters
@@ -373,10 +260,9 @@ class Allocation(Feature, Observer, Gate):
 
     def admit(self, claim: Claim | None) -> Entrance | None:
         """Return the entrance for a request if it may be served."""
-        core = self.core
         entrance = Entrance()
         tag = (claim or NO_CLAIM).tag
-        if self._tags.pay(entrance, tag, core.limits.maxconnections):
+        if self.tags.pay(entrance, tag, self._core().limits.maxconnections):
             return entrance
         entrance.free()
         return None
@@ -384,40 +270,168 @@ class Allocation(Feature, Observer, Gate):
     def served(self, claim: Claim | None) -> None:
         """Note that somebody who waited is served."""
         if self.strategy == WEIGHTED:
-            places = self.core.ledger.places
-            self._shares.served(claim or NO_CLAIM, places)
+            self.shares.served(claim or NO_CLAIM, self._core().ledger.places)
 
     def not_served(self, claim: Claim | None) -> None:
         """Note that somebody did not wait any more after all."""
         if self.strategy == WEIGHTED:
-            self._shares.not_served(claim or NO_CLAIM)
+            self.shares.not_served(claim or NO_CLAIM)
 
     def refusal(self, claim: Claim | None) -> str | None:
         """Say why a request may not be served, if that is the reason."""
         tag = (claim or NO_CLAIM).tag
-        limit = self._tags.limited.get(tag)
+        limit = self.tags.limited.get(tag)
         if limit is not None and limit.is_empty():
             return (
                 f"Requests with the tag {tag!r} may have {limit.number}"
                 " connections, which are in use")
-        if self._tags.reserved:
+        if self.tags.reserved:
             return "All connections are in use that are not reserved"
         return None
 
-    # What is done in the background.
-
     def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002
         """Note for how long somebody has waited."""
-        self._waits.append(seconds)
+        self.waits.append(seconds)
 
-    def pause(self) -> float | None:
+
+class Allocation(Feature):
+    """Decides in a pool who gets a connection next."""
+
+    def __init__(
+            self, strategy: str = FAIR,
+            weights: Mapping[Any, float] | None = None) -> None:
+        """Set up the strategy.
+
+        strategy: "fair", "efficient", "priority", or "weighted"
+        weights: the shares of the tags; others have the weight 1
+        """
+        super().__init__()
+        self._policy = _Policy(strategy, weights)
+        # How many looks there were since the strategy was changed.
+        self._looks = 0
+
+    def __repr__(self) -> str:
+        return f"<{self._policy.strategy} allocation>"
+
+    def _join(self, core: Any, connect: Callable[[], Any]) -> None:
+        """Begin to work on a pool."""
+        self._policy.join(core)
+        super()._join(core, connect)
+        core.ledger.set_order(latest=self._policy.strategy == EFFICIENT)
+        self._follow(core)
+
+    # What can be changed.
+
+    def set_strategy(
+            self, strategy: str,
+            weights: Mapping[Any, float] | None = None) -> None:
+        """Decide in another way from now on."""
+        _check_strategy(strategy)
+        policy = self._policy
+        shares = policy.shares
+        if weights is not None:
+            shares = _Shares(weights, shares.now)
+        core = self._core
+        policy.strategy, policy.shares = strategy, shares
+        core.ledger.set_order(latest=strategy == EFFICIENT)
+        self._follow(core)
+
+    def _follow(self, core: Any) -> None:
+        """Let the pool work as it was chosen."""
+        policy = self._policy
+        barging = policy.barging
+        if barging is None:
+            barging = _BARGING if policy.strategy == EFFICIENT else 0
+        core.ledger.barging = barging
+        is_ranked = policy.strategy in {PRIORITY, WEIGHTED}
+        core.ledger.waiters.rank = policy.rank if is_ranked else None
+        core.allow_short_ways()
+        core.keeper.serve()
+
+    def set_priority(self, priority: Any) -> None:
+        """Set the priority of requests that say nothing else."""
+        self._policy.level = level_of(priority)
+        self._policy.priority = priority
+
+    @contextmanager
+    def with_priority(self, priority: Any) -> Iterator[None]:
+        """Set the priority of what this thread requests in a context."""
+        level, here = level_of(priority), self._policy.here
+        before = getattr(here, "level", None)
+        here.level = level
+        try:
+            yield
+        finally:
+            here.level = before
+
+    def set_ageing(self, seconds: float | None) -> None:
+        """Let a request be more urgent by one level after so many seconds."""
+        if check_seconds("seconds", seconds) == 0:
+            raise ValueError("'seconds' must be greater than 0, or None.")
+        self._policy.ageing = seconds
+
+    def set_barging(self, seconds: float | None) -> None:
+        """Let who waits be overtaken for so long; None is as usual."""
+        core = self._core
+        self._policy.barging = check_seconds("seconds", seconds)
+        self._follow(core)
+
+    def choose(self, is_dynamic: bool) -> None:
+        """Choose the strategy from what is observed, or not any more."""
+        self._core  # noqa: B018 - raises an error if there is no pool
+        self._policy.is_dynamic = is_dynamic
+        self._policy.waits.clear()
+        self._looks = 0
+        self._begin_ticking()
+
+    # Reservations and limits.
+
+    def reserve(self, tag: Any, number: int | None) -> None:
+        """Keep so many places for requests with a tag; 0 means none."""
+        core, tags = self._limitable(tag), self._policy.tags
+        check_size("number", number)
+        with core.changing.take():
+            if number:
+                tags.check_number(core.limits.maxconnections, tag, number)
+            _set_number(tags.reserved, tag, number or None)
+        self._limits_changed(core)
+
+    def limit(self, tag: Any, number: int | None) -> None:
+        """Let requests with a tag have so many places at most.
+
+        None means any number.
+        """
+        core = self._limitable(tag)
+        check_size("number", number)
+        _set_number(self._policy.tags.limited, tag, number)
+        self._limits_changed(core)
+
+    def _limitable(self, tag: Any) -> Any:
+        """Return the core if the places of a tag can be counted."""
+        core = self._core
+        if tag is None:
+            raise TypeError("A tag must not be None.")
+        hash(tag)  # raises a TypeError if it cannot be a tag
+        if core.limits.maxshared:
+            raise ValueError(
+                "Shared connections can be neither reserved nor limited,"
+                " set maxshared to 0.")
+        return core
+
+    def _limits_changed(self, core: Any) -> None:
+        core.allow_short_ways()
+        core.look_again()
+
+    # What is done in the background.
+
+    def _pause(self) -> float | None:
         """Return the seconds until the next look."""
-        return _INTERVAL if self.is_dynamic else None
+        return _INTERVAL if self._policy.is_dynamic else None
 
-    def work(self, core: Any) -> None:  # noqa: ARG002 - the strategy is ours
+    def _work(self, core: Any) -> None:  # noqa: ARG002 - the strategy is ours
         """Choose between fair and efficient, and say why."""
-        waits = list(self._waits)
-        self._waits.clear()
+        strategy, waits = self._policy.strategy, list(self._policy.waits)
+        self._policy.waits.clear()
         self._looks += 1
         if not waits or self._looks < _CALM:
             return
@@ -425,17 +439,22 @@ class Allocation(Feature, Observer, Gate):
         figures = (
             f"{len(waits)} requests have waited for {usual:.3g} seconds"
             f" (median), the longest for {longest:.3g}")
-        if self.strategy == EFFICIENT and longest > _TOO_LONG * _BARGING:
+        if strategy == EFFICIENT and longest > _TOO_LONG * _BARGING:
             self._change_to(FAIR, f"{figures}, which is too unequal")
-        elif self.strategy == FAIR and longest < _SHORT * _BARGING:
+        elif strategy == FAIR and longest < _SHORT * _BARGING:
             self._change_to(EFFICIENT, f"{figures}, so the hand-over counts")
 
     def _change_to(self, strategy: str, reason: str) -> None:
         self._looks = 0
         logger.info(
             "The allocation is changed from %s to %s: %s.",
-            self.strategy, strategy, reason)
+            self._policy.strategy, strategy, reason)
         self.set_strategy(strategy)
+
+
+def _policy_of(allocation: Allocation) -> _Policy:
+    """Return what decides in the pool of a feature."""
+    return allocation._policy  # noqa: SLF001 - of this module
 
 
 def _check_strategy(strategy: Any) -> str:
@@ -470,23 +489,23 @@ class ResourceAllocationPooledDB(PooledDB):
 
     @property
     def _allocation_strategy(self) -> str:
-        return self._allocation.strategy
+        return _policy_of(self._allocation).strategy
 
     @property
     def _priority(self) -> Any:
-        return self._allocation.priority
+        return _policy_of(self._allocation).priority
 
     @property
     def _fairness_enabled(self) -> bool:
-        return self._allocation.ageing is not None
+        return _policy_of(self._allocation).ageing is not None
 
     @property
     def _efficiency_enabled(self) -> bool:
-        return bool(self._allocation.barging)
+        return bool(_policy_of(self._allocation).barging)
 
     @property
     def _dynamic_strategy_enabled(self) -> bool:
-        return self._allocation.is_dynamic
+        return _policy_of(self._allocation).is_dynamic
 
     def set_allocation_strategy(
             self, strategy: str,

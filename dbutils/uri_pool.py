@@ -82,7 +82,7 @@ class _Held:
 
     def take(self, pool: _UriPool, user: ConnectionPool) -> Any:
         """Hold a connection of a pool; if it fails the test, return None."""
-        pool.opener.work_for(user)
+        _opener_of(pool).work_for(user)
         self.was_prepared = False
         lease = pool.dedicated_connection()
         is_good = self.was_prepared
@@ -102,7 +102,7 @@ class _Held:
 
     def can_be_kept(self, size: Any) -> bool:
         """Return whether the pool keeps what was lent, among so many."""
-        return self.pool is not None and self.pool.has_room(int(size or 0))
+        return self.pool is not None and _has_room(self.pool, int(size or 0))
 
     def leave_pool(self) -> bool:
         """Hold what was lent as something that is not of a pool.
@@ -217,7 +217,7 @@ class _Opener:
                 "The connection cannot be opened again, since the"
                 " ConnectionPool is gone that could do it.")
         con = user.connector()
-        prepare_or_close(con, [user.prepare])
+        prepare_or_close(con, [user._prepare])  # noqa: SLF001 - of this module
         return con
 
 
@@ -230,8 +230,8 @@ class _UriPool(PooledDB):
     """
 
     def __init__(self, ping: int) -> None:
-        self.opener = _Opener()
-        super().__init__(self.opener, ping=ping)
+        self._opener = _Opener()
+        super().__init__(self._opener, ping=ping)
         self._core.backend.renews_sessions = False
         self._core.ledger.set_order(latest=True)
         self._core.change_limits(lambda limits: limits._replace(maxcached=0))
@@ -239,15 +239,23 @@ class _UriPool(PooledDB):
     def __len__(self) -> int:
         return int(self._core.figures().idle)
 
-    def keep(self, number: int) -> None:
-        """Keep at least so many idle connections."""
-        if number > self._core.limits.maxcached:
-            self._core.change_limits(lambda limits: limits._replace(
-                maxcached=max(limits.maxcached or 0, number)))
 
-    def has_room(self, number: int) -> bool:
-        """Tell whether one more can be idle of so many."""
-        return len(self) < min(number, self._core.limits.maxcached)
+def _opener_of(pool: _UriPool) -> _Opener:
+    """Return what opens the connections of a pool."""
+    return pool._opener  # noqa: SLF001 - of this module
+
+
+def _keep(pool: _UriPool, number: int) -> None:
+    """Keep at least so many idle connections."""
+    core = core_of(pool)
+    if number > core.limits.maxcached:
+        core.change_limits(lambda limits: limits._replace(
+            maxcached=max(limits.maxcached or 0, number)))
+
+
+def _has_room(pool: _UriPool, number: int) -> bool:
+    """Tell whether one more can be idle of so many."""
+    return len(pool) < min(number, core_of(pool).limits.maxcached)
 
 
 class _Sources:
@@ -267,7 +275,7 @@ class _Sources:
         if pool is None:
             is_asked = size and user.check_active_connection
             pool = pools.setdefault(place, _UriPool(1 if is_asked else 0))
-        pool.keep(size)
+        _keep(pool, size)
         return pool
 
 
@@ -499,7 +507,7 @@ class ConnectionPool:
     def test_connection(self) -> None:
         """Raise an error if the connection is bad; for subclasses."""
 
-    def prepare(self, connection: Any) -> None:
+    def _prepare(self, connection: Any) -> None:
         """Run the hooks with a new connection of the driver.
 
         What they did is committed, so that the program cannot undo it.

@@ -128,6 +128,11 @@ def driver(request, servers_running):
     return ready(request.param, servers_running)
 
 
+def entry_of(manager, pool):
+    """Return what a manager knows of one of its pools."""
+    return manager._shelf.entries[pool.key]
+
+
 def ready(driver, servers_running):
     """Return a driver that knows where its server is."""
     driver.load()

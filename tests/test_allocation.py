@@ -156,7 +156,7 @@ def test_tags_are_served_by_their_weights(make):
 def test_who_is_served_is_noted_before_he_can_serve_others(make, monkeypatch):
     times = []
     requests = Requests(make(1, allocation_strategy="weighted"))
-    shares = requests.pool._allocation._shares
+    shares = requests.pool._allocation._policy.shares
     real = Waiter.grant
 
     def grant(waiter, right):
@@ -172,7 +172,7 @@ def test_who_is_served_is_noted_before_he_can_serve_others(make, monkeypatch):
 
 def test_who_did_not_wait_any_more_is_not_counted(make, monkeypatch):
     requests = Requests(make(1, allocation_strategy="weighted"))
-    shares = requests.pool._allocation._shares
+    shares = requests.pool._allocation._policy.shares
     real = Waiter.grant
     seen = []
 
@@ -398,8 +398,8 @@ def look(pool, waits=(), times=1):
     """Do what is done in the background, after requests have waited."""
     for _ in range(times):
         for seconds in waits:
-            pool._allocation.waited(seconds, was_served=True)
-        pool._allocation.work(pool._core)
+            pool._allocation._policy.waited(seconds, was_served=True)
+        pool._allocation._work(pool._core)
 
 
 def test_the_strategy_is_chosen_from_what_is_observed(make, caplog):
@@ -434,15 +434,15 @@ def test_it_is_done_in_the_background(make):
     requests = Requests(pool)
     requests.add("a")
     requests.order()
-    assert list(pool._allocation._waits)  # real waits are observed
-    pool._allocation._waits.clear()
+    assert list(pool._allocation._policy.waits)  # real waits are observed
+    pool._allocation._policy.waits.clear()
     pool._allocation._looks = 100
-    pool._allocation._waits.append(0.001)
-    pool._allocation.due_at = 0
+    pool._allocation._policy.waits.append(0.001)
+    pool._allocation._chore.due_at = 0
     wait_until(lambda: pool._allocation_strategy == "efficient")
     pool.dynamic_adjust_strategy(False)
     assert not pool._dynamic_strategy_enabled
-    assert pool._allocation.pause() is None
+    assert pool._allocation._pause() is None
     pool.shutdown()
 
 
@@ -789,7 +789,7 @@ def test_bad_input_changes_nothing(make, method, args, error, match):
     def state():
         return (
             pool._allocation_strategy, pool._priority,
-            pool._allocation.has_limits)
+            pool._allocation._policy.has_limits)
 
     before = state()
     if error is None:

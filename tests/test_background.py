@@ -86,7 +86,7 @@ def ticks(monkeypatch):
         monkeypatch.setattr(kind, name, noted)
 
     note(Upkeep, "tick")
-    note(HealthCheck, "work")
+    note(HealthCheck, "_work")
     return times
 
 

@@ -38,7 +38,7 @@ def visit(pool, number):
 def look(pool, times=1):
     """Do what is done in the background."""
     for _ in range(times):
-        pool._dynamic_size.work(pool._core)
+        pool._dynamic_size._work(pool._core)
 
 
 # What is done on demand.

@@ -164,12 +164,12 @@ def test_the_dead_are_replaced_in_the_background(make, server):
 
 def test_without_an_interval_nothing_is_done_in_the_background(make):
     pool = make(1)
-    assert pool._health_check not in housekeeper.pools()
+    assert pool._health_check._chore not in housekeeper.pools()
     checking = make(1, health_check_interval=1000)
-    assert checking._health_check in housekeeper.pools()
+    assert checking._health_check._chore in housekeeper.pools()
     checking.shutdown()
-    checking._health_check.tick()
-    assert checking._health_check not in housekeeper.pools()
+    checking._health_check._chore.tick()
+    assert checking._health_check._chore not in housekeeper.pools()
 
 
 def test_a_pool_that_is_dropped_is_collected_although_it_is_checked(
@@ -186,7 +186,7 @@ def test_a_pool_that_is_dropped_is_collected_although_it_is_checked(
     finally:
         gc.enable()
     wait_until(lambda: server.calls["close"] == 2)
-    wait_until(lambda: check not in housekeeper.pools())
+    wait_until(lambda: check._chore not in housekeeper.pools())
 
 
 def test_nobody_waits_for_a_check(dbapi):

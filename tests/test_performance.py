@@ -342,7 +342,7 @@ def test_what_was_in_use_last_is_lent_first(make):
 def look(pool, times=1):
     """Do what is done in the background."""
     for _ in range(times):
-        pool._performance.follow_demand(pool._core)
+        pool._performance._follow_demand(pool._core)
 
 
 def test_what_was_not_needed_for_a_while_is_closed(make):
@@ -381,7 +381,7 @@ def test_that_is_done_in_the_background(make):
     pool.optimize_cache_strategy()
     pool._performance._demand.look(pool._core)  # what has been until now
     pool._performance._demand.peaks.extend([1] * 60)
-    pool._performance.due_at = 0
+    pool._performance._chore.due_at = 0
     wait_until(lambda: len(pool._idle_cache) == 1)
     pool.shutdown()
 
@@ -485,7 +485,7 @@ def test_who_does_not_wait_gets_what_is_being_cleaned(make, server):
             pytest.raises(TooManyConnectionsError)):
         pool.connection(shareable=False)
     wait_until(lambda: len(pool._idle_cache) == 2)
-    assert not pool._performance._cleaner.is_busy()
+    assert not pool._performance._switches.cleaner.is_busy()
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
@@ -640,7 +640,7 @@ def test_bad_limits_change_nothing(make, options, error, match):
     with pytest.raises(error, match=match):
         pool.set_performance_tuning_config(**options)
     assert pool._core.patience == before
-    assert pool._performance._cleaner.timeout is None
+    assert pool._performance._switches.cleaner.timeout is None
 
 
 def test_without_limits_all_comes_back_the_short_way(make):

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from dbutils._dialects import dialect_for
+from dbutils._secrets import secrets_in
 from dbutils.pool_manager import (
     ConnectionConfig,
     DatabaseType,
@@ -132,7 +133,7 @@ def test_secrets_are_not_shown():
             repr(config), str(config), f"{config}", repr(vars(config)),
             repr(config.options), repr([config]), repr(config.password),
             pickle.dumps(config).decode("latin-1"),
-            str(config.without_secrets()), config.key):
+            str(config._without_secrets()), config.key):
         assert SECRET not in text
     assert config.password == SECRET
     assert "password='***'" in repr(config)
@@ -144,10 +145,10 @@ def test_secrets_inside_of_options_are_not_shown_either():
     for text in (
             repr(config), repr(vars(config)), repr(config.options),
             pickle.dumps(config).decode("latin-1"),
-            str(config.without_secrets())):
+            str(config._without_secrets())):
         assert SECRET not in text
     assert config.options["ssl"] == {"password": SECRET, "ca": "ca.pem"}
-    assert config.secret_options() == [SECRET]
+    assert secrets_in(config.options) == [SECRET]
     assert config.key == ConnectionConfig(
         "mysql", "h", options={"ssl": {"ca": "ca.pem"}}).key
 

@@ -15,6 +15,7 @@ from weakref import ref
 
 import mock_db
 import pytest
+from conftest import entry_of
 from everywhere import sweep
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
@@ -512,16 +513,16 @@ def test_pools_are_removed_in_the_background(driver, manager):
     manager.get_pool(settings_for("a"))
     begin = monotonic()
     manager.set_pool_idle_timeout(0)
-    assert begin <= manager.due_at - 300 <= monotonic()
+    assert begin <= manager._chore.due_at - 300 <= monotonic()
     wait_until(lambda: housekeeper.is_running)
-    manager.due_at = 0
+    manager._chore.due_at = 0
     wait_until(lambda: not manager.list_pools())
-    wait_until(lambda: manager.due_at > 0)
-    assert begin <= manager.due_at - 300 <= monotonic()
+    wait_until(lambda: manager._chore.due_at > 0)
+    assert begin <= manager._chore.due_at - 300 <= monotonic()
     manager.set_pool_idle_timeout(None)
     pool = manager.get_pool(settings_for("a"))
-    manager.due_at = 0
-    manager.tick()
+    manager._chore.due_at = 0
+    manager._chore.tick()
     pool.connection().close()
 
 
@@ -642,7 +643,7 @@ def test_requests_that_fail_are_not_served(driver, manager):
             with pytest.raises(TooManyConnectionsError):
                 pool.connection()
     pool.run(lambda con: None)
-    assert pool.info()["connections_served"] == 2
+    assert manager.get_pool_info(pool.key)["connections_served"] == 2
 
 
 def test_the_health_of_all_pools_is_told(driver, manager):
@@ -663,12 +664,13 @@ def test_the_health_of_all_pools_is_told(driver, manager):
 
 def test_a_check_is_no_use_and_leaves_nothing_in_use(driver, manager):
     pool = manager.get_pool(settings_for("a"))
-    before = pool.used_at
+    entry = entry_of(manager, pool)
+    before = entry.used_at
     assert manager.health_check()["status"] == "healthy"
-    info = pool.info()
+    info = manager.get_pool_info(pool.key)
     assert (info["connections_served"], info["active_connections"],
             info["idle_connections"]) == (0, 0, 1)
-    assert pool.used_at == before
+    assert entry.used_at == before
 
 
 def test_dead_connections_are_not_the_death_of_the_server(driver, manager):
@@ -704,7 +706,8 @@ def test_a_server_that_hangs_holds_up_nobody(driver, manager):
         assert report["unhealthy_pools"] == [pool.key for pool in hanging]
     assert len(driver.told) == 38  # the second time waited for the first
     driver.hanging.set()
-    wait_until(lambda: all(pool._probe.is_over for pool in hanging))
+    probes = [entry_of(manager, pool)._probe for pool in hanging]
+    wait_until(lambda: all(probe.is_over for probe in probes))
 
 
 # The end.
@@ -760,7 +763,8 @@ def test_a_manager_that_is_dropped_closes_its_pools(driver):
     pool = ref(manager.get_pool(settings_for("a")))
     manager.get_connection(settings_for("a")).close()
     manager.health_check()
-    wait_until(lambda: pool()._probe.is_over)
+    probe = entry_of(manager, pool())._probe
+    wait_until(lambda: probe.is_over)
     gone = ref(manager)
     gc.disable()
     try:
@@ -837,10 +841,11 @@ def test_a_child_has_a_manager_of_its_own(driver):
 def test_a_child_is_not_stuck_by_what_the_parent_was_doing(driver, manager):
     pool = manager.get_pool(settings_for("hangs"))
     assert manager.health_check(0)["status"] == "unhealthy"
+    entry = entry_of(manager, pool)
 
     def work():
         driver.hanging.set()
-        return manager.health_check()["status"], pool._probe.is_over
+        return manager.health_check()["status"], entry._probe.is_over
 
     with manager._shelf.mutex.take():
         started = together(1, lambda: in_child(work))

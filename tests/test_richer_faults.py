@@ -8,6 +8,7 @@ from weakref import ref
 
 import mock_db
 import pytest
+from conftest import entry_of
 from everywhere import sweep
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
@@ -254,7 +255,7 @@ class Crowd:
         self.pool = ResourceAllocationPooledDB(
             mock_db, places, maxconnections=places,
             allocation_strategy="weighted", weights=weights)
-        self.allocation = self.pool._allocation
+        self.allocation = self.pool._allocation._policy
         self.waiting = []
         self.served = Counter()
 
@@ -280,7 +281,7 @@ class Crowd:
 
     @property
     def remembered(self):
-        return len(self.allocation._shares._times)
+        return len(self.allocation.shares._times)
 
 
 def test_tags_are_forgotten_that_want_nothing(dbapi):
@@ -480,7 +481,7 @@ def test_a_pool_that_only_the_background_works_on_is_unused(
         assert manager.health_check(0)["status"] == "unhealthy"
         wait_until(lambda: driver.told)
     assert dead._core.figures().in_use == 1
-    assert not dead.is_used
+    assert not entry_of(manager, dead).is_used
     pool = manager.get_pool(settings_for("one"))
     assert manager.list_pools()[0]["key"] == pool.key
     with pytest.raises(PoolEvictedError):
@@ -501,7 +502,7 @@ def test_a_pool_with_a_request_that_is_going_on_is_used(driver, manager):
         manager.get_pool(settings_for("one"))
     driver.hanging.set()
     thread.join(PATIENCE)
-    wait_until(lambda: not pool.is_used)
+    wait_until(lambda: not entry_of(manager, pool).is_used)
     with manager.get_connection(settings_for("one")), (
             pytest.raises(TooManyPoolsError)):
         manager.get_pool(settings_for("hangs"))
@@ -518,8 +519,9 @@ def test_requests_of_a_parent_are_not_those_of_its_child(driver, manager):
     thread = Thread(target=fails_with, args=(
         driver.OperationalError, pool.get_connection), daemon=True)
     thread.start()
-    wait_until(lambda: pool.is_used)
-    assert in_child(lambda: pool.is_used) is False
+    entry = entry_of(manager, pool)
+    wait_until(lambda: entry.is_used)
+    assert in_child(lambda: entry.is_used) is False
     driver.hanging.set()
     thread.join(PATIENCE)
 
@@ -642,7 +644,7 @@ def burst(pool, number):
 def look(feature, times=1):
     """Do what is done in the background."""
     for _ in range(times):
-        feature.work(feature.core)
+        feature._work(feature._core)
 
 
 @pytest.mark.parametrize("pause", [1, 2, 3])
@@ -689,12 +691,12 @@ def test_a_cache_that_is_optimized_sees_bursts_too(dbapi, server):
     feature = pool._performance
     for _ in range(130):
         burst(pool, 20)
-        feature.follow_demand(feature.core)
+        feature._follow_demand(feature._core)
     assert server.calls["connect"] <= 30
     opened = server.calls["connect"]
     for _ in range(10):
         burst(pool, 20)
-        feature.follow_demand(feature.core)
+        feature._follow_demand(feature._core)
     assert server.calls["connect"] == opened
     assert pool.performance_report()[
         "connection_acquisition_time"]["count"] == 140 * 20
@@ -735,13 +737,13 @@ def test_a_child_watches_its_own_requests(dbapi):
 
     def work():
         burst(pool, 5)
-        feature._demand.look(feature.core)
+        feature._demand.look(feature._core)
         burst(pool, 3)
-        return feature._demand.look(feature.core)
+        return feature._demand.look(feature._core)
 
     assert in_child(work) == 3
     burst(pool, 2)
-    assert feature._demand.look(feature.core) == 2
+    assert feature._demand.look(feature._core) == 2
 
 
 def test_a_pool_that_is_watched_ends_with_its_last_reference(dbapi):
