@@ -12,6 +12,8 @@ from weakref import ref
 
 from ._forks import follow
 from ._mistakes import missing_text
+from ._steady import note_taking
+from ._unsaved import is_strict
 
 __all__ = ["Affine", "local"]
 
@@ -26,7 +28,7 @@ class Affine:
         # reference to it, as a faster way that may get lost.  It is made when
         # it is first needed, since gevent may replace its class before that.
         self._shortcut: Any = None
-        self._has_shortcut = threadlocal is None
+        self._has_shortcut = threadlocal is None and not is_strict
         follow(self, method="_begin_anew")
 
     def _begin_anew(self) -> None:
@@ -54,4 +56,6 @@ class Affine:
             if self._shortcut is None:
                 self._shortcut = threading.local()
             self._shortcut.con = ref(con)
+        elif is_strict:
+            note_taking(con)
         return con

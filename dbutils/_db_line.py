@@ -237,8 +237,13 @@ class _Session(_Opener):
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
-        return not (self.closed or self.lost) and (
-            self.work is not False and self.has_work())
+        if self.closed or self.lost or (
+                self.work is False or not self.has_work()):
+            return False
+        answer = self.profile.in_transaction(self.con)
+        if answer is None:
+            answer = self.transaction or not self.profile.autocommit(self.con)
+        return answer
 
     def expose(self) -> None:
         """Note that the program can use the driver connection directly."""

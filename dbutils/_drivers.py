@@ -91,6 +91,13 @@ class Profile:
         """Tell whether a transaction is open."""
         return None
 
+    def has_written(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
+        """Tell whether more than reading was done in an open transaction.
+
+        Where a read begins a transaction, too, the driver cannot tell.
+        """
+        return None
+
     def autocommit(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
         """Tell whether each statement is committed at once."""
         return None
@@ -684,6 +691,11 @@ class _Sqlite(_Known):
     def in_transaction(self, con: Any) -> bool | None:
         return _in_transaction(con)
 
+    def has_written(self, con: Any) -> bool | None:
+        # without autocommit a transaction is always open
+        is_always = getattr(con, "autocommit", None) is False
+        return None if is_always else _in_transaction(con)
+
     def is_closed(self, con: Any) -> bool | None:
         try:
             con.total_changes  # noqa: B018 - it raises an error when closed
@@ -711,6 +723,9 @@ class _CxOracle(_Known):
 
     def in_transaction(self, con: Any) -> bool | None:
         return _ask(con, "transaction_in_progress")
+
+    def has_written(self, con: Any) -> bool | None:
+        return self.in_transaction(con)
 
     def is_closed(self, con: Any) -> bool | None:
         healthy = _ask(con, "is_healthy")  # that is not asked of the server

@@ -514,6 +514,10 @@ class Wrapped(Driver):
         inner = self.inside(con)
         return None if inner is None else self._inner.in_transaction(inner)
 
+    def has_written(self, con: Any) -> bool | None:
+        inner = self.inside(con)
+        return None if inner is None else self._inner.has_written(inner)
+
     def autocommit(self, con: Any) -> bool | None:
         inner = self.inside(con)
         return None if inner is None else self._inner.autocommit(inner)

@@ -22,12 +22,15 @@ __all__ = ["PgLine"]
 class PgLine(Line):
     """A pg.DB object, and its book-keeping."""
 
-    __slots__ = ("_watch", "rules")
+    __slots__ = ("_watch", "rules", "work")
 
     def __init__(self, terms: Any, setsession: Any) -> None:
         super().__init__(terms, setsession)
         self.rules: Any = None
         self._watch: Watch | None = None
+        # Whether more than reading was done since a transaction began or
+        # ended; most of that is committed at once.
+        self.work = False
 
     @property
     def ping(self) -> int:
@@ -60,6 +63,13 @@ class PgLine(Line):
     def has_work(self) -> bool:
         """Tell whether a transaction is open."""
         return not self.lost and bool(self.profile.in_transaction(self.con))
+
+    def forgets_work(self) -> bool:
+        """Return whether a rollback undoes what a program has done."""
+        if not self.work or self.closed or self.lost:
+            return False
+        answer = self.profile.in_transaction(self.con)
+        return self.transaction if answer is None else answer
 
     def prepare(self) -> None:
         """Prepare the session."""
@@ -159,12 +169,13 @@ class PgLine(Line):
         self.prepare()
         self.usage = 0
         self.valid = True
-        self.marked = self.lost = False
+        self.marked = self.lost = self.work = False
         self._look_anew()
 
     def query(self, verb: str, sql: str | None) -> Any:
         """Begin or end a transaction with the method made for it, if any."""
         self.transaction = verb == "begin"
+        self.work = False
         method = getattr(self.con, verb, None)
         if method is None:
             return self.con.query(sql or verb)

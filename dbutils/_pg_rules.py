@@ -13,9 +13,18 @@ from ._errors import add_note, quietly
 from ._failover import Loss
 from ._pg_line import PgLine
 from ._sql import UNKNOWN_WORK, Kind, kind_of
+from ._unsaved import is_strict
 
 __all__ = [
-    "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "PgClassic", "PgSafe"]
+    "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "WORKING", "PgClassic",
+    "PgSafe", "call_kind", "is_query"]
+
+# The methods that get a statement first.
+_QUERYING = {"query", "query_formatted", "send_query"}
+# The methods that are never repeated, and may change data.
+WORKING = {
+    "inserttable", "query_formatted", "query_prepared", "send_query",
+    "truncate", "upsert"}
 
 RESET_ALWAYS_ROLLBACK = 1
 RESET_COMPLETELY = 2
@@ -43,6 +52,8 @@ class PgClassic:
         in_transaction = line.transaction
         if not in_transaction:
             self._refresh(line)
+        if is_strict and not call_kind(name, args).is_read:
+            line.work = True
         try:
             result = method(*args, **kwargs)
         except Exception as error:
@@ -134,9 +145,11 @@ class PgSafe:
             self, line: PgLine, name: str,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method, again if that loses and doubles nothing."""
-        kind = _kind(name, args)
+        kind = call_kind(name, args)
         if not line.transaction and not line.has_work():
             self._freshen(line, 4)
+        if not kind.is_read:
+            line.work = True
         if kind.marks:
             line.marked = True
         in_transaction = line.transaction or line.has_work()
@@ -215,9 +228,15 @@ class PgSafe:
             reset(line.con)
 
 
-def _kind(name: str, args: tuple[Any, ...]) -> Kind:
+def is_query(name: str) -> bool:
+    """Tell whether a method of this name asks the database something."""
+    return name.startswith("get_") or name in {
+        "query", "get", "insert", "update", "delete", "set_parameter"}
+
+
+def call_kind(name: str, args: tuple[Any, ...]) -> Kind:
     """Return what is known about a method of the connection."""
-    if name == "query" and args:
+    if name in _QUERYING and args:
         return kind_of(args[0])
     return UNKNOWN_WORK._replace(
         is_read=name.startswith("get"), marks=name == "set_parameter")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import sys
 import warnings
 from collections import deque
 from functools import partial
@@ -11,7 +10,6 @@ from operator import attrgetter
 from typing import Any, Callable, Iterator, NamedTuple, Sequence
 from weakref import ref
 
-from ._callers import caller, where
 from ._checks import check_seconds, check_size
 from ._collecting import is_collecting
 from ._deques import pop
@@ -27,10 +25,11 @@ from ._pool import Ended, PoolCore, Refused, core_of
 from ._steady import check_reset, line_of, prove_ping
 from ._threads import is_ending, start_thread
 from ._transactions import Transactions
+from ._unsaved import forgets_work, is_strict, warn_of_work
 from ._upkeep import Terms, make_terms
 
 __all__ = [
-    "Habits", "PoolName", "Pooled", "SteadyBackend", "limit_name",
+    "UNSAVED", "Habits", "PoolName", "Pooled", "SteadyBackend", "limit_name",
     "make_habits"]
 
 
@@ -181,28 +180,8 @@ def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
         calls.cancel()
 
 
-# In the development mode of Python, dropping a lease is reported, and work
-# that is neither committed nor rolled back at the end of a visit.
-_is_strict = sys.flags.dev_mode
-
-
-def _forgets_work(right: Any) -> bool:
-    """Return whether work is lost that a program has done without an error.
-
-    Where an error has ended it, that is what should be done.
-    """
-    line = line_of(right.slot.con)
-    return line.forgets_work() and sys.exc_info()[0] is None
-
-
-def _warn_of_work() -> None:
-    """Warn at the place in the program that has given a connection back."""
-    frame = caller(2)
-    warnings.warn_explicit(
-        "A connection was given back with work that was neither committed nor"
-        f" rolled back, at {where(frame.f_code, frame.f_lasti)}: a pool rolls"
-        " back. Call commit(), or use pool.transaction().", ResourceWarning,
-        frame.f_code.co_filename, frame.f_lineno)
+# What becomes of work that was not saved, and what to do.
+UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
 
 
 class PoolName:
@@ -323,7 +302,7 @@ class Pooled(Transactions):
             "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
         self._core.be_short(
             self._core.backend.is_simple
-            and not (self._has_own_cache or _is_strict))
+            and not (self._has_own_cache or is_strict))
 
     def _note_moments(self, when: int) -> None:
         """Look at connections before they are lent, if that is the moment."""
@@ -402,7 +381,7 @@ class Pooled(Transactions):
 
     def _take_back(self, right: Any) -> None:
         """Take back what a lease does not hold any more."""
-        is_forgotten = _is_strict and _forgets_work(right)
+        is_forgotten = is_strict and forgets_work(line_of(right.slot.con))
         if is_collecting():  # the right dies, and who waits finds it
             self._core.ledger.waiters.nudge()
         elif self._has_own_cache:
@@ -410,7 +389,7 @@ class Pooled(Transactions):
         else:
             self._core.give_back(right)
         if is_forgotten:
-            _warn_of_work()
+            warn_of_work(UNSAVED)
 
     def _take_back_dropped(self, right: Any, visitor: Any) -> None:
         """Take back what was dropped with its lease.
@@ -420,7 +399,7 @@ class Pooled(Transactions):
         """
         if is_ending():
             return  # the right dies, with what it holds
-        if _is_strict:
+        if is_strict:
             warnings.warn(
                 "A connection was dropped instead of closed by"
                 f" {visitor}.", ResourceWarning, stacklevel=3)

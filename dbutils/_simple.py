@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import threading
 from typing import Any, Callable
+from weakref import ref
 
 from ._collecting import collecting, is_collecting
 from ._drivers import profile_of
 from ._forks import Orphan, disown, follow
 from ._keeper import Backend
-from ._lease import Lease, hold, return_by
+from ._lease import Lease, hold, return_by, right_of
 from ._ledger import Ledger, Limits
 from ._mistakes import missing_text
 from ._pool import PoolCore
 from ._slots import LAST, Right, Slot, Visit, end, new_visit
+from ._threads import is_ending
+from ._unsaved import is_failing, is_strict, warn_of_work
 
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
 
@@ -150,6 +153,16 @@ class SimpleLease(Lease):
             right = None  # not to be kept by the traceback of an interrupt
 
 
+# What becomes of work that was not saved, and what to do.
+_UNSAVED = (
+    "a simple pool leaves that to the next borrower. Call commit() or"
+    " rollback().")
+
+
+def _uses(lease: Any, right: Right) -> bool:
+    return lease is not None and right_of(lease) is right
+
+
 class SimplePool:
     """What the two simple pools have in common."""
 
@@ -173,8 +186,13 @@ class SimplePool:
         self._store = self._make_store()
         # Whether all comes back the short way.
         self._is_short = (
-            isinstance(self._store, Queued) and not self._has_own_return)
+            isinstance(self._store, Queued) and not (
+                self._has_own_return or is_strict))
         self._is_filled = False
+        # For warnings of the development mode: who uses a connection together
+        # with others, and of which places the work has been reported.
+        self._users: set[Any] = set()
+        self._reported: set[Slot] = set()
         # A lock that is made when it is first needed, since gevent may replace
         # its class before that.
         self._filling: dict[int, Any] = {}
@@ -231,6 +249,8 @@ class SimplePool:
             lease = hold(self._lease_class(), right)
             if right.is_share:
                 lease._visit = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
+                if is_strict:
+                    self._users.add(ref(lease, self._users.discard))
             return lease
         finally:
             right = lease = None  # not to be kept by the traceback
@@ -241,18 +261,47 @@ class SimplePool:
 
     def _take_back(self, right: Right) -> None:
         """Take back what a lease does not hold any more."""
+        is_forgotten = is_strict and self._forgets_work(right)
         if self._has_own_return:
             return_by(self.returnConnection, right, self)
         else:
             self._store.give_back(right)
+        if is_forgotten:
+            warn_of_work(_UNSAVED)
 
     def _take_back_dropped(
             self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
         """Take back what was dropped with its lease."""
+        is_forgotten = is_strict and (
+            not is_ending() and self._forgets_work(right))
         if self._has_own_return:
             self.returnConnection(right.slot.con)
         else:
             self._store.take_away(right)
+        if is_forgotten:
+            warn_of_work(_UNSAVED)
+
+    def _forgets_work(self, right: Right) -> bool:
+        """Return whether work is left in a connection that nobody uses now.
+
+        It stays there, so the next borrower could not help being blamed, too.
+        """
+        users = self._users.copy() if right.is_share else ()
+        if any(_uses(link(), right) for link in users):
+            return False
+        slot = right.slot
+        if not self._has_work(slot):
+            self._reported.discard(slot)
+            return False
+        if slot in self._reported or is_failing():
+            return False
+        self._reported.add(slot)
+        return True
+
+    def _has_work(self, slot: Slot) -> bool:
+        """Return whether a connection is known to have work in it."""
+        con = slot.con
+        return profile_of(con).has_written(con) is True
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""

@@ -20,6 +20,7 @@ from ._outage import Outage
 from ._ping import PingError, SqlPinger, ask, name_of, parse_ping, prove
 from ._sockets import shut_down
 from ._threads import is_ending
+from ._unsaved import Place, forgets_work, place_here, warn_of_work
 from ._watchdog import forget, watch
 
 __all__ = [
@@ -256,7 +257,7 @@ class Line:
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
-        return False
+        raise NotImplementedError
 
     def renew(self) -> None:
         """Go on with a new driver connection; raise why that fails."""
@@ -526,6 +527,18 @@ def inner_term(name: str, shown: str | None = None) -> Any:
     return _Inner("_line", attrgetter(shown or f"terms.{name}"), write)
 
 
+# What becomes of the work of a thread that was not saved, and what to do.
+_UNSAVED = "the end of a connection rolls back. Call commit()."
+
+
+def note_taking(steady: Any) -> None:
+    """Note where the program takes the connection of its thread.
+
+    This is only done for the warnings of the development mode.
+    """
+    steady._taken = place_here()  # noqa: SLF001 - of this module
+
+
 def line_of(steady: Any) -> Any:
     """Return the inner side of a steady connection."""
     return steady._line  # noqa: SLF001 - the one door from outside to inside
@@ -539,6 +552,8 @@ class Steady:
     version = __version__
 
     _line: Any
+    # Where it was taken for the last time, if it is the one of a thread.
+    _taken: Place | None = None
 
     def __new__(
             cls, *args: Any, **kwargs: Any,  # noqa: ARG004 - for __init__
@@ -598,10 +613,31 @@ class Steady:
         a false "closeable", then only an open transaction is ended.
         """
         line = self._line
-        if line.terms.closeable:
+        is_closeable = line.terms.closeable
+        if not (is_closeable or line.transaction or line.marked
+                or line.touched):
+            return
+        is_forgotten = self._taken is not None and forgets_work(line)
+        if is_closeable:
             line.close()
-        elif line.transaction or line.marked or line.touched:
+        else:
             line.end_visit()
+        if is_forgotten:
+            warn_of_work(_UNSAVED)
+
+    def _close_dropped(self) -> None:
+        """Close the connection that nobody holds any more.
+
+        The end of a thread has nothing to do with an error that may be on its
+        way where that is noticed.
+        """
+        line = self._line
+        is_forgotten = self._taken is not None and (
+            line.forgets_work() and not is_ending())
+        line.close()
+        if is_forgotten:
+            warn_of_work(
+                _UNSAVED, self._taken, "A thread has ended its connection")
 
     def commit(self) -> Any:
         """Commit what was done."""
@@ -622,7 +658,7 @@ class Steady:
         """Close the connection when nobody holds it any more."""
         try:
             if self._line is not None:
-                self._line.close()
+                self._close_dropped()
         except AttributeError:
             pass  # it was not even begun to be made
         except BaseException as error:  # noqa: BLE001 - nobody is above

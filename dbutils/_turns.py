@@ -77,6 +77,14 @@ class Turns:
             line.profile.is_telling and line.has_work())
         self._owner = visit if has_work else None
 
+    def is_worker(self, visit: Any, is_alone: bool) -> bool:
+        """Return whether open work is that of a visit, as far as is known.
+
+        is_alone: whether nobody else shares the connection
+        """
+        owner = self._owner
+        return owner is visit or (is_alone and owner is None)
+
     def leave(self, line: Any, visit: Any) -> None:
         """End the transaction of one who leaves the others alone."""
         if self._owner is visit and not self._is_busy_here:

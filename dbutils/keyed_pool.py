@@ -22,7 +22,9 @@ from ._forks import follow
 from ._lease import is_over, right_of
 from ._mutex import Mutex
 from ._pool import core_of
+from ._pooled import UNSAVED
 from ._steady import line_of
+from ._unsaved import forgets_work, is_strict, warn_of_work
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,
@@ -308,7 +310,10 @@ class AbstractConnectionPool:
                 " pool." if conn is not None else
                 f"No connection with the key {key!r} is in use.")
         if close:
+            is_forgotten = is_strict and _forgets(lease)
             core_of(self._pool).throw_away(lease)
+            if is_forgotten:
+                warn_of_work(UNSAVED)
         else:
             self._note_mode(lease)
             lease.close()
@@ -350,6 +355,12 @@ class AbstractConnectionPool:
 
     def _closed_error(self) -> Exception:
         return self._error("This pool is closed.")
+
+
+def _forgets(lease: KeyedConnection) -> bool:
+    """Return whether work is lost with a connection."""
+    right = right_of(lease)
+    return right is not None and forgets_work(line_of(right.slot.con))
 
 
 class ThreadedConnectionPool(AbstractConnectionPool):

@@ -35,6 +35,7 @@ from ._mistakes import check_creator
 from ._outage import Outage
 from ._pool import core_of
 from ._pooled import (
+    UNSAVED,
     Pooled,
     PoolName,
     SteadyBackend,
@@ -43,6 +44,7 @@ from ._pooled import (
 )
 from ._steady import as_statements, check_reset, line_of, make_terms
 from ._turns import Turns
+from ._unsaved import forgets_work, is_strict, warn_of_work
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import (
     SteadyDBConnection,
@@ -518,6 +520,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
         share, pool = self._held(), self._pool
         if share is None or pool is None:
             return
+        is_forgotten = is_strict and _forgets_share(share)
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
             record = share.slot.record
             _note_leaving(record, share)
@@ -525,6 +528,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
         else:
             core_of(pool).leave(share)
         self._right = None
+        if is_forgotten:
+            warn_of_work(UNSAVED)
 
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
         """Do something on a connection in nobody else's transaction."""
@@ -618,6 +623,13 @@ class PooledSharedDBConnection(_PooledDBConnection):
             line = line_of(con)
             line.turns.note(line, share.visit)
             self._look_again()
+
+
+def _forgets_share(share: Any) -> bool:
+    """Return whether one of those who share a connection forgets work."""
+    line = line_of(share.slot.con)
+    is_alone = len(share.slot.shares()) == 1
+    return line.turns.is_worker(share.visit, is_alone) and forgets_work(line)
 
 
 class _SharedVisit:

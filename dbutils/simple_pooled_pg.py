@@ -12,13 +12,31 @@ from typing import Any
 
 from . import __version__
 from ._dbapi import connect_pg
+from ._drivers import profile_of
+from ._pg_rules import WORKING, call_kind, is_query
 from ._simple import Queued, SimpleLease, SimplePool
+from ._slots import Slot
+from ._unsaved import is_strict
 
 __all__ = ["PooledPg", "PooledPgConnection"]
 
 
 class PooledPgConnection(SimpleLease):
     """What a user of the pool holds; close() gives it back."""
+
+    if is_strict:  # only then all methods are called in this way
+
+        def _call(
+                self, name: str, args: tuple[Any, ...],
+                kwargs: dict[str, Any]) -> Any:
+            """Call a method of the connection, and note what it means."""
+            right, pool = self._held(), self._pool
+            try:
+                return super()._call(name, args, kwargs)
+            finally:
+                if right is not None:
+                    pool._note_call(  # noqa: SLF001 - for leases
+                        right.slot, name, args)
 
 
 class PooledPg(SimplePool):
@@ -31,8 +49,23 @@ class PooledPg(SimplePool):
     def __init__(
             self, maxconnections: int, *args: Any, **kwargs: Any) -> None:
         """Open that many connections with the parameters for pg.DB()."""
+        # The places in whose open transactions more than reading was done.
+        self._working: set[Slot] = set()
         super().__init__(
             Queued, partial(connect_pg, *args, **kwargs), maxconnections)
+
+    def _note_call(
+            self, slot: Slot, name: str, args: tuple[Any, ...]) -> None:
+        """Note what a call means for the work that is not saved."""
+        con = slot.con
+        if not profile_of(con).in_transaction(con):
+            self._working.discard(slot)
+        elif (is_query(name) or name in WORKING) and (
+                not call_kind(name, args).is_read):
+            self._working.add(slot)
+
+    def _has_work(self, slot: Slot) -> bool:
+        return slot in self._working
 
     def cache(self, con: Any) -> None:
         """Add or take back a driver connection."""

@@ -18,7 +18,7 @@ from ._dbapi import connect_pg
 from ._driver_methods import Method, names_of
 from ._mistakes import explain_options
 from ._pg_line import PgLine
-from ._pg_rules import PgClassic, PgSafe
+from ._pg_rules import WORKING, PgClassic, PgSafe, call_kind, is_query
 from ._steady import Steady, make_terms
 
 __all__ = [
@@ -131,10 +131,12 @@ class SteadyPgConnection(Steady):
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the pg.DB object."""
         line = self._line
-        if _is_query(name):
+        if is_query(name):
             return line.rules.run(line, name, args, kwargs)
         if name in _MARKING:
             line.marked = True
+        if name in WORKING and not call_kind(name, args).is_read:
+            line.work = True
         return getattr(line.con, name)(*args, **kwargs)
 
     def __dir__(self) -> list[str]:
@@ -144,9 +146,3 @@ class SteadyPgConnection(Steady):
 
 # Methods that can leave something behind in the session.
 _MARKING = {"prepare", "query_formatted", "send_query", "set_parameter"}
-
-
-def _is_query(name: str) -> bool:
-    """Tell whether a method of this name asks the database something."""
-    return name.startswith("get_") or name in {
-        "query", "get", "insert", "update", "delete", "set_parameter"}

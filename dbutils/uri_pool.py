@@ -24,7 +24,10 @@ from ._errors import quietly
 from ._forks import follow
 from ._lease import Lease, is_over
 from ._pool import core_of
+from ._pooled import UNSAVED
 from ._secrets import Secret, masked_url
+from ._steady import Steady, line_of
+from ._unsaved import forgets_work, is_strict, warn_of_work
 from ._uris import is_memory, memory_file, place_of, url_of
 from .pool_manager import ConnectionConfig, DatabaseType
 from .pooled_db import PooledDB
@@ -469,8 +472,13 @@ class ConnectionPool:
     def close_connection(self) -> None:
         """Close the connection of this thread for good, if it has one."""
         if self._held.leave_pool():
-            self._held.connection.close()
+            con = self._held.connection
+            is_forgotten = is_strict and (
+                isinstance(con, Steady) and forgets_work(line_of(con)))
+            con.close()
             self.set_connection(None)
+            if is_forgotten:
+                warn_of_work(UNSAVED)
 
     @classmethod
     def close_all_instances(cls, action: Any = "commit") -> None:

@@ -572,7 +572,7 @@ def test_work_is_only_told_in_the_development_mode(tmp_path):
 
 def test_a_place_is_not_lost_if_the_warning_is_an_error(file, monkeypatch):
     from dbutils import _pooled
-    monkeypatch.setattr(_pooled, "_is_strict", True)
+    monkeypatch.setattr(_pooled, "is_strict", True)
     pool = PooledDB(
         sqlite3, maxconnections=1, database=file)
     db = pool.connection()

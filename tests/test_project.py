@@ -22,7 +22,7 @@ LAYERS = [
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
      "_driver_methods", "_errors", "_mutex", "_secrets", "_sockets", "_sql",
      "_uris"},
-    {"_counts", "_dialect", "_threads", "_turns"},
+    {"_counts", "_dialect", "_threads", "_turns", "_unsaved"},
     {"_finalizers", "_opening"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
