@@ -102,7 +102,7 @@ DRIVER = (
     " read_only_codes settings socket_name transaction_name transient_codes")
 PROFILE = (
     "asks can_clean connect_timeout connected cursor_options doors first"
-    " inside is_coarse is_known is_own_cursor is_telling keeps_rows"
+    " has_written inside is_coarse is_known is_own_cursor is_telling keeps_rows"
     " keeps_values moves needs_account pairs questions read restore"
     " sets_ahead setters tells_closed tells_work unreadable warning write")
 
