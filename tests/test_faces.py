@@ -102,8 +102,8 @@ DRIVER = (
     " read_only_codes settings socket_name transaction_name transient_codes")
 PROFILE = (
     "asks can_clean connect_timeout connected cursor_options doors first"
-    " has_written inside is_coarse is_known is_own_cursor is_telling keeps_rows"
-    " keeps_values moves needs_account pairs questions read restore"
+    " has_written inside is_coarse is_known is_own_cursor is_telling"
+    " keeps_rows keeps_values moves needs_account pairs questions read restore"
     " sets_ahead setters tells_closed tells_work unreadable warning write")
 
 # Names of DBUtils 3.x that programs read, and that the manual does not teach.
