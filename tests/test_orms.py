@@ -51,21 +51,47 @@ def test_programs_run_on_a_pool(name, manual, driver, tmp_path):
     assert (done.stdout, done.returncode) == ("all is well\n", 0), done.stderr
 
 
+def told_by(caught):
+    """Return the text of an error, as its traceback shows it."""
+    notes = getattr(caught.value, "__notes__", ())
+    shown = notes if sys.version_info >= (3, 11) else ()
+    return "\n".join([str(caught.value), *shown])
+
+
+ADVICE = "pass its dbapi_connection to functions that want one"
+
+
 def test_what_only_takes_real_connections_says_so(driver):
     module = driver.load()
+    if driver.name == "psycopg2":
+        from psycopg2.extensions import quote_ident
+        from psycopg2.extras import register_uuid
+
+        def take(con):
+            return register_uuid(None, con) and quote_ident("a b", con)
+    else:
+        from psycopg.types import TypeInfo
+
+        def take(con):
+            return TypeInfo.fetch(con, "uuid")
+
+    def use_wrongly():
+        with pool.connection() as lease:
+            assert take(lease.dbapi_connection)
+            take(lease)
+
     pool = PooledDB(module, maxconnections=1, **driver.parameters())
-    with pool.connection() as lease:
-        if driver.name == "psycopg2":
-            from psycopg2.extras import register_uuid
-            take = register_uuid
-            args = (None, lease), (None, lease.dbapi_connection)
-        else:
-            from psycopg.types import TypeInfo
-            take = TypeInfo.fetch
-            args = (lease, "uuid"), (lease.dbapi_connection, "uuid")
-        with pytest.raises(TypeError, match=r"must be|expected"):
-            take(*args[0])
-        assert take(*args[1])
+    for _ in range(2):  # the second time with the connection that came back
+        with pytest.raises(TypeError, match=r"must be|expected") as caught:
+            use_wrongly()
+        assert told_by(caught).count(ADVICE) == 1
+
+
+def test_other_errors_of_types_are_not_explained(driver):
+    pool = PooledDB(driver.load(), maxconnections=1, **driver.parameters())
+    with pytest.raises(TypeError) as caught, pool.connection():
+        len(5)
+    assert "DBUtils" not in told_by(caught)
 
 
 class Sqlite:
@@ -189,6 +215,22 @@ def test_an_engine_works_on_a_pool(alchemy, known, lender, own_pool):
     engine.dispose()
     assert lender._connections == 0
     assert len(lender._idle_cache) == 1
+
+
+@pytest.mark.slow
+def test_an_engine_without_the_plugin_works_or_says_what_to_pass(
+        alchemy, known, lender):
+    engine = alchemy.create_engine(
+        URLS[known.name], creator=lender.connection,
+        poolclass=alchemy.pool.NullPool)
+    if known.name in {"psycopg2", "psycopg"}:
+        for _ in range(2):
+            with pytest.raises(TypeError) as caught:
+                engine.connect()
+            assert told_by(caught).count("plugins=['dbutils']") == 1
+    else:
+        use_engine(alchemy, engine)
+    assert lender._connections == 0
 
 
 @pytest.mark.slow
