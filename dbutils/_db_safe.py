@@ -9,6 +9,7 @@ replaced before a statement is sent, if there is nothing to lose.
 
 from __future__ import annotations
 
+from sys import exc_info
 from time import monotonic
 from typing import Any, Callable
 
@@ -17,7 +18,7 @@ from ._db_cursor import NOTHING, Call, Hand, execution
 from ._db_line import DbLine
 from ._errors import add_note, note_swallowed, quietly
 from ._failover import Loss, reason_not_to_repeat
-from ._mistakes import explain_thread
+from ._mistakes import explain_refusal, explain_thread
 from ._ping import SqlPinger, ask
 from ._sockets import UNREAD
 from ._sql import AHEAD, READ, Kind
@@ -256,6 +257,8 @@ class Safe(_Judge, _Lookout):
     def hand_back(self, line: DbLine, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         is_clean = False
+        if line.profile.checks_types:
+            explain_refusal(exc_info()[1])
         if not (line.lost or line.closed) and line.valid:
             with quietly("cleaning a connection"):
                 is_clean = self._clean(line, reset)
@@ -266,6 +269,8 @@ class Safe(_Judge, _Lookout):
 
         This does in one function what hand_back() does in the usual case.
         """
+        if line.profile.checks_types and exc_info()[0] is TypeError:
+            explain_refusal(exc_info()[1])
         if line.marked or line.touched or line.closed or not line.valid:
             return False
         if line.transaction or (

@@ -75,6 +75,8 @@ class Profile:
     # parameters its execute() has that are those of its cursor().
     is_own_cursor = False
     cursor_options: frozenset[str] = frozenset()
+    # Whether functions of the driver take nothing but its own connection.
+    checks_types = False
     # How the server is asked whether it is there.
     question = "select 1"
     # The option with the seconds after which connecting is given up.
@@ -286,6 +288,7 @@ class _PostgreSql(_Known):
 
 
 class _Psycopg2(_PostgreSql):
+    checks_types = True
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
         "cursor_factory", "encoding")
@@ -321,6 +324,7 @@ class _Psycopg2(_PostgreSql):
 
 
 class _Psycopg(_PostgreSql):
+    checks_types = True
     settings = (
         "autocommit", "isolation_level", "read_only", "deferrable",
         "row_factory", "cursor_factory", "server_cursor_factory",

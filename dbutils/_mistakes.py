@@ -18,6 +18,7 @@ __all__ = [
     "OPTIONS",
     "check_creator",
     "explain_options",
+    "explain_refusal",
     "explain_thread",
     "missing_text",
     "mistake_in",
@@ -155,6 +156,25 @@ def explain_thread(error: BaseException) -> None:
         explain(
             error, "DBUtils: pass check_same_thread=False, so that the threads"
             " that borrow this connection one after the other can use it.")
+
+
+# How psycopg2 and psycopg refuse what is not their own connection.
+_NOT_THEIRS = re.compile(
+    r"must be (?:a |\S+\.)connection\b|expected Connection\b")
+
+
+def explain_refusal(error: BaseException | None) -> None:
+    """Tell what to pass to functions that refuse what was borrowed.
+
+    error: what is being handled, if anything is
+    """
+    if isinstance(error, TypeError) and _NOT_THEIRS.search(str(error)):
+        text = (
+            "DBUtils: what was borrowed from a pool is no connection of the"
+            " driver itself: pass its dbapi_connection to functions that want"
+            " one, or plugins=['dbutils'] to create_engine() of SQLAlchemy.")
+        if text not in getattr(error, "__notes__", ()):
+            explain(error, text)
 
 
 def missing_text(owner: Any, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ LAYERS = [
     {"_callers", "_checks", "_collecting", "_connection_url", "_deques",
      "_driver_methods", "_errors", "_mutex", "_secrets", "_sockets", "_sql",
      "_uris"},
-    {"_counts", "_dialect", "_threads", "_turns", "_unsaved"},
+    {"_counts", "_dialect", "_sqlalchemy", "_threads", "_turns", "_unsaved"},
     {"_finalizers", "_opening"},
     {"_managed", "_mysql_dialects", "_other_dialects", "_pg_dialects"},
     {"_dialects"},
@@ -230,3 +231,14 @@ def test_nothing_but_the_agreed_stands_at_the_top():
              if not path.name.startswith((".", "DBUtils.egg-info"))}
     assert expected <= found
     assert found - expected <= {"build", "dist", "venv", "__pycache__"}
+
+
+def test_the_entry_points_lead_somewhere():
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    section = re.search(
+        r'^\[project\.entry-points\."sqlalchemy\.plugins"\]\n((?:.+\n)+)',
+        text, re.M)[1]
+    names = dict(re.findall(r'^(\w+) = "(.+)"$', section, re.M))
+    assert list(names) == ["dbutils"]
+    module, name = names["dbutils"].split(":")
+    assert callable(getattr(import_module(module), name))

@@ -10,8 +10,7 @@ from pathlib import Path
 from uuid import uuid4
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, registry
-from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.dialects import plugins, postgresql
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, declarative_base
 
@@ -21,11 +20,14 @@ driver, port, path = sys.argv[1:]
 pool = PooledDB(
     import_module(driver), maxconnections=3, host="127.0.0.1", port=port,
     user="postgres", dbname="postgres")
-names = globals()
-names.update(
-    create_engine=sa.create_engine, NullPool=sa.pool.NullPool,
-    registry=registry, PGDialect_psycopg2=PGDialect_psycopg2)
-exec(compile(Path(path).read_text(encoding="utf-8"), path, "exec"), names)
+# as the entry point of an installed package does
+plugins.register("dbutils", "dbutils._sqlalchemy", "EnginePlugin")
+names = {
+    "create_engine": sa.create_engine, "NullPool": sa.pool.NullPool,
+    "pool": pool}
+code = Path(path).read_text(encoding="utf-8")
+code = code.replace("+psycopg2:", f"+{driver}:")
+exec(compile(code, path, "exec"), names)
 engine = names["engine"]
 Base = declarative_base()
 
