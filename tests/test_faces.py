@@ -12,6 +12,7 @@ import pytest
 
 import dbutils
 from dbutils import drivers, keyed_pool, pool_manager, simple_pooled_pg
+from dbutils._forward import Forwarded
 from dbutils._lease import Lease
 from dbutils.uri_pool import ConnectionPool
 
@@ -101,8 +102,8 @@ DRIVER = (
     " is_private is_read_only is_transient lost_codes question"
     " read_only_codes settings socket_name transaction_name transient_codes")
 PROFILE = (
-    "asks can_clean connect_timeout connected cursor_options doors first"
-    " has_written inside is_coarse is_known is_own_cursor is_telling"
+    "asks can_clean checks_types connect_timeout connected cursor_options doors"
+    " first has_written inside is_coarse is_known is_own_cursor is_telling"
     " keeps_rows keeps_values moves needs_account pairs questions read restore"
     " sets_ahead setters tells_closed tells_work unreadable warning write")
 
@@ -111,7 +112,10 @@ UNEXPLAINED = "con pooled_connection share shared thread unshare"
 
 
 def names_of(thing):
-    return {name for name in dir(thing) if not name.startswith("_")}
+    """Return the public names, without those that drivers have."""
+    return {
+        name for name in dir(thing) if not name.startswith("_")
+        and not isinstance(getattr(thing, name, None), Forwarded)}
 
 
 def is_error(thing):
