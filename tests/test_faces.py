@@ -102,10 +102,10 @@ DRIVER = (
     " is_private is_read_only is_transient lost_codes question"
     " read_only_codes settings socket_name transaction_name transient_codes")
 PROFILE = (
-    "asks can_clean checks_types connect_timeout connected cursor_options doors"
-    " first has_written inside is_coarse is_known is_own_cursor is_telling"
-    " keeps_rows keeps_values moves needs_account pairs questions read restore"
-    " sets_ahead setters tells_closed tells_work unreadable warning write")
+    "asks can_clean checks_types connect_timeout connected cursor_options"
+    " doors first has_written inside is_coarse is_known is_own_cursor"
+    " is_telling keeps_rows keeps_values moves needs_account pairs questions read"
+    " restore sets_ahead setters tells_closed tells_work unreadable warning write")
 
 # Names of DBUtils 3.x that programs read, and that the manual does not teach.
 UNEXPLAINED = "con pooled_connection share shared thread unshare"
