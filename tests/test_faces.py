@@ -104,8 +104,9 @@ DRIVER = (
 PROFILE = (
     "asks can_clean checks_types connect_timeout connected cursor_options"
     " doors first has_written inside is_coarse is_known is_own_cursor"
-    " is_telling keeps_rows keeps_values moves needs_account pairs questions read"
-    " restore sets_ahead setters tells_closed tells_work unreadable warning write")
+    " is_telling keeps_rows keeps_values moves needs_account pairs questions"
+    " read restore sets_ahead setters tells_closed tells_work unreadable"
+    " warning write")
 
 # Names of DBUtils 3.x that programs read, and that the manual does not teach.
 UNEXPLAINED = "con pooled_connection share shared thread unshare"
