@@ -10,6 +10,6 @@ entry point of the group "dbutils.drivers", whose name is that of the module.
 from __future__ import annotations
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._more_drivers import Driver, register
+from ._drivers.more import Driver, register
 
 __all__ = ["Driver", "register"]

@@ -12,10 +12,10 @@ from functools import partial
 from math import ceil
 from typing import Any, Callable
 
-from ._checks import check_seconds, check_size
-from ._demand import Demand, load_of, open_ahead
-from ._features import Feature
-from ._ledger import Limits
+from ._base.checks import check_seconds, check_size
+from ._core.features import Feature
+from ._core.history import Demand, load_of, open_ahead
+from ._core.ledger import Limits
 from .pooled_db import PooledDB
 
 __all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]

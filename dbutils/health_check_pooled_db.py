@@ -11,9 +11,9 @@ import time
 from functools import partial
 from typing import Any, NamedTuple
 
-from ._checks import check_seconds
-from ._features import Feature
-from ._pooled import together
+from ._base.checks import check_seconds
+from ._core.features import Feature
+from ._pooled.base import together
 from .pooled_db import PooledDB
 
 __all__ = ["HealthCheck", "HealthCheckPooledDB"]

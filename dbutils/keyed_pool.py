@@ -15,16 +15,16 @@ from time import monotonic
 from typing import Any, Callable, Iterator, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
-from ._checks import check_seconds, check_size, whole_number
-from ._dbapi import module_of_creator
-from ._errors import let_go
-from ._forks import follow
-from ._lease import is_over, right_of
-from ._mutex import Mutex
-from ._pool import core_of
-from ._pooled import UNSAVED
-from ._steady import line_of
-from ._unsaved import forgets_work, is_strict, warn_of_work
+from ._base.checks import check_seconds, check_size, whole_number
+from ._base.errors import let_go
+from ._base.fork import follow
+from ._base.mutex import Mutex
+from ._core.lease import is_over, right_of
+from ._core.pool import core_of
+from ._drivers.creators import module_of_creator
+from ._pooled.base import UNSAVED
+from ._steady.steady import line_of
+from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,

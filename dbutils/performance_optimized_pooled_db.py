@@ -11,14 +11,14 @@ import threading
 from time import monotonic
 from typing import Any, Callable, Iterator
 
-from ._checks import check_seconds
-from ._cleaning import Cleaner
-from ._counts import Count, Cycle, Tally, describe
-from ._demand import Demand, load_of, open_ahead
-from ._features import Feature
-from ._keeper import Observer
-from ._pool import core_of
-from ._slots import visitor_of
+from ._base.checks import check_seconds
+from ._core.counts import Count, Cycle, Tally, describe
+from ._core.features import Feature
+from ._core.history import Demand, load_of, open_ahead
+from ._core.keeper import Observer
+from ._core.pool import core_of
+from ._core.resetting import Cleaner
+from ._core.slots import visitor_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import __version__
-from ._affine import Affine, local
-from ._dbapi import creator_threadsafety, split_isfatal
-from ._mistakes import check_creator
-from ._steady import line_of, make_terms
+from ._drivers.creators import creator_threadsafety, split_isfatal
+from ._pooled.thread_local import Affine, local
+from ._steady.mistakes import check_creator
+from ._steady.steady import line_of, make_terms
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]

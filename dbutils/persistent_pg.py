@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import __version__
-from ._affine import Affine, local
-from ._steady import line_of, make_terms
+from ._pooled.thread_local import Affine, local
+from ._steady.steady import line_of, make_terms
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]

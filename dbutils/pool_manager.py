@@ -19,19 +19,19 @@ from types import ModuleType
 from typing import Any, Dict, Iterable, Mapping, Sequence
 from weakref import WeakSet, ref
 
-from ._checks import check_seconds, check_size
-from ._connection_url import settings_of_url, settings_of_variables
-from ._connector import Connector
-from ._db_safe import Safe
-from ._errors import logger
-from ._forks import follow
-from ._housekeeper import Chore
-from ._managed import Full, Probe, Request, Shelf, Uses, canonical_key
-from ._mutex import Mutex
-from ._pool import core_of
-from ._secrets import Secret, drop_secrets, wrap_secrets
-from ._silence import Impatient
-from ._steady import line_of
+from ._base.checks import check_seconds, check_size
+from ._base.errors import logger
+from ._base.fork import follow
+from ._base.housekeeper import Chore
+from ._base.mutex import Mutex
+from ._base.secrets import Secret, drop_secrets, wrap_secrets
+from ._core.pool import core_of
+from ._manager.connector import Connector
+from ._manager.registry import Full, Probe, Request, Shelf, Uses, canonical_key
+from ._manager.urls import settings_of_url, settings_of_variables
+from ._steady.safe import Safe
+from ._steady.silence import Impatient
+from ._steady.steady import line_of
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,

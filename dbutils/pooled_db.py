@@ -18,23 +18,20 @@ from typing import Any, Callable, Sequence, cast
 from weakref import ref
 
 from . import __version__
-from ._db_cursor import execution
-from ._dbapi import (
+from ._base.atomic import pop
+from ._core.features import add_features, check_features
+from ._core.lease import Lease, hand_over, hold, is_over, take_note
+from ._core.ledger import make_limits
+from ._core.pool import core_of
+from ._core.throttle import Outage
+from ._drivers.creators import (
     creator_threadsafety,
     module_of_creator,
     split_isfatal,
 )
-from ._deques import pop
-from ._driver_methods import execute_on, lend, names_of
-from ._drivers import profile_in
-from ._features import add_features, check_features
-from ._forward import Forwarded, forward
-from ._lease import Lease, hand_over, hold, is_over, take_note
-from ._ledger import make_limits
-from ._mistakes import check_creator
-from ._outage import Outage
-from ._pool import core_of
-from ._pooled import (
+from ._drivers.driver import profile_in
+from ._pooled.attributes import Forwarded, forward
+from ._pooled.base import (
     UNSAVED,
     Pooled,
     PoolName,
@@ -42,9 +39,12 @@ from ._pooled import (
     limit_name,
     make_habits,
 )
-from ._steady import as_statements, check_reset, line_of, make_terms
-from ._turns import Turns
-from ._unsaved import forgets_work, is_strict, warn_of_work
+from ._steady.cursor import execution
+from ._steady.driver_methods import execute_on, lend, names_of
+from ._steady.mistakes import check_creator
+from ._steady.steady import as_statements, check_reset, line_of, make_terms
+from ._steady.turns import Turns
+from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import (
     SteadyDBConnection,

@@ -14,12 +14,12 @@ from time import monotonic
 from typing import Any, Callable
 
 from . import __version__
-from ._lease import Lease, hand_over, hold, is_over, take_note
-from ._ledger import make_limits
-from ._pg_rules import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
-from ._pool import PoolCore
-from ._pooled import Pooled, SteadyBackend, make_habits
-from ._steady import as_statements, check_reset, make_terms
+from ._core.lease import Lease, hand_over, hold, is_over, take_note
+from ._core.ledger import make_limits
+from ._core.pool import PoolCore
+from ._pooled.base import Pooled, SteadyBackend, make_habits
+from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
+from ._steady.steady import as_statements, check_reset, make_terms
 from .steady_pg import SteadyPgConnection
 
 __all__ = [

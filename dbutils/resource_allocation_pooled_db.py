@@ -14,14 +14,14 @@ from statistics import median
 from typing import Any, Callable, Collection, Iterator, Mapping, Sequence
 from weakref import ref
 
-from ._checks import check_seconds, check_size
-from ._claims import NO_CLAIM, Claim, Entrance, Gate, Purse
-from ._deques import pop
-from ._errors import logger
-from ._features import Feature
-from ._keeper import Observer
-from ._ledger import Limits
-from ._waiters import Waiter
+from ._base.atomic import pop
+from ._base.checks import check_seconds, check_size
+from ._base.errors import logger
+from ._core.features import Feature
+from ._core.keeper import Observer
+from ._core.ledger import Limits
+from ._core.quotas import NO_CLAIM, Claim, Entrance, Gate, Purse
+from ._core.waiters import Waiter
 from .pooled_db import PooledDB
 
 __all__ = ["Allocation", "ResourceAllocationPooledDB"]

@@ -11,8 +11,8 @@ from functools import partial
 from typing import Any
 
 from . import __version__
-from ._mistakes import mistake_in
-from ._simple import Queued, SimpleLease, SimplePool, TakenInTurn
+from ._pooled.simple import Queued, SimpleLease, SimplePool, TakenInTurn
+from ._steady.mistakes import mistake_in
 
 __all__ = [
     "NotSupportedError",

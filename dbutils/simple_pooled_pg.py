@@ -11,12 +11,12 @@ from functools import partial
 from typing import Any
 
 from . import __version__
-from ._dbapi import connect_pg
-from ._drivers import profile_of
-from ._pg_rules import WORKING, call_kind, is_query
-from ._simple import Queued, SimpleLease, SimplePool
-from ._slots import Slot
-from ._unsaved import is_strict
+from ._core.slots import Slot
+from ._drivers.creators import connect_pg
+from ._drivers.driver import profile_of
+from ._pooled.simple import Queued, SimpleLease, SimplePool
+from ._steady.pg_failover import WORKING, call_kind, is_query
+from ._steady.unsaved import is_strict
 
 __all__ = ["PooledPg", "PooledPgConnection"]
 

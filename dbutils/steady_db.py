@@ -19,20 +19,20 @@ from typing import Any, Callable, Iterator
 from weakref import WeakMethod
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._db_account import AskingSafe, Independent, OwnAccount
-from ._db_classic import Classic
-from ._db_cursor import FOREVER, NOTHING, Call, during, hand_for, through
-from ._db_line import DbLine
-from ._db_safe import Safe
-from ._dbapi import split_isfatal
-from ._driver_methods import Method, execute_on, names_of, tied
-from ._errors import logger, note_swallowed, orphan_text
-from ._finalizers import note_lost
-from ._forks import is_orphan
-from ._ping import PingError
-from ._replaced import Replaced, replaced_in
-from ._sql import seen
-from ._steady import Steady, inner, inner_term, make_terms
+from ._base.errors import logger, note_swallowed, orphan_text
+from ._base.finalizers import note_lost
+from ._base.fork import is_orphan
+from ._drivers.creators import split_isfatal
+from ._steady.account import AskingSafe, Independent, OwnAccount
+from ._steady.classic import Classic
+from ._steady.cursor import FOREVER, NOTHING, Call, during, hand_for, through
+from ._steady.db_session import DbLine
+from ._steady.driver_methods import Method, execute_on, names_of, tied
+from ._steady.ping import PingError
+from ._steady.replaced import Replaced, replaced_in
+from ._steady.safe import Safe
+from ._steady.statements import seen
+from ._steady.steady import Steady, inner, inner_term, make_terms
 
 __all__ = [
     "InvalidCursorError",

@@ -14,12 +14,18 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._dbapi import connect_pg
-from ._driver_methods import Method, names_of
-from ._mistakes import explain_options
-from ._pg_line import PgLine
-from ._pg_rules import WORKING, PgClassic, PgSafe, call_kind, is_query
-from ._steady import Steady, make_terms
+from ._drivers.creators import connect_pg
+from ._steady.driver_methods import Method, names_of
+from ._steady.mistakes import explain_options
+from ._steady.pg_failover import (
+    WORKING,
+    PgClassic,
+    PgSafe,
+    call_kind,
+    is_query,
+)
+from ._steady.pg_session import PgLine
+from ._steady.steady import Steady, make_terms
 
 __all__ = [
     "InvalidConnectionError",

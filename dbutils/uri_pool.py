@@ -17,18 +17,18 @@ from operator import methodcaller
 from typing import Any, Callable, Dict, Iterator
 from weakref import WeakSet, WeakValueDictionary, ref
 
-from ._checks import check_size
-from ._connector import Connector, prepare_or_close
-from ._drivers import profile_of
-from ._errors import quietly
-from ._forks import follow
-from ._lease import Lease, is_over
-from ._pool import core_of
-from ._pooled import UNSAVED
-from ._secrets import Secret, masked_url
-from ._steady import Steady, line_of
-from ._unsaved import forgets_work, is_strict, warn_of_work
-from ._uris import is_memory, memory_file, place_of, url_of
+from ._base.checks import check_size
+from ._base.errors import quietly
+from ._base.fork import follow
+from ._base.secrets import Secret, masked_url
+from ._base.uris import is_memory, memory_file, place_of, url_of
+from ._core.lease import Lease, is_over
+from ._core.pool import core_of
+from ._drivers.driver import profile_of
+from ._manager.connector import Connector, prepare_or_close
+from ._pooled.base import UNSAVED
+from ._steady.steady import Steady, line_of
+from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .pool_manager import ConnectionConfig, DatabaseType
 from .pooled_db import PooledDB
 

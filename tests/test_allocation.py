@@ -12,13 +12,10 @@ import pytest
 from everywhere import sweep
 from patience import PATIENCE, wait_until
 
-from dbutils import (
-    Allocation,
-    ResourceAllocationPooledDB,
-    _ledger,
-    _queue,
-)
-from dbutils._waiters import Waiter
+from dbutils import Allocation, ResourceAllocationPooledDB
+from dbutils._core import ledger as _ledger
+from dbutils._core import waiting as _queue
+from dbutils._core.waiters import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable

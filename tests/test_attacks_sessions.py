@@ -15,7 +15,7 @@ import pytest
 from conftest import ready
 from drivers import ask
 
-from dbutils._db_account import _effect_of
+from dbutils._steady.account import _effect_of
 from dbutils.pooled_db import PooledDB
 
 FAMILIES = {

@@ -12,7 +12,7 @@ from patience import wait_until
 from proxies import Proxy
 
 from dbutils import HealthCheckPooledDB, PerformanceOptimizedPooledDB
-from dbutils._upkeep import Upkeep
+from dbutils._core.maintenance import Upkeep
 from dbutils.health_check_pooled_db import HealthCheck
 from dbutils.pooled_db import PooledDB
 

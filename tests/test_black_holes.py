@@ -7,7 +7,7 @@ import pytest
 from conftest import ready
 from proxies import Proxy
 
-from dbutils import _watchdog
+from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB
 
 pytestmark = pytest.mark.portable
@@ -34,7 +34,7 @@ def proxy(driver):
 
 @pytest.fixture
 def make(driver, proxy, monkeypatch):
-    monkeypatch.setattr(_watchdog, "LIMIT", LIMIT)
+    monkeypatch.setattr(deadlines, "LIMIT", LIMIT)
     monkeypatch.setattr(driver, "port", proxy.port)
     pools = []
 
@@ -73,7 +73,7 @@ def test_a_rollback_without_an_answer_ends(make, proxy):
 
 
 def test_a_rollback_without_an_answer_stops_nobody(make, proxy, monkeypatch):
-    monkeypatch.setattr(_watchdog, "LIMIT", NEVER)
+    monkeypatch.setattr(deadlines, "LIMIT", NEVER)
     pool = make(maxconnections=2)
     lost, other = pool.connection(), pool.connection()
     lost.begin()
@@ -114,9 +114,9 @@ class Calls(dict):
 
 
 def test_a_call_that_ends_in_time_is_left_alone(make, monkeypatch):
-    monkeypatch.setattr(_watchdog, "LIMIT", NEVER)
+    monkeypatch.setattr(deadlines, "LIMIT", NEVER)
     calls = Calls()
-    monkeypatch.setattr(_watchdog._watchdog, "calls", calls)
+    monkeypatch.setattr(deadlines._watchdog, "calls", calls)
     pool = make(mincached=1, ping="select 1")
     for number in 1, 2:
         with pool.connection() as db:

@@ -15,10 +15,12 @@ import pytest
 from servers import free_port
 
 import dbutils
-from dbutils import _demo, _doctor, _server_facts, _terminal
-from dbutils.__main__ import main
-from dbutils._demo import demonstrate
-from dbutils._server_facts import Facts
+from dbutils._cli import demo as _demo
+from dbutils._cli import doctor, terminal
+from dbutils._cli import facts as _server_facts
+from dbutils._cli.demo import demonstrate
+from dbutils._cli.facts import Facts
+from dbutils._cli.main import main
 from dbutils.pool_manager import ConnectionConfig, PoolConfig
 
 pytestmark = pytest.mark.portable
@@ -38,7 +40,7 @@ def file(tmp_path):
 @pytest.fixture
 def _briefly(monkeypatch):
     """Put less load on what is examined."""
-    monkeypatch.setattr(_doctor, "_LOAD", 0.05)
+    monkeypatch.setattr(doctor, "_LOAD", 0.05)
 
 
 # The demonstration.
@@ -95,15 +97,15 @@ def test_nothing_is_noticed_of_connections_that_are_cut(capsys):
 
 @pytest.mark.usefixtures("_by_work")
 def test_errors_are_seen(capsys, monkeypatch):
-    monkeypatch.setattr("dbutils._demo._read", lambda page, con: 1 / 0)
+    monkeypatch.setattr("dbutils._cli.demo._read", lambda page, con: 1 / 0)
     assert demonstrate(0.5) == 1
     errors = re.search(r"^errors seen.*?(\d+)", capsys.readouterr().out, re.M)
     assert int(errors[1]) > 0
 
 
 def test_a_terminal_shows_a_table_that_changes(capsys, monkeypatch):
-    monkeypatch.setattr(_terminal, "_is_terminal", lambda: True)
-    screen = _terminal.Screen()
+    monkeypatch.setattr(terminal, "_is_terminal", lambda: True)
+    screen = terminal.Screen()
     for number in (7, 8):
         screen.show((("one", number), ("two", 2)), "not shown")
     assert capsys.readouterr().out == (
@@ -113,15 +115,15 @@ def test_a_terminal_shows_a_table_that_changes(capsys, monkeypatch):
 
 def test_tables_are_drawn_by_rich_on_a_terminal(capsys, monkeypatch):
     pytest.importorskip("rich")
-    monkeypatch.setattr(_terminal, "_is_terminal", lambda: True)
+    monkeypatch.setattr(terminal, "_is_terminal", lambda: True)
     monkeypatch.setenv("TERM", "dumb")
-    _terminal.show_table("Title", [("one", 7)], ("what", "number"))
-    _terminal.show_table("Other", [("two", 8)])
+    terminal.show_table("Title", [("one", 7)], ("what", "number"))
+    terminal.show_table("Other", [("two", 8)])
     output = capsys.readouterr().out
     assert re.search(r"one +. +7", output)
     assert re.search(r"two . 8", output)
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    _terminal.show_table("Title", [("one", 7)], ("what", "number"))
+    terminal.show_table("Title", [("one", 7)], ("what", "number"))
     assert capsys.readouterr().out == (
         "\nTitle\n\nwhat  number\n----  ------\none        7\n")
 
@@ -179,7 +181,7 @@ def test_a_driver_that_is_not_there_is_an_error(capsys):
 
 
 def test_it_is_told_if_no_driver_is_known(capsys, monkeypatch):
-    monkeypatch.setattr("dbutils._known_drivers.profiles", dict)
+    monkeypatch.setattr("dbutils._cli.known_drivers.profiles", dict)
     assert main(["drivers"]) == 0
     assert "No driver" in capsys.readouterr().out
 
@@ -318,19 +320,19 @@ def test_a_refused_password_is_not_shown(servers_running, capsys):
 
 def case(**changes):
     """Return what could have been found out, with some changes."""
-    loads = [_doctor._Load(size, size * 100.0, 0.01, 0) for size in (1, 2, 4)]
+    loads = [doctor._Load(size, size * 100.0, 0.01, 0) for size in (1, 2, 4)]
     facts = {
         name: changes.pop(name) for name in Facts._fields if name in changes}
     config = changes.pop("config", None) or ConnectionConfig(
         "postgresql", "127.0.0.1")
-    found = _doctor._Case(
+    found = doctor._Case(
         config, "driver", 1, 4, Facts(transaction_timeout=5, **facts), 0.001,
         0.0001, 0.0001, loads)
     return found._replace(**changes)
 
 
 def test_without_anything_special_there_is_nothing_to_say():
-    advice = _doctor._advise(case())
+    advice = doctor._advise(case())
     assert advice == ({"max_total": 4, "max_wait_time": 10}, 4, [], [])
 
 
@@ -340,13 +342,13 @@ def test_without_anything_special_there_is_nothing_to_say():
     ({"is_in_memory": True}, "in memory has its own data"),
     ({"config": ConnectionConfig("postgresql", "db.example"),
       "is_encrypted": False}, "to db.example is not encrypted"),
-    ({"loads": [_doctor._Load(1, 10.0, 0.1, 3)]}, "3 statements have failed"),
+    ({"loads": [doctor._Load(1, 10.0, 0.1, 3)]}, "3 statements have failed"),
     ({"limit": 4}, "of which 1 should be left to others; therefore only 3"),
     ({"limit": 10, "in_use": 4, "processes": 2},
      "room for 6, of which 2 should be left to others; therefore only 2 each"),
     ({"limit": 3, "processes": 5}, "less than one for each process")])
 def test_what_will_hurt_is_a_warning(changes, text):
-    warnings = _doctor._advise(case(**changes)).warnings
+    warnings = doctor._advise(case(**changes)).warnings
     assert len(warnings) == 1
     assert text in warnings[0]
 
@@ -359,7 +361,7 @@ def test_what_will_hurt_is_a_warning(changes, text):
     ({"journal": "delete"}, "journal mode 'delete'"),
     ({"connect": 0.25}, "takes 250 ms")])
 def test_what_is_good_to_know_is_a_hint(changes, text):
-    advice = _doctor._advise(case(**changes))
+    advice = doctor._advise(case(**changes))
     assert advice.warnings == []
     assert len(advice.hints) == 1
     assert text in advice.hints[0]
@@ -375,9 +377,9 @@ def test_what_is_good_to_know_is_a_hint(changes, text):
     ([100], 1)])
 def test_the_knee_of_the_curve_is_recommended(rates, size):
     loads = [
-        _doctor._Load(1 << power, float(rate), 0.1, 0)
+        doctor._Load(1 << power, float(rate), 0.1, 0)
         for power, rate in enumerate(rates)]
-    assert _doctor._advise(case(loads=loads)).options["max_total"] == size
+    assert doctor._advise(case(loads=loads)).options["max_total"] == size
 
 
 @pytest.mark.parametrize(("processors", "processes", "size", "is_told"), [
@@ -386,8 +388,8 @@ def test_the_knee_of_the_curve_is_recommended(rates, size):
 def test_no_more_is_recommended_than_the_processors_suggest(
         processors, processes, size, is_told):
     """Once it was 56 of the 57 places of a server with 2 processors."""
-    loads = [_doctor._Load(1, 100.0, 0.1, 0), _doctor._Load(56, 5e3, 0.1, 0)]
-    advice = _doctor._advise(case(
+    loads = [doctor._Load(1, 100.0, 0.1, 0), doctor._Load(56, 5e3, 0.1, 0)]
+    advice = doctor._advise(case(
         loads=loads, processors=processors, processes=processes))
     assert advice.options["max_total"] == size
     assert ["processors of the server suggest" in hint
@@ -396,8 +398,8 @@ def test_no_more_is_recommended_than_the_processors_suggest(
 
 
 def test_a_part_of_the_servers_limit_is_left_to_others():
-    loads = [_doctor._Load(1, 100.0, 0.1, 0), _doctor._Load(56, 5e3, 0.1, 0)]
-    advice = _doctor._advise(case(loads=loads, limit=57))
+    loads = [doctor._Load(1, 100.0, 0.1, 0), doctor._Load(56, 5e3, 0.1, 0)]
+    advice = doctor._advise(case(loads=loads, limit=57))
     assert advice.options["max_total"] == 57 - 12
     assert len(advice.warnings) == 1
     assert Facts(limit=100, in_use=90).free == 0
@@ -412,7 +414,7 @@ def test_the_processors_of_this_machine_are_those_of_a_local_server(
         host, is_behind_proxy, is_here):
     config = ConnectionConfig("postgresql", host)
     facts = Facts(is_behind_proxy=is_behind_proxy)
-    assert _doctor._is_here(config, facts) is is_here
+    assert doctor._is_here(config, facts) is is_here
 
 
 # Where the password comes from.
@@ -427,7 +429,7 @@ def examined(monkeypatch):
         if config.password != SECRET:
             raise RuntimeError("fe_sendauth: no password supplied")
         return case(config=config)
-    monkeypatch.setattr(_doctor, "_examine", examine)
+    monkeypatch.setattr(doctor, "_examine", examine)
     for name in ("PGPASSWORD", "MYSQL_PWD", "DB_PASSWORD", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     return found
@@ -469,7 +471,7 @@ def test_a_password_on_the_command_line_is_not_a_good_idea(
 
 @pytest.mark.parametrize("option", ["-W", "--password"])
 def test_the_password_is_asked_for(option, examined, monkeypatch, capsys):
-    monkeypatch.setattr(_doctor, "getpass", lambda: SECRET)
+    monkeypatch.setattr(doctor, "getpass", lambda: SECRET)
     assert main(["doctor", "pg://me@h/db", option, "--json"]) == 0
     assert [config.password for config in examined] == [SECRET]
     assert "command line" not in hints_of(capsys)
@@ -478,7 +480,7 @@ def test_the_password_is_asked_for(option, examined, monkeypatch, capsys):
 @pytest.mark.parametrize("is_terminal", [True, False])
 def test_a_missing_password_is_asked_for_on_a_terminal(
         is_terminal, examined, monkeypatch, capsys):
-    monkeypatch.setattr(_doctor, "getpass", lambda: SECRET)
+    monkeypatch.setattr(doctor, "getpass", lambda: SECRET)
     monkeypatch.setattr("sys.stdin.isatty", lambda: is_terminal)
     status = main(["doctor", "pg://me@h/db", "--json"])
     assert status == (0 if is_terminal else 2)
@@ -486,21 +488,21 @@ def test_a_missing_password_is_asked_for_on_a_terminal(
 
 
 def test_options_follow_from_what_was_found():
-    options = _doctor._advise(case(idle_timeout=100, connect=0.2)).options
+    options = doctor._advise(case(idle_timeout=100, connect=0.2)).options
     assert options == {
         "max_total": 4, "max_wait_time": 10, "min_idle": 1,
         "max_idle_time": 80}
-    loads = [_doctor._Load(1, 50.0, 0.1, 0), _doctor._Load(2, 95.0, 0.1, 0),
-             _doctor._Load(4, 100.0, 0.1, 0)]
-    assert _doctor._advise(case(loads=loads)).options["max_total"] == 2
+    loads = [doctor._Load(1, 50.0, 0.1, 0), doctor._Load(2, 95.0, 0.1, 0),
+             doctor._Load(4, 100.0, 0.1, 0)]
+    assert doctor._advise(case(loads=loads)).options["max_total"] == 2
     PoolConfig(**options)
 
 
 def test_pools_that_are_tried_leave_room_for_others():
-    assert _doctor._sizes(16, Facts()) == [1, 2, 4, 8, 16]
-    assert _doctor._sizes(500, Facts()) == [1, 2, 4, 8, 16, 32, 64]
-    assert _doctor._sizes(16, Facts(limit=20, in_use=8)) == [1, 2, 4, 6]
-    assert _doctor._sizes(16, Facts(limit=1)) == [1]
+    assert doctor._sizes(16, Facts()) == [1, 2, 4, 8, 16]
+    assert doctor._sizes(500, Facts()) == [1, 2, 4, 8, 16, 32, 64]
+    assert doctor._sizes(16, Facts(limit=20, in_use=8)) == [1, 2, 4, 6]
+    assert doctor._sizes(16, Facts(limit=1)) == [1]
 
 
 class FakeCon:
@@ -556,14 +558,14 @@ def test_what_a_server_does_not_say_is_unknown():
 def test_the_benchmarks_are_run(monkeypatch, capsys):
     called = []
     monkeypatch.setattr(
-        "dbutils.__main__.subprocess.call",
+        "dbutils._cli.main.subprocess.call",
         lambda command: called.append(command) or 0)
     benchmark = Path(__file__).with_name("benchmarks") / "compare.py"
-    monkeypatch.setattr("dbutils.__main__._BENCHMARK", benchmark)
+    monkeypatch.setattr("dbutils._cli.main._BENCHMARK", benchmark)
     assert main(["bench", "--quick", "--only", "import"]) == 0
     assert called == [[
         sys.executable, str(benchmark), "--quick", "--only", "import"]]
-    monkeypatch.setattr("dbutils.__main__._BENCHMARK", Path("no/where"))
+    monkeypatch.setattr("dbutils._cli.main._BENCHMARK", Path("no/where"))
     assert main(["bench"]) == 2
     assert "source distribution" in capsys.readouterr().err
 

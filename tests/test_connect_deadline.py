@@ -17,7 +17,10 @@ from patience import PATIENCE, wait_until
 from proxies import Hole, Proxy
 from test_interrupts import Lease, assert_sound, make_pool
 
-from dbutils import _opening, _outage, _threads, _watchdog
+from dbutils._base import opening
+from dbutils._base import threads as _threads
+from dbutils._core import throttle
+from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.pooled_pg import PooledPg
 from dbutils.pooled_pg import TooManyConnectionsError as TooManyPgError
@@ -208,7 +211,7 @@ def test_a_late_connection_goes_to_whoever_waits(pool, hole):
 @pytest.mark.slow
 @pytest.mark.portable
 def test_the_driver_gives_up_what_hangs_for_long(pool, hole, monkeypatch):
-    monkeypatch.setattr(_opening, "_LEAST_LIMIT", 2)
+    monkeypatch.setattr(opening, "_LEAST_LIMIT", 2)
     ask_in_vain(pool)
     wait_until(lambda: in_use(pool) == 0)
     assert hole.held == LIMIT  # they were not dropped there
@@ -231,7 +234,7 @@ def test_a_limit_for_connecting_does_not_stay(driver):
     "driver", [drivers.BY_NAME["psycopg2"]], indirect=True, ids=repr)
 @pytest.mark.parametrize("way", ["option", "string", "environment"])
 def test_a_limit_of_the_program_stays(driver, monkeypatch, way):
-    monkeypatch.setattr(_opening, "_LEAST_LIMIT", 3)
+    monkeypatch.setattr(opening, "_LEAST_LIMIT", 3)
     options, expected = driver.parameters(), "2"
     args = ()
     if way == "option":
@@ -336,7 +339,7 @@ def test_an_error_of_the_driver_is_raised_as_it_is():
 
 
 def test_an_unlimited_pool_has_no_crowd_of_hanging_connects(monkeypatch):
-    monkeypatch.setattr(_outage, "_HANGING", 3)
+    monkeypatch.setattr(throttle, "_HANGING", 3)
     driver = Driver()
     pool = PooledDB(driver, maxwait=0.2)
     for _ in range(5):
@@ -381,7 +384,7 @@ def test_a_late_connection_of_an_emptied_pool_is_closed():
 
 
 def test_the_limit_holds_while_connections_come_late(monkeypatch):
-    monkeypatch.setattr(_opening, "_LEAST_TIME", 0)
+    monkeypatch.setattr(opening, "_LEAST_TIME", 0)
     driver = Driver()
     pool = PooledDB(driver, maxconnections=LIMIT, maxwait=0.001)
     done, taken, most = Event(), [], []
@@ -475,7 +478,7 @@ def test_an_embedded_database_is_opened_where_it_is_used(tmp_path, is_module):
 
 
 def test_a_system_without_room_for_threads_connects_itself(monkeypatch):
-    monkeypatch.setattr(_opening, "start_thread", lambda run, name: False)
+    monkeypatch.setattr(opening, "start_thread", lambda run, name: False)
     threads = threads_of_connects(Driver(hangs=False), maxwait=PATIENCE)
     assert threads == [get_ident()] * 2
 
@@ -493,7 +496,7 @@ def test_a_creator_finds_the_context_of_the_request():
     here.set("the request")
     pool.connection()
     assert seen == [("the request", False)]
-    assert _opening.time_limit() is None
+    assert opening.time_limit() is None
 
 
 def test_a_dropped_lease_is_back_at_once():
@@ -587,7 +590,7 @@ def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(fails):
 @pytest.mark.usefixtures("_uncollected")
 def test_an_interrupt_anywhere_in_the_wait_for_a_helper_loses_nothing(
         monkeypatch):
-    monkeypatch.setattr(_opening, "_LEAST_TIME", 0)
+    monkeypatch.setattr(opening, "_LEAST_TIME", 0)
 
     def prepare():
         pool = helped_pool()
@@ -614,7 +617,7 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
         pool = helped_pool()
         helpers = []
         monkeypatch.setattr(
-            _opening, "start_thread",
+            opening, "start_thread",
             lambda run, name: helpers.append(run) or True)
         errors = []
 
@@ -637,7 +640,7 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
             thread.join(PATIENCE)
             assert not thread.is_alive()
             monkeypatch.setattr(
-                _opening, "start_thread", _threads.start_thread)
+                opening, "start_thread", _threads.start_thread)
             settled(pool)
         return work, check
 
@@ -672,7 +675,7 @@ def test_a_request_that_is_late_leaves_a_healthy_session_alone(
         driver, slow, monkeypatch, maxwait):
     ended = []
     monkeypatch.setattr(
-        _watchdog._Watchdog, "_end",
+        deadlines._Watchdog, "_end",
         lambda self, key, descriptor: ended.append(descriptor))
     pool = PooledDB(
         driver.load(), maxconnections=1, mincached=1, ping="select 1",
@@ -714,7 +717,7 @@ def test_a_question_that_gets_no_answer_leaves_time_to_connect(
         driver, monkeypatch):
     with Proxy(driver.port) as proxy:
         monkeypatch.setattr(driver, "port", proxy.port)
-        monkeypatch.setattr(_watchdog, "LIMIT", PATIENCE * 10)
+        monkeypatch.setattr(deadlines, "LIMIT", PATIENCE * 10)
         pool = PooledDB(
             driver.load(), maxconnections=1, mincached=1, ping="select 1",
             **driver.parameters())

@@ -7,7 +7,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from dbutils import _dbapi
+from dbutils._drivers import creators
 from dbutils.steady_db import connect
 
 
@@ -173,12 +173,12 @@ def test_what_cannot_connect_is_no_creator():
 def test_the_thread_safety_of_creators(creator, level):
     if creator is sqlite3.Connection:
         level = 1  # a class that is no module is trusted like a function
-    assert _dbapi.creator_threadsafety(creator) == level
+    assert creators.creator_threadsafety(creator) == level
 
 
 def test_the_thread_safety_of_a_class_with_connect_is_its_modules(driver):
     creator = CREATORS["class with connect"](driver)
-    assert _dbapi.creator_threadsafety(creator) == 2
+    assert creators.creator_threadsafety(creator) == 2
 
 
 @pytest.mark.parametrize(("isfatal", "args", "split"), [
@@ -190,25 +190,25 @@ def test_the_thread_safety_of_a_class_with_connect_is_its_modules(driver):
 ])
 def test_isfatal_may_come_first_among_the_drivers_arguments(
         isfatal, args, split):
-    assert _dbapi.split_isfatal(isfatal, args) == split
+    assert creators.split_isfatal(isfatal, args) == split
 
 
 def test_isfatal_must_be_callable():
     with pytest.raises(TypeError, match="'isfatal'"):
-        _dbapi.split_isfatal("yes", ())
+        creators.split_isfatal("yes", ())
 
 
 def test_classic_pygresql_is_only_needed_to_connect(monkeypatch):
     monkeypatch.setitem(sys.modules, "pg", None)
     with pytest.raises(ImportError, match=r"DBUtils\[pg\]"):
-        _dbapi.connect_pg()
+        creators.connect_pg()
 
 
 def test_the_module_called_pg_is_used(monkeypatch):
     module = ModuleType("pg")
     module.DB = lambda *args, **kwargs: (args, kwargs)
     monkeypatch.setitem(sys.modules, "pg", module)
-    assert _dbapi.connect_pg("db", user="me") == (("db",), {"user": "me"})
+    assert creators.connect_pg("db", user="me") == (("db",), {"user": "me"})
 
 
 def test_a_class_whose_connections_open_themselves_is_called():
@@ -216,7 +216,7 @@ def test_a_class_whose_connections_open_themselves_is_called():
         def connect(self):
             """Open a connection that was made already."""
 
-    assert _dbapi.connect_of(Connection) is Connection
+    assert creators.connect_of(Connection) is Connection
 
 
 def test_a_class_with_a_static_or_class_method_is_asked_for_it():
@@ -235,5 +235,5 @@ def test_a_class_with_a_static_or_class_method_is_asked_for_it():
         def connect(cls):
             return cls
 
-    assert _dbapi.connect_of(Derived)() == "static"
-    assert _dbapi.connect_of(ByClass)() is ByClass
+    assert creators.connect_of(Derived)() == "static"
+    assert creators.connect_of(ByClass)() is ByClass

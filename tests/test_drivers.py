@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dbutils._drivers import profile_of
-from dbutils._failover import Loss, reason_not_to_repeat
+from dbutils._drivers.driver import profile_of
+from dbutils._steady.decisions import Loss, reason_not_to_repeat
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 from dbutils.steady_db import connect

@@ -8,9 +8,9 @@ import pytest
 from patience import PATIENCE, wait_until
 
 from dbutils import DynamicPooledDB, DynamicSize, Scaling
-from dbutils._housekeeper import housekeeper
-from dbutils._slots import new_visit
-from dbutils._waiters import Waiter
+from dbutils._base.housekeeper import housekeeper
+from dbutils._core.slots import new_visit
+from dbutils._core.waiters import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable

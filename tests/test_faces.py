@@ -12,8 +12,8 @@ import pytest
 
 import dbutils
 from dbutils import drivers, keyed_pool, pool_manager, simple_pooled_pg
-from dbutils._forward import Forwarded
-from dbutils._lease import Lease
+from dbutils._core.lease import Lease
+from dbutils._pooled.attributes import Forwarded
 from dbutils.uri_pool import ConnectionPool
 
 MANUAL = Path(__file__).resolve().parent.parent / "docs" / "main.rst"

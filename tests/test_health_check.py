@@ -10,7 +10,7 @@ from drivers import ask
 from patience import PATIENCE, wait_until
 
 from dbutils import HealthCheck, HealthCheckPooledDB
-from dbutils._housekeeper import housekeeper
+from dbutils._base.housekeeper import housekeeper
 from dbutils.pooled_db import PooledDB
 
 pytestmark = pytest.mark.portable

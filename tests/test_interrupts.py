@@ -14,9 +14,10 @@ from drivers import BY_NAME, ask
 from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
-from dbutils import _queue, _sql
-from dbutils._db_cursor import Hand
-from dbutils._pool import Refused
+from dbutils._core import waiting
+from dbutils._core.pool import Refused
+from dbutils._steady import statements
+from dbutils._steady.cursor import Hand
 from dbutils.pooled_db import PooledDB
 
 LIMIT = 2
@@ -105,7 +106,7 @@ def test_an_interrupt_anywhere_loses_nothing(does, idle, shareable):
 
 
 def test_an_interrupt_while_another_one_is_served_loses_nothing(monkeypatch):
-    monkeypatch.setattr(_queue, "_FIRST_LOOK", 0.001)
+    monkeypatch.setattr(waiting, "_FIRST_LOOK", 0.001)
 
     def prepare():
         pool = make_pool()
@@ -301,7 +302,7 @@ def test_a_connection_whose_statement_was_interrupted_does_not_stay(
     with pool.connection() as db:
         session = ask(db, driver.who_am_i)
         db.commit()
-        _sql.seen.clear()
+        statements.seen.clear()
         if is_known:
             assert ask(db, "select 1") == 1
         with pytest.raises(interrupt):

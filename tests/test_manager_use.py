@@ -10,7 +10,7 @@ import pytest
 from patience import PATIENCE
 from servers import HOST, free_port
 
-from dbutils._secrets import Secret, hide_secrets, masked_url
+from dbutils._base.secrets import Secret, hide_secrets, masked_url
 from dbutils.performance_optimized_pooled_db import (
     PerformanceOptimizedPooledDB,
 )

@@ -312,9 +312,10 @@ def test_what_other_modules_have_in_addition_is_there_as_well(name):
     assert all(row[1] for row in rows)
 
 
-def test_all_modules_are_in_the_table_of_what_is_inside():
-    modules = {
-        path.stem for path in (DOCS.parent / "dbutils").glob("*.py")}
+def test_all_modules_and_parts_are_in_the_table_of_what_is_inside():
+    package = DOCS.parent / "dbutils"
+    modules = {path.stem for path in package.glob("*.py")} | {
+        path.parent.name for path in package.glob("*/__init__.py")}
     for name in MANUALS:
         text = (DOCS / name).read_text(encoding="utf-8")
         told_of = set(re.findall(r"``(\w+)``", text))

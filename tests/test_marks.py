@@ -8,9 +8,9 @@ import drivers
 import pytest
 from drivers import ask
 
-from dbutils import _sql
-from dbutils._db_cursor import Call
-from dbutils._sql import MARK, READ, UNKNOWN_WORK, kind_of
+from dbutils._steady import statements as _sql
+from dbutils._steady.cursor import Call
+from dbutils._steady.statements import MARK, READ, UNKNOWN_WORK, kind_of
 from dbutils.pooled_db import PooledDB
 
 MARKS = [
@@ -270,7 +270,7 @@ def test_the_time_that_a_look_takes_can_be_measured():
 HOSTILE = r"""
 import resource
 resource.setrlimit(resource.RLIMIT_CPU, (120, 120))
-from dbutils._sql import kind_of
+from dbutils._steady.statements import kind_of
 for text in [
         "'", '"', "`", "-", "/*", "/*/ ", "*", "#\n", "[a", " [a'", "$a$",
         "$$", "\\'", "e'\\'", "e'\'\'", "; ", " ", "x", "(", "create a ",

@@ -12,7 +12,8 @@ from threading import Thread
 import pytest
 from forking import in_child, needs_fork
 
-from dbutils import _mistakes, simple_pooled_db, simple_pooled_pg
+from dbutils import simple_pooled_db, simple_pooled_pg
+from dbutils._steady import mistakes
 from dbutils.dynamic_pooled_db import DynamicPooledDB
 from dbutils.persistent_db import PersistentDB
 from dbutils.persistent_pg import PersistentPg
@@ -121,7 +122,7 @@ def test_what_opens_connections_may_be_like_one(dbapi):
 
 def test_the_options_are_known_by_name():
     known = inspect.signature(PooledDB).parameters
-    assert set(_mistakes.OPTIONS) == {
+    assert set(mistakes.OPTIONS) == {
         name for name, parameter in known.items()
         if name != "creator" and parameter.kind not in {
             parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}}
@@ -195,7 +196,7 @@ def test_real_drivers_tell_it(driver):
 
 
 def test_python_without_notes_shows_it_in_the_message(monkeypatch):
-    from dbutils import _errors
+    from dbutils._base import errors as _errors
     monkeypatch.setattr(_errors.sys, "version_info", (3, 10))
     error = ValueError(17, "first")
     _errors.explain(error, "second")
@@ -571,8 +572,8 @@ def test_work_is_only_told_in_the_development_mode(tmp_path):
 
 
 def test_a_place_is_not_lost_if_the_warning_is_an_error(file, monkeypatch):
-    from dbutils import _pooled
-    monkeypatch.setattr(_pooled, "is_strict", True)
+    from dbutils._pooled import base
+    monkeypatch.setattr(base, "is_strict", True)
     pool = PooledDB(
         sqlite3, maxconnections=1, database=file)
     db = pool.connection()

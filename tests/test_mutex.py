@@ -7,7 +7,7 @@ import pytest
 from everywhere import Interrupt, sweep
 from patience import PATIENCE, wait_until
 
-from dbutils._mutex import LongMutex, Mutex
+from dbutils._base.mutex import LongMutex, Mutex
 
 
 @pytest.mark.usefixtures("_restless")

@@ -121,7 +121,7 @@ def alchemy():
     """SQLAlchemy, as if the package with its plugin were installed."""
     alchemy = drivers.load("sqlalchemy")
     from sqlalchemy.dialects import plugins
-    plugins.register("dbutils", "dbutils._sqlalchemy", "EnginePlugin")
+    plugins.register("dbutils", "dbutils._pooled.sqlalchemy", "EnginePlugin")
     yield alchemy
     plugins.deregister("dbutils")
 

@@ -12,7 +12,7 @@ from conftest import start
 from drivers import ask
 from patience import wait_until
 
-from dbutils._outage import Elsewhere, Outage, is_outage
+from dbutils._core.throttle import Elsewhere, Outage, is_outage
 from dbutils.pooled_db import PooledDB
 
 PATIENCE = 60  # seconds after which a test has failed

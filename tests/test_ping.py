@@ -4,7 +4,7 @@ import sqlite3
 
 import pytest
 
-from dbutils._ping import ask, parse_ping
+from dbutils._steady.ping import ask, parse_ping
 
 
 @pytest.mark.parametrize(("ping", "when"), [

@@ -15,8 +15,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from dbutils._dialects import dialect_for
-from dbutils._secrets import secrets_in
+from dbutils._base.secrets import secrets_in
+from dbutils._drivers.dialects import dialect_for
 from dbutils.pool_manager import (
     ConnectionConfig,
     DatabaseType,

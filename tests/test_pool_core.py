@@ -8,9 +8,9 @@ from threading import Event, Lock, Thread, current_thread
 import pytest
 from patience import PATIENCE, wait_until
 
-from dbutils._keeper import Backend
-from dbutils._ledger import Limits, make_limits
-from dbutils._pool import PoolCore, Refused
+from dbutils._core.keeper import Backend
+from dbutils._core.ledger import Limits, make_limits
+from dbutils._core.pool import PoolCore, Refused
 
 
 class Token:

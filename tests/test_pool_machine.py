@@ -17,10 +17,10 @@ from hypothesis.stateful import (
 )
 from test_pool_core import Token, TokenBackend
 
-from dbutils._ledger import Limits
-from dbutils._pool import PoolCore, Refused
-from dbutils._slots import new_visit
-from dbutils._waiters import Waiter
+from dbutils._core.ledger import Limits
+from dbutils._core.pool import PoolCore, Refused
+from dbutils._core.slots import new_visit
+from dbutils._core.waiters import Waiter
 
 LIMIT = 3
 SOME = st.integers(0, 1000)

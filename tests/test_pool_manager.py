@@ -20,9 +20,10 @@ from everywhere import sweep
 from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
 
-from dbutils import _managed, pool_manager
-from dbutils._counts import Count
-from dbutils._housekeeper import housekeeper
+from dbutils import pool_manager
+from dbutils._base.housekeeper import housekeeper
+from dbutils._core.counts import Count
+from dbutils._manager import registry
 from dbutils.pool_manager import (
     ConnectionConfig,
     DBConnectionPoolManager,
@@ -256,7 +257,7 @@ def test_a_check_that_cannot_begin_is_made_later(
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as context:
-        context.setattr(_managed.Probe, "start", fail)
+        context.setattr(registry.Probe, "start", fail)
         with pytest.raises(RuntimeError):
             manager.health_check()
     assert manager.health_check()["status"] == "healthy"
@@ -490,7 +491,7 @@ def test_the_number_of_pools_can_be_lowered(driver, manager):
 
 def test_pools_that_nobody_uses_are_removed(driver, manager, monkeypatch):
     now = [1000.0]
-    for module in (_managed, pool_manager):
+    for module in (registry, pool_manager):
         monkeypatch.setattr(module, "monotonic", lambda: now[0])
     old, used, lent = (
         manager.get_pool(settings_for(host)) for host in "abc")

@@ -5,9 +5,9 @@ from threading import Event, Thread
 
 import pytest
 
-from dbutils._lease import is_over
-from dbutils._slots import new_visit
-from dbutils._waiters import Waiter
+from dbutils._core.lease import is_over
+from dbutils._core.slots import new_visit
+from dbutils._core.waiters import Waiter
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 

@@ -14,7 +14,7 @@ from conftest import ready
 from patience import wait_until
 from proxies import Proxy
 
-from dbutils._drivers import profile_of
+from dbutils._drivers.driver import profile_of
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="some of the programs fork")

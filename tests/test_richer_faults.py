@@ -22,13 +22,13 @@ from dbutils import (
     PerformanceOptimizedPooledDB,
     ResourceAllocationPooledDB,
     Scaling,
-    _managed,
-    _slots,
     performance_optimized_pooled_db,
     pooled_db,
 )
-from dbutils._ledger import Limits
-from dbutils._waiters import Waiter
+from dbutils._core import slots
+from dbutils._core.ledger import Limits
+from dbutils._core.waiters import Waiter
+from dbutils._manager import registry
 from dbutils.keyed_pool import (
     KeyedConnection,
     PoolError,
@@ -353,7 +353,7 @@ class Clock:
 
     def __init__(self, monkeypatch):
         self.now = 1000.0
-        for module in (_slots, pooled_db, performance_optimized_pooled_db):
+        for module in (slots, pooled_db, performance_optimized_pooled_db):
             monkeypatch.setattr(module, "monotonic", lambda: self.now)
 
 
@@ -603,7 +603,7 @@ def test_a_server_that_cannot_be_asked_is_not_called_dead(
         driver, manager, monkeypatch):
     manager.get_pool(settings_for("one"))
     with monkeypatch.context() as context:
-        context.setattr(_managed, "start_thread", lambda run, name: False)
+        context.setattr(registry, "start_thread", lambda run, name: False)
         with pytest.raises(PoolManagerError, match="no thread"):
             manager.health_check()
     assert manager.health_check()["status"] == "healthy"

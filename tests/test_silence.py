@@ -10,9 +10,9 @@ from patience import PATIENCE
 from proxies import Proxy
 from servers import HOST
 
-from dbutils import _watchdog
-from dbutils._db_safe import Safe
-from dbutils._steady import line_of
+from dbutils._steady import deadlines
+from dbutils._steady.safe import Safe
+from dbutils._steady.steady import line_of
 from dbutils.pool_manager import (
     ConnectionConfig,
     DBConnectionPoolManager,
@@ -158,7 +158,7 @@ def test_a_commit_without_an_answer_is_cut(driver, config, manager):
 
 
 @pytest.mark.skipif(
-    not hasattr(_watchdog.socket, "TCP_INFO"),
+    not hasattr(deadlines.socket, "TCP_INFO"),
     reason="the system does not tell when data were received")
 def test_a_long_statement_with_answers_is_not_cut(config, manager):
     """Its rows take longer than the limit, but each one much less."""
@@ -170,8 +170,8 @@ def test_a_long_statement_with_answers_is_not_cut(config, manager):
         watched.append(real(limit, sock))
         return watched[-1]
 
-    real = _watchdog.Limit.goes_on
-    _watchdog.Limit.goes_on = goes_on
+    real = deadlines.Limit.goes_on
+    deadlines.Limit.goes_on = goes_on
     try:
         with con.cursor() as cursor:
             cursor.execute(
@@ -179,7 +179,7 @@ def test_a_long_statement_with_answers_is_not_cut(config, manager):
                 " from generate_series(1, 120)")
             assert len(cursor.fetchall()) == 120
     finally:
-        _watchdog.Limit.goes_on = real
+        deadlines.Limit.goes_on = real
     assert watched
     assert all(watched)
 
@@ -205,9 +205,9 @@ def test_a_limit_is_not_left_behind(config, manager):
         assert ask(con, "select 1") == 1
         with pytest.raises(Exception, match="division"):
             ask(con, "select 1 / 0")
-        assert line_of(con._con) not in _watchdog._watchdog.calls
+        assert line_of(con._con) not in deadlines._watchdog.calls
         con.commit()
-        assert line_of(con._con) not in _watchdog._watchdog.calls
+        assert line_of(con._con) not in deadlines._watchdog.calls
 
 
 def test_the_system_looks_for_a_server_that_is_gone(
@@ -264,7 +264,7 @@ def test_a_server_that_hangs_does_not_keep_own_questions_waiting(
     class Spy:
         def __getattr__(self, name):
             if name == "rollback":
-                seen.append(type(_watchdog._watchdog.calls.get(line)))
+                seen.append(type(deadlines._watchdog.calls.get(line)))
             return getattr(real, name)
 
     line.con = Spy()
@@ -272,4 +272,4 @@ def test_a_server_that_hangs_does_not_keep_own_questions_waiting(
     line.con = real
     con.close()
     assert seen
-    assert _watchdog.Limit not in seen
+    assert deadlines.Limit not in seen

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from patience import wait_until
 
-from dbutils._sockets import Sight, Watch
+from dbutils._steady.sockets import Sight, Watch
 
 
 @pytest.fixture

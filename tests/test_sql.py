@@ -2,8 +2,8 @@
 
 import pytest
 
-from dbutils import _sql
-from dbutils._sql import kind_of
+from dbutils._steady import statements as _sql
+from dbutils._steady.statements import kind_of
 
 READS = [
     "select 1", "  SELECT 1", "-- why\nselect 1", "/* why */ select 1",

@@ -16,15 +16,13 @@ import pytest
 from patience import PATIENCE, wait_until
 
 import dbutils
-from dbutils import (
-    PerformanceOptimizedPooledDB,
-    _housekeeper,
-    _threads,
-    _watchdog,
-)
-from dbutils._crew import Crew, Task
-from dbutils._pooled import together
-from dbutils._threads import Attendant, start_thread
+from dbutils import PerformanceOptimizedPooledDB
+from dbutils._base import housekeeper as _housekeeper
+from dbutils._base import threads as _threads
+from dbutils._base.crew import Crew, Task
+from dbutils._base.threads import Attendant, start_thread
+from dbutils._pooled.base import together
+from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB
 
 PACKAGE = Path(dbutils.__file__).parent
@@ -119,8 +117,8 @@ ENDING = """
 import _thread, atexit, sys, warnings
 warnings.simplefilter("ignore")  # of forks
 atexit.register(lambda: (print(len(sys._current_frames())), last()))
-from dbutils import _threads
-from dbutils._crew import Crew, Task
+from dbutils._base import threads as _threads
+from dbutils._base.crew import Crew, Task
 from dbutils.pooled_db import PooledDB
 sys.path.insert(0, sys.argv[1])
 import mock_db as dbapi
@@ -356,16 +354,16 @@ def sockets():
 
 
 def test_time_limits_hold_after_a_refusal(sockets, refusing, monkeypatch):
-    monkeypatch.setattr(_watchdog, "_watchdog", _watchdog._Watchdog())
+    monkeypatch.setattr(deadlines, "_watchdog", deadlines._Watchdog())
     here, _ = sockets
-    _watchdog.watch("first", here.fileno(), PATIENCE)
-    _watchdog.forget("first")
+    deadlines.watch("first", here.fileno(), PATIENCE)
+    deadlines.forget("first")
     assert refusing.starts
     refusing.refuses = False
     here.settimeout(PATIENCE)
 
     def is_ended():
-        _watchdog.watch("second", here.fileno(), 0)
+        deadlines.watch("second", here.fileno(), 0)
         here.setblocking(False)
         try:
             return here.recv(1) == b""
@@ -380,19 +378,19 @@ def test_time_limits_hold_after_exceptions():
     for number in range(50):
         here, there = socket.socketpair()
         with here, there:
-            _watchdog.watch(number, here.fileno(), 0.001)
+            deadlines.watch(number, here.fileno(), 0.001)
             for thread in our_threads():
                 stop(thread)
             here.settimeout(PATIENCE)
             assert here.recv(1) == b""
-            _watchdog.forget(number)
+            deadlines.forget(number)
 
 
 def test_no_call_hangs_while_the_interpreter_ends(sockets, monkeypatch):
     here, _ = sockets
     for name in ("is_finalizing", "is_ending"):
-        monkeypatch.setattr(_watchdog, name, lambda: True)
-    _watchdog.watch("call", here.fileno(), PATIENCE)
+        monkeypatch.setattr(deadlines, name, lambda: True)
+    deadlines.watch("call", here.fileno(), PATIENCE)
     here.settimeout(PATIENCE)
     assert here.recv(1) == b""  # its socket was shut down before
 
@@ -432,7 +430,7 @@ def test_work_in_the_background_goes_on_after_exceptions():
 def test_work_in_the_background_begins_after_a_refusal(
         dbapi, refusing, monkeypatch):
     keeper = _housekeeper.Housekeeper()
-    monkeypatch.setattr("dbutils._upkeep.housekeeper", keeper)
+    monkeypatch.setattr("dbutils._core.maintenance.housekeeper", keeper)
     pool = PooledDB(dbapi, 2, maxidletime=0.05)
     assert not keeper.is_running
     refusing.refuses = False
@@ -558,7 +556,7 @@ def test_there_are_only_a_few_threads():
 
 
 def test_what_is_too_much_waits(monkeypatch):
-    monkeypatch.setattr("dbutils._crew._MOST", 2)
+    monkeypatch.setattr("dbutils._base.crew._MOST", 2)
     keeper = _housekeeper.Housekeeper()
     go_on = threading.Event()
     hanging = [Job(go_on) for _ in range(2)]

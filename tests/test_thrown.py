@@ -24,7 +24,7 @@ from drivers import ask
 from test_interrupts import failing_cursor
 from test_ledger import autocommitting
 
-from dbutils._drivers import profile_of
+from dbutils._drivers.driver import profile_of
 from dbutils.pooled_db import PooledDB
 
 WORKERS = 5

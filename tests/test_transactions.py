@@ -7,7 +7,7 @@ import drivers
 import pytest
 from test_real_drivers import ask, insert, numbers_in
 
-from dbutils import _transactions
+from dbutils._pooled import transactions
 from dbutils.pooled_db import CommitUnknownError, PooledDB
 
 
@@ -15,7 +15,7 @@ from dbutils.pooled_db import CommitUnknownError, PooledDB
 def pauses(monkeypatch):
     """Do not pause, but tell for how long that would have been."""
     seen = []
-    monkeypatch.setattr(_transactions.time, "sleep", seen.append)
+    monkeypatch.setattr(transactions.time, "sleep", seen.append)
     return seen
 
 

@@ -9,11 +9,12 @@ import pytest
 import stand_ins
 from stand_ins import SHAPES, Driver, Server, Shape, Wrapper, wrapped
 
-from dbutils import _more_drivers, drivers, steady_db
-from dbutils._db_account import AskingSafe, Independent, OwnAccount
-from dbutils._db_classic import Classic
-from dbutils._drivers import profile_of, profiles
-from dbutils._steady import line_of
+from dbutils import drivers, steady_db
+from dbutils._drivers import more
+from dbutils._drivers.driver import profile_of, profiles
+from dbutils._steady.account import AskingSafe, Independent, OwnAccount
+from dbutils._steady.classic import Classic
+from dbutils._steady.steady import line_of
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.steady_db import connect
 
@@ -528,7 +529,7 @@ def test_wrappers_are_looked_through_four_deep(make):
         con = wrapped(driver.connect(), path)
         profile = profile_of(con, driver)
         assert profile.tells_work is tells
-        assert isinstance(profile, _more_drivers.Wrapped)
+        assert isinstance(profile, more.Wrapped)
 
 
 def test_a_property_that_raises_ends_the_look(make):
@@ -686,10 +687,10 @@ def test_the_socket_is_that_of_the_connection_inside(make):
 @pytest.fixture
 def _as_before(monkeypatch):
     """Forget the drivers that a test registers."""
-    from dbutils import _drivers
+    from dbutils._drivers import driver as _drivers
 
     monkeypatch.setattr(_drivers, "_PROFILES", profiles())
-    monkeypatch.setattr(_more_drivers, "_is_loaded", [])
+    monkeypatch.setattr(more, "_is_loaded", [])
 
 
 class Better(drivers.Driver):
@@ -754,7 +755,7 @@ def test_other_packages_can_bring_drivers(make, monkeypatch, caplog):
         """Known by another package."""
 
     drivers.register("nobody.knows.codes", Better)
-    monkeypatch.setattr(_more_drivers, "_entry_points", lambda: [
+    monkeypatch.setattr(more, "_entry_points", lambda: [
         Point("nobody.knows", Other), Point("nobody.knows.codes", Other),
         Point("broken", None)])
     driver = make("stranger")
@@ -769,17 +770,17 @@ def test_entry_points_are_read(monkeypatch):
     point = Point("somebody", Better)
     group = {"dbutils.drivers": [point]}
     monkeypatch.setattr(metadata, "entry_points", lambda: group)
-    assert _more_drivers._entry_points() == [point]
+    assert more._entry_points() == [point]
     monkeypatch.setattr(metadata, "entry_points", lambda: SimpleNamespace(
         select=lambda group: [point] if group == "dbutils.drivers" else []))
-    assert _more_drivers._entry_points() == [point]
+    assert more._entry_points() == [point]
 
 
 def test_what_is_seldom_needed_is_loaded_late():
     code = (
         "import sys, sqlite3; from dbutils.pooled_db import PooledDB;"
         "PooledDB(sqlite3, database=':memory:', mincached=1).close();"
-        "print('dbutils._more_drivers' in sys.modules)")
+        "print('dbutils._drivers.more' in sys.modules)")
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE,
         text=True, timeout=60)

@@ -8,7 +8,8 @@ import sys
 import pytest
 from patience import wait_until
 
-from dbutils import HealthCheckPooledDB, _housekeeper
+from dbutils import HealthCheckPooledDB
+from dbutils._base import housekeeper as _housekeeper
 from dbutils.pooled_db import PooledDB
 
 

@@ -14,8 +14,8 @@ from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
 
 from dbutils import InvalidCursorError
-from dbutils._secrets import masked_url
-from dbutils._uris import url_of
+from dbutils._base.secrets import masked_url
+from dbutils._base.uris import url_of
 from dbutils.pool_manager import ConnectionConfig
 from dbutils.uri_pool import THREAD_LOCAL, ConnectionPool, _Pools
 

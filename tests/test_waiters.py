@@ -2,8 +2,8 @@
 
 from threading import Thread
 
-from dbutils._ledger import Ledger, Limits
-from dbutils._waiters import Waiter, WaitQueue
+from dbutils._core.ledger import Ledger, Limits
+from dbutils._core.waiters import Waiter, WaitQueue
 
 AT_ONCE = 0
 

@@ -8,7 +8,7 @@ from time import monotonic
 import pytest
 from patience import PATIENCE, wait_until
 
-from dbutils import _queue
+from dbutils._core import waiting as _queue
 
 
 def waiting(pool):

@@ -3,8 +3,8 @@
 import sys
 from timeit import repeat
 
-from dbutils import _sql
-from dbutils._sql import kind_of
+from dbutils._steady import statements as _sql
+from dbutils._steady.statements import kind_of
 
 NEW = {
     "short": "select 1",

@@ -21,7 +21,7 @@ pool = PooledDB(
     import_module(driver), maxconnections=3, host="127.0.0.1", port=port,
     user="postgres", dbname="postgres")
 # as the entry point of an installed package does
-plugins.register("dbutils", "dbutils._sqlalchemy", "EnginePlugin")
+plugins.register("dbutils", "dbutils._pooled.sqlalchemy", "EnginePlugin")
 names = {
     "create_engine": sa.create_engine, "NullPool": sa.pool.NullPool,
     "pool": pool}

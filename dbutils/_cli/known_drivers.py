@@ -1,0 +1,115 @@
+"""What is known about the drivers that are installed."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from .._drivers.creators import is_driver
+from .._drivers.driver import Profile, profiles
+from .._drivers.more import load_entry_points
+from .terminal import complain, say, show_table
+
+__all__ = ["show_drivers"]
+
+_TOLD, _ACCOUNT, _NONE, _OLD = (
+    "the driver", "own account", "no transactions", "unknown")
+
+# What follows from how open work is known.
+_RULES = {
+    _TOLD: (
+        "Statements are repeated only if no work is open, as the driver"
+        " tells."),
+    _ACCOUNT: (
+        "The same, only that everything but a read counts as work until the"
+        " next commit or rollback, unless autocommit is known to be on."),
+    _NONE: "Reads are repeated, and nothing is committed or rolled back.",
+    _OLD: (
+        "It declares no apilevel and paramstyle, so it is no DB-API 2 driver:"
+        ' as with failover="always", statements are repeated after any error'
+        " that can mean a loss."),
+}
+
+
+class _Row(NamedTuple):
+    """What is known about one driver."""
+
+    driver: str
+    # What tells whether work is open, and that a connection is lost.
+    open_work: str
+    loss: str
+    # What becomes of a connection that is lost while nobody uses it, and of
+    # a session that statements have changed.
+    idle: str
+    session: str
+
+
+def show_drivers(arguments: Any) -> int:
+    """Print what is known; return the exit status."""
+    load_entry_points()
+    known = profiles()
+    names = arguments.modules or sorted(filter(_is_installed, known), key=(
+        str.lower))
+    try:
+        rows = [_row(name, known.get(name)) for name in names]
+    except ImportError as error:
+        complain(f"{error}.")
+        return 2
+    if arguments.json:
+        say(json.dumps([row._asdict() for row in rows], indent=2))
+    else:
+        _show(rows)
+    return 0
+
+
+def _is_installed(name: str) -> bool:
+    if name.startswith("_"):  # the inner part of another one
+        return False
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):  # of a package around it
+        return False
+
+
+def _row(name: str, profile: Profile | None) -> _Row:
+    if profile is None:
+        work = _ACCOUNT if is_driver(import_module(name)) else _OLD
+        return _Row(name, work, "code, question", "noticed", "replaced")
+    kind = type(profile)
+    sees = kind.descriptor is not Profile.descriptor and (
+        getattr(profile, "socket_name", "") is not None)
+    signs = [sign for sign, applies in (
+        ("socket", sees), ("flag", profile.tells_closed),
+        ("code", kind.code is not Profile.code),
+        ("question", not profile.is_known)) if applies]
+    return _Row(
+        name, _work(profile), ", ".join(signs),
+        "in the process" if profile.is_embedded
+        else "replaced" if sees else "noticed",
+        "reset" if profile.can_clean else "replaced")
+
+
+def _work(profile: Profile) -> str:
+    if not profile.has_transactions:
+        return _NONE
+    return _TOLD if profile.tells_work else _ACCOUNT
+
+
+def _show(rows: list[_Row]) -> None:
+    if not rows:
+        say("No driver is installed that is known.")
+        return
+    show_table("What is known about drivers", rows, (
+        "driver", "open work is told by", "a loss by", "dead idle ones",
+        "changed sessions"))
+    say()
+    for work, rule in _RULES.items():
+        if any(row.open_work == work for row in rows):
+            say(f"{work}: {rule}")
+    say(
+        "\nDead connections that are idle are replaced before a statement is"
+        " sent where\nthe socket is known. Otherwise they are noticed by an"
+        " error: reads are repeated\nthen, and for writes the error is raised"
+        " and nothing is stored.")

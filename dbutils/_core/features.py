@@ -1,0 +1,89 @@
+"""What can be added to a pool.
+
+A feature is an object that gets to know one pool when that is made, works on
+it through the verbs of its core, and does not keep it alive.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Sequence
+from weakref import WeakMethod, ref
+
+from .._base.housekeeper import Chore
+
+__all__ = ["Feature", "add_features", "check_features"]
+
+
+class Feature:
+    """Something that is added to one pool."""
+
+    def __init__(self) -> None:
+        self._link: Callable[[], Any] = _nothing
+        self._connect: Callable[[], Any] = _nothing
+        self._chore = Chore(self, "_tick")
+
+    def _join(self, core: Any, connect: Callable[[], Any]) -> None:
+        """Begin to work on a pool, which opens connections like this."""
+        self._check_free()
+        self._link = ref(core)
+        self._connect = WeakMethod(connect)
+        self._begin_ticking()
+
+    def _begin_ticking(self) -> None:
+        """Begin to work in the background if there is something to do."""
+        pause = self._pause()
+        if pause is not None:
+            self._chore.begin(pause)
+
+    def _check_free(self) -> None:
+        """Raise an error if it works on a pool already."""
+        if self._link() is not None:
+            raise ValueError(f"{self!r} belongs to another pool already.")
+
+    @property
+    def _core(self) -> Any:
+        """The core of the pool on which it works."""
+        core = self._link()
+        if core is None:
+            raise ValueError(f"{self!r} does not belong to a pool.")
+        return core
+
+    def _pause(self) -> float | None:
+        """Return the seconds until the next work in the background, if any."""
+        return None
+
+    def _tick(self) -> None:
+        """Do the work in the background, unless the pool has ended."""
+        core, pause = self._link(), self._pause()
+        if core is None or core.is_over or pause is None:
+            self._chore.end()
+            return
+        self._chore.plan(pause)
+        self._work(core)
+
+    def _work(self, core: Any) -> None:
+        """Do it."""
+
+
+def _nothing() -> None:
+    """Stand for a reference to what is not there."""
+
+
+# What pools do with features is no method that a program would see.
+
+def check_features(features: Any) -> tuple[Feature, ...]:
+    """Return the features that a pool is to have, before it is made."""
+    for feature in features:
+        if not isinstance(feature, Feature):
+            raise TypeError(
+                f"'features' must be features of pools, not {feature!r}.")
+        feature._check_free()  # noqa: SLF001 - of this module
+    return tuple(features)
+
+
+def add_features(
+        features: Sequence[Feature], core: Any,
+        connect: Callable[[], Any]) -> None:
+    """Let features begin to work on a pool."""
+    for feature in features:
+        feature._join(core, connect)  # noqa: SLF001 - of this module

@@ -1,0 +1,158 @@
+"""What a pool does in the background, and how long its connections live."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from time import monotonic
+from typing import Any, Callable, NamedTuple
+from weakref import WeakMethod, ref
+
+from .._base.checks import check_seconds
+from .._base.errors import logger, quietly
+from .._base.housekeeper import housekeeper
+from .._base.threads import fill_vacancies, vacancies
+
+__all__ = ["Terms", "Upkeep", "make_terms"]
+
+_JITTER = 0.1
+# In seconds, the shortest and the longest time between two rounds.
+_SHORTEST = 0.02
+_LONGEST = 10.0
+_REFILL = 1.0
+
+
+class Terms(NamedTuple):
+    """How long connections live, in seconds, and what is kept ready."""
+
+    maxlifetime: float | None = None
+    maxidletime: float | None = None
+    keepalive: float | None = None
+    leakafter: float | None = None
+    refill: bool = False
+
+    @property
+    def interval(self) -> float | None:
+        """The time between two rounds; None if there is nothing to do."""
+        times = [time / 4 for time in self[:4] if time]
+        if self.refill:
+            times.append(_REFILL)
+        return min(max(min(times), _SHORTEST), _LONGEST) if times else None
+
+
+def make_terms(
+        maxlifetime: Any, maxidletime: Any, keepalive: Any,
+        leakafter: Any, refill: Any) -> Terms:
+    """Check the options; 0 means the same as None."""
+    return Terms(
+        check_seconds("maxlifetime", maxlifetime) or None,
+        check_seconds("maxidletime", maxidletime) or None,
+        check_seconds("keepalive", keepalive) or None,
+        check_seconds("leakafter", leakafter) or None,
+        bool(refill))
+
+
+class Upkeep:
+    """The rounds through a pool in the background.
+
+    It is a part of the pool, and does not keep it alive.
+    """
+
+    def __init__(
+            self, core: Any, terms: Terms, connect: Callable[[], Any]) -> None:
+        self._core = ref(core)
+        self._terms = terms
+        self._connect = WeakMethod(connect)
+        self.clock = monotonic
+        # Whose visits were reported as too long.
+        self._reported: set[Any] = set()
+        self.due_at = 0.0
+        if terms.interval is not None:
+            self._plan()
+            housekeeper.enlist(self)
+
+    def _plan(self) -> None:
+        self.due_at = monotonic() + (self._terms.interval or _LONGEST)
+
+    def hurry(self) -> None:
+        """Make the next round at once."""
+        self.due_at = 0.0
+        housekeeper.enlist(self)
+
+    def tick(self) -> None:
+        """Make one round."""
+        self._plan()
+        core, connect = self._core(), self._connect()
+        if core is None or connect is None or core.is_over:
+            housekeeper.dismiss(self)
+            return
+        keeper = core.keeper
+        keeper.settle()
+        for right in keeper.ledger.idle_ones(self.is_due):
+            keeper.discard(right)
+        if self._terms.keepalive:
+            for right in keeper.ledger.idle_ones(self._is_silent):
+                with quietly("asking an idle connection"):
+                    self._ask(keeper, right)
+        if self._terms.refill:
+            self._refill(keeper, connect)
+        if self._terms.leakafter:
+            self._warn(core)
+
+    def _ask(self, keeper: Any, right: Any) -> None:
+        """Ask whether a connection is alive, to keep it so, or close it."""
+        can_stay = False
+        try:
+            can_stay = keeper.backend.ask(right.slot.con)
+        finally:
+            if can_stay:
+                self.used(right.slot)
+                keeper.put_back(right)
+            else:
+                keeper.discard(right)
+
+    def _refill(self, keeper: Any, connect: Callable[[], Any]) -> None:
+        """Open connections until enough are idle, as far as possible."""
+        ledger = keeper.ledger
+        while len(ledger.idle) < ledger.limits.mincached:
+            if not keeper.open_ahead(connect):
+                return
+
+    def opened(self, slot: Any) -> None:
+        """Note when a connection was opened, and when it has to go."""
+        maxlifetime = self._terms.maxlifetime
+        if maxlifetime:
+            slot.expires = self.clock() + maxlifetime * (
+                1 - _JITTER * random.random())  # noqa: S311 - no secret
+        slot.last_used = self.clock()
+
+    def used(self, slot: Any) -> None:
+        """Note that a connection has come back."""
+        if vacancies:
+            fill_vacancies()
+        slot.last_used = self.clock()
+
+    def is_expired(self, slot: Any) -> bool:
+        """Tell whether a connection has lived for long enough."""
+        return slot.expires is not None and self.clock() >= slot.expires
+
+    def is_due(self, slot: Any) -> bool:
+        """Tell whether an idle connection has to go."""
+        maxidletime = self._terms.maxidletime
+        return self.is_expired(slot) or bool(
+            maxidletime and self.clock() - slot.last_used >= maxidletime)
+
+    def _is_silent(self, slot: Any) -> bool:
+        """Tell whether nothing was heard of a connection for long."""
+        return self.clock() - slot.last_used >= (self._terms.keepalive or 0)
+
+    def _warn(self, core: Any) -> None:
+        """Tell of connections that are not given back."""
+        limit = self._terms.leakafter or 0
+        leaks = {visitor._replace(home=None) for visitor in core.visitors()
+                 if visitor.seconds >= limit}
+        for visitor in leaks - self._reported:
+            text = f"A connection was not given back by {visitor}."
+            logger.warning(text)
+            warnings.warn(text, ResourceWarning, stacklevel=2)
+        self._reported = leaks

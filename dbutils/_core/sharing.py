@@ -1,0 +1,140 @@
+"""The places of a pool whose connections several users have together."""
+
+from __future__ import annotations
+
+from bisect import insort
+from contextlib import suppress
+from itertools import chain, count
+from typing import Any, Callable, Iterator
+
+from .slots import Right, Slot, Visit, end
+
+__all__ = ["Sharing"]
+
+# How many hints there may be: so many, and so many for each place.
+_MANY = 16
+_TOO_MANY = 4
+
+
+class Sharing:
+    """Which connections are shared, and who may join."""
+
+    def __init__(self, is_shareable: Callable[[Any], bool]) -> None:
+        self.is_shareable = is_shareable
+        # The places, with the right that their users have together; and
+        # those that count as shared, also while their connection is being
+        # opened or cleaned.
+        self.slots: dict[Slot, Right] = {}
+        self._counted: dict[int, Slot] = {}
+        # The same places by the number of those who share them.  These are
+        # only hints: what does not fit any more is thrown away when it is
+        # its turn, or with all others when there are too many of them.
+        self._hints: dict[int, list[tuple[int, Slot]]] = {}
+        self._number_of_hints = 0
+        # Counts who joins, to find who has not been joined for longest.
+        self._turns = count()
+
+    @property
+    def number(self) -> int:
+        """How many places count as shared."""
+        return len(self._counted)
+
+    @property
+    def is_preparing(self) -> bool:
+        """Whether a connection is being made ready to be shared."""
+        return len(self._counted) > len(self.slots)
+
+    def may_begin(self, slot: Slot, limit: int) -> bool:
+        """Count a place as shared, if there are not enough of them."""
+        first = min(len(self._counted), limit)  # what is most likely free
+        for number in chain(range(first, limit), range(first)):
+            slot.shared_as = number  # before it counts, for stop()
+            if self._counted.setdefault(number, slot) is slot:
+                return True
+        return False
+
+    def stop(self, slot: Slot) -> None:
+        """Do not count a place as shared any more."""
+        slot.record = None
+        if self._counted.get(slot.shared_as) is slot:
+            self._counted.pop(slot.shared_as, None)
+
+    def publish(self, right: Right, visit: Visit) -> Right:
+        """Let others join; return the first share."""
+        slot = right.slot
+        share = slot.join(visit)
+        slot.turn = next(self._turns)
+        self.slots[slot] = right
+        self._hint(slot, 1)
+        return share
+
+    def join(self, visit: Visit) -> Right | None:
+        """Return a share of the connection that the fewest share."""
+        share = self._join(visit)
+        if share is None and self.slots:
+            self._hint_anew()
+            share = self._join(visit)
+        return share
+
+    def _join(self, visit: Visit) -> Right | None:
+        busy = []
+        share = None
+        for number, slot in self._in_order():
+            if self.is_shareable(slot.con):
+                # a visit of its own, which ends if somebody else is faster
+                share = slot.join(visit.copy())
+                slot.turn = next(self._turns)
+                self._hint(slot, number + 1)
+                right = self.slots.pop(slot, None)
+                if right is not None:
+                    self.slots[slot] = right  # becomes the last in turn
+                    break
+                end(share.visit)
+                share = None
+            else:
+                busy.append((number, slot))
+        for number, slot in busy:
+            self._hint(slot, number)
+        return share
+
+    def _in_order(self) -> Iterator[tuple[int, Slot]]:
+        """Take out hints, those with the smallest numbers first."""
+        for number in sorted(self._hints.copy()):
+            for turn, slot in _emptied(self._hints.get(number)):
+                if turn == slot.turn and slot in self.slots and (
+                        len(slot.shares()) == number):
+                    yield number, slot
+
+    def _hint(self, slot: Slot, number: int) -> None:
+        """Note how many share a connection now."""
+        insort(self._hints.setdefault(number, []), (slot.turn, slot))
+        self._number_of_hints += 1
+        if self._number_of_hints > _MANY + _TOO_MANY * len(self.slots):
+            self._hint_anew()
+
+    def _hint_anew(self) -> None:
+        """Forget what does not fit any more, and find what was lost."""
+        hints: dict[int, list[tuple[int, Slot]]] = {}
+        for slot in self.slots.copy():
+            insort(
+                hints.setdefault(len(slot.shares()), []), (slot.turn, slot))
+        self._hints = hints
+        self._number_of_hints = len(self.slots)
+
+    def last_out(self, slot: Slot) -> Right | None:
+        """Return the right that the sharers had, if all of them have gone."""
+        while not slot.shares():
+            right = self.slots.pop(slot, None)
+            if right is None or not slot.shares():
+                return right
+            self.slots[slot] = right  # somebody came at the last moment
+        if slot in self.slots:
+            self._hint(slot, len(slot.shares()))
+        return None
+
+
+def _emptied(hints: Any) -> Iterator[Any]:
+    """Take out all hints of a number, one by one."""
+    while hints:
+        with suppress(IndexError):  # another thread was faster
+            yield hints.pop(0)

@@ -1,0 +1,128 @@
+"""Those who want a connection, in the order of their coming."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Any, Callable, Sequence
+from weakref import ref
+
+from .._base.atomic import first, remove
+
+__all__ = ["WaitQueue", "Waiter"]
+
+
+class Waiter:
+    """A request for a connection that is answered at most once."""
+
+    __slots__ = (
+        "__weakref__", "_gate", "answers", "claim", "is_queued", "shareable",
+        "visit")
+
+    def __init__(
+            self, visit: Any, shareable: bool, claim: Any = None) -> None:
+        self.visit = visit
+        self.shareable = shareable
+        # What is special about the request, if anything.
+        self.claim = claim
+        # Whether it may be in a queue.
+        self.is_queued = False
+        # Empty as long as it waits.  The first who sets the only item has
+        # answered: that is atomic, so an answer cannot get lost on its way.
+        self.answers: dict[int, Any] = {}
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether there is no answer yet."""
+        return not self.answers
+
+    @property
+    def right(self) -> Any:
+        """The answer; None if there is none."""
+        return self.answers.get(0)
+
+    def grant(self, right: Any) -> bool:
+        """Answer with the right to a place; tell whether it was accepted."""
+        if self.answers.setdefault(0, right) is not right:
+            return False
+        self.nudge()
+        return True
+
+    def give_up(self) -> bool:
+        """Take no answer any more; tell whether there was none yet."""
+        return self.answers.setdefault(0, None) is None
+
+    def nudge(self) -> None:
+        """Wake the waiter up, be it with an answer or without."""
+        try:  # noqa: SIM105 - suppress() would take ten times as long
+            self._gate.release()
+        except RuntimeError:
+            pass  # it is being woken up already
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until woken up, or so long; tell whether there is an answer."""
+        self._gate.acquire(True, seconds)
+        return bool(self.answers)
+
+
+class WaitQueue:
+    """The order of service: first come, first served, or as ranked.
+
+    A waiter belongs to the function that waits.  When that is interrupted,
+    the waiter is gone, and with it what it was granted.
+    """
+
+    def __init__(self) -> None:
+        # Weak references to them; only if there are none, none is waiting.
+        self.queue: deque[Any] = deque()
+        # What brings them into another order, if anything.
+        self.rank: Callable[[list[Waiter]], Sequence[Waiter]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.in_order())
+
+    def join(self, waiter: Waiter) -> None:
+        """Let a waiter be the last in the queue."""
+        waiter.is_queued = True  # first, in case that this is interrupted
+        self.queue.append(ref(waiter))
+
+    def drop(self, waiter: Waiter) -> None:
+        """Take a waiter out of the queue, if it is still there."""
+        if waiter.is_queued:
+            remove(self.queue, ref(waiter))
+            waiter.is_queued = False
+
+    def in_order(self) -> Sequence[Waiter]:
+        """Return those who wait, the one to be served next first."""
+        waiters = self._as_they_came()
+        return waiters if self.rank is None else self.rank(waiters)
+
+    def _as_they_came(self) -> list[Waiter]:
+        waiters = []
+        for link in self.queue.copy():
+            waiter = link()
+            if waiter is not None and waiter.is_waiting:
+                waiters.append(waiter)
+            else:
+                remove(self.queue, link)
+        return waiters
+
+    def first(self) -> Waiter | None:
+        """Return the one to be served next, if anybody waits."""
+        if self.rank is not None:
+            return next(iter(self.in_order()), None)
+        while self.queue:
+            link = first(self.queue)
+            waiter = link and link()
+            if waiter is not None and not waiter.answers:
+                return waiter
+            remove(self.queue, link)
+        return None
+
+    def nudge(self) -> None:
+        """Wake the first one up, to do what others had to leave undone."""
+        waiter = self.first()
+        if waiter is not None:
+            waiter.nudge()

@@ -1,0 +1,54 @@
+"""Attributes of a borrowed connection that the driver connection has.
+
+A method __setattr__ would make everything else slower.  So the class of the
+leases gets a property for each name that a driver connection knows, when the
+first one of its class is opened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from weakref import WeakSet
+
+from .._steady.steady import line_of
+
+__all__ = ["Forwarded", "forward"]
+
+# The classes of the driver connections whose names are known.
+_known: WeakSet[type] = WeakSet()
+
+
+class Forwarded:
+    """An attribute of the connection, unless that does not have it."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, lease: Any, owner: Any = None) -> Any:
+        if lease is None:
+            return self
+        held = lease.__dict__
+        if self._name in held:
+            return held[self._name]
+        return lease.__getattr__(self._name)
+
+    def __set__(self, lease: Any, value: Any) -> None:
+        con = lease._con  # noqa: SLF001 - an inner name that stays
+        if con is not None and (
+                isinstance(getattr(type(con), self._name, None), property)
+                or line_of(con).is_attribute(self._name)):
+            setattr(con, self._name, value)
+        else:
+            lease.__dict__[self._name] = value
+
+
+def forward(con: Any, lease_class: type) -> None:
+    """Let leases have the attributes that a driver connection has."""
+    kind = type(con)
+    if kind not in _known:
+        for name in dir(con):
+            if not (name.startswith("_") or hasattr(lease_class, name)):
+                setattr(lease_class, name, Forwarded(name))
+        _known.add(kind)

@@ -1,0 +1,461 @@
+"""What the pools for DB-API 2 drivers and for classic PyGreSQL share."""
+
+from __future__ import annotations
+
+import queue
+import warnings
+from collections import deque
+from functools import partial
+from operator import attrgetter
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from weakref import ref
+
+from .._base.atomic import pop
+from .._base.checks import check_seconds, check_size
+from .._base.collecting import is_collecting
+from .._base.errors import ended_text, let_go, too_many_text
+from .._base.finalizers import note_lost
+from .._base.threads import is_ending, start_thread
+from .._core.keeper import Backend
+from .._core.lease import return_by
+from .._core.ledger import Limits
+from .._core.maintenance import Terms, make_terms
+from .._core.pool import Ended, PoolCore, Refused, core_of
+from .._core.throttle import Outage
+from .._steady.mistakes import missing_text
+from .._steady.ping import parse_ping
+from .._steady.steady import check_reset, line_of, prove_ping
+from .._steady.unsaved import forgets_work, is_strict, warn_of_work
+from .transactions import Transactions
+
+__all__ = [
+    "UNSAVED", "Habits", "PoolName", "Pooled", "SteadyBackend", "limit_name",
+    "make_habits"]
+
+
+class SteadyBackend(Backend):
+    """What a pool does with steady connections of either kind."""
+
+    def __init__(self, mode: Any, maxusage: Any) -> None:
+        self.mode = mode  # in which a connection is cleaned
+        self.maxusage = maxusage
+        # Whether sessions that statements have changed are replaced by new
+        # ones; or else by new connections.
+        self.renews_sessions = True
+
+    def check(self, con: Any) -> None:
+        line_of(con).check(1)
+
+    def attend(self, con: Any, outage: Outage) -> None:
+        line = line_of(con)
+        line.outage = outage
+        if outage.failed_pings:
+            line.unanswered = outage.failed_pings
+            prove_ping(line)
+        if line.terms.maxusage != (self.maxusage or 0):  # a recent change
+            self.limit_usage(con)
+
+    def limit_usage(self, con: Any) -> None:
+        line_of(con).limit_usage(self.maxusage or 0)
+
+    def reset(self, con: Any) -> bool:
+        line = line_of(con)
+        if line.marked and not self.renews_sessions:
+            return False
+        return bool(line.hand_back(self.mode))
+
+    def needs_reset(self, con: Any) -> bool:
+        return line_of(con).needs_reset(self.mode)
+
+    def seems_alive(self, con: Any) -> bool:
+        return bool(line_of(con).seems_alive())
+
+    def is_alive(self, con: Any, seconds: float) -> bool:
+        return line_of(con).is_alive_within(seconds)
+
+    def ask(self, con: Any) -> bool:
+        return line_of(con).answers()
+
+    def ask_within(self, con: Any, seconds: float) -> bool:
+        return line_of(con).answers(seconds)
+
+
+class Habits(NamedTuple):
+    """What a pool was asked to do beyond handing out connections."""
+
+    patience: float | None
+    upkeep: Terms
+    ping: Any
+
+
+def make_habits(
+        blocking: Any, maxwait: Any, ping: Any, *times: Any) -> Habits:
+    """Check the options of a pool that have to do with time.
+
+    The times are those of the upkeep.
+    """
+    check_seconds("maxwait", maxwait)
+    if maxwait is None and not blocking:
+        maxwait = 0
+    return Habits(maxwait, make_terms(*times), ping)
+
+
+class _Part:
+    """One of several functions; it is dropped when that is over."""
+
+    __slots__ = ("__weakref__", "function", "number")
+
+    def __init__(self, number: int, function: Callable[[], Any]) -> None:
+        self.number = number
+        self.function = function
+
+
+class _Together:
+    """Functions that are called at the same time, by any thread."""
+
+    def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
+        self._functions = functions
+        # What they returned, and what they raised, by their numbers.
+        self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
+        self._parts = deque(map(_Part, range(len(functions)), functions))
+        # What is over is told by a callback that is written in C, so that a
+        # thread that was stopped is not waited for.
+        self._ends: Any = queue.SimpleQueue()
+        self._links = [ref(part, self._ends.put) for part in self._parts]
+
+    def work(self) -> None:
+        """Call what nobody has called yet, one after the other."""
+        part = pop(self._parts)
+        while part is not None:
+            self._outcomes[part.number] = _outcome(part.function)
+            part = pop(self._parts)
+
+    def results(self) -> list[Any]:
+        """Return what they returned, or raise an error, when all are over."""
+        for _ in self._links:
+            self._ends.get()
+        outcomes = [
+            self._outcomes[number] if number in self._outcomes
+            else _outcome(function)
+            for number, function in enumerate(self._functions)]
+        self._outcomes.clear()
+        errors = [error for _, error in outcomes if error is not None]
+        if errors:
+            outcomes.clear()
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # or the error would refer to itself
+        return [result for result, _ in outcomes]
+
+    def cancel(self) -> None:
+        """Call no more of them, and hold none: threads can begin late."""
+        self._parts.clear()
+        self._functions = ()
+
+
+def _outcome(
+        function: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Return what a function returns or raises."""
+    try:
+        return function(), None
+    except Exception as error:  # noqa: BLE001 - raised later
+        return None, error
+
+
+def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call functions at the same time, and return what they return.
+
+    Where no other threads can be started, this thread calls them all; and
+    again those whose thread was stopped.
+    """
+    calls = _Together(functions)
+    for _ in functions[1:]:
+        if not start_thread(calls.work, "DBUtils helper"):
+            break
+    try:
+        calls.work()
+        return calls.results()
+    finally:
+        calls.cancel()
+
+
+# What becomes of work that was not saved, and what to do.
+UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
+
+
+class PoolName:
+    """An inner name of DBUtils 3.x that programs read and subclasses set.
+
+    What a subclass sets before the pool begins to work has no effect.
+    """
+
+    def __init__(
+            self, read: Callable[[Any], Any] | None,
+            write: Callable[[Any, Any], None]) -> None:
+        """Say how it is read and written.
+
+        read: gets the core; without it the pool itself keeps the value
+        write: gets the pool and the new value
+        """
+        self._read = read
+        self._write = write
+        self._name = ""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, pool: Any, owner: Any = None) -> Any:
+        if pool is None:
+            return self
+        held = pool.__dict__
+        if self._read is not None and "_core" in held:
+            return self._read(core_of(pool))
+        if self._name not in held:
+            raise AttributeError(self._name)
+        return held[self._name]
+
+    def __set__(self, pool: Any, value: Any) -> None:
+        held = pool.__dict__
+        if "_core" in held:
+            self._write(pool, value)
+        if self._read is None or "_core" not in held:
+            held[self._name] = value
+
+
+def limit_name(field: str, nothing: Any = None) -> PoolName:
+    """Show one of the limits of a pool, which can be changed.
+
+    nothing: what stands for no limit
+    """
+    def read(core: Any) -> Any:
+        return getattr(core.limits, field) or 0
+
+    def write(pool: Any, value: Any) -> None:
+        value = check_size(field, value) or nothing
+        core_of(pool).change_limits(
+            lambda limits: limits._replace(**{field: value}))
+
+    return PoolName(read, write)
+
+
+class Pooled(Transactions):
+    """A pool of steady connections."""
+
+    # The class has no such attribute, with which reading that of the object
+    # would take four times as long.
+    _core: Any
+
+    def _change_reset(self, reset: Any) -> None:
+        check_reset(reset, "session")
+        self._core.backend.mode = reset
+        self._find_ways()
+
+    def _change_maxusage(self, maxusage: Any) -> None:
+        self._core.backend.maxusage = maxusage
+
+    def _change_blocking(self, blocking: Any) -> None:
+        core = self._core
+        if not core.patience:  # otherwise "maxwait" has the say
+            core.patience = None if blocking else 0
+
+    def _change_ping(self, ping: Any) -> None:
+        self._note_moments(parse_ping(ping).when)
+
+    # Inner names of DBUtils 3.x that programs and their tests read.
+    _reset = PoolName(attrgetter("backend.mode"), _change_reset)
+    _maxusage = PoolName(attrgetter("backend.maxusage"), _change_maxusage)
+    _blocking = PoolName(None, _change_blocking)
+    _ping = PoolName(None, _change_ping)
+    _mincached = limit_name("mincached", 0)
+    _maxcached = limit_name("maxcached")
+    _maxconnections = limit_name("maxconnections")
+
+    _too_many_error: type[Exception] = Exception
+    _invalid_error: type[Exception] = Exception
+    _closed_error: type[Exception] = Exception
+
+    def _begin(
+            self, backend: Backend, limits: Limits, habits: Habits) -> None:
+        """Begin to work, with as many idle connections as were asked for."""
+        # Whether connections are looked at before they are lent.
+        self._checks = parse_ping(habits.ping).when & 1
+        self._core = PoolCore(backend, limits)
+        self._find_ways()
+        self._core.patience = habits.patience
+        self._core.look_after(habits.upkeep, self._open)
+        rights: list[Any] = []
+        try:
+            rights.extend(self._first_connections(limits.mincached))
+        finally:
+            for right in reversed(rights):
+                self._core.release(right.slot.con)
+        # from now on, since opening the first ones may take longer
+        self._core.keeper.has_helpers = not backend.is_embedded
+
+    def _find_ways(self) -> None:
+        """Find out whether connections may come back the short way.
+
+        Subclasses and programs can take them back in their own ways.
+        """
+        self._has_own_cache = (
+            "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
+        self._core.be_short(
+            self._core.backend.is_simple
+            and not (self._has_own_cache or is_strict))
+
+    def _note_moments(self, when: int) -> None:
+        """Look at connections before they are lent, if that is the moment."""
+        self._checks |= when & 1
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; a program can replace our methods."""
+        super().__setattr__(name, value)
+        if name == "cache" and "_core" in self.__dict__:
+            self._find_ways()
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error that names what a program may look for."""
+        raise AttributeError(missing_text(self, name))
+
+    def _first_connections(self, number: int) -> Iterator[Any]:
+        """Open connections, all but the first one at the same time."""
+        if not number:
+            return
+        first = self._acquire(self._open)
+        yield first
+        others = [partial(self._acquire, self._open)] * (number - 1)
+        if self._core.backend.opens_at_once(first.slot.con):
+            yield from (other() for other in others)
+        else:
+            yield from together(others)
+
+    def _open(self) -> Any:
+        """Open a new steady connection for the pool."""
+        raise NotImplementedError
+
+    def _acquire(
+            self, connect: Callable[[], Any], shareable: bool = False,
+            maxwait: float | None = None, home: Any = None,
+            claim: Any = None) -> Any:
+        """Return the right to a connection."""
+        patience = self._core.patience
+        if maxwait is not None:
+            patience = check_seconds("maxwait", maxwait)
+        try:
+            return self._core.acquire(
+                connect, patience, shareable, home, claim)
+        except Refused as refused:
+            text, cause = too_many_text(*refused.args), refused.__cause__
+        except Ended:
+            raise self._closed_error(ended_text()) from None
+        if cause is None:
+            raise self._too_many_error(text)
+        raise self._too_many_error(text) from cause
+
+    def _is_well(self, right: Any, maxwait: float | None) -> bool:
+        """Tell whether a connection can be used; if not, put it back."""
+        line = right.slot.con._line  # noqa: SLF001 - as of line_of()
+        if not line.ping & 1:
+            return True
+        can_wait = maxwait or (maxwait is None and self._core.patience)
+        try:
+            trust = self._core.trust
+            if trust is not None:
+                if trust.is_well(line, can_wait):
+                    return True
+            elif line.is_well(not can_wait, not can_wait):
+                return True
+        except BaseException as error:
+            self._core.keeper.abort(right)
+            let_go(error)
+            raise
+        self._core.keeper.unused(right)
+        return False
+
+    def cache(self, con: Any) -> None:
+        """Take a dedicated connection back, as its close() does."""
+        if not self._core.release(con):
+            raise self._invalid_error(
+                "This connection was not taken out of the pool.")
+
+    def _take_back(self, right: Any) -> None:
+        """Take back what a lease does not hold any more."""
+        is_forgotten = is_strict and forgets_work(line_of(right.slot.con))
+        if is_collecting():  # the right dies, and who waits finds it
+            self._core.ledger.waiters.nudge()
+        elif self._has_own_cache:
+            return_by(self.cache, right, self)
+        else:
+            self._core.give_back(right)
+        if is_forgotten:
+            warn_of_work(UNSAVED)
+
+    def _take_back_dropped(self, right: Any, visitor: Any) -> None:
+        """Take back what was dropped with its lease.
+
+        While the interpreter ends, nothing is asked of the server, which
+        ends the transaction itself when the connection does.
+        """
+        if is_ending():
+            return  # the right dies, with what it holds
+        if is_strict:
+            warnings.warn(
+                "A connection was dropped instead of closed by"
+                f" {visitor}.", ResourceWarning, stacklevel=3)
+        if right.is_share:
+            self._core.leave(right)
+        elif self._has_own_cache:
+            self.cache(right.slot.con)
+        else:
+            self._core.take_away(right)
+
+    def close(self) -> None:
+        """Close all connections that are idle or shared.
+
+        The pool stays usable, and what is in use comes back to it.
+        """
+        self._core.clear()
+
+    def drain(self) -> None:
+        """Close all connections, those in use as soon as they come back.
+
+        The pool stays usable, and opens new ones.
+        """
+        self._core.drain()
+
+    def shutdown(self, timeout: float | None = 5) -> bool:
+        """Close the pool for good; tell whether all connections were closed.
+
+        timeout: for how many seconds to wait for the connections in use;
+            None means for as long as it takes.  Those that are still in use
+            then are closed when they come back.
+
+        Who waits for a connection, or asks for one later, gets an error.
+        """
+        return self._core.shutdown(check_seconds("timeout", timeout))
+
+    def __enter__(self) -> Any:
+        """Begin a context at whose end the pool is shut down."""
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        """Shut the pool down."""
+        self.shutdown()
+
+    def __del__(self) -> None:
+        """Close the connections when nobody holds the pool any more."""
+        try:
+            self._end()
+        except BaseException as error:  # noqa: BLE001 - nobody is above
+            # the other connections are closed by their own finalizers
+            note_lost("closing a pool that was dropped", error)
+
+    def _end(self) -> None:
+        core = getattr(self, "_core", None)
+        if core is None:
+            return
+        if is_ending():
+            core.close_idle()
+        else:
+            core.clear()

@@ -1,0 +1,317 @@
+"""The two ways in which a simple pool keeps its connections.
+
+It holds a fixed set of plain driver connections.  If they are not
+thread-safe, they queue up to be handed out to one user at a time.
+Otherwise they are handed out in turn, to any number of users.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable
+from weakref import ref
+
+from .._base.collecting import collecting, is_collecting
+from .._base.fork import Orphan, disown, follow
+from .._base.threads import is_ending
+from .._core.keeper import Backend
+from .._core.lease import Lease, hold, return_by, right_of
+from .._core.ledger import Ledger, Limits
+from .._core.pool import PoolCore
+from .._core.slots import LAST, Right, Slot, Visit, end, new_visit
+from .._drivers.driver import profile_of
+from .._steady.mistakes import missing_text
+from .._steady.unsaved import is_failing, is_strict, warn_of_work
+
+__all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
+
+
+class Queued:
+    """Connections of which each has one user at a time."""
+
+    def __init__(self) -> None:
+        self._core = PoolCore(
+            Backend(), Limits(maxconnections=0), is_short=True)
+        self.ledger = self._core.ledger
+        self.slots: list[Slot] = []
+        # What is left to do when a connection has become idle.
+        self.attend = self._core.attend
+
+    def add(self, con: Any) -> None:
+        """Add another connection."""
+        self.slots.append(self._core.adopt(con))
+
+    def take(self, home: Any) -> Right:
+        """Return the right to a connection, waiting if need be."""
+        return self._core.acquire(_never, None, home=home)
+
+    def give_back(self, right: Right) -> None:
+        """Take back what a lease does not hold any more."""
+        if is_collecting():  # who waits finds it when it died
+            self.ledger.waiters.nudge()
+        else:
+            self._core.give_back(right)
+
+    def take_away(self, right: Right) -> None:
+        """Take back what was dropped with its lease."""
+        self._core.take_away(right)
+
+    def put_back(self, con: Any) -> None:
+        """Take a connection back, or in if it comes from elsewhere."""
+        if not self._core.release(con) and not self._is_idle(con):
+            self._core.adopt(con)
+
+    def _is_idle(self, con: Any) -> bool:
+        return any(idle is con for idle in self._core.idle_connections())
+
+
+def _never() -> Any:  # pragma: no cover - the limit is what was added
+    raise AssertionError("A simple pool opens no connection on demand.")
+
+
+class TakenInTurn:
+    """Connections that any number of users may have at the same time."""
+
+    def __init__(self) -> None:
+        # They neither come nor go the short way, so nothing is in here.
+        self.ledger = Ledger(Limits(), bool)
+        self._rights: list[Right] = []
+        self._next = 0
+        self._lock = threading.Lock()
+        # One visit for all, which only a fork ends.
+        self._visit: Visit = new_visit()
+        follow(self)
+
+    def begin_anew(self) -> None:
+        """Let the leases be over in a forked child."""
+        end(self._visit)
+
+    @property
+    def slots(self) -> list[Slot]:
+        """The places of the connections."""
+        return [right.slot for right in self._rights]
+
+    def add(self, con: Any) -> None:
+        """Add another connection."""
+        slot = Slot(_ignore)
+        slot.con = con
+        self._rights.append(Right(slot, self._visit, is_share=True))
+
+    def take(self, home: Any) -> Right:  # noqa: ARG002 - nobody owns it
+        """Return the right to the connection whose turn it is."""
+        with self._lock:
+            right = self._rights[self._next]
+            self._next = (self._next + 1) % len(self._rights)
+        return right
+
+    def give_back(self, right: Right) -> None:
+        """Do nothing, since the connection was never taken away."""
+
+    def put_back(self, con: Any) -> None:
+        """Do nothing, likewise."""
+
+
+def _ignore(will: Any) -> None:
+    """Do without the place that nobody holds any more."""
+
+
+class SimpleLease(Lease):
+    """What a user holds; it behaves like the driver's connection."""
+
+    __slots__ = ()
+
+    def _held(self) -> Any:
+        """Return the right to the connection, None if that is over."""
+        right = super()._held()  # those taken in turn have a visit together
+        return None if right is None or not right.visit else right
+
+    def close(self) -> None:
+        """Give the connection back to the pool; do not close it."""
+        # This is the short way back; see Lease.close().
+        visit, right = self._visit, None
+        try:
+            del visit[LAST]
+        except IndexError:
+            return  # it was given back before
+        try:
+            right = self._right
+            self._right = None
+            pool = visit[0]
+            visit.clear()
+            is_short = pool._is_short  # noqa: SLF001 - for leases
+            if is_short and not collecting:
+                store = pool._store  # noqa: SLF001 - likewise
+                ledger = store.ledger
+                idle = ledger.idle
+                right.visit = None
+                idle.append(right)
+                if ledger.shortcut is not idle or ledger.inbox:
+                    store.attend(idle)
+            else:
+                pool._take_back(right)  # noqa: SLF001 - likewise
+        finally:
+            right = None  # not to be kept by the traceback of an interrupt
+
+
+# What becomes of work that was not saved, and what to do.
+_UNSAVED = (
+    "a simple pool leaves that to the next borrower. Call commit() or"
+    " rollback().")
+
+
+def _uses(lease: Any, right: Right) -> bool:
+    return lease is not None and right_of(lease) is right
+
+
+class SimplePool:
+    """What the two simple pools have in common."""
+
+    _lease_class: type[SimpleLease] = SimpleLease
+
+    def __init__(
+            self, make_store: Callable[[], Any], connect: Callable[[], Any],
+            number: int) -> None:
+        self._make_store = make_store
+        self._connect = connect
+        self._number = number
+        self._connections: list[Any] = []
+        # Whether a subclass takes connections back in its own way.
+        self._has_own_return = (
+            type(self).returnConnection is not SimplePool.returnConnection)
+        self._begin()
+        self._fill()
+        follow(self, method="_begin_anew")
+
+    def _begin(self) -> None:
+        self._store = self._make_store()
+        # Whether all comes back the short way.
+        self._is_short = (
+            isinstance(self._store, Queued) and not (
+                self._has_own_return or is_strict))
+        self._is_filled = False
+        # For warnings of the development mode: who uses a connection together
+        # with others, and of which places the work has been reported.
+        self._users: set[Any] = set()
+        self._reported: set[Slot] = set()
+        # A lock that is made when it is first needed, since gevent may replace
+        # its class before that.
+        self._filling: dict[int, Any] = {}
+
+    def _fill(self) -> None:
+        """Open the connections, as many as there have to be."""
+        with self._filling.setdefault(0, threading.Lock()):
+            if not self._is_filled:
+                for _ in range(self._number):
+                    self.addConnection(self._connect())
+                self._is_filled = True
+
+    def _begin_anew(self) -> None:
+        """Open other connections in a forked child when they are needed."""
+        for con in self._connections:
+            disown(con, profile_of(con).descriptor(con))
+        self._connections = []
+        for slot in self._store.slots:  # for those who look for them there
+            slot.con = Orphan(None)
+        self._begin()
+
+    def connection(self) -> Any:
+        """Return a connection, to be given back by close().
+
+        If there is none and they cannot be shared, this waits for one.
+        """
+        # This is the short way out; see PooledDB.connection().  Nobody asks
+        # who has a connection, so only the pool is noted.
+        right = lease = None
+        try:
+            shortcut = self._store.ledger.shortcut
+            if shortcut:
+                right = shortcut.popleft()
+                right.visit = visit = [self, 0, None, 0, 0]
+                lease = self._lease_class()
+                lease._visit = visit  # noqa: SLF001 - it is being made
+                lease._right = right  # noqa: SLF001 - likewise
+        except IndexError:  # another thread was faster
+            lease = None
+        except BaseException:
+            right = lease = None  # not to be kept by the traceback
+            raise
+        if lease is None:
+            right = None
+            return self._lend()
+        return lease
+
+    def _lend(self) -> Any:
+        if not self._is_filled:
+            self._fill()
+        right = lease = None
+        try:
+            right = self._store.take(self)
+            lease = hold(self._lease_class(), right)
+            if right.is_share:
+                lease._visit = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
+                if is_strict:
+                    self._users.add(ref(lease, self._users.discard))
+            return lease
+        finally:
+            right = lease = None  # not to be kept by the traceback
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise an error that names what a program may look for."""
+        raise AttributeError(missing_text(self, name))
+
+    def _take_back(self, right: Right) -> None:
+        """Take back what a lease does not hold any more."""
+        is_forgotten = is_strict and self._forgets_work(right)
+        if self._has_own_return:
+            return_by(self.returnConnection, right, self)
+        else:
+            self._store.give_back(right)
+        if is_forgotten:
+            warn_of_work(_UNSAVED)
+
+    def _take_back_dropped(
+            self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
+        """Take back what was dropped with its lease."""
+        is_forgotten = is_strict and (
+            not is_ending() and self._forgets_work(right))
+        if self._has_own_return:
+            self.returnConnection(right.slot.con)
+        else:
+            self._store.take_away(right)
+        if is_forgotten:
+            warn_of_work(_UNSAVED)
+
+    def _forgets_work(self, right: Right) -> bool:
+        """Return whether work is left in a connection that nobody uses now.
+
+        It stays there, so the next borrower could not help being blamed, too.
+        """
+        users = self._users.copy() if right.is_share else ()
+        if any(_uses(link(), right) for link in users):
+            return False
+        slot = right.slot
+        if not self._has_work(slot):
+            self._reported.discard(slot)
+            return False
+        if slot in self._reported or is_failing():
+            return False
+        self._reported.add(slot)
+        return True
+
+    def _has_work(self, slot: Slot) -> bool:
+        """Return whether a connection is known to have work in it."""
+        con = slot.con
+        return profile_of(con).has_written(con) is True
+
+    def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
+        """Return a connection, like connection()."""
+        return self.connection()
+
+    def addConnection(self, con: Any) -> None:  # noqa: N802 - likewise
+        """Add a driver connection to the pool."""
+        self._connections.append(con)
+        self._store.add(con)
+
+    def returnConnection(self, con: Any) -> None:  # noqa: N802 - likewise
+        """Take a driver connection back, as close() does."""
+        self._store.put_back(con)

@@ -1,0 +1,283 @@
+"""The inner side of a steady cursor: a driver cursor that can be replaced."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import Any, Callable, Iterable, Iterator, NamedTuple
+
+from .._base.errors import note_swallowed
+from .statements import MARK, UNKNOWN_WORK, Kind, kind_of
+
+__all__ = [
+    "FOREVER", "NOTHING", "Call", "Hand", "during", "execution", "hand_for",
+    "through"]
+
+
+# The visit to a connection that is not borrowed.
+FOREVER = (True,)
+
+
+# How drivers call the parameter that is the statement.
+_STATEMENTS = (
+    "operation", "query", "sql", "statement", "stmt", "sql_script", "command")
+
+
+class Call(NamedTuple):
+    """A call of a cursor method that may have to be made again."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+    @property
+    def takes_sizes(self) -> bool:
+        """Whether the input and output sizes are for this call."""
+        return self.name.startswith("execute")
+
+    @property
+    def can_be_repeated(self) -> bool:
+        """Whether the parameters are all there when it is made again."""
+        return not any(
+            hasattr(arg, "__next__")
+            for arg in (*self.args, *self.kwargs.values()))
+
+    def kind(self) -> Kind:
+        """Return what is known about the statement.
+
+        A procedure can do anything.
+        """
+        if self.name.startswith("call"):
+            return MARK
+        kind = kind_of(self._statement())
+        if self.name != "execute":
+            return MARK if kind.marks else UNKNOWN_WORK
+        return kind
+
+    def _statement(self) -> Any:
+        if self.args:
+            return self.args[0]
+        names = (name for name in _STATEMENTS if name in self.kwargs)
+        return self.kwargs.get(next(names, None) or next(
+            iter(self.kwargs), ""))
+
+    def __call__(self, cursor: Any) -> Any:
+        """Make the call on a driver cursor."""
+        return getattr(cursor, self.name)(*self.args, **self.kwargs)
+
+
+_NO_SIZES: dict[Any, Any] = {}
+
+# The option and attribute of cursors that live longer than a transaction.
+_HELD = "withhold"
+
+
+class _Nothing:
+    """Stands for an argument that was not given."""
+
+
+NOTHING: Any = _Nothing()
+
+
+def execution(operation: Any, parameters: Any) -> Call:
+    """Return the call of execute() with what was given to it."""
+    args = (operation, parameters)
+    return Call("execute", args[:1] if parameters is NOTHING else args, {})
+
+
+class Hand:
+    """A driver cursor, and what is needed to open another one like it.
+
+    It is made by hand_for(), since a class without __init__() takes half the
+    time to make an object.
+    """
+
+    __slots__ = (
+        "args", "attributes", "closed", "con", "cursor", "has_sizes",
+        "inputsizes", "kwargs", "lease", "line", "moved", "no_failover",
+        "outputsizes", "owner", "runner", "visit")
+
+    line: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    # What executes statements: the rules, or a connection that is shared.
+    runner: Any
+    # The driver cursor, and of which driver connection it is.
+    cursor: Any
+    con: Any
+    closed: bool
+    # The steady connection.
+    owner: Any
+    # If the connection is borrowed: from where, and for how long, which is
+    # false when that is over.
+    lease: Any
+    visit: Any
+    # Whether it has moved to another cursor than at the beginning.
+    moved: bool
+    no_failover: int
+    # The sizes for the next statement, which are replaced, not changed.
+    has_sizes: bool
+    inputsizes: Any
+    outputsizes: dict[Any, Any]
+    # What the program has written to the driver cursor; the same.
+    attributes: dict[str, Any]
+
+    def open(self) -> None:
+        """Open a cursor of the connection of the line."""
+        self.move_to(self.line.cursor(self.args, self.kwargs))
+
+    def move_to(self, cursor: Any) -> None:
+        """Go on with another driver cursor."""
+        if self.attributes:
+            self._furnish(cursor)
+        self.close()
+        self.cursor = cursor
+        self.con = self.line.con
+        self.closed = False
+        if self.kwargs:
+            self.note_options()
+
+    def note_options(self) -> None:
+        """Note what would outlive the visit on the server.
+
+        Such cursors are closed with the visit.  A held one also marks the
+        session, since in a transaction that failed it cannot be closed.
+        """
+        is_held = bool(self.kwargs.get(_HELD))
+        self.line.marked = self.line.marked or is_held
+        if is_held or self.kwargs.get("prepared"):
+            self.add_stream(self.cursor)
+
+    def write(self, cursor: Any, name: str, value: Any) -> bool:
+        """Write an attribute; return whether the driver cursor takes it."""
+        try:
+            setattr(cursor, name, value)
+        except AttributeError:
+            return False
+        except TypeError:
+            if hasattr(cursor, name):
+                raise  # it is the value that it does not take
+            return False
+        self.attributes = {**self.attributes, name: value}
+        if name == _HELD and value:
+            self.line.marked = True
+        return True
+
+    def erase(self, name: str) -> None:
+        """Delete an attribute that was written."""
+        delattr(self.cursor, name)
+        self.attributes = {
+            key: value for key, value in self.attributes.items()
+            if key != name}
+
+    def _furnish(self, cursor: Any) -> None:
+        """Write what was written before to another driver cursor."""
+        for name, value in self.attributes.items():
+            setattr(cursor, name, value)
+
+    def close(self) -> None:
+        """Close the driver cursor, unless that was already done.
+
+        After its visit it is only forgotten: closing it could reach the
+        connection, where the next borrower works.
+        """
+        if self.closed:
+            return
+        if not (self.visit or self.line.profile.is_embedded):
+            self.closed = True
+            return
+        try:  # instead of "with quietly", since this is done so often
+            self.cursor.close()
+        except Exception as error:  # noqa: BLE001 - nothing is changed
+            note_swallowed("closing a cursor", error)
+        except BaseException as error:  # an answer may be unread
+            if self.con is self.line.con:
+                self.line.doubt(error)
+            raise
+        self.closed = True
+
+    def run(self, call: Call) -> Any:
+        """Make a call according to the rules."""
+        return self.runner.run(self, call)
+
+    def note(self, call: Call) -> None:
+        """Note a call that is made in another way."""
+        kind = call.kind()
+        self.line.marked = self.line.marked or kind.marks
+
+    def add_stream(self, stream: Any) -> None:
+        """Note an answer that has to be ended before anything else is done.
+
+        The driver would wait for its end.
+        """
+        self.line.add_stream(stream)
+
+    def call(self, call: Call, cursor: Any) -> Any:
+        """Make a call on a driver cursor."""
+        if self.attributes and cursor is not self.cursor:
+            self._furnish(cursor)
+        if not (self.has_sizes and call.takes_sizes):
+            return call(cursor)
+        self._set_sizes(cursor)
+        result = call(cursor)
+        self.clear_sizes()
+        return result
+
+    def clear_sizes(self) -> None:
+        """Forget the sizes."""
+        self.has_sizes = False
+        self.inputsizes = self.outputsizes = _NO_SIZES
+
+    def _set_sizes(self, cursor: Any) -> None:
+        """Tell a driver cursor the sizes."""
+        if self.inputsizes:
+            cursor.setinputsizes(self.inputsizes)
+        for column, size in self.outputsizes.items():
+            if column is None:
+                cursor.setoutputsize(size)
+            else:
+                cursor.setoutputsize(size, column)
+
+
+def through(
+        items: Iterable[Any], hand: Hand,
+        check: Callable[[], Any]) -> Iterator[Any]:
+    """Yield what a driver cursor yields, while that can be used.
+
+    check: the method of the program's cursor that raises an error if not;
+        that cursor lives as long as the iteration
+    """
+    check()
+    for item in items:
+        yield item
+        if not hand.visit:
+            check()
+
+
+@contextmanager
+def during(
+        context: Any, cursor: Any) -> Iterator[Any]:  # noqa: ARG001 - is held
+    """Let the program's cursor live as long as a context."""
+    with context as value:
+        yield value
+
+
+def hand_for(
+        line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+        owner: Any, lease: Any = None, visit: Any = FOREVER) -> Hand:
+    """Open a driver cursor; return what holds it."""
+    hand = Hand()
+    hand.line = line
+    hand.owner = owner
+    hand.args = args
+    hand.kwargs = kwargs
+    hand.runner = rules = line.rules
+    hand.cursor = rules.cursor(line, args, kwargs)
+    hand.con = line.con
+    hand.closed = hand.moved = hand.has_sizes = False
+    hand.lease = lease
+    hand.visit = visit
+    hand.no_failover = 0
+    hand.inputsizes = hand.outputsizes = hand.attributes = _NO_SIZES
+    if kwargs:
+        hand.note_options()
+    return hand

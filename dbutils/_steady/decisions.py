@@ -1,0 +1,105 @@
+"""What to do when the driver raises an error.
+
+The decisions are pure functions, one for the rules of DBUtils 3.x and one
+for the safe rules.  What they order is done by others.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import Any, Callable, NamedTuple
+
+from .._base.errors import quietly
+
+__all__ = ["Loss", "Spare", "Verdict", "judge", "reason_not_to_repeat"]
+
+
+class Verdict(enum.Enum):
+    """The consequences that an error can have."""
+
+    RAISE = "raise the error, the connection stays"
+    REPLACE = "replace the connection, raise the error"
+    REPEAT = "try again, on another connection if need be"
+
+
+def judge(fatal: bool, in_transaction: bool) -> Verdict:
+    """Decide about an error of the kind that can mean a lost connection."""
+    if not fatal:
+        return Verdict.RAISE
+    return Verdict.REPLACE if in_transaction else Verdict.REPEAT
+
+
+class Loss(NamedTuple):
+    """What there was when a connection was lost in a statement."""
+
+    # Work of the program that is lost with the connection.
+    in_transaction: bool
+    has_work: bool
+    is_marked: bool
+    is_private: bool
+    # What can be said about the statement.
+    is_read: bool
+    is_exhausted: bool
+    # What the program has demanded.
+    is_forbidden: bool
+    # Whether it was cut off, since there was no answer.
+    is_late: bool = False
+
+
+def reason_not_to_repeat(loss: Loss) -> str | None:
+    """Say why the statement is not executed again, or None if it may be."""
+    reasons = (
+        (loss.in_transaction, "a transaction was begun with begin()"),
+        (loss.has_work, "the transaction with what was done before is lost"),
+        (loss.is_private, "the data were lost with the connection"),
+        (loss.is_late, "the server may still be busy with it"),
+        (not loss.is_read, "it may have been executed already"),
+        (loss.is_marked, "earlier statements had changed the session"),
+        (loss.is_exhausted, "its parameters can be read only once"),
+        (loss.is_forbidden, 'failover is "never"'))
+    return next((reason for applies, reason in reasons if applies), None)
+
+
+class Spare:
+    """A new driver connection with a cursor, to replace a lost one.
+
+    Where it cannot be opened, its cursor is None.  At the end of the
+    context everything that was opened but not kept is closed.
+    """
+
+    def __init__(
+            self, connect: Callable[[], Any],
+            args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.con: Any = None
+        self.cursor: Any = None
+        self._connect = connect
+        self._cursor_args = args
+        self._cursor_kwargs = kwargs
+
+    def __enter__(self) -> Spare:
+        """Try to open the connection and the cursor."""
+        try:
+            with quietly("opening another connection"):
+                self.con = self._connect()
+                self.cursor = self.con.cursor(
+                    *self._cursor_args, **self._cursor_kwargs)
+        except BaseException:  # an interrupt is not swallowed
+            self._close()
+            raise
+        return self
+
+    def keep(self) -> tuple[Any, Any]:
+        """Hand over the connection and the cursor."""
+        kept = self.con, self.cursor
+        self.con = self.cursor = None
+        return kept
+
+    def __exit__(self, *exc: object) -> None:
+        """Close what was not kept."""
+        self._close()
+
+    def _close(self) -> None:
+        for thing in (self.cursor, self.con):
+            if thing is not None:
+                with quietly("closing a connection that is not needed"):
+                    thing.close()

@@ -1,0 +1,187 @@
+"""Mistakes of programs, and what these are told about them.
+
+A mistake is an error where it is made.  Where only the driver can notice it,
+the error of the driver gets a note with the cure.
+"""
+
+from __future__ import annotations
+
+import re
+from types import ModuleType
+from typing import Any, Iterable
+
+from .._base.checks import shown
+from .._base.errors import explain
+from .._drivers.driver import profile_of, profiles
+
+__all__ = [
+    "OPTIONS",
+    "check_creator",
+    "explain_options",
+    "explain_refusal",
+    "explain_thread",
+    "missing_text",
+    "mistake_in",
+]
+
+# The name of the package.
+_US = __name__.partition(".")[0]
+
+# The options of all pools of steady connections.
+OPTIONS = (
+    "mincached", "maxcached", "maxshared", "maxconnections", "blocking",
+    "maxusage", "setsession", "reset", "failures", "ping", "isfatal",
+    "failover", "maxwait", "maxwaiting", "maxlifetime", "maxidletime",
+    "keepalive", "refill", "leakafter", "features")
+
+# How other pools call them, in lower case and without underscores.
+_NAMES_ELSEWHERE = {
+    "maxconnections": (
+        "maxconn", "maxconns", "maxoverflow", "maxpoolsize", "maxsize",
+        "poolmaxsize", "poolsize", "size"),
+    "mincached": (
+        "mincache", "minconn", "minconnections", "minconns", "minidle",
+        "minpoolsize", "minsize"),
+    "maxcached": ("maxcache", "maxidle", "maxidleconnections"),
+    "blocking": ("block",),
+    "maxwait": (
+        "acquiretimeout", "pooltimeout", "timeout", "waittimeout"),
+    "maxlifetime": ("maxage", "poolrecycle", "recycle"),
+    "maxidletime": ("idletimeout", "maxidletimeout", "maxinactivetime"),
+    "ping": ("poolpreping", "preping", "testonborrow"),
+    "reset": ("poolresetsession", "resetonreturn", "resetsession"),
+}
+_MEANT = {
+    name: option for option, names in _NAMES_ELSEWHERE.items()
+    for name in names}
+_LIKENESS = 0.8
+# How drivers call what they refuse; a timeout is no matter of options.
+_REFUSED = re.compile("option|argument|keyword|parameter", re.IGNORECASE)
+
+_BORROW = "connections are borrowed with connection()."
+_RETURN = "a connection is given back with its method close()."
+_HINTS = {
+    **dict.fromkeys(
+        ("acquire", "borrow", "connect", "get_conn", "get_connection",
+         "getconn", "getConnection"), _BORROW),
+    **dict.fromkeys(
+        ("give_back", "put_connection", "putconn", "release",
+         "return_connection", "returnConnection"), _RETURN),
+    **dict.fromkeys(
+        ("close_all", "closeall", "disconnect", "dispose"),
+        "close() closes the idle connections, shutdown() ends the pool."),
+    "_shared_cache": "this pool does not share connections.",
+}
+
+
+def check_creator(creator: Any) -> None:
+    """Raise a TypeError if a creator cannot open connections."""
+    mistake = mistake_in(creator)
+    if mistake is not None:
+        raise TypeError(mistake)
+
+
+def mistake_in(creator: Any) -> str | None:
+    """Say why a creator cannot open connections, None if it may do.
+
+    The text does not show the creator, which may contain a password, unless
+    it is the name of a driver.
+    """
+    if isinstance(creator, str):
+        name = creator if creator in profiles() else "the driver"
+        return (
+            "The creator is not a connection provider, but"
+            f" {shown(creator)}: import {name} and pass the module instead.")
+    kind = type(creator)
+    if is_connection(creator):
+        return (
+            f"An open connection ({kind.__module__}.{kind.__qualname__}) is"
+            " not a connection provider: pass the module or the function"
+            " that opens it.")
+    if callable(getattr(creator, "connect", creator)):
+        return None
+    if isinstance(creator, ModuleType):
+        return (
+            f"The module {creator.__name__!r} is not a connection provider:"
+            " it has no function connect().")
+    return (
+        f"The creator is not a connection provider, but {shown(creator)}: pass"
+        " a DB-API 2 module, or a function that opens connections.")
+
+
+def is_connection(thing: Any) -> bool:
+    """Return whether something is a connection, open or not.
+
+    What has a method connect(), or can be called, may open connections
+    nevertheless, unless its driver or we know better.
+    """
+    kind = type(thing)
+    if isinstance(thing, type) or not (
+            hasattr(kind, "cursor") and hasattr(kind, "close")
+            and (hasattr(kind, "commit") or hasattr(kind, "rollback"))):
+        return False
+    return kind.__module__.partition(".")[0] == _US or (
+        profile_of(thing).is_known) or not (
+        callable(getattr(thing, "connect", thing)))
+
+
+def explain_options(error: Exception, options: Iterable[str]) -> None:
+    """Tell which of our options was meant by one that the driver refuses."""
+    text = str(error)
+    if not _REFUSED.search(text):
+        return
+    for name in options:
+        if re.search(rf"\b{re.escape(name)}\b", text):
+            meant = _option_like(name)
+            if meant is not None:
+                explain(
+                    error, f"DBUtils: {name!r} is none of our options, so"
+                    f" the driver got it; did you mean {meant}?")
+                return
+
+
+def _option_like(name: str) -> str | None:
+    """Return the option of ours that a wrong one resembles, if any."""
+    from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
+    name = name.lower().replace("_", "")
+    if name in OPTIONS:
+        return name
+    if name in _MEANT:
+        return _MEANT[name]
+    known = get_close_matches(name, (*OPTIONS, *_MEANT), 1, _LIKENESS)
+    return _MEANT.get(known[0], known[0]) if known else None
+
+
+def explain_thread(error: BaseException) -> None:
+    """Tell how a connection of sqlite3 can be used by several threads."""
+    if "same thread" in str(error) and (
+            type(error).__module__.startswith("sqlite3")):
+        explain(
+            error, "DBUtils: pass check_same_thread=False, so that the threads"
+            " that borrow this connection one after the other can use it.")
+
+
+# How psycopg2 and psycopg refuse what is not their own connection.
+_NOT_THEIRS = re.compile(
+    r"must be (?:a |\S+\.)connection\b|expected Connection\b")
+
+
+def explain_refusal(error: BaseException | None) -> None:
+    """Tell what to pass to functions that refuse what was borrowed.
+
+    error: what is being handled, if anything is
+    """
+    if isinstance(error, TypeError) and _NOT_THEIRS.search(str(error)):
+        text = (
+            "DBUtils: what was borrowed from a pool is no connection of the"
+            " driver itself: pass its dbapi_connection to functions that want"
+            " one, or plugins=['dbutils'] to create_engine() of SQLAlchemy.")
+        if text not in getattr(error, "__notes__", ()):
+            explain(error, text)
+
+
+def missing_text(owner: Any, name: str) -> str:
+    """Say that a pool has no such attribute, and what it has instead."""
+    hint = _HINTS.get(name)
+    return f"{type(owner).__name__!r} object has no attribute {name!r}" + (
+        "" if hint is None else f": {hint}")

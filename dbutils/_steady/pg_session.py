@@ -1,0 +1,197 @@
+"""The line to PostgreSQL through a pg.DB object of classic PyGreSQL.
+
+Such an object can reset and reopen itself, so it is never exchanged.  When
+this is done, and what is tried again then, is the business of its rules:
+those of DBUtils 3.x, or the safe ones.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._base.errors import quietly
+from .._drivers.driver import profile_of
+from .deadlines import forget, watch
+from .ping import ask
+from .sockets import GONE, Watch, watch_of
+from .steady import Line, doubt_ping, prove_ping, trust_ping
+
+__all__ = ["PgLine"]
+
+
+class PgLine(Line):
+    """A pg.DB object, and its book-keeping."""
+
+    __slots__ = ("_watch", "rules", "work")
+
+    def __init__(self, terms: Any, setsession: Any) -> None:
+        super().__init__(terms, setsession)
+        self.rules: Any = None
+        self._watch: Watch | None = None
+        # Whether more than reading was done since a transaction began or
+        # ended; most of that is committed at once.
+        self.work = False
+
+    @property
+    def ping(self) -> int:
+        """When the connection is looked at."""
+        when: int = self.terms.ping
+        return when
+
+    def store(self, con: Any) -> None:
+        """Begin with a pg.DB object."""
+        self.profile = profile_of(con)
+        super().store(con)
+        self._look_anew()
+
+    def _look_anew(self) -> None:
+        self.descriptor = self.profile.descriptor(self.con)
+        self._watch = watch_of(self.descriptor) if self.terms.ping else None
+
+    @property
+    def has_bad_status(self) -> bool:
+        """Whether the driver knows that the connection is lost."""
+        db = getattr(self.con, "db", None)
+        return not getattr(db, "status", False)
+
+    def is_gone(self) -> bool:
+        """Tell whether the connection is closed, on this or the other side."""
+        if self.has_bad_status:
+            return True
+        return self._watch is not None and self._watch.look() is GONE
+
+    def has_work(self) -> bool:
+        """Tell whether a transaction is open."""
+        return not self.lost and bool(self.profile.in_transaction(self.con))
+
+    def forgets_work(self) -> bool:
+        """Return whether a rollback undoes what a program has done."""
+        if not self.work or self.closed or self.lost:
+            return False
+        answer = self.profile.in_transaction(self.con)
+        return self.transaction if answer is None else answer
+
+    def prepare(self) -> None:
+        """Prepare the session."""
+        for sql in self.setsession or ():
+            self.con.query(sql)
+
+    def check(self, moment: int, reconnect: bool = True) -> bool | None:
+        """Tell whether the connection is alive, None if that is unknown.
+
+        A dead one is reset if that is wanted, unless it is in a transaction.
+        """
+        if not moment & self.terms.ping:
+            return None
+        if self._is_alive():
+            return True
+        if self.transaction or self.marked or not reconnect:
+            return False
+        self.reset()
+        is_alive = not self.has_bad_status
+        if is_alive:
+            prove_ping(self)
+        return is_alive
+
+    def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
+        """Tell whether nothing is known to be wrong with the connection.
+
+        A dead one is reset if that is wanted; if that is impossible, the
+        next use tries again.  If the server may not be asked, although it
+        has to be, the answer is no.
+        """
+        if not may_ask and self.terms.pinger is not None:
+            return False
+        return self.check(1, reconnect) is not False or reconnect
+
+    def _is_alive(self) -> bool:
+        if not self.valid or self.lost or self.is_gone():
+            return False
+        pinger = self.terms.pinger
+        if pinger is None:
+            return True
+        watch(self, self.descriptor, self.limit)
+        try:
+            alive = ask(pinger, self.con)
+        finally:
+            forget(self)
+        if alive:
+            trust_ping(self)
+        else:
+            doubt_ping(self)
+        return alive
+
+    def reset(self) -> None:
+        """Reset the connection, or reopen it if that is not possible."""
+        done = False
+        with quietly("resetting a connection"):
+            self.rules.reset(self)
+            done = True
+        if not done:
+            self._reopen_or_roll_back()
+
+    def clean(self) -> None:
+        """End the open transaction."""
+        self.reset()
+
+    def _reopen_or_roll_back(self) -> None:
+        done = False
+        with quietly("reopening a connection"):
+            self.reopen()
+            done = True
+        if not done:
+            with quietly("rolling back"):
+                self.query("rollback", None)
+
+    def reopen(self) -> None:
+        """Reopen the connection, or roll back if that is not possible."""
+        done = False
+        with quietly("reopening a connection"):
+            self.con.reopen()
+            done = True
+        if done:
+            self.begin_session()
+        elif self.transaction:
+            self.transaction = False
+            with quietly("rolling back"):
+                self.con.query("rollback")
+
+    def renew(self) -> None:
+        """Reopen the connection; if that is impossible, raise the error."""
+        self.connect(self.con.reopen)
+        self.begin_session()
+
+    def begin_session(self) -> None:
+        """Prepare the session of what is a new connection now."""
+        self.inherited = False
+        self.transaction = False
+        self.closed = False
+        self.prepare()
+        self.usage = 0
+        self.valid = True
+        self.marked = self.lost = self.work = False
+        self._look_anew()
+
+    def query(self, verb: str, sql: str | None) -> Any:
+        """Begin or end a transaction with the method made for it, if any."""
+        self.transaction = verb == "begin"
+        self.work = False
+        method = getattr(self.con, verb, None)
+        if method is None:
+            return self.con.query(sql or verb)
+        return method(sql=sql) if sql else method()
+
+    def end_visit(self) -> None:
+        """Clean the connection of a program that goes on to hold it."""
+        if self.transaction:
+            self.clean()
+        elif self.marked or self.touched:
+            self.hand_back(reset=0)
+
+    def hand_back(self, reset: Any) -> bool:
+        """Clean the connection after a visit; tell whether it can stay."""
+        watch(self, self.descriptor, None)
+        try:
+            return self.rules.hand_back(self, reset)
+        finally:
+            forget(self)

@@ -1,0 +1,114 @@
+"""When and how a connection is asked whether it is still alive."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+from .._base.checks import shown
+from .._base.errors import note_swallowed, quietly
+
+__all__ = [
+    "Ping", "PingError", "SqlPinger", "ask", "name_of", "parse_ping", "prove"]
+
+_ALLOWED = (
+    "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
+    " or a pair of such an integer and one of the latter.")
+_ALWAYS = 7
+
+
+class PingError(ValueError):
+    """The question of a ping fails on every connection."""
+
+
+class Ping(NamedTuple):
+    """A parsed ping parameter: bits for the moments, and the question."""
+
+    when: int
+    pinger: Callable[[Any], Any] | None
+
+
+def parse_ping(ping: Any) -> Ping:
+    """Split a ping parameter into its moments and its question."""
+    if isinstance(ping, tuple):
+        try:
+            when, question = ping
+        except ValueError:
+            raise TypeError(_ALLOWED) from None
+    elif isinstance(ping, str) or callable(ping):
+        when, question = 1, ping
+    else:
+        when, question = ping, None
+    if isinstance(question, str):
+        question = SqlPinger(question)
+    elif question is not None and not callable(question):
+        raise TypeError(_ALLOWED)
+    return Ping(_moments(when), question)
+
+
+def _moments(when: Any) -> int:
+    """Return the sum of the moments for a check."""
+    if when is None:
+        return 0
+    if not isinstance(when, int):
+        raise TypeError(_ALLOWED)
+    if not 0 <= when <= _ALWAYS:
+        raise ValueError(_ALLOWED)
+    return when
+
+
+class SqlPinger:
+    """Ask a connection by executing an SQL statement.
+
+    Classic PyGreSQL has no cursors, its connections execute queries.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+
+    def __repr__(self) -> str:
+        return f"<ping with {self.sql!r}>"
+
+    def __call__(self, con: Any) -> None:
+        if not hasattr(con, "cursor"):
+            con.query(self.sql)
+            return
+        cursor = con.cursor()
+        try:
+            cursor.execute(self.sql)
+            if getattr(cursor, "description", None):
+                cursor.fetchall()  # some drivers do nothing else before that
+        finally:
+            with quietly("closing the cursor of a ping"):
+                cursor.close()
+
+
+def name_of(pinger: Callable[[Any], Any]) -> str:
+    """Return how errors name a question; its text could be a password."""
+    if isinstance(pinger, SqlPinger):
+        return "an SQL statement"
+    name = getattr(pinger, "__qualname__", None)
+    return name if isinstance(name, str) else shown(pinger)
+
+
+def ask(pinger: Callable[[Any], Any], con: Any) -> bool:
+    """Tell whether the answer of a check function means alive."""
+    try:
+        alive = pinger(con)
+    except Exception as error:  # noqa: BLE001 - any error means not alive
+        note_swallowed(f"asking with {name_of(pinger)}", error)
+        return False
+    return alive is None or bool(alive)
+
+
+def prove(pinger: Callable[[Any], Any], con: Any) -> None:
+    """Raise a PingError if a question fails on a new connection."""
+    try:
+        alive = pinger(con)
+    except Exception as error:
+        raise PingError(
+            f"The option 'ping' ({name_of(pinger)}) fails on a connection"
+            f" that was just opened, with {type(error).__name__}.") from error
+    if not (alive is None or alive):
+        raise PingError(
+            f"The option 'ping' ({name_of(pinger)}) takes a connection as"
+            " dead that was just opened.")
