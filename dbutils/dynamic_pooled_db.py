@@ -14,7 +14,7 @@ from typing import Any, Callable
 
 from ._base.checks import check_seconds, check_size
 from ._core.features import Feature
-from ._core.history import Demand, load_of, open_ahead
+from ._core.history import LoadHistory, load_of, open_ahead
 from ._core.ledger import Limits
 from .pooled_db import PooledDB
 
@@ -71,7 +71,7 @@ class DynamicSize(Feature):
                 f"'scaling' must be a Scaling or None, not {scaling!r}.")
         self._scaling = scaling
         self._step = Scaling.step if scaling is None else scaling.step
-        self._demand = Demand(1 if scaling is None else scaling.patience)
+        self._history = LoadHistory(1 if scaling is None else scaling.patience)
 
     def __repr__(self) -> str:
         return f"<dynamic size with {self._scaling}>"
@@ -79,7 +79,7 @@ class DynamicSize(Feature):
     def _join(self, core: Any, connect: Callable[[], Any]) -> None:
         """Begin to work on a pool."""
         super()._join(core, connect)
-        self._demand.join(core)
+        self._history.join(core)
 
     def _pause(self) -> float | None:
         """Return the seconds until the next look."""
@@ -109,7 +109,7 @@ class DynamicSize(Feature):
         """Close idle connections that are not needed; return how many."""
         core = self._core
         limits, load = core.limits, load_of(core)
-        most = max([load, *self._demand.peaks]) - load
+        most = max([load, *self._history.peaks]) - load
         if limits.maxcached is not None:
             most = min(most, limits.maxcached - 1)
         return core.trim(max(most, limits.mincached))
@@ -128,7 +128,7 @@ class DynamicSize(Feature):
         if "maxusage" in given:
             core.limit_usage(given["maxusage"])
         if "maxwait" in given:
-            core.patience = given["maxwait"]
+            core.timeout = given["maxwait"]
 
     def _fill(self, core: Any) -> None:
         """Open connections until mincached are idle, if possible."""
@@ -140,7 +140,7 @@ class DynamicSize(Feature):
 
     def _work(self, core: Any) -> None:
         """Look at the load, and follow it."""
-        load, scaling = self._demand.look(core), self._scaling
+        load, scaling = self._history.look(core), self._scaling
         if scaling is None:
             return
         limits = core.limits
@@ -158,16 +158,16 @@ class DynamicSize(Feature):
 
     def _shrink_if_quiet(self, core: Any, scaling: Scaling) -> None:
         """Shrink if every request was seen, and few at the same time."""
-        demand, limits = self._demand, core.limits
+        history, limits = self._history, core.limits
         size = limits.maxcached or core.ledger.places
         if size <= max(limits.mincached, 1) or (
-                demand.peaks[-1] >= scaling.shrink_at * size):
-            demand.rest(core)
-        elif not demand.is_watching:
-            demand.watch(core)
-        elif demand.is_certain and (
-                max(demand.peaks) < scaling.shrink_at * size):
-            demand.peaks.clear()
+                history.peaks[-1] >= scaling.shrink_at * size):
+            history.rest(core)
+        elif not history.is_watching:
+            history.watch(core)
+        elif history.is_certain and (
+                max(history.peaks) < scaling.shrink_at * size):
+            history.peaks.clear()
             self.shrink()
 
 

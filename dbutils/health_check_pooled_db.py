@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from ._base.checks import check_seconds
 from ._core.features import Feature
-from ._pooled.base import together
+from ._pooled.base import run_together
 from .pooled_db import PooledDB
 
 __all__ = ["HealthCheck", "HealthCheckPooledDB"]
@@ -79,7 +79,7 @@ class HealthCheck(Feature):
         """Return how the pool is just now, without changing anything."""
         core = self._core
         found = self._look(core, self._put_back)
-        in_use = core.figures().in_use
+        in_use = core.stats().in_use
         return {
             "status": self._status(found),
             "valid_connections": found.valid,
@@ -120,13 +120,13 @@ class HealthCheck(Feature):
     def _look(self, core: Any, treat: Any) -> _Found:
         """Look at the idle connections, at most half of them at a time."""
         results: list[tuple[bool, bool]] = []
-        rights = list(core.ledger.idle.copy())
-        while rights:
+        permits = list(core.ledger.idle.copy())
+        while permits:
             number = max(min(_TOGETHER, len(core.ledger.idle) // 2), 1)
-            batch, rights = rights[:number], rights[number:]
-            looks = [partial(self._look_at, core, right, treat)
-                     for right in batch]
-            answers = together(looks) if number > 1 else [looks[0]()]
+            batch, permits = permits[:number], permits[number:]
+            looks = [partial(self._look_at, core, permit, treat)
+                     for permit in batch]
+            answers = run_together(looks) if number > 1 else [looks[0]()]
             results += [answer for answer in answers if answer is not None]
         return _Found(
             sum(alive for alive, _ in results),
@@ -134,23 +134,23 @@ class HealthCheck(Feature):
             sum(replaced for _, replaced in results))
 
     def _look_at(
-            self, core: Any, right: Any,
+            self, core: Any, permit: Any,
             treat: Any) -> tuple[bool, bool] | None:
         """Tell whether a connection is alive, and whether it was replaced.
 
         One that is not idle any more is left alone.
         """
         keeper = core.keeper
-        if not keeper.ledger.take_out(right):
+        if not keeper.ledger.take_out(permit):
             return None
         alive = replaced = False
         try:
-            alive = self._is_alive(keeper, right.slot.con)
+            alive = self._is_alive(keeper, permit.slot.con)
         finally:
             if alive:
-                keeper.put_back(right)
+                keeper.put_back(permit)
             else:
-                replaced = treat(keeper, right)
+                replaced = treat(keeper, permit)
         return alive, replaced
 
     def _is_alive(self, keeper: Any, con: Any) -> bool:
@@ -162,21 +162,21 @@ class HealthCheck(Feature):
 
     # What is done with a dead connection.
 
-    def _put_back(self, keeper: Any, right: Any) -> bool:
-        keeper.put_back(right)
+    def _put_back(self, keeper: Any, permit: Any) -> bool:
+        keeper.put_back(permit)
         return False
 
-    def _drop(self, keeper: Any, right: Any) -> bool:
-        keeper.discard(right)
+    def _drop(self, keeper: Any, permit: Any) -> bool:
+        keeper.destroy(permit)
         return False
 
-    def _replace(self, keeper: Any, right: Any) -> bool:
+    def _replace(self, keeper: Any, permit: Any) -> bool:
         """Open another connection in its place; tell whether that worked."""
-        slot = right.slot
+        slot = permit.slot
         keeper.close(slot)
         slot.con = None
         try:
-            return bool(keeper.open_ahead(self._connect(), right))
+            return bool(keeper.open_ahead(self._connect(), permit))
         except Exception as error:  # noqa: BLE001 - it is reported
             self._note(error)
             return False

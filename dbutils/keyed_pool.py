@@ -16,14 +16,14 @@ from typing import Any, Callable, Iterator, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from ._base.checks import check_seconds, check_size, whole_number
-from ._base.errors import let_go
-from ._base.fork import follow
+from ._base.errors import release_frames
+from ._base.fork import register_for_fork
 from ._base.mutex import Mutex
-from ._core.lease import is_over, right_of
+from ._core.lease import is_released, permit_of
 from ._core.pool import core_of
 from ._drivers.creators import module_of_creator
 from ._pooled.base import UNSAVED
-from ._steady.steady import line_of
+from ._steady.steady import session_of
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
@@ -34,12 +34,8 @@ from .pooled_db import (
 )
 
 __all__ = [
-    "AbstractConnectionPool",
-    "KeyedConnection",
-    "PoolError",
-    "SimpleConnectionPool",
-    "ThreadedConnectionPool",
-]
+    "AbstractConnectionPool", "KeyedConnection", "PoolError",
+    "SimpleConnectionPool", "ThreadedConnectionPool"]
 
 
 # In seconds: how often a thread looks whether the one that opens the
@@ -75,10 +71,10 @@ class KeyedConnection(PooledDedicatedDBConnection):
     @property
     def closed(self) -> Any:
         """What the driver says, and 1 if the pool has it back."""
-        right = self._held()
-        if right is None:
+        permit = self._held()
+        if permit is None:
             return 1
-        return getattr(line_of(right.slot.con).con, "closed", 0)
+        return getattr(session_of(permit.slot.con).con, "closed", 0)
 
     def __exit__(self, *exc: object) -> None:
         """Commit, or roll back if there was an error; do not give back."""
@@ -106,7 +102,7 @@ class _Attempt(NamedTuple):
     thread: int
     over: Any
 
-    def is_over(self) -> bool:
+    def is_released(self) -> bool:
         """Return whether others have to look again."""
         return self.over.is_set() or self.token() is None
 
@@ -128,7 +124,7 @@ class _Attempts:
         """Return the attempt for a key, a new one if there is none."""
         with self._mutex.take():
             attempt = self._running.get(key)
-            if attempt is None or attempt.is_over():
+            if attempt is None or attempt.is_released():
                 attempt = self._running[key] = _Attempt(
                     ref(token), threading.get_ident(), threading.Event())
         return attempt
@@ -184,7 +180,7 @@ class AbstractConnectionPool:
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
         self._begin_anew()
-        follow(self, method="_begin_anew")
+        register_for_fork(self, method="_begin_anew")
 
     def _begin_anew(self) -> None:
         """Have lent nothing, as in a forked child."""
@@ -207,14 +203,14 @@ class AbstractConnectionPool:
         self._check_open()
         if key is None:
             return self._lend(None, maxwait)
-        patience = check_seconds("maxwait", maxwait)
-        if patience is None:
-            patience = core_of(self._pool).patience
-        deadline = monotonic() + patience if patience else None
+        timeout = check_seconds("maxwait", maxwait)
+        if timeout is None:
+            timeout = core_of(self._pool).timeout
+        deadline = monotonic() + timeout if timeout else None
         lease = None
         try:
             lease = self._known(key)
-            while lease is None or is_over(lease):
+            while lease is None or is_released(lease):
                 lease = self._lend_once(key, maxwait, deadline)
             return lease
         finally:
@@ -223,7 +219,7 @@ class AbstractConnectionPool:
     def _known(self, key: Any) -> Any:
         """Return the connection with a key, None if none is in use."""
         lease = self._keyed.get(key)
-        return None if lease is None or is_over(lease) else lease
+        return None if lease is None or is_released(lease) else lease
 
     def _lend_once(
             self, key: Any, maxwait: float | None,
@@ -252,7 +248,7 @@ class AbstractConnectionPool:
             self, attempt: _Attempt, key: Any,
             deadline: float | None) -> None:
         """Wait until another thread has got a connection for a key, or not."""
-        while not attempt.is_over():
+        while not attempt.is_released():
             pause = _LOOK
             if deadline is not None:
                 pause = min(pause, deadline - monotonic())
@@ -282,7 +278,7 @@ class AbstractConnectionPool:
             raise self._closed_error() from None
         except BaseException as error:
             lease = None
-            let_go(error)
+            release_frames(error)
             raise
         return lease
 
@@ -290,7 +286,7 @@ class AbstractConnectionPool:
         """Return the connection with a key, which is this if there is none."""
         with self._mutex.take():
             known = self._keyed.get(key)
-            if known is None or is_over(known):
+            if known is None or is_released(known):
                 known = self._keyed[key] = lease
         return known
 
@@ -311,7 +307,7 @@ class AbstractConnectionPool:
                 f"No connection with the key {key!r} is in use.")
         if close:
             is_forgotten = is_strict and _forgets(lease)
-            core_of(self._pool).throw_away(lease)
+            core_of(self._pool).destroy_lease(lease)
             if is_forgotten:
                 warn_of_work(UNSAVED)
         else:
@@ -320,18 +316,18 @@ class AbstractConnectionPool:
 
     def _note_mode(self, lease: KeyedConnection) -> None:
         """Keep autocommit for the next one, as psycopg2.pool does."""
-        right = right_of(lease)
-        if right is None or not hasattr(lease, "get_transaction_status"):
+        permit = permit_of(lease)
+        if permit is None or not hasattr(lease, "get_transaction_status"):
             return
-        con = right.slot.con
+        con = permit.slot.con
         if con.autocommit:
             self._autocommit[con] = True
         elif self._autocommit:
             self._autocommit.pop(con, None)
 
     def _restore_mode(self, lease: Any) -> None:
-        right = right_of(lease)
-        if self._autocommit.get(right.slot.con) and not lease.autocommit:
+        permit = permit_of(lease)
+        if self._autocommit.get(permit.slot.con) and not lease.autocommit:
             lease.autocommit = True
 
     def _forget(self, lease: KeyedConnection) -> None:
@@ -346,7 +342,7 @@ class AbstractConnectionPool:
         self.closed = True
         self._pool.shutdown(0)
         for lease in list(self._out.values()):
-            core_of(self._pool).throw_away(lease)
+            core_of(self._pool).destroy_lease(lease)
         self._keyed.clear()
 
     def _check_open(self) -> None:
@@ -359,8 +355,8 @@ class AbstractConnectionPool:
 
 def _forgets(lease: KeyedConnection) -> bool:
     """Return whether work is lost with a connection."""
-    right = right_of(lease)
-    return right is not None and forgets_work(line_of(right.slot.con))
+    permit = permit_of(lease)
+    return permit is not None and forgets_work(session_of(permit.slot.con))
 
 
 class ThreadedConnectionPool(AbstractConnectionPool):
@@ -405,11 +401,11 @@ class ThreadedConnectionPool(AbstractConnectionPool):
 
     def stats(self) -> dict[str, Any]:
         """Return the state of the pool."""
-        figures = core_of(self._pool).figures()
+        stats = core_of(self._pool).stats()
         return {
             "minconn": self.minconn, "maxconn": self.maxconn,
-            "closed": self.closed, "in_use": figures.in_use,
-            "idle": figures.idle, "waiting": figures.waiting}
+            "closed": self.closed, "in_use": stats.in_use,
+            "idle": stats.idle, "waiting": stats.waiting}
 
     def health_check(self) -> dict[str, Any]:
         """Replace the idle connections that are dead; report how it is.

@@ -12,13 +12,13 @@ from time import monotonic
 from typing import Any, Callable, Iterator
 
 from ._base.checks import check_seconds
-from ._core.counts import Count, Cycle, Tally, describe
+from ._core.counts import Count, Cycle, Timings, describe
 from ._core.features import Feature
-from ._core.history import Demand, load_of, open_ahead
+from ._core.history import LoadHistory, load_of, open_ahead
 from ._core.keeper import Observer
 from ._core.pool import core_of
-from ._core.resetting import Cleaner
-from ._core.slots import visitor_of
+from ._core.resetting import ResetWorkers
+from ._core.slots import holder_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
@@ -44,13 +44,13 @@ class _MeasuredLease(PooledDedicatedDBConnection):
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
-        visitor = visitor_of(self._visit)
-        if visitor is None:
+        holder = holder_of(self._checkout)
+        if holder is None:
             return
         start = monotonic()
         super().close()
-        timer = core_of(visitor.home).timer
-        timer.returned(start - visitor.since, monotonic() - start)
+        timer = core_of(holder.pool).timer
+        timer.returned(start - holder.since, monotonic() - start)
 
 
 class _Timer(Observer):
@@ -62,12 +62,12 @@ class _Timer(Observer):
         # What was measured: connections that were lent without more ado, and
         # those for which more had to be done, which is measured always.
         self._nested = Count()
-        self.quick = Tally()
-        self.slow = Tally()
-        self.uses = Tally()
-        self.releases = Tally()
-        self.creations = Tally()
-        self.waits = Tally()
+        self.quick = Timings()
+        self.slow = Timings()
+        self.uses = Timings()
+        self.releases = Timings()
+        self.creations = Timings()
+        self.waits = Timings()
         self.misses = Count()
         self.ahead = Count()
         self.timeouts = Count()
@@ -143,20 +143,20 @@ class _Timer(Observer):
             (slow, self.slow.values)])
 
 
-def _figures_of(tally: Tally, number: int | None = None) -> dict[str, float]:
+def _stats_of(timings: Timings, number: int | None = None) -> dict[str, float]:
     """Return the figures of what was measured of so many events."""
-    number = tally.number if number is None else number
-    return describe(number, [(number, tally.values)])
+    number = timings.number if number is None else number
+    return describe(number, [(number, timings.values)])
 
 
 class _Trust:
     """Asks no connection again that has proved to be alive just now."""
 
     def __init__(self) -> None:
-        self.checks = Tally()
+        self.checks = Timings()
         self.spared = Count()
 
-    def is_well(self, line: Any, seconds: float | None) -> bool:
+    def is_well(self, session: Any, seconds: float | None) -> bool:
         """Tell whether nothing is known to be wrong with a connection.
 
         seconds: how long the request can wait; if it cannot, a dead
@@ -164,18 +164,18 @@ class _Trust:
         """
         reconnect = not seconds
         start = monotonic()
-        if line.valid and start - line.answered < _ALIVE and (
-                reconnect or line.is_quiet()):
+        if session.valid and start - session.answered < _ALIVE and (
+                reconnect or session.is_quiet()):
             self.spared.step()
             return True
         is_alive: bool = (
-            line.is_alive_within(seconds / 2) if seconds  # or to connect
-            else line.is_well(reconnect=False))
+            session.is_alive_within(seconds / 2) if seconds  # or to connect
+            else session.is_well(reconnect=False))
         now = monotonic()
         self.checks.add(now - start)
         if is_alive:
-            line.answered = now
-        return is_alive or (reconnect and line.is_well(reconnect=True))
+            session.answered = now
+        return is_alive or (reconnect and session.is_well(reconnect=True))
 
 
 class _Switches:
@@ -186,17 +186,17 @@ class _Switches:
         self.is_cache_optimized = False
         # In seconds, None without a limit.
         self.acquisition_timeout: float | None = None
-        self.cleaner = Cleaner()
+        self.reset_workers = ResetWorkers()
 
     @property
     def is_concurrency_optimized(self) -> bool:
         """Whether connections are cleaned off the way of who returns them."""
-        return self.cleaner.is_apart
+        return self.reset_workers.is_apart
 
     @property
     def release_timeout(self) -> float | None:
         """How many seconds it may take to clean a connection."""
-        return self.cleaner.timeout
+        return self.reset_workers.timeout
 
 
 class Performance(Feature):
@@ -206,7 +206,7 @@ class Performance(Feature):
         super().__init__()
         self._timer = _Timer()
         self._trust = _Trust()
-        self._demand = Demand(_LOOKS)
+        self._history = LoadHistory(_LOOKS)
         self._switches = _Switches()
         self._looked_at = 0.0
         # When and after how many acquisitions there was the last report.
@@ -223,7 +223,7 @@ class Performance(Feature):
         core.timer = self._timer
         core.tick = self._timer.tick
         core.observe(self._timer)
-        self._demand.join(core)
+        self._history.join(core)
         core.ledger.allow_orders()
 
     # What can be switched on.
@@ -240,19 +240,19 @@ class Performance(Feature):
         core = self._core
         self._switches.is_cache_optimized = True
         core.ledger.set_order(latest=True)
-        self._demand.watch(core)
+        self._history.watch(core)
         self._begin_ticking()
 
     def optimize_concurrency(self) -> None:
         """Clean connections off the way of who returns them."""
         core = self._core
-        self._switches.cleaner.is_apart = True
-        self._set_cleaner(core)
+        self._switches.reset_workers.is_apart = True
+        self._set_reset_workers(core)
 
-    def _set_cleaner(self, core: Any) -> None:
-        cleaner = self._switches.cleaner
-        is_needed = cleaner.is_apart or cleaner.timeout is not None
-        core.set_cleaner(cleaner if is_needed else None)
+    def _set_reset_workers(self, core: Any) -> None:
+        reset_workers = self._switches.reset_workers
+        is_needed = reset_workers.is_apart or reset_workers.timeout is not None
+        core.set_reset_workers(reset_workers if is_needed else None)
 
     def tune(self, **options: Any) -> None:
         """Limit the time that requests wait, and that cleaning takes."""
@@ -265,10 +265,10 @@ class Performance(Feature):
             check_seconds(name, value)
         if "acquisition_timeout" in options:
             self._switches.acquisition_timeout = options["acquisition_timeout"]
-            core.patience = self._switches.acquisition_timeout
+            core.timeout = self._switches.acquisition_timeout
         if "release_timeout" in options:
-            self._switches.cleaner.timeout = options["release_timeout"]
-            self._set_cleaner(core)
+            self._switches.reset_workers.timeout = options["release_timeout"]
+            self._set_reset_workers(core)
 
     # What is done in the background.
 
@@ -288,9 +288,9 @@ class Performance(Feature):
 
         If the load rises, it is expected to go on as it did lately.
         """
-        peaks = self._demand.peaks
+        peaks = self._history.peaks
         before = peaks[-1] if peaks else 0
-        load = self._demand.look(core)
+        load = self._history.look(core)
         if len(peaks) == _LOOKS:
             spare = max(peaks) - load_of(core)
             core.trim(max(spare, core.limits.mincached))
@@ -304,17 +304,17 @@ class Performance(Feature):
         core, timer = self._core, self._timer
         acquisitions = timer.acquisitions()
         number = int(acquisitions["count"])
-        returned = max(timer.lent_number - core.figures().in_use, 0)
+        returned = max(timer.lent_number - core.stats().in_use, 0)
         misses = timer.misses.read()
         report = {
             "connection_acquisition_time": acquisitions,
-            "connection_release_time": _figures_of(timer.releases, returned),
-            "connection_creation_time": _figures_of(timer.creations),
-            "connection_use_time": _figures_of(timer.uses, returned),
+            "connection_release_time": _stats_of(timer.releases, returned),
+            "connection_creation_time": _stats_of(timer.creations),
+            "connection_use_time": _stats_of(timer.uses, returned),
             "hit_rate": 1 - misses / number if number else 1.0,
             "waits": timer.waits.number,
             "timeouts": timer.timeouts.read(),
-            "reconnects": core.keeper.outage.reconnects.read(),
+            "reconnects": core.keeper.throttle.reconnects.read(),
             "throughput": self._throughput(number),
             "optimizations": self._optimizations(),
         }
@@ -331,22 +331,17 @@ class Performance(Feature):
     def _optimizations(self) -> dict[str, dict[str, Any]]:
         """Return what is switched on, and what that has saved."""
         timer, trust, switches = self._timer, self._trust, self._switches
-        cleaner = switches.cleaner
+        reset_workers = switches.reset_workers
         spared, ahead = trust.spared.read(), timer.ahead.read()
         return {
-            "acquisition": {
-                "enabled": switches.is_acquisition_optimized,
-                "spared_checks": spared,
-                "saved_seconds": spared * trust.checks.mean},
-            "cache_strategy": {
-                "enabled": switches.is_cache_optimized,
-                "opened_ahead": ahead,
-                "saved_seconds": ahead * timer.creations.mean},
-            "concurrency": {
-                "enabled": switches.is_concurrency_optimized,
-                "cleaned_apart": cleaner.times.number,
-                "saved_seconds": cleaner.times.number * cleaner.times.mean},
-        }
+            "acquisition": {"enabled": switches.is_acquisition_optimized,
+            "spared_checks": spared, "saved_seconds": spared *
+            trust.checks.mean}, "cache_strategy": {"enabled":
+            switches.is_cache_optimized, "opened_ahead": ahead,
+            "saved_seconds": ahead * timer.creations.mean}, "concurrency":
+            {"enabled": switches.is_concurrency_optimized, "cleaned_apart":
+            reset_workers.times.number, "saved_seconds":
+            reset_workers.times.number * reset_workers.times.mean} }
 
     def _suggestions(
             self, core: Any, report: dict[str, Any]) -> Iterator[str]:
@@ -355,7 +350,7 @@ class Performance(Feature):
         waits = report["waits"] / max(number, 1)
         if waits > _MANY_WAITS and limits.maxconnections is not None:
             wanted = min(
-                max(self._demand.highest, limits.maxconnections + 1),
+                max(self._history.highest, limits.maxconnections + 1),
                 2 * limits.maxconnections)
             yield (
                 f"waits are {waits:.0%} of acquisitions: raise maxconnections"

@@ -11,9 +11,9 @@ from typing import Any, Callable
 
 from . import __version__
 from ._drivers.creators import creator_threadsafety, split_isfatal
-from ._pooled.thread_local import Affine, local
+from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
-from ._steady.steady import line_of, make_terms
+from ._steady.steady import check_options, session_of
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]
@@ -27,7 +27,7 @@ class NotSupportedError(PersistentDBError):
     """DB-API module not supported by PersistentDB."""
 
 
-class PersistentDB(Affine):
+class PersistentDB(ThreadConnections):
     """A generator of steady connections that stay with their thread."""
 
     version = __version__
@@ -54,7 +54,7 @@ class PersistentDB(Affine):
         check_creator(creator)
         if not creator_threadsafety(creator):
             raise NotSupportedError("Database module is not thread-safe.")
-        make_terms(maxusage, failures, isfatal, ping, True, failover)
+        check_options(maxusage, failures, isfatal, ping, True, failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
         self._failover = failover
         self._fresh = fresh
@@ -83,26 +83,26 @@ class PersistentDB(Affine):
         The parameter has no effect, since persistent connections are never
         shared.
         """
-        shortcut, con = self._shortcut, None
-        if shortcut is not None:
+        fast_way, con = self._fast_way, None
+        if fast_way is not None:
             try:
-                con = shortcut.con()
+                con = fast_way.con()
             except AttributeError:
                 con = None
         if con is None:
             con = self._own_connection()
-        line = con._line  # noqa: SLF001 - the inner side, as of line_of()
+        session = con._session  # noqa: SLF001 - the inner side, as of line_of()
         if self._fresh:
-            line.end_reading()
-        if line.ping & 1:
-            line.check(1)
+            session.end_reading()
+        if session.ping & 1:
+            session.check(1)
         return con
 
     def _first_connection(self) -> SteadyDBConnection:
         con = self.steady_connection()
         if con.threadsafety():
             return con
-        line_of(con).close()
+        session_of(con).close()
         raise NotSupportedError("Database module is not thread-safe.")
 
     def dedicated_connection(self) -> SteadyDBConnection:

@@ -10,14 +10,14 @@ from __future__ import annotations
 from typing import Any, Callable
 
 from . import __version__
-from ._pooled.thread_local import Affine, local
-from ._steady.steady import line_of, make_terms
+from ._pooled.thread_local import ThreadConnections, local
+from ._steady.steady import check_options, session_of
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]
 
 
-class PersistentPg(Affine):
+class PersistentPg(ThreadConnections):
     """A generator of steady connections that stay with their thread."""
 
     version = __version__
@@ -34,7 +34,7 @@ class PersistentPg(Affine):
         others are those of steady_pg.SteadyPgConnection, except that
         close() keeps the connections open by default.
         """
-        make_terms(maxusage, failures, isfatal, ping, True, failover)
+        check_options(maxusage, failures, isfatal, ping, True, failover)
         self._maxusage = maxusage
         self._setsession = setsession
         self._failures = failures
@@ -60,5 +60,5 @@ class PersistentPg(Affine):
     def connection(self) -> SteadyPgConnection:
         """Return the connection of this thread."""
         con = self._own_connection()
-        line_of(con).check(1)
+        session_of(con).check(1)
         return con

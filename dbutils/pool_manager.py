@@ -21,17 +21,24 @@ from weakref import WeakSet, ref
 
 from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
-from ._base.fork import follow
+from ._base.fork import register_for_fork
 from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
 from ._base.secrets import Secret, drop_secrets, wrap_secrets
 from ._core.pool import core_of
 from ._manager.connector import Connector
-from ._manager.registry import Full, Probe, Request, Shelf, Uses, canonical_key
+from ._manager.registry import (
+    AllPoolsInUse,
+    PoolRegistry,
+    Probe,
+    Request,
+    UsageStats,
+    canonical_key,
+)
 from ._manager.urls import settings_of_url, settings_of_variables
-from ._steady.safe import Safe
+from ._steady.safe import SafeFailover
 from ._steady.silence import Impatient
-from ._steady.steady import line_of
+from ._steady.steady import session_of
 from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,
@@ -41,18 +48,10 @@ from .pooled_db import (
 from .steady_db import SteadyDBConnection
 
 __all__ = [
-    "ConnectionConfig",
-    "DBConnectionPoolManager",
-    "DatabaseType",
-    "ManagedPool",
-    "PoolConfig",
-    "PoolEvictedError",
-    "PoolManagerError",
-    "TooManyPoolsError",
-    "UnknownPoolError",
-    "WrongCredentialsError",
-    "get_pool_manager",
-]
+    "ConnectionConfig", "DBConnectionPoolManager", "DatabaseType",
+    "ManagedPool", "PoolConfig", "PoolEvictedError", "PoolManagerError",
+    "TooManyPoolsError", "UnknownPoolError", "WrongCredentialsError",
+    "get_pool_manager"]
 
 # In seconds: how often pools that nobody uses are looked for, and for how
 # long a check of all pools may take.
@@ -319,7 +318,7 @@ class ManagedPool(PooledDB):
         self.key = config.key
         self.pool_config = terms
         self._connector = Connector(config)
-        self._uses = Uses()
+        self._uses = UsageStats()
         self._health = HealthCheck(None)
         super().__init__(
             self._connector, maxconnections=terms.max_total, blocking=True,
@@ -341,9 +340,10 @@ class ManagedPool(PooledDB):
     def steady_connection(self) -> SteadyDBConnection:
         """Return a connection that does not belong to the pool."""
         con = super().steady_connection()
-        line = line_of(con)
-        if self._rules is not None and isinstance(line.rules.usual, Safe):
-            line.rules = line.rules.with_usual(self._rules)
+        session = session_of(con)
+        if self._rules is not None and isinstance(
+                session.failover.usual, SafeFailover):
+            session.failover = session.failover.with_usual(self._rules)
         return con
 
     def get_connection(self, *, maxwait: float | None = None) -> Any:
@@ -400,7 +400,7 @@ class _Entry:
         if number:
             self._core.change_limits(
                 lambda limits: limits._replace(mincached=number))
-            self._core.keeper.upkeep.hurry()
+            self._core.keeper.maintenance.hurry()
 
     # Its password.
 
@@ -433,7 +433,7 @@ class _Entry:
         """
         ledger = self._core.ledger
         return bool(len(self.uses.requests)) or (
-            ledger.figures().in_use > 0 and bool(ledger.visits()))
+            ledger.stats().in_use > 0 and bool(ledger.checkouts()))
 
     @property
     def used_at(self) -> float:
@@ -446,9 +446,9 @@ class _Entry:
         """Note that somebody has asked for the pool."""
         self.uses.latest = monotonic()
 
-    def settle(self) -> None:
+    def reclaim(self) -> None:
         """Take back what nobody holds any more."""
-        self._core.keeper.settle()
+        self._core.keeper.reclaim()
 
     def evict(self, reason: str, timeout: float | None) -> bool:
         """End the pool, without closing what is in use.
@@ -460,7 +460,7 @@ class _Entry:
 
     def info(self) -> dict[str, Any]:
         """Return the state of the pool."""
-        config, figures = self.config, self._core.figures()
+        config, stats = self.config, self._core.stats()
         used_at = self.used_at
         return {
             "key": self.key, "db_type": config.db_type.value,
@@ -468,10 +468,10 @@ class _Entry:
             "database": config.database, "user": config.user,
             "driver": self._connector.driver,
             "max_total": self.pool.pool_config.max_total,
-            "idle_connections": figures.idle,
-            "active_connections": figures.in_use,
-            "total_connections": figures.idle + figures.in_use,
-            "waiting_requests": figures.waiting,
+            "idle_connections": stats.idle,
+            "active_connections": stats.in_use,
+            "total_connections": stats.idle + stats.in_use,
+            "waiting_requests": stats.waiting,
             "connections_served": self.uses.served,
             "created_at": self._created_at,
             "unused_for": monotonic() - used_at}
@@ -481,7 +481,7 @@ class _Entry:
     def probe(self) -> Probe:
         """Return a check of the server, which may be going on already."""
         probe = self._probe
-        if probe is None or probe.is_over:
+        if probe is None or probe.is_closed:
             probe = Probe()
             if not probe.start(self._answers):
                 raise PoolManagerError(
@@ -497,15 +497,15 @@ class _Entry:
         connect = self.pool._open  # noqa: SLF001 - as pools connect
         if keeper.ledger.idle or keeper.open_ahead(connect):
             return True
-        return keeper.outage.error is None  # since all are in use
+        return keeper.throttle.error is None  # since all are in use
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have no check and no request in a forked child."""
         self._probe = None
         self.uses.requests = WeakSet()
 
 
-def _parts_of(pool: ManagedPool) -> tuple[Uses, Connector, HealthCheck]:
+def _parts_of(pool: ManagedPool) -> tuple[UsageStats, Connector, HealthCheck]:
     """Return what a pool shares with its entry in the manager."""
     uses = pool._uses  # noqa: SLF001 - of this module
     connector = pool._connector  # noqa: SLF001 - likewise
@@ -516,27 +516,27 @@ class _Reports:
     """What is to be read about the pools of a manager."""
 
     def __init__(self) -> None:
-        self._shelf = Shelf()
+        self._registry = PoolRegistry()
 
     def __repr__(self) -> str:
-        state = "over" if self._shelf.is_over else (
+        state = "over" if self._registry.is_closed else (
             f"of {len(self._all())} pools")
         return f"<{type(self).__name__} {state}>"
 
     def _all(self) -> list[_Entry]:
-        with self._shelf.mutex.take():
-            return list(self._shelf.entries.values())
+        with self._registry.mutex.take():
+            return list(self._registry.entries.values())
 
     def _settle(self) -> None:
         """Find out which pools are in use, if that has to be known."""
-        if self._shelf.limit is not None:
+        if self._registry.limit is not None:
             for entry in self._all():
-                entry.settle()
+                entry.reclaim()
 
     def _get(self, key: str) -> _Entry:
-        with self._shelf.mutex.take():
-            entry: _Entry | None = self._shelf.entries.get(key)
-            named = self._shelf.names.get(key)
+        with self._registry.mutex.take():
+            entry: _Entry | None = self._registry.entries.get(key)
+            named = self._registry.names.get(key)
         if entry is not None:
             return entry
         text = f"There is no pool with the key {key!r}"
@@ -547,8 +547,8 @@ class _Reports:
     def get_pool_info(self, key: str) -> dict[str, Any]:
         """Return the state of a pool."""
         entry = self._get(key)
-        with self._shelf.mutex.take():
-            names = self._shelf.names_of(entry)
+        with self._registry.mutex.take():
+            names = self._registry.names_of(entry)
         return {**entry.info(), "names": names}
 
     def list_pools(self) -> list[dict[str, Any]]:
@@ -562,13 +562,13 @@ class _Reports:
     def get_statistics(self) -> dict[str, Any]:
         """Return what the manager has done, and the state of its pools."""
         infos = self.list_pools()
-        shelf = self._shelf
-        with shelf.mutex.take():
+        registry = self._registry
+        with registry.mutex.take():
             manager = {
-                "total_pools": len(shelf.entries),
-                "total_pools_created": shelf.created,
-                "total_pools_destroyed": shelf.destroyed,
-                "total_connections_served": shelf.served}
+                "total_pools": len(registry.entries),
+                "total_pools_created": registry.created,
+                "total_pools_destroyed": registry.destroyed,
+                "total_connections_served": registry.served}
         totals = {
             f"total_{name}": sum(info[name] for info in infos)
             for name in ("idle_connections", "active_connections")}
@@ -623,7 +623,7 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         self._idle_timeout: float | None = None
         # What removes pools that nobody uses in the background.
         self._chore = Chore(self, "_tick")
-        follow(self, method="_begin_anew")
+        register_for_fork(self, method="_begin_anew")
         _managers.append(ref(self, _managers.remove))
 
     @classmethod
@@ -642,9 +642,9 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
 
     def _begin_anew(self) -> None:
         """Go on in a forked child, where all pools are empty."""
-        self._shelf.mutex = Mutex()
+        self._registry.mutex = Mutex()
         for entry in self._all():
-            entry.begin_anew()
+            entry.after_fork()
 
     # Getting pools and connections.
 
@@ -682,14 +682,14 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """
         config, pool_config = _read(
             config, args, pool_config, connection_config, settings)
-        _check_name(self._shelf, name, config)
+        _check_name(self._registry, name, config)
         while True:
             pool = self.get_pool(config, pool_config)
-            with self._shelf.mutex.take():
-                _check_name(self._shelf, name, config)
-                entry = self._shelf.entries.get(pool.key)
+            with self._registry.mutex.take():
+                _check_name(self._registry, name, config)
+                entry = self._registry.entries.get(pool.key)
                 if entry is not None and entry.pool is pool:  # still
-                    self._shelf.names[name] = entry
+                    self._registry.names[name] = entry
                     return pool
 
     def get_connection(
@@ -708,18 +708,18 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
             try:
                 return pool.get_connection()
             except PoolEvictedError:
-                if self._shelf.is_over:
+                if self._registry.is_closed:
                     raise
 
     def _find(
             self, config: ConnectionConfig,
             pool_config: PoolConfig | None) -> _Entry | None:
         """Return the pool for a configuration, if there is one."""
-        if self._shelf.is_over:
+        if self._registry.is_closed:
             raise PoolManagerError("This manager was shut down.")
-        entry: _Entry | None = self._shelf.entries.get(config.key)
+        entry: _Entry | None = self._registry.entries.get(config.key)
         if entry is not None and not entry.fits(config):
-            entry = _find_alike(self._shelf.alike(config.key), config)
+            entry = _find_alike(self._registry.alike(config.key), config)
         if entry is None:
             return None
         terms = entry.pool.pool_config
@@ -733,14 +733,14 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
     def _add(
             self, new: _Entry, pool_config: PoolConfig | None) -> _Entry:
         """Take in a new pool, unless another thread was faster."""
-        shelf = self._shelf
+        registry = self._registry
         self._settle()
-        with shelf.mutex.take():
+        with registry.mutex.take():
             found = self._find(new.config, pool_config)
             if found is not None:
                 return found
-            surplus = _make_room(shelf, new.key)
-            shelf.add(new)
+            surplus = _make_room(registry, new.key)
+            registry.add(new)
         _evict(surplus)
         new.start()
         return new
@@ -755,10 +755,10 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """
         if check_size("number", number) == 0:
             raise ValueError("'number' must be at least 1, or None.")
-        self._shelf.limit = number
+        self._registry.limit = number
         self._settle()
-        with self._shelf.mutex.take():
-            surplus = self._shelf.make_room(0)
+        with self._registry.mutex.take():
+            surplus = self._registry.make_room(0)
         _evict((entry, _LEAST_USED) for entry in surplus)
 
     def set_pool_idle_timeout(self, seconds: float | None) -> None:
@@ -776,7 +776,7 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """Remove pools that nobody uses, in the background."""
         self._chore.plan(_CLEAN_UP)
         seconds = self._idle_timeout
-        if self._shelf.is_over or seconds is None:
+        if self._registry.is_closed or seconds is None:
             self._chore.end()
         else:
             self.clear_idle_pools(seconds)
@@ -789,14 +789,14 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         """
         check_seconds("seconds", seconds)
         for entry in self._all():
-            entry.settle()
+            entry.reclaim()
         limit = monotonic() - seconds
-        with self._shelf.mutex.take():
+        with self._registry.mutex.take():
             idle = [
-                entry for entry in self._shelf.unused()
+                entry for entry in self._registry.unused()
                 if entry.used_at <= limit]
             for entry in idle:
-                self._shelf.take_out(entry)
+                self._registry.take_out(entry)
         _evict((entry, "nobody has used it for long") for entry in idle)
         return len(idle)
 
@@ -805,10 +805,10 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
 
         Connections that are in use are closed when they are given back.
         """
-        with self._shelf.mutex.take():
-            entry = self._shelf.entries.get(key)
+        with self._registry.mutex.take():
+            entry = self._registry.entries.get(key)
             if entry is not None:
-                self._shelf.take_out(entry)
+                self._registry.take_out(entry)
         if entry is None:
             return False
         _evict([(entry, "it was removed from the manager")])
@@ -823,11 +823,11 @@ class DBConnectionPoolManager(_Reports, metaclass=_OneInAProcess):
         exit of the program by itself, without waiting.
         """
         check_seconds("timeout", timeout)
-        with self._shelf.mutex.take():
-            entries = list(self._shelf.entries.values())
+        with self._registry.mutex.take():
+            entries = list(self._registry.entries.values())
             for entry in entries:
-                self._shelf.take_out(entry)
-            self._shelf.is_over = True
+                self._registry.take_out(entry)
+            self._registry.is_closed = True
         start = monotonic()
         entries.reverse()
         results = []
@@ -946,29 +946,29 @@ def _kind_in(config: Any) -> DatabaseType | None:
 
 
 def _check_name(
-        shelf: Shelf, name: str, config: ConnectionConfig) -> None:
+        registry: PoolRegistry, name: str, config: ConnectionConfig) -> None:
     """Refuse a name that belongs to another configuration."""
-    named = shelf.names.get(name)
+    named = registry.names.get(name)
     if named is not None and named.config.key != config.key:
         raise PoolManagerError(
             f"The name {name!r} belongs to a pool with another"
             " configuration.")
 
 
-def _make_room(shelf: Shelf, key: str) -> list[tuple[_Entry, str]]:
+def _make_room(registry: PoolRegistry, key: str) -> list[tuple[_Entry, str]]:
     """Take out what has to go for a new pool with a key, and say why.
 
     A pool whose password nobody has tried yet stays beside the new one.
     """
-    refused = shelf.take_out_refused(key)
+    refused = registry.take_out_refused(key)
     if refused:
         return [(entry, _REFUSED) for entry in refused]
     try:
-        surplus = shelf.make_room(1)
-    except Full:
+        surplus = registry.make_room(1)
+    except AllPoolsInUse:
         raise TooManyPoolsError(
-            f"All {len(shelf.entries)} pools are in use, and there may be"
-            f" {shelf.limit} at most.") from None
+            f"All {len(registry.entries)} pools are in use, and there may be"
+            f" {registry.limit} at most.") from None
     return [(entry, _LEAST_USED) for entry in surplus]
 
 
@@ -1020,17 +1020,17 @@ atexit.register(_shut_all_down)
 
 def _is_over(manager: DBConnectionPoolManager) -> bool:
     """Return whether a manager was shut down."""
-    return manager._shelf.is_over  # noqa: SLF001 - of this module
+    return manager._registry.is_closed  # noqa: SLF001 - of this module
 
 
 class _Process:
     """What there is once in a process."""
 
     def __init__(self) -> None:
-        self.begin_anew()
-        follow(self)
+        self.after_fork()
+        register_for_fork(self)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have another manager in a forked child."""
         self._mutex = Mutex()
         self._manager: DBConnectionPoolManager | None = None

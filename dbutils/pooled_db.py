@@ -20,10 +20,10 @@ from weakref import ref
 from . import __version__
 from ._base.atomic import pop
 from ._core.features import add_features, check_features
-from ._core.lease import Lease, hand_over, hold, is_over, take_note
+from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import core_of
-from ._core.throttle import Outage
+from ._core.throttle import ConnectThrottle
 from ._drivers.creators import (
     creator_threadsafety,
     module_of_creator,
@@ -36,14 +36,19 @@ from ._pooled.base import (
     Pooled,
     PoolName,
     SteadyBackend,
+    check_pool_options,
     limit_name,
-    make_habits,
 )
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
-from ._steady.steady import as_statements, check_reset, line_of, make_terms
-from ._steady.turns import Turns
+from ._steady.steady import (
+    as_statements,
+    check_options,
+    check_reset,
+    session_of,
+)
+from ._steady.turns import SharedUse
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import (
@@ -55,17 +60,10 @@ from .steady_db import (
 )
 
 __all__ = [
-    "CommitUnknownError",
-    "InvalidConnectionError",
-    "NotSupportedError",
-    "PoolClosedError",
-    "PooledDB",
-    "PooledDBError",
-    "PooledDedicatedDBConnection",
-    "PooledSharedDBConnection",
-    "SharedDBConnection",
-    "TooManyConnectionsError",
-]
+    "CommitUnknownError", "InvalidConnectionError", "NotSupportedError",
+    "PoolClosedError", "PooledDB", "PooledDBError",
+    "PooledDedicatedDBConnection", "PooledSharedDBConnection",
+    "SharedDBConnection", "TooManyConnectionsError"]
 
 
 _getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
@@ -172,7 +170,7 @@ class PooledDB(Pooled):
         threadsafety = creator_threadsafety(creator)
         if not threadsafety:
             raise NotSupportedError("Database module is not thread-safe.")
-        make_terms(maxusage, failures, isfatal, ping, True, failover)
+        check_options(maxusage, failures, isfatal, ping, True, failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
         self._failover = failover
         check_reset(reset, "session")
@@ -188,7 +186,7 @@ class PooledDB(Pooled):
             threadsafety > 1, maxwaiting)
         self._begin(
             _DbBackend(reset, maxusage, creator), limits,
-            make_habits(
+            check_pool_options(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
         add_features(self._features, self._core, self._open)
@@ -199,7 +197,7 @@ class PooledDB(Pooled):
 
     @property
     def _connections(self) -> int:
-        return self._core.figures().in_use
+        return self._core.stats().in_use
 
     @property
     def _idle_cache(self) -> Sequence[SteadyDBConnection]:
@@ -234,31 +232,31 @@ class PooledDB(Pooled):
         # before he looks for what is idle, so nobody is overtaken.  What is
         # lent is held by nobody but the lease, see Right; a traceback must
         # not hold it, either.
-        right = lease = None
+        permit = lease = None
         core = self._core
         tick = core.tick
         if tick is not None and not tick():
             return self._measured(shareable, maxwait, priority, tag)
         try:
-            shortcut = core.ledger.shortcut
-            if shortcut and priority is None and tag is None:
-                right = shortcut.popleft()
-                if not self._checks or self._is_well(right, maxwait):
+            fast_way = core.ledger.fast_way
+            if fast_way and priority is None and tag is None:
+                permit = fast_way.popleft()
+                if not self._checks or self._is_well(permit, maxwait):
                     frame = _getframe(1)
-                    right.visit = visit = [
+                    permit.checkout = checkout = [
                         self, monotonic(), frame.f_code, frame.f_lasti,
                         threading.get_ident()]
                     lease = PooledDedicatedDBConnection()
-                    lease._visit = visit  # noqa: SLF001 - it is being made
-                    lease._right = right  # noqa: SLF001 - likewise
+                    lease._checkout = checkout  # noqa: SLF001 - it is being made
+                    lease._permit = permit  # noqa: SLF001 - likewise
                     return lease
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
-            right = lease = None
+            permit = lease = None
             self._note_refusal()
             raise
-        right = None
+        permit = None
         return self._lend(shareable, maxwait, priority, tag)
 
     def _note_refusal(self) -> None:
@@ -285,25 +283,25 @@ class PooledDB(Pooled):
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
-        right = None
+        permit = None
         core = self._core
         start = 0.0 if core.timer is None else monotonic()
         try:
-            right = self._acquire(
+            permit = self._acquire(
                 self._open, shareable, maxwait, self,
-                core.claim(priority, tag))
+                core.request(priority, tag))
             if core.timer is not None:
                 core.timer.lent_slowly(monotonic() - start)
             kind = (
-                PooledSharedDBConnection if right.is_share
+                PooledSharedDBConnection if permit.is_share
                 else PooledDedicatedDBConnection)
-            return hold(kind(), right)
+            return hold(kind(), permit)
         except BaseException:
-            right = None
+            permit = None
             self._note_refusal()
             raise
         finally:
-            right = None  # not to be kept by a traceback, as the lease
+            permit = None  # not to be kept by a traceback, as the lease
 
     def dedicated_connection(
             self, *, maxwait: float | None = None, priority: Any = None,
@@ -337,7 +335,7 @@ class PooledDB(Pooled):
         """Find out which methods the program has replaced by its own."""
         global _usual  # noqa: PLW0603 - what is replaced is global, too
         self._find_ways()
-        self._note_moments(line_of(con).ping)
+        self._note_moments(session_of(con).ping)
         is_usual = SteadyDBConnection.cursor is _CURSOR
         _usual = SteadyDBConnection if is_usual else None
 
@@ -362,18 +360,18 @@ class _DbBackend(SteadyBackend):
     """What a pool does with steady DB-API 2 connections."""
 
     def check(self, con: Any) -> None:
-        line = line_of(con)
-        if not line.ping & 1:
+        session = session_of(con)
+        if not session.ping & 1:
             return
-        if line.turns is None:
-            line.check(1)
+        if session.turns is None:
+            session.check(1)
         else:
-            line.turns.check(line)
+            session.turns.check(session)
 
     def check_share(self, con: Any, seconds: float) -> None:
-        line = line_of(con)
-        if line.ping & 1 and line.turns is not None:
-            line.turns.check(line, seconds)
+        session = session_of(con)
+        if session.ping & 1 and session.turns is not None:
+            session.turns.check(session, seconds)
 
     def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
         super().__init__(mode, maxusage)
@@ -389,32 +387,32 @@ class _DbBackend(SteadyBackend):
         """Find out what is known about the connections of a creator."""
         self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
 
-    def attend(self, con: Any, outage: Outage) -> None:
-        super().attend(con, outage)
-        line = line_of(con)
-        forward(line.con, _PooledDBConnection)
-        line.save_memory(self._common)
+    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+        super().after_release(con, throttle)
+        session = session_of(con)
+        forward(session.con, _PooledDBConnection)
+        session.save_memory(self._common)
 
     def opens_at_once(self, con: Any) -> bool:
-        return line_of(con).profile.is_embedded
+        return session_of(con).profile.is_embedded
 
     def share(self, con: Any) -> SharedDBConnection:
         if not con.threadsafety() > 1:
             raise NotSupportedError("Database connection is not thread-safe.")
-        line_of(con).turns = Turns()
+        session_of(con).turns = SharedUse()
         return SharedDBConnection(con)
 
     def can_be_closed_in_use(self, con: Any) -> bool:
         # in the middle of a statement that could take the process with it
-        return not line_of(con).profile.is_embedded
+        return not session_of(con).profile.is_embedded
 
-    def part(self, con: Any, visit: Any) -> None:
-        line = line_of(con)
-        line.turns.leave(line, visit)
+    def part(self, con: Any, checkout: Any) -> None:
+        session = session_of(con)
+        session.turns.leave(session, checkout)
 
     def is_shareable(self, con: Any) -> bool:
-        line = line_of(con)
-        return line.turns.are_free(line)
+        session = session_of(con)
+        return session.turns.are_free(session)
 
 
 class _PooledDBConnection(Lease):
@@ -428,22 +426,22 @@ class _PooledDBConnection(Lease):
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
-        right, visit = self._right, self._visit
-        if right is None or not visit:
+        permit, checkout = self._permit, self._checkout
+        if permit is None or not checkout:
             raise self._closed_error("cursor")
-        con = right.slot.con
+        con = permit.slot.con
         if type(con) is _usual:  # as nearly always
-            return cursor_for(con, self, visit, args, kwargs)
+            return cursor_for(con, self, checkout, args, kwargs)
         cursor = con.cursor(*args, **kwargs)
         if isinstance(cursor, SteadyDBCursor):
-            bind(cursor, self, visit)
+            bind(cursor, self, checkout)
         return cursor
 
     def __dir__(self) -> list[str]:
         """List what this connection has, and not what others have."""
         own, kind = super().__dir__(), type(self)
-        right = self._held()
-        has = () if right is None else names_of(right.slot.con)
+        permit = self._held()
+        has = () if permit is None else names_of(permit.slot.con)
         return [name for name in own if name in has or not isinstance(
             getattr(kind, name, None), Forwarded)]
 
@@ -451,10 +449,10 @@ class _PooledDBConnection(Lease):
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the connection during the visit."""
-        line = line_of(self._steady(name))
-        if line.opens_cursor(name):
+        session = session_of(self._steady(name))
+        if session.opens_cursor(name):
             return execute_on(
-                self, line.profile.cursor_options, name, args, kwargs)
+                self, session.profile.cursor_options, name, args, kwargs)
         return self._ours(self._call_here(name, args, kwargs))
 
     def _call_here(
@@ -464,12 +462,12 @@ class _PooledDBConnection(Lease):
 
     def _ours(self, result: Any) -> Any:
         """Return what a method has returned, to be used in the visit."""
-        right = self._held()
-        if right is not None and result is right.slot.con:
+        permit = self._held()
+        if permit is not None and result is permit.slot.con:
             return self
 
         def refusal(name: str) -> Exception | None:
-            is_mine = right is not None and self._held() is right
+            is_mine = permit is not None and self._held() is permit
             return None if is_mine else self._closed_error(name)
         return lend(result, self, refusal)
 
@@ -486,10 +484,10 @@ class _PooledDBConnection(Lease):
         self._steady("rollback").rollback()
 
     def _steady(self, name: str) -> Any:
-        right = self._held()
-        if right is None:
+        permit = self._held()
+        if permit is None:
             raise self._closed_error(name)
-        return right.slot.con
+        return permit.slot.con
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(self._closed_text(name))
@@ -512,8 +510,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     @property
     def _shared_con(self) -> Any:
-        right = self._held()
-        return None if right is None else right.slot.record
+        permit = self._held()
+        return None if permit is None else permit.slot.record
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
@@ -527,14 +525,14 @@ class PooledSharedDBConnection(_PooledDBConnection):
             pool.unshare(record)
         else:
             core_of(pool).leave(share)
-        self._right = None
+        self._permit = None
         if is_forgotten:
             warn_of_work(UNSAVED)
 
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
         """Do something on a connection in nobody else's transaction."""
         while True:
-            if is_over(self):
+            if is_released(self):
                 raise self._closed_error(name)
             results = self._do_here(act)
             if results:
@@ -547,34 +545,34 @@ class PooledSharedDBConnection(_PooledDBConnection):
         if share is None:
             return []
         con = share.slot.con
-        line = line_of(con)
-        return line.turns.take(line, share.visit, lambda: act(con))
+        session = session_of(con)
+        return session.turns.take(session, share.checkout, lambda: act(con))
 
     def _move(self) -> None:
         """Go on with another connection."""
         pool = self._pool
         if pool is not None:
-            old, other = self._right, pool.connection()
-            self._visit, self._right = hand_over(other)
+            old, other = self._permit, pool.connection()
+            self._checkout, self._permit = hand_over(other)
             core_of(pool).leave(old)
 
-    def _run_shared(self, hand: Any, call: Any) -> Any:
+    def _run_shared(self, state: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
         def act(con: Any) -> Any:
-            line = line_of(con)
-            if hand.line is not line:
-                hand.line = line
-                hand.open()
-            return line.rules.run(hand, call)
+            session = session_of(con)
+            if state.session is not session:
+                state.session = session
+                state.open()
+            return session.failover.run(state, call)
         return self._do(act, call.name)
 
     def cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a hardened cursor that can be used until close()."""
-        visit = _SharedVisit(self)
+        checkout = _SharedCheckout(self)
         cursor = self._do(
             lambda con: con.cursor(*args, **kwargs), "cursor")
         if isinstance(cursor, SteadyDBCursor):
-            bind(cursor, self, visit, visit)
+            bind(cursor, self, checkout, checkout)
         return cursor
 
     def _call_here(
@@ -589,7 +587,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
     def _end(self, verb: str) -> None:
         """End the transaction, and with it the wait of others for it."""
-        if is_over(self):
+        if is_released(self):
             raise self._closed_error(verb)
         try:
             # or it is the transaction of somebody else, and goes on
@@ -620,19 +618,20 @@ class PooledSharedDBConnection(_PooledDBConnection):
         try:
             con.cancel()  # while another thread may be executing
         finally:
-            line = line_of(con)
-            line.turns.note(line, share.visit)
+            session = session_of(con)
+            session.turns.note(session, share.checkout)
             self._look_again()
 
 
 def _forgets_share(share: Any) -> bool:
     """Return whether one of those who share a connection forgets work."""
-    line = line_of(share.slot.con)
+    session = session_of(share.slot.con)
     is_alone = len(share.slot.shares()) == 1
-    return line.turns.is_worker(share.visit, is_alone) and forgets_work(line)
+    return session.turns.is_worker(share.checkout, is_alone) and forgets_work(
+        session)
 
 
-class _SharedVisit:
+class _SharedCheckout:
     """The visit of a cursor to whatever connection its lease has."""
 
     def __init__(self, lease: PooledSharedDBConnection) -> None:
@@ -641,18 +640,18 @@ class _SharedVisit:
     def __bool__(self) -> bool:
         """Tell whether the lease was not closed or dropped yet."""
         lease = self._lease()
-        return lease is not None and not is_over(lease)
+        return lease is not None and not is_released(lease)
 
     def execute(
-            self, hand: Any, kind: Any,  # noqa: ARG002 - run() finds it out
+            self, state: Any, kind: Any,  # noqa: ARG002 - run() finds it out
             operation: Any, parameters: Any) -> Any:
         """Execute a statement."""
-        return self.run(hand, execution(operation, parameters))
+        return self.run(state, execution(operation, parameters))
 
-    def run(self, hand: Any, call: Any) -> Any:
+    def run(self, state: Any, call: Any) -> Any:
         """Make another call of a cursor."""
         lease: Any = self._lease()
-        return lease._run_shared(hand, call)  # noqa: SLF001 - of this module
+        return lease._run_shared(state, call)  # noqa: SLF001 - of this module
 
 
 @total_ordering

@@ -14,25 +14,18 @@ from time import monotonic
 from typing import Any, Callable
 
 from . import __version__
-from ._core.lease import Lease, hand_over, hold, is_over, take_note
+from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
-from ._core.pool import PoolCore
-from ._pooled.base import Pooled, SteadyBackend, make_habits
+from ._core.pool import Pool
+from ._pooled.base import Pooled, SteadyBackend, check_pool_options
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
-from ._steady.steady import as_statements, check_reset, make_terms
+from ._steady.steady import as_statements, check_options, check_reset
 from .steady_pg import SteadyPgConnection
 
 __all__ = [
-    "RESET_ALWAYS_ROLLBACK",
-    "RESET_COMPLETELY",
-    "CommitUnknownError",
-    "InvalidConnectionError",
-    "PoolClosedError",
-    "PooledPg",
-    "PooledPgConnection",
-    "PooledPgError",
-    "TooManyConnectionsError",
-]
+    "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "CommitUnknownError",
+    "InvalidConnectionError", "PoolClosedError", "PooledPg",
+    "PooledPgConnection", "PooledPgError", "TooManyConnectionsError"]
 
 
 _getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
@@ -98,7 +91,7 @@ class PooledPg(Pooled):
         pooled_db.PooledDB, all other parameters those of
         steady_pg.SteadyPgConnection.
         """
-        make_terms(maxusage, failures, isfatal, ping, True, failover)
+        check_options(maxusage, failures, isfatal, ping, True, failover)
         check_reset(reset, "session")
         self._args = args
         self._kwargs = kwargs
@@ -112,7 +105,7 @@ class PooledPg(Pooled):
             _PgBackend(reset or 0, maxusage), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
-            make_habits(
+            check_pool_options(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
 
@@ -140,9 +133,9 @@ class PooledPg(Pooled):
 
         Somebody has to give it back to the pool with cache().
         """
-        right = self._acquire(self._open, maxwait=maxwait)
-        self._core.keep(right)
-        return right.slot.con
+        permit = self._acquire(self._open, maxwait=maxwait)
+        self._core.hold_permit(permit)
+        return permit.slot.con
 
     def connection(
             self, *, maxwait: float | None = None) -> PooledPgConnection:
@@ -151,40 +144,40 @@ class PooledPg(Pooled):
         The parameter is that of PooledDB.connection().
         """
         # This is the short way out; see PooledDB.connection().
-        right = lease = None
+        permit = lease = None
         try:
-            shortcut = self._core.ledger.shortcut
-            if shortcut:
-                right = shortcut.popleft()
-            if right is not None and (
-                    not self._checks or self._is_well(right, maxwait)):
+            fast_way = self._core.ledger.fast_way
+            if fast_way:
+                permit = fast_way.popleft()
+            if permit is not None and (
+                    not self._checks or self._is_well(permit, maxwait)):
                 frame = _getframe(1)
-                right.visit = [
+                permit.checkout = [
                     self, monotonic(), frame.f_code, frame.f_lasti,
                     threading.get_ident()]
                 lease = PooledPgConnection()
                 lease._home = self  # noqa: SLF001 - it is being made
-                lease._visit = right.visit  # noqa: SLF001 - likewise
-                lease._right = right  # noqa: SLF001 - likewise
+                lease._checkout = permit.checkout  # noqa: SLF001 - likewise
+                lease._permit = permit  # noqa: SLF001 - likewise
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
-            right = lease = None
+            permit = lease = None
             raise
         if lease is None:
-            right = None
+            permit = None
             return self._lend(maxwait)
         return lease
 
     def _lend(self, maxwait: float | None) -> PooledPgConnection:
-        right = lease = None
+        permit = lease = None
         try:
-            right = self._acquire(self._open, False, maxwait, self)
-            lease = hold(PooledPgConnection(), right)
+            permit = self._acquire(self._open, False, maxwait, self)
+            lease = hold(PooledPgConnection(), permit)
             lease._home = self  # noqa: SLF001 - it is being made
             return lease
         finally:
-            right = lease = None  # not to be kept by a traceback
+            permit = lease = None  # not to be kept by a traceback
 
     def _borrow(self) -> Any:
         lease = None
@@ -217,9 +210,9 @@ class PooledPgConnection(Lease):
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
-        if is_over(self):
+        if is_released(self):
             other = self._home.connection()
-            self._visit, self._right = hand_over(other)
+            self._checkout, self._permit = hand_over(other)
         else:
             self._con.reopen()
 
@@ -230,16 +223,16 @@ class PooledPgConnection(Lease):
 class _IdleQueue:
     """The idle connections in the guise of a queue."""
 
-    def __init__(self, core: PoolCore) -> None:
+    def __init__(self, core: Pool) -> None:
         self._core = core
 
     def qsize(self) -> int:
         """Return how many connections are idle."""
-        return self._core.figures().idle
+        return self._core.stats().idle
 
     def get(self, *_how_long: Any, **_to_wait: Any) -> Any:
         """Take out the oldest idle connection; this never waits."""
-        con = self._core.expel()
+        con = self._core.detach_idle()
         if con is None:
             raise Empty
         return con
@@ -263,10 +256,10 @@ class _IdleQueue:
 class _Room:
     """The connections that may still be taken, in the guise of a semaphore."""
 
-    def __init__(self, core: PoolCore) -> None:
+    def __init__(self, core: Pool) -> None:
         self._core = core
 
     @property
     def _value(self) -> int:
-        figures = self._core.figures()
-        return (figures.limit or 0) - figures.in_use
+        stats = self._core.stats()
+        return (stats.limit or 0) - stats.in_use

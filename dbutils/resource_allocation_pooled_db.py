@@ -20,7 +20,7 @@ from ._base.errors import logger
 from ._core.features import Feature
 from ._core.keeper import Observer
 from ._core.ledger import Limits
-from ._core.quotas import NO_CLAIM, Claim, Entrance, Gate, Purse
+from ._core.quotas import NO_REQUEST, AdmissionPolicy, Entrance, Quota, Request
 from ._core.waiters import Waiter
 from .pooled_db import PooledDB
 
@@ -90,55 +90,55 @@ class _Shares:
     def _weight(self, tag: Any) -> float:
         return self._weights.get(tag, 1)
 
-    def _time_of(self, claim: Claim) -> float:
-        return max(self._times.get(claim.tag, 0), claim.start)
+    def _time_of(self, request: Request) -> float:
+        return max(self._times.get(request.tag, 0), request.start)
 
     def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
         """Return them in the order in which they would be served."""
         times: dict[Any, float] = {}
         ranked = []
         for number, waiter in enumerate(waiters):
-            claim = waiter.claim
-            time = max(times.get(claim.tag, 0), self._time_of(claim))
+            request = waiter.request
+            time = max(times.get(request.tag, 0), self._time_of(request))
             ranked.append((time, number, waiter))
-            times[claim.tag] = time + 1 / self._weight(claim.tag)
+            times[request.tag] = time + 1 / self._weight(request.tag)
         self._waiting = times
         return [waiter for _, _, waiter in sorted(ranked)]
 
-    def served(self, claim: Claim, places: int) -> None:
+    def served(self, request: Request, places: int) -> None:
         """Note that somebody is served; as many as places may be at work."""
-        tag, waiting, recent = claim.tag, self._waiting, self._recent
+        tag, waiting, recent = request.tag, self._waiting, self._recent
         recent.append(tag)
         while len(recent) > places:
             pop(recent)
         for old, time in self._times.copy().items():
             if time <= self.now and old not in waiting:
                 self._times.pop(old, None)
-        self._times[tag] = self._time_of(claim) + 1 / self._weight(tag)
+        self._times[tag] = self._time_of(request) + 1 / self._weight(tag)
         active = {tag, *waiting, *recent.copy()}
         self.now += 1 / sum(map(self._weight, active))
 
-    def not_served(self, claim: Claim) -> None:
+    def not_served(self, request: Request) -> None:
         """Take that back."""
-        tag = claim.tag
-        self._times[tag] = self._time_of(claim) - 1 / self._weight(tag)
+        tag = request.tag
+        self._times[tag] = self._time_of(request) - 1 / self._weight(tag)
 
 
 class _Limits:
     """How many places those with a tag may have, and have for themselves."""
 
     def __init__(self) -> None:
-        self.reserved: dict[Any, Purse] = {}
-        self.limited: dict[Any, Purse] = {}
+        self.reserved: dict[Any, Quota] = {}
+        self.limited: dict[Any, Quota] = {}
         # What is not reserved, if anything is.
-        self._common = Purse(None)
+        self._common = Quota(None)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have all tokens back."""
-        for purses in (self.reserved, self.limited):
-            for tag, purse in purses.copy().items():
-                purses[tag] = Purse(purse.number)
-        self._common = Purse(None)
+        for quotas in (self.reserved, self.limited):
+            for tag, quota in quotas.copy().items():
+                quotas[tag] = Quota(quota.number)
+        self._common = Quota(None)
 
     def are_set(self) -> bool:
         """Tell whether anything is limited."""
@@ -146,8 +146,8 @@ class _Limits:
 
     def number(self) -> int:
         """How many places are reserved."""
-        purses = self.reserved.copy().values()
-        return sum(purse.number or 0 for purse in purses)
+        quotas = self.reserved.copy().values()
+        return sum(quota.number or 0 for quota in quotas)
 
     def check_number(self, limit: int | None, tag: Any, number: int) -> None:
         """Raise an error if so many places cannot be reserved for a tag."""
@@ -182,17 +182,17 @@ class _Limits:
         return entrance.pay(self._common)
 
 
-def _set_number(purses: dict[Any, Purse], tag: Any, number: Any) -> None:
+def _set_number(quotas: dict[Any, Quota], tag: Any, number: Any) -> None:
     """Have a purse with so many tokens, or none."""
     if number is None:
-        purses.pop(tag, None)
-    elif tag in purses:
-        purses[tag].resize(number)
+        quotas.pop(tag, None)
+    elif tag in quotas:
+        quotas[tag].resize(number)
     else:
-        purses[tag] = Purse(number)
+        quotas[tag] = Quota(number)
 
 
-class _Policy(Gate, Observer):
+class _Policy(AdmissionPolicy, Observer):
     """Decides whose turn it is, and who may not be served yet."""
 
     def __init__(
@@ -216,7 +216,7 @@ class _Policy(Gate, Observer):
 
     def join(self, core: Any) -> None:
         """Begin to decide in a pool."""
-        core.set_gate(self)
+        core.set_admission_policy(self)
         self._core = ref(core)
         core.observe(self)
 
@@ -229,17 +229,17 @@ class _Policy(Gate, Observer):
         """Raise an error if fewer places than are reserved would be left."""
         self.tags.check_limit(limits.maxconnections)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Forget what is in use in the parent of a forked child."""
-        self.tags.begin_anew()
+        self.tags.after_fork()
 
-    def claim(self, priority: Any, tag: Any) -> Claim:
+    def request(self, priority: Any, tag: Any) -> Request:
         """Return what a request wants, after checking it."""
         hash(tag)  # raises a TypeError if it cannot be a tag
         level = (
             getattr(self.here, "level", None) if priority is None
             else level_of(priority))
-        return Claim(
+        return Request(
             self.level if level is None else level, tag, self.shares.now)
 
     def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
@@ -252,34 +252,35 @@ class _Policy(Gate, Observer):
 
     def _urgency(self, waiter: Waiter) -> float:
         """Return by what to sort; this does not depend on the time."""
-        level, ageing = waiter.claim.level, self.ageing
+        level, ageing = waiter.request.level, self.ageing
         if ageing is None:
             return -level
-        since: float = (waiter.visit[1:2] or [0])[0]
+        since: float = (waiter.checkout[1:2] or [0])[0]
         return since - level * ageing
 
-    def admit(self, claim: Claim | None) -> Entrance | None:
+    def admit(self, request: Request | None) -> Entrance | None:
         """Return the entrance for a request if it may be served."""
         entrance = Entrance()
-        tag = (claim or NO_CLAIM).tag
+        tag = (request or NO_REQUEST).tag
         if self.tags.pay(entrance, tag, self._core().limits.maxconnections):
             return entrance
         entrance.free()
         return None
 
-    def served(self, claim: Claim | None) -> None:
+    def served(self, request: Request | None) -> None:
         """Note that somebody who waited is served."""
         if self.strategy == WEIGHTED:
-            self.shares.served(claim or NO_CLAIM, self._core().ledger.places)
+            self.shares.served(
+                request or NO_REQUEST, self._core().ledger.places)
 
-    def not_served(self, claim: Claim | None) -> None:
+    def not_served(self, request: Request | None) -> None:
         """Note that somebody did not wait any more after all."""
         if self.strategy == WEIGHTED:
-            self.shares.not_served(claim or NO_CLAIM)
+            self.shares.not_served(request or NO_REQUEST)
 
-    def refusal(self, claim: Claim | None) -> str | None:
+    def refusal(self, request: Request | None) -> str | None:
         """Say why a request may not be served, if that is the reason."""
-        tag = (claim or NO_CLAIM).tag
+        tag = (request or NO_REQUEST).tag
         limit = self.tags.limited.get(tag)
         if limit is not None and limit.is_empty():
             return (
@@ -436,13 +437,13 @@ class Allocation(Feature):
         if not waits or self._looks < _CALM:
             return
         longest, usual = max(waits), median(waits)
-        figures = (
+        stats = (
             f"{len(waits)} requests have waited for {usual:.3g} seconds"
             f" (median), the longest for {longest:.3g}")
         if strategy == EFFICIENT and longest > _TOO_LONG * _BARGING:
-            self._change_to(FAIR, f"{figures}, which is too unequal")
+            self._change_to(FAIR, f"{stats}, which is too unequal")
         elif strategy == FAIR and longest < _SHORT * _BARGING:
-            self._change_to(EFFICIENT, f"{figures}, so the hand-over counts")
+            self._change_to(EFFICIENT, f"{stats}, so the hand-over counts")
 
     def _change_to(self, strategy: str, reason: str) -> None:
         self._looks = 0

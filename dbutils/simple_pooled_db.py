@@ -15,11 +15,7 @@ from ._pooled.simple import Queued, SimpleLease, SimplePool, TakenInTurn
 from ._steady.mistakes import mistake_in
 
 __all__ = [
-    "NotSupportedError",
-    "PooledDB",
-    "PooledDBConnection",
-    "PooledDBError",
-]
+    "NotSupportedError", "PooledDB", "PooledDBConnection", "PooledDBError"]
 
 
 class PooledDBError(Exception):

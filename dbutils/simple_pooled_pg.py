@@ -30,13 +30,13 @@ class PooledPgConnection(SimpleLease):
                 self, name: str, args: tuple[Any, ...],
                 kwargs: dict[str, Any]) -> Any:
             """Call a method of the connection, and note what it means."""
-            right, pool = self._held(), self._pool
+            permit, pool = self._held(), self._pool
             try:
                 return super()._call(name, args, kwargs)
             finally:
-                if right is not None:
+                if permit is not None:
                     pool._note_call(  # noqa: SLF001 - for leases
-                        right.slot, name, args)
+                        permit.slot, name, args)
 
 
 class PooledPg(SimplePool):

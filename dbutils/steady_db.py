@@ -19,28 +19,24 @@ from typing import Any, Callable, Iterator
 from weakref import WeakMethod
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._base.errors import logger, note_swallowed, orphan_text
+from ._base.errors import log_swallowed, logger, orphan_text
 from ._base.finalizers import note_lost
 from ._base.fork import is_orphan
 from ._drivers.creators import split_isfatal
 from ._steady.account import AskingSafe, Independent, OwnAccount
-from ._steady.classic import Classic
-from ._steady.cursor import FOREVER, NOTHING, Call, during, hand_for, through
-from ._steady.db_session import DbLine
+from ._steady.classic import ClassicFailover
+from ._steady.cursor import FOREVER, NOTHING, Call, during, state_for, through
+from ._steady.db_session import DbSession
 from ._steady.driver_methods import Method, execute_on, names_of, tied
 from ._steady.ping import PingError
 from ._steady.replaced import Replaced, replaced_in
-from ._steady.safe import Safe
+from ._steady.safe import SafeFailover
 from ._steady.statements import seen
-from ._steady.steady import Steady, inner, inner_term, make_terms
+from ._steady.steady import Steady, check_options, inner, inner_term
 
 __all__ = [
-    "InvalidCursorError",
-    "SteadyDBConnection",
-    "SteadyDBCursor",
-    "SteadyDBError",
-    "connect",
-]
+    "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",
+    "SteadyDBError", "connect"]
 
 
 class SteadyDBError(Exception):
@@ -101,23 +97,23 @@ def connect(
         *args, isfatal=isfatal, failover=failover, **kwargs)
 
 
-_CLASSIC = Classic()
+_CLASSIC = ClassicFailover()
 # By whether statements may be executed again.
 _SAFE, _ASKING, _OWN_ACCOUNT, _INDEPENDENT = (
     {"safe": kind(True), "never": kind(False)}
-    for kind in (Safe, AskingSafe, OwnAccount, Independent))
+    for kind in (SafeFailover, AskingSafe, OwnAccount, Independent))
 
 
-def _rules_for(line: DbLine) -> Any:
+def _rules_for(session: DbSession) -> Any:
     """Return the rules for failing over.
 
     The safe ones need a driver.  For what is none, like the mocks of tests,
     those of DBUtils 3.x hold.
     """
-    failover, profile = line.terms.failover, line.profile
+    failover, profile = session.options.failover, session.profile
     if failover == "safe" and not profile.is_telling:
         failover = "always"
-    _tell_once(line, failover)
+    _tell_once(session, failover)
     if failover == "always":
         return _CLASSIC
     if not profile.has_transactions:
@@ -130,10 +126,11 @@ def _rules_for(line: DbLine) -> Any:
 _told: set[tuple[str, str]] = set()
 
 
-def _tell_once(line: DbLine, failover: str) -> None:
+def _tell_once(session: DbSession, failover: str) -> None:
     """Log once for each driver what is known, and which rules hold."""
-    profile = line.profile
-    name = str(getattr(line.dbapi, "__name__", type(line.con).__module__))
+    profile = session.profile
+    name = str(
+        getattr(session.dbapi, "__name__", type(session.con).__module__))
     if (name, failover) in _told:
         return
     _told.add((name, failover))
@@ -165,29 +162,29 @@ class SteadyDBConnection(Steady):
             isfatal: Callable[[Exception], Any] | None = None,
             failover: str = "safe", **kwargs: Any) -> None:
         isfatal, args = split_isfatal(isfatal, args)
-        line = DbLine(
-            creator, setsession, make_terms(
+        session = DbSession(
+            creator, setsession, check_options(
                 maxusage, failures, isfatal, ping, closeable, failover),
             args, kwargs)
-        self._line = line
-        line.store(self._create())
-        line.rules = _rules_for(line)
+        self._session = session
+        session.store(self._create())
+        session.failover = _rules_for(session)
         names = replaced_in(self, _ORIGINALS)
         if names:
-            line.rules = Replaced(self, line.rules, names)
-            line.maker = WeakMethod(self._create)
+            session.failover = Replaced(self, session.failover, names)
+            session.maker = WeakMethod(self._create)
             if "_ping_check" in names:
-                line.check_outside()
+                session.check_outside()
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
     @property
     def _con(self) -> Any:
-        return self._line.hand_out()
+        return self._session.hand_out()
 
     @_con.setter
     def _con(self, con: Any) -> None:
-        self._line.con = con
+        self._session.con = con
 
     _creator = inner("creator")
     _args = inner("args")
@@ -200,57 +197,57 @@ class SteadyDBConnection(Steady):
 
     def _reset(self, force: bool = False) -> None:
         """Roll back an open transaction, or in any case."""
-        self._line.clean(force)
+        self._session.clean(force)
 
     def _create(self) -> Any:
         """Return another driver connection with a prepared session."""
-        return self._line.make()
+        return self._session.make()
 
     def _ping_check(self, ping: int = 1, reconnect: bool = True) -> Any:
         """Tell whether the connection is alive, if it is to be checked.
 
         As in DBUtils 3.x, a question that always fails is no error here.
         """
-        line = self._line
-        if not ping & line.asked_ping:
+        session = self._session
+        if not ping & session.asked_ping:
             return None
-        line.unanswered = 0
+        session.unanswered = 0
         try:
-            return line.rules.usual.check(line, reconnect)
+            return session.failover.usual.check(session, reconnect)
         except PingError as error:
-            note_swallowed("proving a ping", error)
+            log_swallowed("proving a ping", error)
             return True
 
     def _cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a new driver cursor."""
-        line = self._line
-        line.hand_out()
-        return line.rules.usual.cursor(line, args, kwargs)
+        session = self._session
+        session.hand_out()
+        return session.failover.usual.cursor(session, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the driver connection has.
 
         Its methods that execute statements are hardened.
         """
-        if name == "_line":  # it was not even begun to be made
+        if name == "_session":  # it was not even begun to be made
             raise AttributeError(name)
-        line = self._line
-        if line is not None and not name.startswith("_"):
-            if line.is_method(name):
-                return Method(name, self._call, getattr(line.con, name))
-            if line.is_attribute(name):
-                con = line.con
-                if name in line.profile.doors:
-                    con = line.hand_out()
+        session = self._session
+        if session is not None and not name.startswith("_"):
+            if session.is_method(name):
+                return Method(name, self._call, getattr(session.con, name))
+            if session.is_attribute(name):
+                con = session.con
+                if name in session.profile.doors:
+                    con = session.hand_out()
                 return getattr(con, name)
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> AttributeError:
         """Return the error for a name that this does not have."""
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
-        line = self._line
-        if line is not None and not name.startswith("__") and (
-                hasattr(type(line.con), name)):
+        session = self._session
+        if session is not None and not name.startswith("__") and (
+                hasattr(type(session.con), name)):
             text += (
                 ", which is private to the driver. Pass dbapi_connection to"
                 " what needs the driver's own connection.")
@@ -259,19 +256,19 @@ class SteadyDBConnection(Steady):
     def __dir__(self) -> list[str]:
         """List what this connection has, also that of the driver."""
         names = {*super().__dir__()}
-        if self._line is not None:
-            names.update(names_of(self._line.con))
+        if self._session is not None:
+            names.update(names_of(self._session.con))
         return sorted(names)
 
     def _call(
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the driver connection."""
-        line = self._line
-        if line.opens_cursor(name):
+        session = self._session
+        if session.opens_cursor(name):
             return execute_on(
-                self, line.profile.cursor_options, name, args, kwargs)
-        return tied(line.call(name, args, kwargs), line, self)
+                self, session.profile.cursor_options, name, args, kwargs)
+        return tied(session.call(name, args, kwargs), session, self)
 
     def __enter__(self) -> SteadyDBConnection:
         """Begin a context that is a transaction."""
@@ -279,11 +276,11 @@ class SteadyDBConnection(Steady):
 
     def dbapi(self) -> Any:
         """Return the DB-API 2 module of the connection."""
-        if self._line.dbapi is None:
+        if self._session.dbapi is None:
             raise AttributeError(
                 "Could not determine the DB-API 2 module:"
                 " please set creator.dbapi.")
-        return self._line.dbapi
+        return self._session.dbapi
 
     @property
     def dbapi_connection(self) -> Any:
@@ -291,43 +288,43 @@ class SteadyDBConnection(Steady):
 
         What is executed there is neither repeated nor counted as usage.
         """
-        return self._line.hand_out()
+        return self._session.hand_out()
 
     def threadsafety(self) -> int:
         """Return the level of thread safety of the connection."""
-        if self._line.threadsafety is None:
-            if self._line.dbapi is None:
+        if self._session.threadsafety is None:
+            if self._session.dbapi is None:
                 raise AttributeError(
                     "Could not determine the thread safety:"
                     " please set creator.dbapi or creator.threadsafety.")
             return 0
-        return self._line.threadsafety
+        return self._session.threadsafety
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction, in which the connection is not replaced.
 
         The arguments are for the driver's own begin(), if it has one.
         """
-        self._line.begin(args, kwargs)
+        self._session.begin(args, kwargs)
 
     def commit(self) -> None:
         """Commit what was done."""
-        self._line.end("commit")
+        self._session.end("commit")
 
     def rollback(self) -> None:
         """Roll back what was done."""
-        self._line.end("rollback")
+        self._session.end("rollback")
 
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
-        self._line.transaction = False
-        cancel = getattr(self._line.con, "cancel", None)
+        self._session.transaction = False
+        cancel = getattr(self._session.con, "cancel", None)
         if cancel is not None:
             cancel()
 
     def ping(self, *args: Any, **kwargs: Any) -> Any:
         """Ping the connection with the driver's own method."""
-        return self._line.con.ping(*args, **kwargs)
+        return self._session.con.ping(*args, **kwargs)
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
@@ -357,48 +354,49 @@ _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
 class SteadyDBCursor:
     """A DB-API 2 cursor that heals itself together with its connection."""
 
-    __slots__ = ("__dict__", "__weakref__", "_hand")
+    __slots__ = ("__dict__", "__weakref__", "_state")
 
-    _hand: Any
+    _state: Any
 
     def __init__(
             self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
-        _set_hand(self, None)
+        _set_state(self, None)
         try:
-            line = con._line  # noqa: SLF001 - the inner side, as of line_of()
+            session = con._session  # noqa: SLF001 - the inner side, as of line_of()
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
-        _set_hand(self, hand_for(line, args, kwargs, con))
+        _set_state(self, state_for(session, args, kwargs, con))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
     @property
     def _cursor(self) -> Any:
-        if self._hand.cursor is not None:
-            self._hand.line.hand_out()
-        return self._hand.cursor
+        if self._state.cursor is not None:
+            self._state.session.hand_out()
+        return self._state.cursor
 
     @_cursor.setter
     def _cursor(self, cursor: Any) -> None:
         """Take another driver cursor; with none nothing can be used."""
-        hand = self._hand
-        hand.cursor = cursor
+        state = self._state
+        state.cursor = cursor
         if (cursor is None) != isinstance(self, _Invalid):
-            hand.visit, self._visit = self.__dict__.get("_visit"), hand.visit
+            state.checkout, self._checkout = self.__dict__.get(
+                "_checkout"), state.checkout
             kind: Any = type(self)
             self.__class__ = _other_kind(kind)
 
-    _con = inner("owner", "_hand")
-    _args = inner("args", "_hand")
-    _kwargs = inner("kwargs", "_hand")
-    _closed = inner("closed", "_hand")
-    _no_failover = inner("no_failover", "_hand")
-    _inputsizes = inner("inputsizes", "_hand")
-    _outputsizes = inner("outputsizes", "_hand")
+    _con = inner("owner", "_state")
+    _args = inner("args", "_state")
+    _kwargs = inner("kwargs", "_state")
+    _closed = inner("closed", "_state")
+    _no_failover = inner("no_failover", "_state")
+    _inputsizes = inner("inputsizes", "_state")
+    _outputsizes = inner("outputsizes", "_state")
 
     def _clearsizes(self) -> None:
         """Forget the sizes."""
-        self._hand.clear_sizes()
+        self._state.clear_sizes()
 
     def __enter__(self) -> SteadyDBCursor:
         """Begin a context at whose end the cursor is closed."""
@@ -415,7 +413,7 @@ class SteadyDBCursor:
             rows = iter(cursor)
         except TypeError:
             rows = iter(cursor.fetchone, None)
-        return through(rows, self._hand, self._cursor_to_read)
+        return through(rows, self._state, self._cursor_to_read)
 
     def __next__(self) -> Any:
         """Return the next row, if the driver offers that."""
@@ -426,30 +424,31 @@ class SteadyDBCursor:
         if result is cursor:
             return self
         if isinstance(result, GeneratorType):
-            items = through(result, self._hand, self._driver_cursor)
+            items = through(result, self._state, self._driver_cursor)
             return (self if item is cursor else item for item in items)
         return result
 
     def _driver_cursor(self) -> Any:
-        hand = self._hand
-        if hand is None or hand.cursor is None:
+        state = self._state
+        if state is None or state.cursor is None:
             raise InvalidCursorError(_UNOPENED)
-        if not hand.visit:
+        if not state.checkout:
             raise InvalidCursorError(
-                orphan_text() if is_orphan(hand.owner)
+                orphan_text() if is_orphan(state.owner)
                 else "The connection of this cursor was given back to its"
                 " pool. Fetch its rows before close().")
-        return hand.cursor
+        return state.cursor
 
     def _cursor_to_read(self, is_value: bool = False) -> Any:
         """Return the driver's cursor to read its result, also a kept one.
 
         is_value: whether a fact about the statement is read, and no row
         """
-        hand = self._hand
-        if hand is None or hand.visit or hand.closed or hand.cursor is None:
+        state = self._state
+        if state is None or state.checkout or state.closed or (
+                state.cursor is None):
             return self._driver_cursor()
-        profile, cursor = hand.line.profile, hand.cursor
+        profile, cursor = state.session.profile, state.cursor
         if not (profile.keeps_rows(cursor)
                 or (is_value and profile.keeps_values(cursor))):
             return self._driver_cursor()
@@ -463,10 +462,10 @@ class SteadyDBCursor:
     def connection(self) -> Any:
         """The connection: what was borrowed, or the steady one."""
         self._driver_cursor()
-        hand = self._hand
-        if hand.visit is FOREVER:
+        state = self._state
+        if state.checkout is FOREVER:
             return self._con
-        lease = hand.lease
+        lease = state.lease
         if lease is None:
             raise InvalidCursorError("This cursor was closed.")
         return lease
@@ -479,7 +478,7 @@ class SteadyDBCursor:
         no_failover() keeps the count.
         """
         cursor = self._driver_cursor()
-        self._hand.line.hand_out()
+        self._state.session.hand_out()
         return cursor
 
     @contextmanager
@@ -489,28 +488,28 @@ class SteadyDBCursor:
         This is for statements that are expected to fail in a controlled
         way, like those that run into a time-out of the server on purpose.
         """
-        self._hand.no_failover += 1
+        self._state.no_failover += 1
         try:
             yield self
         finally:
-            self._hand.no_failover -= 1
+            self._state.no_failover -= 1
 
     def setinputsizes(self, sizes: Any) -> None:
         """Keep the input sizes for the next statement."""
-        self._hand.inputsizes = sizes
-        self._hand.has_sizes = True
+        self._state.inputsizes = sizes
+        self._state.has_sizes = True
 
     def setoutputsize(self, size: Any, column: Any = None) -> None:
         """Keep an output size for the next statement."""
-        self._hand.outputsizes = {**self._hand.outputsizes, column: size}
-        self._hand.has_sizes = True
+        self._state.outputsizes = {**self._state.outputsizes, column: size}
+        self._state.has_sizes = True
 
     def close(self) -> None:
         """Close the cursor; this can be done more than once."""
-        hand = self._hand
-        if hand is not None:
-            hand.close()
-            hand.lease = None
+        state = self._state
+        if state is not None:
+            state.close()
+            state.lease = None
 
     # The next methods are what is called most often.
 
@@ -521,20 +520,20 @@ class SteadyDBCursor:
 
         more, options: what else the cursors of the driver take
         """
-        hand = self._hand
-        if hand is None or not hand.visit:
+        state = self._state
+        if state is None or not state.checkout:
             self._driver_cursor()  # raises the error
         if more or options or operation is NOTHING:
             given = (operation, parameters, *more)
             args = tuple(arg for arg in given if arg is not NOTHING)
-            result = hand.run(Call("execute", args, options))
-            return self._ours(result, hand.cursor)
+            result = state.run(Call("execute", args, options))
+            return self._ours(result, state.cursor)
         try:
             kind = seen[operation]
         except (KeyError, TypeError):  # not seen yet, or not hashable
             kind = None
-        result = hand.runner.execute(hand, kind, operation, parameters)
-        return self if result is hand.cursor else result
+        result = state.runner.execute(state, kind, operation, parameters)
+        return self if result is state.cursor else result
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a statement with several sets of parameters."""
@@ -545,9 +544,9 @@ class SteadyDBCursor:
             kwargs: dict[str, Any]) -> Any:
         """Make a call according to the rules."""
         self._driver_cursor()
-        hand = self._hand
-        result = hand.run(Call(name, args, kwargs))
-        return self._ours(result, hand.cursor)
+        state = self._state
+        result = state.run(Call(name, args, kwargs))
+        return self._ours(result, state.cursor)
 
     def _call(
             self, name: str, args: tuple[Any, ...],
@@ -555,22 +554,22 @@ class SteadyDBCursor:
         """Call another method of the driver cursor."""
         cursor = self._driver_cursor()
         if name in _SENDING:
-            self._hand.note(Call(name, args, kwargs))
+            self._state.note(Call(name, args, kwargs))
         if name not in _HARMLESS:  # again, as the program can keep methods
-            self._hand.line.expose()
+            self._state.session.note_direct_use()
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
             return during(result, self)
         if name == "stream" and isinstance(result, GeneratorType):
-            self._hand.add_stream(result)
+            self._state.add_stream(result)
         return self._ours(result, cursor)
 
     def fetchone(self) -> Any:
         """Return the next row."""
-        hand = self._hand
-        if hand is None or not hand.visit:
+        state = self._state
+        if state is None or not state.checkout:
             return self._cursor_to_read().fetchone()
-        return hand.cursor.fetchone()
+        return state.cursor.fetchone()
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """Return some of the next rows."""
@@ -585,16 +584,16 @@ class SteadyDBCursor:
 
         Its other methods that execute or call something are hardened, too.
         """
-        if name == "_hand":  # it was not even begun to be made
+        if name == "_state":  # it was not even begun to be made
             raise AttributeError(name)
         if name in _VALUES:
             return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
             return Method(name, self._run)
-        hand = self._hand
-        if name not in _HARMLESS and name not in hand.attributes:
-            hand.line.expose()
+        state = self._state
+        if name not in _HARMLESS and name not in state.attributes:
+            state.session.note_direct_use()
         value = getattr(cursor, name)
         if getattr(value, "__self__", None) is cursor:  # it is a method
             return Method(name, self._call, value)
@@ -605,26 +604,26 @@ class SteadyDBCursor:
 
         If the driver cursor is replaced, the next one gets it as well.
         """
-        hand = getattr(self, "_hand", None)
-        if (name.startswith("_") or hand is None or name in self.__dict__
+        state = getattr(self, "_state", None)
+        if (name.startswith("_") or state is None or name in self.__dict__
                 or hasattr(type(self), name)
-                or not hand.write(self._driver_cursor(), name, value)):
+                or not state.write(self._driver_cursor(), name, value)):
             super().__setattr__(name, value)
 
     def __delattr__(self, name: str) -> None:
         """Delete an attribute, of the driver cursor if it was set there."""
-        hand = getattr(self, "_hand", None)
-        if hand is not None and name in hand.attributes:
-            hand.erase(name)
+        state = getattr(self, "_state", None)
+        if state is not None and name in state.attributes:
+            state.erase(name)
         else:
             super().__delattr__(name)
 
     def __del__(self) -> None:
         """Close the cursor when nobody holds it any more."""
         try:
-            hand = self._hand
-            if hand is not None and not hand.closed:
-                hand.close()
+            state = self._state
+            if state is not None and not state.closed:
+                state.close()
         except AttributeError:
             pass  # it was not even begun to be made
         except BaseException as error:  # noqa: BLE001 - nobody is above
@@ -633,7 +632,7 @@ class SteadyDBCursor:
 
 
 # This is not done by __setattr__(), since it is done so often.
-_set_hand = SteadyDBCursor._hand.__set__  # noqa: SLF001 - of this module
+_set_state = SteadyDBCursor._state.__set__  # noqa: SLF001 - of this module
 
 
 class _Invalid:
@@ -661,20 +660,20 @@ _new = object.__new__
 
 
 def cursor_for(
-        con: SteadyDBConnection, lease: Any, visit: Any,
+        con: SteadyDBConnection, lease: Any, checkout: Any,
         args: tuple[Any, ...], kwargs: dict[str, Any]) -> SteadyDBCursor:
     """Return a new cursor that can be used for as long as a visit lasts.
 
     The parameters are those of bind(), and those of the cursor.
     """
     cursor = _new(SteadyDBCursor)
-    _set_hand(cursor, hand_for(
-        con._line, args, kwargs, con, lease, visit))  # noqa: SLF001 - line_of()
+    _set_state(cursor, state_for(
+        con._session, args, kwargs, con, lease, checkout))  # noqa: SLF001 - line_of()
     return cursor
 
 
 def bind(
-        cursor: SteadyDBCursor, lease: Any, visit: Any,
+        cursor: SteadyDBCursor, lease: Any, checkout: Any,
         runner: Any = None) -> SteadyDBCursor:
     """Let a cursor be used for as long as a visit to its connection lasts.
 
@@ -683,9 +682,9 @@ def bind(
 
     The visit does not end before the cursor is gone, unless it is ended.
     """
-    hand = cursor._hand  # noqa: SLF001 - of this module
-    hand.lease = lease
-    hand.visit = visit
+    state = cursor._state  # noqa: SLF001 - of this module
+    state.lease = lease
+    state.checkout = checkout
     if runner is not None:
-        hand.runner = runner
+        state.runner = runner
     return cursor

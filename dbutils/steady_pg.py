@@ -24,14 +24,11 @@ from ._steady.pg_failover import (
     call_kind,
     is_query,
 )
-from ._steady.pg_session import PgLine
-from ._steady.steady import Steady, make_terms
+from ._steady.pg_session import PgSession
+from ._steady.steady import Steady, check_options
 
 __all__ = [
-    "InvalidConnectionError",
-    "SteadyPgConnection",
-    "SteadyPgError",
-]
+    "InvalidConnectionError", "SteadyPgConnection", "SteadyPgError"]
 
 
 class SteadyPgError(Exception):
@@ -81,16 +78,16 @@ class SteadyPgConnection(Steady):
         All other parameters are those of steady_db.connect(), only that
         the connection is reset where another one would be opened there.
         """
-        line = PgLine(
-            make_terms(
+        session = PgSession(
+            check_options(
                 maxusage, failures, isfatal, ping, closeable, failover),
             setsession)
-        line.store(_connect(args, kwargs))
-        if failover == "safe" and not line.profile.is_telling:
+        session.store(_connect(args, kwargs))
+        if failover == "safe" and not session.profile.is_telling:
             failover = "always"  # it is no PyGreSQL that we know
-        line.rules = _RULES[failover]
-        self._line = line
-        line.prepare()
+        session.failover = _RULES[failover]
+        self._session = session
+        session.prepare()
 
     def __enter__(self) -> SteadyPgConnection:
         """Begin a transaction."""
@@ -99,31 +96,31 @@ class SteadyPgConnection(Steady):
 
     def reopen(self) -> None:
         """Reopen the connection; it is no error if that is impossible."""
-        self._line.reopen()
+        self._session.reopen()
 
     def reset(self) -> None:
         """Reset the connection, or reopen it if that is not possible."""
-        self._line.reset()
+        self._session.reset()
 
     def begin(self, sql: str | None = None) -> Any:
         """Begin a transaction."""
-        return self._line.rules.end(self._line, "begin", sql)
+        return self._session.failover.end(self._session, "begin", sql)
 
     def end(self, sql: str | None = None) -> Any:
         """Commit the current transaction."""
-        return self._line.rules.end(self._line, "end", sql)
+        return self._session.failover.end(self._session, "end", sql)
 
     def commit(self, sql: str | None = None) -> Any:
         """Commit the current transaction."""
-        return self._line.rules.end(self._line, "commit", sql)
+        return self._session.failover.end(self._session, "commit", sql)
 
     def rollback(self, sql: str | None = None) -> Any:
         """Roll back the current transaction."""
-        return self._line.rules.end(self._line, "rollback", sql)
+        return self._session.failover.end(self._session, "rollback", sql)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the pg.DB object has; its queries are hardened."""
-        if name in {"_con", "_line"}:  # it was not even begun to be made
+        if name in {"_con", "_session"}:  # it was not even begun to be made
             raise AttributeError(name)
         if self._con is None:
             raise InvalidConnectionError("This connection was never opened.")
@@ -136,14 +133,14 @@ class SteadyPgConnection(Steady):
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the pg.DB object."""
-        line = self._line
+        session = self._session
         if is_query(name):
-            return line.rules.run(line, name, args, kwargs)
+            return session.failover.run(session, name, args, kwargs)
         if name in _MARKING:
-            line.marked = True
+            session.session_dirty = True
         if name in WORKING and not call_kind(name, args).is_read:
-            line.work = True
-        return getattr(line.con, name)(*args, **kwargs)
+            session.work = True
+        return getattr(session.con, name)(*args, **kwargs)
 
     def __dir__(self) -> list[str]:
         """List what this connection has, also that of the pg.DB object."""

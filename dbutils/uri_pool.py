@@ -19,15 +19,15 @@ from weakref import WeakSet, WeakValueDictionary, ref
 
 from ._base.checks import check_size
 from ._base.errors import quietly
-from ._base.fork import follow
+from ._base.fork import register_for_fork
 from ._base.secrets import Secret, masked_url
 from ._base.uris import is_memory, memory_file, place_of, url_of
-from ._core.lease import Lease, is_over
+from ._core.lease import Lease, is_released
 from ._core.pool import core_of
 from ._drivers.driver import profile_of
 from ._manager.connector import Connector, prepare_or_close
 from ._pooled.base import UNSAVED
-from ._steady.steady import Steady, line_of
+from ._steady.steady import Steady, session_of
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .pool_manager import ConnectionConfig, DatabaseType
 from .pooled_db import PooledDB
@@ -100,7 +100,7 @@ class _Held:
             self.lease, self.pool = lease, pool
             return lease
         self.let_go()
-        core_of(pool).throw_away(lease)
+        core_of(pool).destroy_lease(lease)
         return None
 
     def can_be_kept(self, size: Any) -> bool:
@@ -117,7 +117,7 @@ class _Held:
         if lease is not None and lease is self.connection:
             self.connection = core_of(pool).detach(lease)
         elif lease is not None:  # a subclass has made something else of it
-            core_of(pool).throw_away(lease)
+            core_of(pool).destroy_lease(lease)
         return self.connection is not None
 
 
@@ -201,10 +201,10 @@ class _Opener:
     """Opens connections for whoever uses them in this thread."""
 
     def __init__(self) -> None:
-        self.begin_anew()
-        follow(self)
+        self.after_fork()
+        register_for_fork(self)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have nobody who uses connections in a forked child."""
         self._users = threading.local()
 
@@ -240,7 +240,7 @@ class _UriPool(PooledDB):
         self._core.change_limits(lambda limits: limits._replace(maxcached=0))
 
     def __len__(self) -> int:
-        return int(self._core.figures().idle)
+        return int(self._core.stats().idle)
 
 
 def _opener_of(pool: _UriPool) -> _Opener:
@@ -327,7 +327,7 @@ class ConnectionPool:
         self._turn = [True]
         self._begin_anew()
         _instances.add(self)
-        follow(self, method="_begin_anew")
+        register_for_fork(self, method="_begin_anew")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.uri!r}>"
@@ -474,7 +474,7 @@ class ConnectionPool:
         if self._held.leave_pool():
             con = self._held.connection
             is_forgotten = is_strict and (
-                isinstance(con, Steady) and forgets_work(line_of(con)))
+                isinstance(con, Steady) and forgets_work(session_of(con)))
             con.close()
             self.set_connection(None)
             if is_forgotten:
@@ -574,4 +574,4 @@ def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
 
 
 def _is_over(connection: Any) -> bool:
-    return isinstance(connection, Lease) and is_over(connection)
+    return isinstance(connection, Lease) and is_released(connection)

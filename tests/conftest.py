@@ -61,7 +61,7 @@ class Kind:
     @staticmethod
     def in_use(pool):
         """Return how many connections are in use."""
-        return pool._core.figures().in_use
+        return pool._core.stats().in_use
 
     @staticmethod
     def is_open(con):
@@ -130,7 +130,7 @@ def driver(request, servers_running):
 
 def entry_of(manager, pool):
     """Return what a manager knows of one of its pools."""
-    return manager._shelf.entries[pool.key]
+    return manager._registry.entries[pool.key]
 
 
 def ready(driver, servers_running):

@@ -65,17 +65,17 @@ class Everywhere:
 @contextmanager
 def traced(step):
     """Make a call before each instruction of the library."""
-    def follow(frame, event, arg):
+    def register_for_fork(frame, event, arg):
         if event == "opcode":
             step()
-        return follow
+        return register_for_fork
 
     def enter(frame, event, arg):
         if not frame.f_code.co_filename.startswith(HERE):
             return None
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
-        return follow
+        return register_for_fork
 
     before = sys.gettrace()
     sys.settrace(enter)
@@ -92,7 +92,7 @@ def monitored(step):
     tool, event = monitoring.OPTIMIZER_ID, monitoring.events.INSTRUCTION
     here = get_ident()
 
-    def follow(code, offset):
+    def register_for_fork(code, offset):
         if not code.co_filename.startswith(HERE):
             return monitoring.DISABLE
         if get_ident() == here:
@@ -100,7 +100,7 @@ def monitored(step):
         return None
 
     monitoring.use_tool_id(tool, "everywhere")
-    monitoring.register_callback(tool, event, follow)
+    monitoring.register_callback(tool, event, register_for_fork)
     monitoring.set_events(tool, event)
     try:
         yield

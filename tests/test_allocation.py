@@ -53,11 +53,11 @@ class Requests:
             with self.pool.connection(**wishes):
                 self.served.append(name)
 
-        waiting = self.pool._core.figures().waiting
+        waiting = self.pool._core.stats().waiting
         thread = Thread(target=borrow, daemon=True)
         thread.start()
         self._threads.append(thread)
-        wait_until(lambda: self.pool._core.figures().waiting == waiting + 1)
+        wait_until(lambda: self.pool._core.stats().waiting == waiting + 1)
 
     def order(self):
         """Return the names in the order in which they are served."""
@@ -104,7 +104,7 @@ def test_the_priority_can_be_that_of_the_pool_or_of_the_thread(make):
 
     thread = Thread(target=high)
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 2)
+    wait_until(lambda: pool._core.stats().waiting == 2)
     with pool.priority("critical"):  # of another thread
         requests.add("normal", priority="normal")
     assert requests.order() == ["thread", "normal", "pool"]
@@ -114,9 +114,9 @@ def test_the_priority_can_be_that_of_the_pool_or_of_the_thread(make):
 def test_a_thread_keeps_its_priority_in_a_forked_child(make):
     pool = make(1)
     with pool.priority("high"):
-        pool._core.begin_anew()  # as a child does
-        assert pool._core.claim(None, None).level == 1
-    assert pool._core.claim(None, None).level == 0
+        pool._core.after_fork()  # as a child does
+        assert pool._core.request(None, None).level == 1
+    assert pool._core.request(None, None).level == 0
 
 
 def test_a_strategy_can_be_chosen_while_some_are_waiting(make):
@@ -138,7 +138,7 @@ def test_tags_are_served_by_their_weights(make):
     for number in range(9):
         requests.add(f"web{number}", tag="web")
     expected = [
-        waiter.claim.tag
+        waiter.request.tag
         for waiter in requests.pool._core.ledger.waiters.in_order()]
     order = requests.order()
     tags = [name.rstrip("0123456789") for name in order]
@@ -156,9 +156,9 @@ def test_who_is_served_is_noted_before_he_can_serve_others(make, monkeypatch):
     shares = requests.pool._allocation._policy.shares
     real = Waiter.grant
 
-    def grant(waiter, right):
-        times.append(shares._times[waiter.claim.tag])
-        return real(waiter, right)
+    def grant(waiter, permit):
+        times.append(shares._times[waiter.request.tag])
+        return real(waiter, permit)
 
     monkeypatch.setattr(Waiter, "grant", grant)
     for number in range(3):
@@ -173,11 +173,11 @@ def test_who_did_not_wait_any_more_is_not_counted(make, monkeypatch):
     real = Waiter.grant
     seen = []
 
-    def grant(waiter, right):
+    def grant(waiter, permit):
         if not seen:  # as if the first one had just given up
             seen.append(waiter)
             return False
-        return real(waiter, right)
+        return real(waiter, permit)
 
     monkeypatch.setattr(Waiter, "grant", grant)
     for number in range(3):
@@ -250,7 +250,7 @@ def test_without_ageing_who_is_not_urgent_waits(make):
     assert not pool._fairness_enabled
     requests = Requests(pool)
     requests.add("low", priority="low")
-    for lease_of in pool._core.ledger.visits():
+    for lease_of in pool._core.ledger.checkouts():
         lease_of[1] -= 1000
     requests.add("high", priority="high")
     assert requests.order() == ["high", "low"]
@@ -265,7 +265,7 @@ def test_with_ageing_a_wait_counts(make, waits, order):
     requests = Requests(pool)
     requests.add("low", priority="low")
     waiter, = pool._core.ledger.waiters.in_order()
-    waiter.visit[1] -= waits  # seconds; they are two levels apart
+    waiter.checkout[1] -= waits  # seconds; they are two levels apart
     requests.add("high", priority="high")
     assert requests.order() == order
     pool.ensure_fairness(False)
@@ -289,7 +289,7 @@ def test_ageing_bounds_the_wait_under_a_steady_stream(make, is_fair):
     stream = [Thread(target=go_on) for _ in range(4)]
     for thread in stream:
         thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 5)
+    wait_until(lambda: pool._core.stats().waiting == 5)
     while requests._held:
         requests._held.pop().close()
     if is_fair:
@@ -341,8 +341,8 @@ def test_the_short_way_is_closed_when_somebody_has_waited_for_long(make):
     requests = Requests(pool)
     requests.add("waiter")
     ledger = pool._core.ledger
-    assert ledger.shortcut is ledger.idle
-    wait_until(lambda: ledger.shortcut is not ledger.idle)
+    assert ledger.fast_way is ledger.idle
+    wait_until(lambda: ledger.fast_way is not ledger.idle)
     assert not ledger.may_be_taken()
     requests.order()
 
@@ -366,8 +366,8 @@ def test_the_short_ways_are_open_again_when_nobody_waits(make):
         requests.add("b")
         requests.order()
     ledger = pool._core.ledger
-    assert ledger.shortcut is ledger.idle
-    assert ledger.room is None
+    assert ledger.fast_way is ledger.idle
+    assert ledger.idle_limit is None
 
 
 def test_nobody_is_forgotten_while_others_overtake(make):
@@ -385,7 +385,7 @@ def test_nobody_is_forgotten_while_others_overtake(make):
     for thread in threads:
         thread.join(PATIENCE)
     assert set(counts.values()) == {100}
-    figures = pool._core.figures()
+    figures = pool._core.stats()
     assert (figures.in_use, figures.waiting) == (0, 0)
 
 
@@ -478,7 +478,8 @@ def test_a_tag_has_so_many_connections_at_most(make):
     batch = borrow_all(pool, tag="batch")
     assert len(batch) == 5
     give_back(batch)
-    assert pool._core.ledger.room is None  # the short ways are open again
+    # the short ways are open again
+    assert pool._core.ledger.idle_limit is None
 
 
 @pytest.mark.parametrize("mincached", [0, 5])
@@ -530,7 +531,7 @@ def test_who_is_blocked_by_a_tag_blocks_nobody_else(make):
 
     thread = Thread(target=wait)
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 1)
+    wait_until(lambda: pool._core.stats().waiting == 1)
     with pool.connection(maxwait=PATIENCE):
         assert not done.is_set()
     give_back(batch)
@@ -663,7 +664,7 @@ def visit_with_tokens(make):
     pool.limit("web", 1)
     leases = []
 
-    def visit():
+    def checkout():
         leases.append(pool.connection(tag="web", maxwait=0))
         leases.pop().close()
 
@@ -673,7 +674,7 @@ def visit_with_tokens(make):
         assert len(leases) == 2
         give_back(leases)
 
-    return visit, check
+    return checkout, check
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -45,7 +45,7 @@ def test_a_statement_that_fails_keeps_no_lease_that_was_dropped(
     pool = make(maxconnections=1, **options)
     method, *args = call
 
-    def visit(begins):
+    def checkout(begins):
         db = pool.connection()
         if begins:
             db.begin()
@@ -53,7 +53,7 @@ def test_a_statement_that_fails_keeps_no_lease_that_was_dropped(
 
     for begins in (False, True, False):
         with suppress(sqlite3.Error):
-            visit(begins)
+            checkout(begins)
         assert pool._connections == 0
 
 

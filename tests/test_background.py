@@ -12,7 +12,7 @@ from patience import wait_until
 from proxies import Proxy
 
 from dbutils import HealthCheckPooledDB, PerformanceOptimizedPooledDB
-from dbutils._core.maintenance import Upkeep
+from dbutils._core.maintenance import Maintenance
 from dbutils.health_check_pooled_db import HealthCheck
 from dbutils.pooled_db import PooledDB
 
@@ -85,7 +85,7 @@ def ticks(monkeypatch):
 
         monkeypatch.setattr(kind, name, noted)
 
-    note(Upkeep, "tick")
+    note(Maintenance, "tick")
     note(HealthCheck, "_work")
     return times
 
@@ -118,7 +118,7 @@ def make_healthy(make):
             work[pool._health_check] = 0.3
         else:
             pool = make(mincached=1, maxidletime=100, keepalive=1)
-            work[pool._core.keeper.upkeep] = 0.25
+            work[pool._core.keeper.maintenance] = 0.25
     return work
 
 
@@ -145,7 +145,7 @@ def test_many_holes_do_not_use_up_the_threads(make, proxy, ticks):
     proxy.be_a_hole()
     for hole in holes:
         hole.close()
-        hole._core.keeper.upkeep.hurry()
+        hole._core.keeper.maintenance.hurry()
     pauses = let_time_pass(ticks, work)
     for one, pause in work.items():
         assert pauses[one] < pause + LATE

@@ -95,11 +95,11 @@ def test_a_rollback_without_an_answer_stops_nobody(make, proxy, monkeypatch):
 
 def test_a_question_in_the_background_ends(make, proxy):
     pool = make(mincached=1, keepalive=1000)
-    upkeep = pool._core.keeper.upkeep
-    for right in pool._core.ledger.idle:
-        right.slot.last_used -= 2000
+    maintenance = pool._core.keeper.maintenance
+    for permit in pool._core.ledger.idle:
+        permit.slot.last_used -= 2000
     proxy.vanish()
-    upkeep.tick()
+    maintenance.tick()
     assert len(pool._idle_cache) == 0
 
 

@@ -54,7 +54,7 @@ def make_pool(nothing, **options):
     return PooledDB(nothing, mincached=1, maxconnections=5, **options)
 
 
-def visit(nothing):
+def checkout(nothing):
     pool = make_pool(nothing, ping=0)
     return lambda: pool.connection().close()
 
@@ -111,7 +111,7 @@ def persistent(nothing):
 
 
 @pytest.mark.parametrize(("make", "budget"), [
-    (visit, 10), (visit_pg, 20), (visit_with_ping, 13), (block, 12),
+    (checkout, 10), (visit_pg, 20), (visit_with_ping, 13), (block, 12),
     (statement, 28), (hardened, 16), (simple, 5), (persistent, 2)])
 def test_the_hot_paths_keep_to_their_budgets(
         nothing, pg, monkeypatch, make, budget):
@@ -133,7 +133,7 @@ def hand_over(pool):
         calls.append(counted(lambda: taken.append(pool.connection())))
     thread = Thread(target=wait)
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting)
+    wait_until(lambda: pool._core.stats().waiting)
     calls.append(counted(lambda: con.close()))
     thread.join()
     taken.pop().close()

@@ -106,19 +106,19 @@ def ask_in_vain(pool, number=THREADS, error=TooManyConnectionsError):
     """Let threads ask for connections; return the errors that they get."""
     errors = []
 
-    def visit():
+    def checkout():
         try:
             pool.connection()
         except error as refused:
             errors.append(refused)
 
-    join(in_threads(visit, number))
+    join(in_threads(checkout, number))
     assert len(errors) == number
     return errors
 
 
 def in_use(pool):
-    return pool._core.figures().in_use
+    return pool._core.stats().in_use
 
 
 def take_all(pool, number=LIMIT):
@@ -202,7 +202,7 @@ def test_a_late_connection_goes_to_whoever_waits(pool, hole):
     served = []
     threads = in_threads(
         lambda: served.append(pool.connection(maxwait=PATIENCE)), LIMIT)
-    wait_until(lambda: pool._core.figures().waiting == LIMIT)
+    wait_until(lambda: pool._core.stats().waiting == LIMIT)
     hole.forward()
     join(threads)
     assert len({id(lease._con) for lease in served}) == LIMIT
@@ -389,16 +389,16 @@ def test_the_limit_holds_while_connections_come_late(monkeypatch):
     pool = PooledDB(driver, maxconnections=LIMIT, maxwait=0.001)
     done, taken, most = Event(), [], []
 
-    def visit():
+    def checkout():
         while not done.is_set():
             with suppress(TooManyConnectionsError):
                 lease = pool.connection()
                 taken.append(lease._con)
                 most.append(len(taken))
                 taken.remove(lease._con)
-                pool._core.throw_away(lease)
+                pool._core.destroy_lease(lease)
 
-    threads = in_threads(visit, 8)
+    threads = in_threads(checkout, 8)
     while len(driver.opened) < 200:
         driver.released.set()
         driver.released.clear()
@@ -553,13 +553,13 @@ def helped_pool():
 
 class PatientLease(Lease):
     def take(self):
-        self.right = self.pool.core.acquire(
+        self.permit = self.pool.core.acquire(
             self.pool.backend.connect, PATIENCE, self.shareable)
 
 
 def settled(pool):
     """Wait until helpers that were left are ready."""
-    wait_until(lambda: pool.core.figures().in_use == 0)
+    wait_until(lambda: pool.core.stats().in_use == 0)
     gc.collect()  # the error of an attempt that was interrupted
     assert_sound(pool)
 
@@ -579,7 +579,7 @@ def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(fails):
             pool.backend.also["connect"] = fail_once
 
         def check():
-            lease.right = None
+            lease.permit = None
             pool.backend.also.clear()
             settled(pool)
         return lease.take, check
@@ -623,8 +623,8 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
 
         def request():
             try:
-                right = pool.core.acquire(pool.backend.connect, 0.1)
-                pool.core.release(right.slot.con)
+                permit = pool.core.acquire(pool.backend.connect, 0.1)
+                pool.core.release(permit.slot.con)
             except (Interrupt, Exception) as error:
                 errors.append(type(error))
 

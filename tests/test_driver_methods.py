@@ -17,7 +17,7 @@ from dbutils.simple_pooled_db import PooledDB as SimplePooledDB
 from dbutils.steady_db import InvalidCursorError, SteadyDBCursor, connect
 
 LEFT = [  # what only the library calls
-    "begin_anew", "hand_over", "hold", "is_over", "right", "run_shared",
+    "after_fork", "hand_over", "hold", "is_over", "right", "run_shared",
     "take_back", "take_back_dropped", "take_note"]
 
 SQLITE = partial(
@@ -179,7 +179,7 @@ def test_a_method_cannot_be_called_after_the_return(pool_of, name, method):
     other = pool.connection()
     with pytest.raises(InvalidConnectionError, match=method):
         act()
-    assert not other._line.touched
+    assert not other._session.settings_dirty
 
 
 def test_a_shared_connection_is_over_as_well(real):
@@ -317,8 +317,8 @@ def test_a_read_on_the_connection_is_no_mark(pool_of):
     db.execute("select 1")
     db.rollback()
     db.xid(1, "a", "b")
-    assert not db._line.touched
-    assert not db._line.marked
+    assert not db._session.settings_dirty
+    assert not db._session.session_dirty
 
 
 def test_a_call_is_a_mark(pool_of):
@@ -326,12 +326,13 @@ def test_a_call_is_a_mark(pool_of):
     db = pool.connection()
     ask(db, "select set_config('application_name', 'marked', false)")
     db.commit()
-    db._line.marked = db._line.dirty = db._line.touched = False
+    session = db._session
+    session.session_dirty = session.dirty = session.settings_dirty = False
     db.set_client_encoding("LATIN1")
     large = db.lobject()
     large.close()
     db.rollback()
-    assert db._line.exposed
+    assert db._session.exposed
     db.close()
     assert ask(pool.connection(), "show application_name") == ""
 
@@ -392,12 +393,12 @@ def test_a_handler_is_removed_at_the_end_of_the_visit(pool_of):
     def hear(note):
         said.append(note.message_primary)
     db = pool.connection()
-    line = db._line
+    line = db._session
     db.add_notice_handler(hear)
     ask(db, "do $$ begin raise notice 'first'; end $$")
     db.rollback()
-    line.marked = False
-    line.renew()  # as after a loss
+    line.session_dirty = False
+    line.reconnect()  # as after a loss
     ask(db, "do $$ begin raise notice 'second'; end $$")
     db.close()
     ask(pool.connection(), "do $$ begin raise notice 'third'; end $$")
@@ -411,7 +412,7 @@ def test_a_handler_can_be_removed(pool_of):
         db.add_notice_handler(heard.append)
         db.remove_notice_handler(heard.append)
         ask(db, "do $$ begin raise notice 'first'; end $$")
-        assert db._line.handlers == ()
+        assert db._session.handlers == ()
     assert heard == []
 
 

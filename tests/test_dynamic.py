@@ -9,7 +9,7 @@ from patience import PATIENCE, wait_until
 
 from dbutils import DynamicPooledDB, DynamicSize, Scaling
 from dbutils._base.housekeeper import housekeeper
-from dbutils._core.slots import new_visit
+from dbutils._core.slots import new_checkout
 from dbutils._core.waiters import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
@@ -28,7 +28,7 @@ def make(dbapi):
     return make
 
 
-def visit(pool, number):
+def checkout(pool, number):
     """Have so many connections in use at once, then none."""
     leases = [pool.connection(shareable=False) for _ in range(number)]
     while leases:
@@ -62,7 +62,7 @@ def test_the_capacity_stays_within_the_limits(make):
 
 def test_an_unlimited_capacity_can_only_be_shrunk(make):
     pool = make()
-    visit(pool, 8)
+    checkout(pool, 8)
     assert pool.dynamic_expand() is None
     assert pool._maxcached == 0
     assert pool.dynamic_shrink() == 4
@@ -71,10 +71,10 @@ def test_an_unlimited_capacity_can_only_be_shrunk(make):
 
 def test_an_expanded_pool_keeps_more_connections(make, server):
     pool = make(maxcached=4)
-    visit(pool, 6)
+    checkout(pool, 6)
     assert len(pool._idle_cache) == 4
     pool.dynamic_expand()
-    visit(pool, 6)
+    checkout(pool, 6)
     assert len(pool._idle_cache) == 6
     assert server.calls["connect"] == 8
 
@@ -97,7 +97,7 @@ def test_a_shrunk_pool_closes_what_is_idle_and_what_comes_back(
 
 def test_what_is_not_needed_is_closed_on_demand(make):
     pool = make(2, maxcached=6)
-    visit(pool, 6)
+    checkout(pool, 6)
     assert pool.auto_cleanup() == 4
     assert len(pool._idle_cache) == 2
     assert pool.auto_cleanup() == 0
@@ -141,7 +141,7 @@ def test_who_waits_is_served_when_the_limit_is_raised(make):
 
     thread = Thread(target=borrow)
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 1)
+    wait_until(lambda: pool._core.stats().waiting == 1)
     assert not got.is_set()
     pool.dynamic_adjust_config(maxconnections=2)
     assert got.wait(PATIENCE)
@@ -167,7 +167,7 @@ def test_what_is_too_much_is_closed_when_the_limit_is_lowered(
         leases.pop().close()
     assert len(pool._idle_cache) == 2
     assert pool._maxcached == min(maxcached, 2)
-    visit(pool, 2)
+    checkout(pool, 2)
     assert server.calls["connect"] == 5
 
 
@@ -177,9 +177,9 @@ def test_the_short_ways_are_open_again_after_a_change(make):
     for options in ({"maxconnections": 1}, {"maxconnections": 7},
                     {"maxcached": 3}):
         pool.dynamic_adjust_config(**options)
-        visit(pool, 1)
-        assert ledger.shortcut is ledger.idle
-        assert ledger.room == ledger.limits.maxcached
+        checkout(pool, 1)
+        assert ledger.fast_way is ledger.idle
+        assert ledger.idle_limit == ledger.limits.maxcached
 
 
 def test_the_short_ways_are_open_again_when_nothing_is_too_much(make):
@@ -188,13 +188,13 @@ def test_the_short_ways_are_open_again_when_nothing_is_too_much(make):
     pool.dynamic_adjust_config(maxconnections=1)
     ledger = pool._core.ledger
     while leases:
-        assert ledger.room == (0 if len(leases) > 1 else None)
+        assert ledger.idle_limit == (0 if len(leases) > 1 else None)
         leases.pop().close()
 
 
 def test_no_more_is_closed_than_is_too_much_for_a_lower_limit(make, server):
     pool = make(maxconnections=20)
-    visit(pool, 10)
+    checkout(pool, 10)
     pool.dynamic_adjust_config(maxconnections=6)
     assert len(pool._idle_cache) == 6
     assert server.calls["close"] == 4
@@ -274,7 +274,7 @@ def test_nothing_is_changed_if_they_cannot_be_opened(
         pool.dynamic_adjust_config(mincached=5, maxusage=7, maxwait=1)
     assert (pool._mincached, pool._maxcached) == (1, 2)
     assert pool._maxusage is None
-    assert pool._core.patience == 0
+    assert pool._core.timeout == 0
     assert len(pool._idle_cache) == 2
     assert pool._connections == 0
 
@@ -290,10 +290,10 @@ def test_nothing_is_changed_if_they_cannot_be_opened(
     ({"maxcached": 3, "maxusage": -1}, ValueError, "'maxusage'")])
 def test_bad_options_change_nothing(make, options, error, match):
     pool = make(2, maxcached=6, maxconnections=10, maxusage=5)
-    before = pool._core.limits, pool._maxusage, pool._core.patience
+    before = pool._core.limits, pool._maxusage, pool._core.timeout
     with pytest.raises(error, match=match):
         pool.dynamic_adjust_config(**options)
-    assert (pool._core.limits, pool._maxusage, pool._core.patience) == before
+    assert (pool._core.limits, pool._maxusage, pool._core.timeout) == before
 
 
 # What is done in the background.
@@ -328,7 +328,7 @@ def test_the_capacity_follows_the_load_without_flapping(make, server):
 
 def test_a_load_between_two_looks_counts(make):
     pool = make(maxcached=4, scaling=Scaling(1000))
-    visit(pool, 30)
+    checkout(pool, 30)
     look(pool)
     assert pool._maxcached >= 40
 
@@ -346,10 +346,10 @@ def test_connections_are_opened_before_somebody_waits_for_them(
 
 def test_who_waits_gets_what_is_opened_ahead(make):
     pool = make(maxconnections=1)
-    waiter = Waiter(new_visit(), shareable=False)
+    waiter = Waiter(new_checkout(), shareable=False)
     pool._core.ledger.queue_up(waiter)
     assert pool._core.keeper.open_ahead(pool._open)
-    assert waiter.right.slot.con is not None
+    assert waiter.permit.slot.con is not None
 
 
 def test_a_pool_that_was_shut_down_opens_nothing(make, server):
@@ -444,7 +444,7 @@ def test_the_same_can_be_had_as_a_feature(dbapi):
     assert size.shrink() == 3
     size.adjust(maxcached=9)
     assert pool._maxcached == 9
-    visit(pool, 9)
+    checkout(pool, 9)
     assert size.cleanup() == 9
     with pytest.raises(ValueError, match="does not belong to a pool"):
         DynamicSize().expand()

@@ -43,7 +43,7 @@ def test_draining_does_not_lose_those_who_wait(kind):
     served = []
     thread = Thread(target=lambda: served.append(pool.connection()))
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting)
+    wait_until(lambda: pool._core.stats().waiting)
     pool.drain()
     lease.close()
     thread.join(PATIENCE)
@@ -65,7 +65,7 @@ def test_shutting_down_waits_for_what_is_in_use(kind, server):
     ended = []
     thread = Thread(target=lambda: ended.append(pool.shutdown(PATIENCE)))
     thread.start()
-    wait_until(lambda: pool._core.is_over)
+    wait_until(lambda: pool._core.is_closed)
     assert not ended
     lease.close()
     thread.join(PATIENCE)
@@ -96,7 +96,7 @@ def test_shutting_down_tells_those_who_wait(kind):
     threads = [Thread(target=wait) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 3)
+    wait_until(lambda: pool._core.stats().waiting == 3)
     pool.shutdown(0)
     for thread in threads:
         thread.join(PATIENCE)

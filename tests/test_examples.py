@@ -118,19 +118,19 @@ def test_the_web_application_runs_in_several_processes(tmp_path, url):
     port = free_port()
     statuses, processes = [], set()
 
-    def visit():
+    def checkout():
         for _ in range(5):
             statuses.append(ask(port, "POST", "/visit/index")[0])
             answer = json.loads(ask(port, "GET", "/visits")[1])
             processes.add(answer["process"])
 
     with gunicorn(tmp_path, port, url):
-        threads = [Thread(target=visit) for _ in range(8)]
+        threads = [Thread(target=checkout) for _ in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        wait_until(lambda: len(processes) == 2 or visit())
+        wait_until(lambda: len(processes) == 2 or checkout())
         answer = json.loads(ask(port, "GET", "/visits")[1])
     assert set(statuses) == {204}
     assert answer["visits"] == {"index": len(statuses)}

@@ -46,14 +46,14 @@ def test_what_replaces_them_is_used_from_then_on(monkeypatch, dbapi):
     lease = pool.connection(shareable=False)
     thread = Thread(target=lambda: pool.connection().cursor())
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting)
+    wait_until(lambda: pool._core.stats().waiting)
     lease.close()
     thread.join(PATIENCE)
     pool._core.change_limits(lambda limits: limits)
     dbapi.threadsafety = 1
     SimplePooledDB(dbapi, 1)
-    assert {"_waiters", "_mutex", "_simple"} <= locks.callers
-    assert {"_slots", "_turns", "_mutex"} <= idents.callers
+    assert {"waiters", "mutex", "simple"} <= locks.callers
+    assert {"slots", "turns", "mutex"} <= idents.callers
     idents.callers.clear()
     pool = PooledDB(dbapi, 1)
     pool.connection()

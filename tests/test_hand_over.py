@@ -91,7 +91,8 @@ class TestPostgreSql:
         with pool.connection() as db:
             ask(db, "prepare stays as select 1")
             db.commit()
-            db._con._line.marked = False  # as if nothing had been seen
+            # as if nothing had been seen
+            db._con._session.session_dirty = False
         with pool.connection() as db:
             assert ask(db, CHANGES["prepared statement"][1].replace(
                 "mine", "stays")) == 1
@@ -154,7 +155,7 @@ class TestAttributes:
             before = self.read(driver, db, attribute)
             setattr(db, attribute, value)
             raw = db.dbapi_connection
-            db._con._line.lost = True
+            db._con._session.lost = True
             db._con.valid = False
             cursor = db.cursor()
             assert db.dbapi_connection is not raw

@@ -217,13 +217,13 @@ def test_nobody_waits_for_a_check(dbapi):
 
 def test_many_connections_are_examined_at_the_same_time(dbapi):
     waiting = []
-    together = Event()
+    run_together = Event()
 
     def is_alive(con):
         waiting.append(con)
         if len(waiting) == 8:
-            together.set()
-        assert together.wait(PATIENCE)
+            run_together.set()
+        assert run_together.wait(PATIENCE)
 
     pool = HealthCheckPooledDB(
         dbapi, 20, health_check_interval=None, ping=(0, is_alive))

@@ -15,9 +15,9 @@ from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
 from dbutils._core import waiting
-from dbutils._core.pool import Refused
+from dbutils._core.pool import PoolTimeout
 from dbutils._steady import statements
-from dbutils._steady.cursor import Hand
+from dbutils._steady.cursor import CursorState
 from dbutils.pooled_db import PooledDB
 
 LIMIT = 2
@@ -43,18 +43,18 @@ class Lease:
     def __init__(self, pool, shareable=False):
         self.pool = pool
         self.shareable = shareable
-        self.right = None
+        self.permit = None
 
     def take(self):
-        self.right = self.pool.core.acquire(
+        self.permit = self.pool.core.acquire(
             self.pool.backend.connect, 0, self.shareable)
 
     def give(self):
-        right, self.right = self.right, None
-        if right.is_share:
-            self.pool.core.leave(right)
+        permit, self.permit = self.permit, None
+        if permit.is_share:
+            self.pool.core.leave(permit)
         else:
-            self.pool.core.release(right.slot.con)
+            self.pool.core.release(permit.slot.con)
 
 
 def make_pool(**limits):
@@ -65,13 +65,13 @@ def assert_sound(pool):
     """Check that no place is lost, and no connection left open."""
     assert pool.state[0] == 0, pool.core.ledger.__dict__
     assert pool.state[2] == 0
-    rights = [pool.core.acquire(pool.backend.connect, 0)
+    permits = [pool.core.acquire(pool.backend.connect, 0)
               for _ in range(LIMIT)]
-    assert len({right.slot for right in rights}) == LIMIT
+    assert len({permit.slot for permit in permits}) == LIMIT
     assert pool.state[0] == LIMIT
-    for right in rights:
-        assert not right.slot.con.closed
-        pool.core.release(right.slot.con)
+    for permit in permits:
+        assert not permit.slot.con.closed
+        pool.core.release(permit.slot.con)
     for link in pool.backend.opened:
         con = link()
         assert con is None or con.closed or (
@@ -98,7 +98,7 @@ def test_an_interrupt_anywhere_loses_nothing(does, idle, shareable):
                 lease.give()
 
         def check():
-            lease.right = None
+            lease.permit = None
             assert_sound(pool)
         return work, check
 
@@ -120,12 +120,12 @@ def test_an_interrupt_while_another_one_is_served_loses_nothing(monkeypatch):
         wait_for_waiters(pool, 1)
 
         def check():
-            leases[0].right = None
+            leases[0].permit = None
             thread.join()
             assert len(served) == 1
             served.clear()
             for lease in leases:
-                lease.right = None
+                lease.permit = None
             assert_sound(pool)
         return leases[0].give, check
 
@@ -140,12 +140,12 @@ def test_an_interrupt_in_the_wait_leaves_nothing_behind():
             lease.take()
 
         def work():
-            with suppress(Refused):
+            with suppress(PoolTimeout):
                 pool.core.acquire(pool.backend.connect, 0.001)
 
         def check():
             for lease in leases:
-                lease.right = None
+                lease.permit = None
             assert_sound(pool)
         return work, check
 
@@ -168,7 +168,7 @@ def test_an_interrupt_in_an_error_that_is_kept_loses_nothing():
                 kept.append(error)
 
         def check():
-            lease.right = None
+            lease.permit = None
             assert_sound(pool)
         return work, check
 
@@ -181,8 +181,8 @@ def test_a_signal_handler_can_use_the_pool_anywhere(shareable):
 
     def handler():
         pool = pools[-1]
-        right = pool.core.acquire(pool.backend.connect, 0)
-        pool.core.release(right.slot.con)
+        permit = pool.core.acquire(pool.backend.connect, 0)
+        pool.core.release(permit.slot.con)
 
     def prepare():
         pool = make_pool(maxshared=int(shareable))
@@ -203,22 +203,22 @@ class Victim(Thread):
     def __init__(self, pool):
         super().__init__(daemon=True)
         self.pool = pool
-        self.visits = 0
+        self.checkouts = 0
         self.hits = 0
-        self.is_over = False
+        self.is_closed = False
 
     def run(self):
-        while not self.is_over:
+        while not self.is_closed:
             try:
-                while not self.is_over:
-                    self.visit()
+                while not self.is_closed:
+                    self.checkout()
             except Interrupt:
                 self.hits += 1
 
-    def visit(self):
+    def checkout(self):
         with self.pool.dedicated_connection() as db:
             db.cursor().execute("select one")
-            self.visits += 1
+            self.checkouts += 1
 
     def interrupt(self):
         ctypes.pythonapi.PyThreadState_SetAsyncExc(
@@ -226,7 +226,7 @@ class Victim(Thread):
 
     def end(self):
         """Let it end, although the last interrupt may hit anything."""
-        self.is_over = True
+        self.is_closed = True
         self.join(20)
         assert not self.is_alive()
 
@@ -260,7 +260,7 @@ def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
     for victim in victims:
         victim.end()
     gc.collect()
-    assert sum(victim.visits for victim in victims) > 100
+    assert sum(victim.checkouts for victim in victims) > 100
     assert pool._connections == 0
     leases = [pool.dedicated_connection(maxwait=0) for _ in range(LIMIT)]
     assert len({id(lease._con) for lease in leases}) == LIMIT
@@ -385,7 +385,7 @@ def test_a_connection_whose_repeated_statement_was_interrupted_does_not_stay(
         db.rollback()
         cursor = failing_cursor(
             db, driver.load().OperationalError, db.dbapi_connection.close)
-        monkeypatch.setattr(Hand, "call", interrupted_call)
+        monkeypatch.setattr(CursorState, "call", interrupted_call)
         with pytest.raises(Interrupt):
             cursor.execute("select 1")
         monkeypatch.undo()

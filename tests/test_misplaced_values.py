@@ -69,12 +69,12 @@ def test_a_ping_that_fails_is_not_shown(ping, caplog, tmp_path):
     caplog.set_level(logging.INFO, "dbutils")
     pool = PooledDB(sqlite3, ping=ping, database=str(tmp_path / "test"))
 
-    def visit():
+    def checkout():
         for _ in range(3):
             pool.connection().close()
 
     with pytest.raises(ValueError, match="'ping'") as caught:
-        visit()
+        checkout()
     assert SECRET not in str(caught.value)
     assert SECRET not in "".join(
         record.getMessage() for record in caplog.records

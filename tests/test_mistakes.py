@@ -215,7 +215,7 @@ def test_the_larger_of_two_sizes_counts(kind, blocking):
 
 # Pings.
 
-def visits(pool, number):
+def checkouts(pool, number):
     """Make so many visits to a pool; return the errors."""
     errors = []
     for _ in range(number):
@@ -228,7 +228,7 @@ def visits(pool, number):
 
 def test_a_ping_that_always_fails_is_told(dbapi, server):
     pool = PooledDB(dbapi, ping="selct 1")
-    errors = visits(pool, 10)
+    errors = checkouts(pool, 10)
     # the first one is new, and three may be lost in a row
     assert len(errors) == 6
     for error in errors:
@@ -251,15 +251,15 @@ def test_each_replacement_is_logged(dbapi, caplog):
 
 def test_a_check_that_takes_all_as_dead_is_told(kind):
     pool = kind.make(ping=lambda con: False)
-    assert "takes a connection as dead" in str(visits(pool, 10)[-1])
+    assert "takes a connection as dead" in str(checkouts(pool, 10)[-1])
 
 
 def test_a_ping_that_works_again_is_forgiven(dbapi):
     answers = [False] * 6
     pool = PooledDB(dbapi, ping=lambda con: not answers or answers.pop())
-    errors = visits(pool, 10)
+    errors = checkouts(pool, 10)
     assert 0 < len(errors) < 4
-    assert not visits(pool, 5)
+    assert not checkouts(pool, 5)
 
 
 def test_a_single_failure_is_not_told(dbapi, server):
@@ -279,7 +279,7 @@ def file(tmp_path):
     {}, {"maxwait": 10, "maxconnections": 1}])
 def test_a_ping_is_told_where_the_driver_is_known(file, options):
     pool = PooledDB(sqlite3, ping="selct 1", database=file, **options)
-    errors = visits(pool, 5)
+    errors = checkouts(pool, 5)
     assert len(errors) >= 3
     assert isinstance(errors[0].__cause__, sqlite3.OperationalError)
     assert pool._connections == 0
@@ -300,7 +300,7 @@ def test_persistent_connections_tell_it(file):
 def test_a_ping_is_told_with_a_real_server(driver, options):
     pool = PooledDB(
         driver.load(), ping="selct 1", **options, **driver.parameters())
-    assert len(visits(pool, 5)) >= 3
+    assert len(checkouts(pool, 5)) >= 3
     pool.close()
 
 

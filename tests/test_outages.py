@@ -12,7 +12,7 @@ from conftest import start
 from drivers import ask
 from patience import wait_until
 
-from dbutils._core.throttle import Elsewhere, Outage, is_outage
+from dbutils._core.throttle import ConnectThrottle, Elsewhere, is_outage
 from dbutils.pooled_db import PooledDB
 
 PATIENCE = 60  # seconds after which a test has failed
@@ -77,12 +77,12 @@ def test_who_can_wait_is_served_when_the_server_is_back():
     pool = PooledDB(driver, maxconnections=THREADS, maxwait=PATIENCE)
     served = []
 
-    def visit():
+    def checkout():
         with pool.connection():
             served.append(None)
 
     begin = monotonic()
-    threads = in_threads(visit)
+    threads = in_threads(checkout)
     wait_until(lambda: driver.attempts >= 3 * THREADS)
     attempts, passed = driver.attempts, monotonic() - begin
     assert not served
@@ -97,13 +97,13 @@ def test_who_cannot_wait_gets_the_error_without_another_attempt():
     driver = Driver()
     driver.is_away = True
     pool = PooledDB(driver)
-    outage = pool._core.keeper.outage
-    outage.clock = lambda: 100.0  # it stands still
+    throttle = pool._core.keeper.throttle
+    throttle.clock = lambda: 100.0  # it stands still
     for _ in range(50):
         with pytest.raises(RefusedError, match="connection refused"):
             pool.connection()
     assert driver.attempts <= 5 + 1
-    outage.clock = monotonic
+    throttle.clock = monotonic
     driver.is_away = False
     pool.connection(maxwait=PATIENCE).close()
     assert pool.connection()
@@ -175,9 +175,9 @@ def test_another_error_is_raised_at_once():
 
 
 def test_attempts_are_spaced_by_the_clock():
-    outage = Outage()
+    throttle = ConnectThrottle()
     now = [100.0]
-    outage.clock = lambda: now[0]
+    throttle.clock = lambda: now[0]
     attempts = []
 
     def refuse():
@@ -187,16 +187,16 @@ def test_attempts_are_spaced_by_the_clock():
     for step in range(3000):
         now[0] = 100 + step / 1000
         with suppress(RefusedError):
-            outage.connect(refuse, None, lambda: False)
+            throttle.connect(refuse, None, lambda: False)
     assert 50 <= len(attempts) <= 5 + 61
     gaps = [after - before for before, after
             in zip(attempts[6:], attempts[7:])]
     assert max(gaps) < 0.06  # of a clock that the test has set
     with pytest.raises(Elsewhere):
-        outage.connect(refuse, 1000, lambda: True)
+        throttle.connect(refuse, 1000, lambda: True)
     now[0] = 200
-    assert outage.connect(lambda: "connection", 1000, lambda: False)
-    assert outage.error is None
+    assert throttle.connect(lambda: "connection", 1000, lambda: False)
+    assert throttle.error is None
 
 
 class Server:

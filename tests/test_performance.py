@@ -46,7 +46,7 @@ def slow_server(server):
     return server
 
 
-def visit(pool, times=1):
+def checkout(pool, times=1):
     for _ in range(times):
         pool.connection().close()
 
@@ -55,7 +55,7 @@ def visit(pool, times=1):
 
 def test_the_report_counts_all_and_measures_some(make):
     pool = make(1, maxconnections=3)
-    visit(pool, 400)
+    checkout(pool, 400)
     report = pool.performance_report()
     acquisition = report["connection_acquisition_time"]
     assert acquisition["count"] == 400
@@ -93,7 +93,7 @@ def test_what_takes_longer_is_always_measured(make, server):
         pool.connection(maxwait=0.02)
     while leases:
         leases.pop().close()
-    visit(pool, 7)
+    checkout(pool, 7)
     assert not pool._performance._timer.quick.values
     report = pool.performance_report()
     assert report["connection_creation_time"]["count"] == 3
@@ -107,9 +107,9 @@ def test_what_takes_longer_is_always_measured(make, server):
 def test_waits_are_counted(make):
     pool = make(maxconnections=1, blocking=True)
     lease = pool.connection()
-    thread = Thread(target=visit, args=(pool,))
+    thread = Thread(target=checkout, args=(pool,))
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 1)
+    wait_until(lambda: pool._core.stats().waiting == 1)
     lease.close()
     thread.join(PATIENCE)
     report = pool.performance_report()
@@ -134,10 +134,10 @@ def test_the_throughput_is_that_since_the_last_report(make, monkeypatch):
     monkeypatch.setattr(
         "dbutils.performance_optimized_pooled_db.monotonic", lambda: now[0])
     pool = make(1)
-    visit(pool, 50)
+    checkout(pool, 50)
     now[0] += 10
     assert pool.performance_report()["throughput"] == pytest.approx(5)
-    visit(pool, 20)
+    checkout(pool, 20)
     now[0] += 2
     assert pool.performance_report()["throughput"] == pytest.approx(10)
 
@@ -148,7 +148,7 @@ def test_a_measured_lease_is_like_any_other(make, server):
     assert isinstance(lease, PooledDedicatedDBConnection)
     assert type(lease) is not PooledDedicatedDBConnection
     assert lease._pool is pool
-    holder, = pool._core.visitors()
+    holder, = pool._core.holders()
     assert __file__ in str(holder)
     cursor = lease.cursor()
     cursor.execute("select 1")
@@ -199,7 +199,7 @@ def test_who_observes_a_pool_cannot_disturb_it(make, caplog):
 
 def test_many_threads_are_counted(make):
     pool = make(4)
-    threads = [Thread(target=visit, args=(pool, 500)) for _ in range(8)]
+    threads = [Thread(target=checkout, args=(pool, 500)) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -211,7 +211,7 @@ def test_many_threads_are_counted(make):
 def test_suggestions_come_from_what_was_measured(make, slow_server):
     pool = make(1, failures=OSError)
     assert pool.performance_report()["suggestions"] == []
-    visit(pool, 260)
+    checkout(pool, 260)
     text = "\n".join(pool.performance_report()["suggestions"])
     assert "call optimize_concurrency()" in text
     assert "call optimize_connection_acquisition()" in text
@@ -234,12 +234,12 @@ def test_a_small_cache_is_noticed(make):
 
 def test_what_has_proved_to_be_alive_is_not_asked_again(make, slow_server):
     pool = make(1)
-    visit(pool, 5)
+    checkout(pool, 5)
     assert slow_server.calls["ping"] == 5
     assert not pool._acquisition_optimized
     pool.optimize_connection_acquisition()
     assert pool._acquisition_optimized
-    visit(pool, 100)
+    checkout(pool, 100)
     assert slow_server.calls["ping"] <= 7
     report = pool.performance_report()["optimizations"]["acquisition"]
     assert report["enabled"]
@@ -250,10 +250,10 @@ def test_what_has_proved_to_be_alive_is_not_asked_again(make, slow_server):
 def test_it_is_asked_again_after_a_while(make, slow_server):
     pool = make(1)
     pool.optimize_connection_acquisition()
-    visit(pool, 3)
+    checkout(pool, 3)
     assert slow_server.calls["ping"] == 1
-    pool._idle_cache[0]._line.answered -= 1
-    visit(pool, 3)
+    pool._idle_cache[0]._session.answered -= 1
+    checkout(pool, 3)
     assert slow_server.calls["ping"] == 2
 
 
@@ -262,21 +262,21 @@ def test_what_did_not_answer_is_asked_again_at_once(make, slow_server):
     pool.optimize_connection_acquisition()
     slow_server.fail("ping", times=9)
     slow_server.fail("connect", times=9)  # so that it cannot be replaced
-    visit(pool)
+    checkout(pool)
     asked = slow_server.calls["ping"]
-    visit(pool)
+    checkout(pool)
     assert slow_server.calls["ping"] > asked
     slow_server.plans.clear()
-    visit(pool, 5)
+    checkout(pool, 5)
     assert pool._idle_cache[0]._con.valid
 
 
 def test_what_is_not_valid_is_replaced_nevertheless(make, slow_server):
     pool = make(1)
     pool.optimize_connection_acquisition()
-    visit(pool, 2)
+    checkout(pool, 2)
     pool._idle_cache[0].valid = False
-    visit(pool)
+    checkout(pool)
     assert slow_server.calls["connect"] == 2
 
 
@@ -316,13 +316,13 @@ def test_a_thread_gets_what_it_had_last(make, is_latest):
 def test_a_thread_gets_another_one_if_its_own_is_in_use(make):
     pool = make(2)
     pool.optimize_connection_acquisition()
-    visit(pool)
+    checkout(pool)
     one, other = (pool.connection(shareable=False) for _ in range(2))
     assert one._con is not other._con
     one.close()
     other.close()
     pool.close()
-    visit(pool)
+    checkout(pool)
     assert len(pool._idle_cache) == 1
 
 
@@ -379,8 +379,8 @@ def test_that_is_done_in_the_background(make):
     while leases:
         leases.pop().close()
     pool.optimize_cache_strategy()
-    pool._performance._demand.look(pool._core)  # what has been until now
-    pool._performance._demand.peaks.extend([1] * 60)
+    pool._performance._history.look(pool._core)  # what has been until now
+    pool._performance._history.peaks.extend([1] * 60)
     pool._performance._chore.due_at = 0
     wait_until(lambda: len(pool._idle_cache) == 1)
     pool.shutdown()
@@ -415,7 +415,7 @@ def test_who_waits_gets_what_was_cleaned(make, server):
     pool = make(maxconnections=1, blocking=True)
     pool.optimize_concurrency()
     for _ in range(50):
-        visit(pool)
+        checkout(pool)
     assert server.calls["rollback"] >= 49
     assert server.calls["connect"] == 1
 
@@ -426,7 +426,7 @@ def test_a_driver_that_needs_no_rollback_gets_none(tmp_path):
         sqlite3, 1, database=str(tmp_path / "plain.db"),
         check_same_thread=False)
     pool.optimize_concurrency()
-    visit(pool, 10)
+    checkout(pool, 10)
     with pool.connection() as lease:
         lease.cursor().execute("create table test (id int)")
         lease.cursor().execute("insert into test values (1)")
@@ -480,12 +480,12 @@ def test_who_does_not_wait_gets_what_is_being_cleaned(make, server):
         pause.wait(0.005) if name == "rollback" else None)
     pool = make(maxconnections=2)
     pool.optimize_concurrency()
-    visit(pool, 20)
+    checkout(pool, 20)
     with pool.connection(shareable=False), pool.connection(shareable=False), (
             pytest.raises(TooManyConnectionsError)):
         pool.connection(shareable=False)
     wait_until(lambda: len(pool._idle_cache) == 2)
-    assert not pool._performance._switches.cleaner.is_busy()
+    assert not pool._performance._switches.reset_workers.is_busy()
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
@@ -544,7 +544,7 @@ def test_without_another_thread_it_is_done_at_once(make, monkeypatch, server):
     pool.optimize_concurrency()
     monkeypatch.setattr(_thread, "start_new_thread", start)
     before = server.calls["rollback"]
-    visit(pool, 2)
+    checkout(pool, 2)
     assert server.calls["rollback"] == before + 2
     assert len(pool._idle_cache) == 1
 
@@ -554,7 +554,7 @@ def test_a_worker_ends_when_there_is_nothing_to_do(make, monkeypatch):
     pool = make(1)
     pool.optimize_concurrency()
     for _ in range(3):
-        visit(pool)
+        checkout(pool)
         wait_until(lambda: len(pool._idle_cache) == 1)
         wait_until(lambda: not housekeeper._crew._links)
 
@@ -585,7 +585,7 @@ def visit_and_clean(make, timeout):
         pool.optimize_concurrency()
     leases = []
 
-    def visit():
+    def checkout():
         leases.append(pool.connection(shareable=False))
         leases.pop().close()
 
@@ -597,20 +597,20 @@ def visit_and_clean(make, timeout):
         while leases:
             leases.pop().close()
 
-    return visit, check
+    return checkout, check
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_child_cleans_with_threads_of_its_own(make, server):
     pool = make(1)
     pool.optimize_concurrency()
-    visit(pool)
+    checkout(pool)
     wait_until(lambda: len(pool._idle_cache) == 1)
     child = os.fork()
     if not child:
         status = 99
         try:
-            visit(pool)
+            checkout(pool)
             wait_until(lambda: len(pool._idle_cache) == 1)
             status = 0
         finally:
@@ -636,27 +636,27 @@ def test_a_borrower_waits_for_so_long_at_most(make):
      "only 'acquisition_timeout' and 'release_timeout'")])
 def test_bad_limits_change_nothing(make, options, error, match):
     pool = make()
-    before = pool._core.patience
+    before = pool._core.timeout
     with pytest.raises(error, match=match):
         pool.set_performance_tuning_config(**options)
-    assert pool._core.patience == before
-    assert pool._performance._switches.cleaner.timeout is None
+    assert pool._core.timeout == before
+    assert pool._performance._switches.reset_workers.timeout is None
 
 
 def test_without_limits_all_comes_back_the_short_way(make):
     pool = make(1)
     pool.set_performance_tuning_config(release_timeout=1)
-    assert pool._core.ledger.room == 0
+    assert pool._core.ledger.idle_limit == 0
     pool.set_performance_tuning_config(release_timeout=None)
-    assert pool._core.ledger.room is None
+    assert pool._core.ledger.idle_limit is None
     pool.optimize_concurrency()
     pool.set_performance_tuning_config(release_timeout=None)
-    assert pool._core.ledger.room == 0
+    assert pool._core.ledger.idle_limit == 0
 
 
 def test_it_can_be_left_out(make):
     pool = make(1, performance_optimization=False)
-    visit(pool, 3)
+    checkout(pool, 3)
     assert pool._core.timer is None
     for method in (
             pool.performance_report, pool.optimize_concurrency,
@@ -674,7 +674,7 @@ def test_a_pool_that_was_dropped_is_collected(make):
     pool = make(1)
     pool.optimize_cache_strategy()
     pool.optimize_connection_acquisition()
-    visit(pool, 40)
+    checkout(pool, 40)
     reference = weakref.ref(pool)
     del pool
     assert reference() is None
@@ -684,7 +684,7 @@ def test_a_pool_that_was_dropped_is_collected(make):
 def test_the_same_can_be_had_as_a_feature(dbapi):
     performance = Performance()
     pool = PooledDB(dbapi, 1, features=[performance])
-    visit(pool, 40)
+    checkout(pool, 40)
     report = performance.report()
     assert report["connection_acquisition_time"]["count"] == 40
     with pytest.raises(ValueError, match="measured once"):

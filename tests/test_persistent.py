@@ -49,10 +49,10 @@ def test_other_threads_and_generators_get_others(make, server):
 def test_the_connection_is_closed_when_the_thread_has_ended(make, server):
     persist = make()
 
-    def visit():
+    def checkout():
         persist.connection()
 
-    in_thread(visit)
+    in_thread(checkout)
     persist.connection()  # the data of the last thread are kept until now
     con = server.connections[0]
     assert not getattr(con, "valid", getattr(con, "status", None))

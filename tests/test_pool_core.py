@@ -8,9 +8,10 @@ from threading import Event, Lock, Thread, current_thread
 import pytest
 from patience import PATIENCE, wait_until
 
+from dbutils._core import pool as _pool
 from dbutils._core.keeper import Backend
 from dbutils._core.ledger import Limits, make_limits
-from dbutils._core.pool import PoolCore, Refused
+from dbutils._core.pool import PoolTimeout
 
 
 class Token:
@@ -74,19 +75,19 @@ class Pool:
 
     def __init__(self, patient=True, **limits):
         self.backend = TokenBackend()
-        self.core = PoolCore(self.backend, Limits(**limits))
+        self.core = _pool.Pool(self.backend, Limits(**limits))
         self.patient = patient
         self.shares = []
 
     def take(self, shareable=False, patient=None):
         patient = self.patient if patient is None else patient
-        right = self.core.acquire(
+        permit = self.core.acquire(
             self.backend.connect, None if patient else 0, shareable)
-        if right.is_share:
-            self.shares.append(right)
+        if permit.is_share:
+            self.shares.append(permit)
         else:
-            self.core.keep(right)
-        return right.slot.con
+            self.core.hold_permit(permit)
+        return permit.slot.con
 
     def give(self, con):
         assert self.core.release(con)
@@ -100,7 +101,7 @@ class Pool:
 
     @property
     def state(self):
-        figures = self.core.figures()
+        figures = self.core.stats()
         return figures.in_use, figures.idle, figures.waiting
 
 
@@ -117,7 +118,7 @@ def background(*targets):
 
 
 def wait_for_waiters(pool, number):
-    wait_until(lambda: pool.core.figures().waiting == number)
+    wait_until(lambda: pool.core.stats().waiting == number)
 
 
 # The way out and the way back.
@@ -252,7 +253,7 @@ def test_the_next_in_turn_gets_the_place_of_a_failed_connect():
 
     pool.backend.also["connect"] = fail_later
     with background(take_in_vain):
-        wait_until(lambda: pool.core.figures().in_use == 1)
+        wait_until(lambda: pool.core.stats().in_use == 1)
         with background(lambda: served.append(pool.take())):
             wait_for_waiters(pool, 1)
             may_fail.set()
@@ -266,9 +267,9 @@ def test_the_next_in_turn_gets_the_place_of_a_failed_connect():
 def test_an_impatient_request_is_refused_with_the_state_of_the_pool():
     pool = Pool(maxconnections=2, patient=False)
     cons = [pool.take(), pool.take()]
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(PoolTimeout) as caught:
         pool.take()
-    assert caught.value.figures == (2, 2, 0, 0, 0, None)
+    assert caught.value.stats == (2, 2, 0, 0, 0, None)
     pool.give(cons[0])
     assert pool.take() is cons[0]
 
@@ -278,12 +279,12 @@ def test_requests_are_served_in_the_order_of_their_coming():
     con = pool.take()
     order = []
 
-    def visit():
+    def checkout():
         mine = pool.take()
         order.append(current_thread().name)
         pool.give(mine)
 
-    threads = [Thread(target=visit, name=str(i)) for i in range(8)]
+    threads = [Thread(target=checkout, name=str(i)) for i in range(8)]
     for number, thread in enumerate(threads, 1):
         thread.start()
         wait_for_waiters(pool, number)
@@ -299,15 +300,15 @@ def test_who_returns_a_connection_cannot_overtake_those_who_wait():
     served = []
     done = Event()
 
-    def visit():
+    def checkout():
         served.append(pool.take())
         assert done.wait(PATIENCE)
         pool.give(con)
 
-    with background(visit):
+    with background(checkout):
         wait_for_waiters(pool, 1)
         pool.give(con)
-        with pytest.raises(Refused):
+        with pytest.raises(PoolTimeout):
             pool.take(patient=False)  # it already belongs to the other
         done.set()
     assert served == [con]
@@ -350,13 +351,13 @@ def test_a_slow_driver_stops_nobody_else(verb):
 
 def test_connections_are_opened_at_the_same_time():
     pool = Pool(maxconnections=4)
-    together = []
+    run_together = []
     lock, all_there = Lock(), Event()
 
     def meet(con):
         with lock:
-            together.append(con)
-            if len(together) == 4:
+            run_together.append(con)
+            if len(run_together) == 4:
                 all_there.set()
         assert all_there.wait(PATIENCE)
 
@@ -420,7 +421,7 @@ def test_a_connection_in_a_transaction_is_not_shared():
     pool = Pool(maxshared=1, patient=False)
     con = pool.take(shareable=True)
     con.transaction = True
-    with pytest.raises(Refused):
+    with pytest.raises(PoolTimeout):
         pool.take(shareable=True)
     con.transaction = False
     assert pool.take(shareable=True) is con
@@ -493,7 +494,7 @@ def test_who_waited_for_a_failing_shared_connection_is_refused():
         assert opening.wait(PATIENCE)
         with background(lambda: outcomes.append(pool.take())):
             wait_for_waiters(pool, 1)
-            with background(lambda: take(Refused)):
+            with background(lambda: take(PoolTimeout)):
                 wait_for_waiters(pool, 2)
                 go_on.set()
     assert len(outcomes) == 1  # the place went to the first who waited
@@ -575,8 +576,8 @@ def test_connections_can_be_adopted_and_expelled():
     pool.core.adopt(surplus)
     assert surplus.closed
     assert pool.core.idle_connections() == [con]
-    assert pool.core.expel() is con
-    assert pool.core.expel() is None
+    assert pool.core.detach_idle() is con
+    assert pool.core.detach_idle() is None
     assert pool.state == (0, 0, 0)
 
 

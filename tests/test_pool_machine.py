@@ -17,9 +17,10 @@ from hypothesis.stateful import (
 )
 from test_pool_core import Token, TokenBackend
 
+from dbutils._core import pool as _pool
 from dbutils._core.ledger import Limits
-from dbutils._core.pool import PoolCore, Refused
-from dbutils._core.slots import new_visit
+from dbutils._core.pool import PoolTimeout
+from dbutils._core.slots import new_checkout
 from dbutils._core.waiters import Waiter
 
 LIMIT = 3
@@ -62,9 +63,9 @@ class PoolMachine(RuleBasedStateMachine):
         self.hook, sys.unraisablehook = (
             getattr(sys, "unraisablehook", None), deque(maxlen=0).append)
         self.backend = Failing()
-        self.core = PoolCore(self.backend, Limits(LIMIT, maxcached=2))
+        self.core = _pool.Pool(self.backend, Limits(LIMIT, maxcached=2))
         # a clock on which each attempt to connect comes late enough
-        self.core.keeper.outage.clock = count().__next__
+        self.core.keeper.throttle.clock = count().__next__
         self.limit = LIMIT
         self.held = []
         self.waiting = []
@@ -76,23 +77,23 @@ class PoolMachine(RuleBasedStateMachine):
     def take(self):
         try:
             return self.core.acquire(self.backend.connect, 0)
-        except (ConnectionError, Refused, Interrupt):
+        except (ConnectionError, PoolTimeout, Interrupt):
             return None
 
     @rule()
     def acquire(self):
-        free = self.limit - self.core.figures().in_use
-        right = self.take()
-        if right is not None:
-            self.held.append(right)
+        free = self.limit - self.core.stats().in_use
+        permit = self.take()
+        if permit is not None:
+            self.held.append(permit)
         elif not self.backend.fails:
             assert free <= 0 or self.waiting
 
     @precondition(lambda self: self.held)
     @rule(number=SOME)
     def release(self, number):
-        right = self.held.pop(number % len(self.held))
-        con = right.slot.con
+        permit = self.held.pop(number % len(self.held))
+        con = permit.slot.con
         assert self.core.release(con)
         assert not self.core.release(con) or self.waiting
 
@@ -110,13 +111,13 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule(at=st.integers(1, 900))
     def be_interrupted_in_acquire(self, at):
-        rights = []
+        permits = []
 
         def work():
-            rights.append(self.take())
+            permits.append(self.take())
 
         Everywhere(interrupt).run(work, at)
-        self.held += [right for right in rights if right is not None]
+        self.held += [permit for permit in permits if permit is not None]
 
     @precondition(lambda self: self.held)
     @rule(number=SOME, at=st.integers(1, 600))
@@ -130,7 +131,7 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def queue_up(self):
-        waiter = Waiter(new_visit(), shareable=False)
+        waiter = Waiter(new_checkout(), shareable=False)
         self.waiting.append(waiter)
         self.core.ledger.queue_up(waiter)
         self.core.keeper.serve()
@@ -140,7 +141,7 @@ class PoolMachine(RuleBasedStateMachine):
     def lose_patience(self, number):
         waiter = self.waiting.pop(number % len(self.waiting))
         if not waiter.give_up():
-            self.core.keeper.unused(waiter.right)
+            self.core.keeper.unused(waiter.permit)
         self.core.keeper.serve()
 
     def serve(self):
@@ -149,13 +150,13 @@ class PoolMachine(RuleBasedStateMachine):
             self.waiting.remove(waiter)
             with suppress(ConnectionError):
                 self.held.append(self.core.keeper.ready(
-                    waiter.right, self.backend.connect, waiter.visit,
+                    waiter.permit, self.backend.connect, waiter.checkout,
                     shareable=False))
 
     @rule()
     def close(self):
         self.core.clear()
-        assert self.core.figures().idle == 0 or self.waiting
+        assert self.core.stats().idle == 0 or self.waiting
 
     @rule()
     def drain(self):
@@ -163,10 +164,10 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def fork(self):
-        self.core.begin_anew()
-        self.core.keeper.outage.clock = count().__next__
-        for right in self.held:
-            assert not right.visit
+        self.core.after_fork()
+        self.core.keeper.throttle.clock = count().__next__
+        for permit in self.held:
+            assert not permit.checkout
         self.held = []
         self.waiting = []
         self.backend.opened.clear()
@@ -182,7 +183,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.core.change_limits(
             lambda limits: limits._replace(maxcached=number or None))
 
-    def settle(self):
+    def reclaim(self):
         """Do what those who wait do from time to time."""
         self.core.look_again()
         while any(not waiter.is_waiting for waiter in self.waiting):
@@ -190,8 +191,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_books_are_right(self):
-        self.settle()
-        figures = self.core.figures()
+        self.reclaim()
+        figures = self.core.stats()
         assert figures.in_use == len(self.held)
         assert figures.waiting == len(self.waiting)
         # what was taken before the limit was lowered may still be in use
@@ -202,8 +203,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def no_connection_is_in_two_hands(self):
-        self.settle()
-        cons = [right.slot.con for right in self.held]
+        self.reclaim()
+        cons = [permit.slot.con for permit in self.held]
         cons += self.core.idle_connections()
         assert len(set(map(id, cons))) == len(cons)
         assert not any(con.closed for con in cons)
@@ -219,9 +220,9 @@ class PoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_while_a_place_is_free(self):
-        self.settle()
+        self.reclaim()
         if self.waiting:
-            figures = self.core.figures()
+            figures = self.core.stats()
             assert figures.in_use >= self.limit
             assert figures.idle == 0
 

@@ -102,7 +102,7 @@ def settings_for(host, **others):
         "driver": "psycopg2", **others})
 
 
-def together(number, work):
+def run_together(number, work):
     """Let threads do something at the same moment; return the results."""
     barrier = Barrier(number)
     results = []
@@ -141,7 +141,8 @@ def test_the_same_configuration_has_the_same_pool(driver, manager):
 def test_threads_that_ask_at_once_get_one_pool(driver, manager):
     for number in range(20):
         config = settings_for(f"host {number}")
-        pools = together(32, lambda config=config: manager.get_pool(config))
+        pools = run_together(
+            32, lambda config=config: manager.get_pool(config))
         assert len(set(map(id, pools))) == 1, pools
         with pools[0].connection():
             pass
@@ -164,8 +165,8 @@ def test_a_connection_is_a_context(driver, manager):
         con.cursor().execute("select 1")
         info = manager.get_pool_info(config.key)
         assert info["active_connections"] == 1
-        visitor = str(manager.get_pool(config)._core.visitors()[0])
-        assert Path(__file__).name in visitor
+        holder = str(manager.get_pool(config)._core.holders()[0])
+        assert Path(__file__).name in holder
     info = manager.get_pool_info(config.key)
     assert (info["active_connections"], info["idle_connections"]) == (0, 1)
 
@@ -265,7 +266,7 @@ def test_a_check_that_cannot_begin_is_made_later(
 
 def test_a_name_belongs_to_one_of_those_who_want_it_at_once(driver, manager):
     hosts = iter(f"host {number}" for number in range(16))
-    results = together(16, lambda: manager.get_pool_by_name(
+    results = run_together(16, lambda: manager.get_pool_by_name(
         "main", settings_for(next(hosts))))
     errors = [
         result for result in results if isinstance(result, PoolManagerError)]
@@ -307,9 +308,9 @@ def test_a_password_that_was_never_accepted_keeps_nobody_away(
         "main", settings_for("one", password="wrong"))
     with pytest.raises(driver.OperationalError):
         wrong.connection()
-    right = manager.get_pool(settings_for("one"))
-    assert right is not wrong
-    right.connection().close()
+    permit = manager.get_pool(settings_for("one"))
+    assert permit is not wrong
+    permit.connection().close()
     with pytest.raises(PoolEvictedError, match="never accepted"):
         wrong.connection()
     assert len(manager.list_pools()) == 1
@@ -407,7 +408,7 @@ def test_no_secret_is_shown_anywhere(driver, manager, caplog):
         texts += all_of(caught.value)
     driver.password = SECRET
     with pool.connection() as con:
-        texts += [repr(con), str(con), str(pool._core.visitors())]
+        texts += [repr(con), str(con), str(pool._core.holders())]
         wrong = settings_for("one", password="wrong")
         with pytest.raises(WrongCredentialsError) as caught:
             manager.get_pool(wrong)
@@ -416,7 +417,7 @@ def test_no_secret_is_shown_anywhere(driver, manager, caplog):
         manager, pool, config, manager.get_statistics(), pool._connector,
         manager.list_pools(), manager.health_check(), vars(config),
         vars(pool._connector), vars(pool._connector._credentials),
-        vars(pool._connector._words), pool._kwargs, pool._args))
+        vars(pool._connector._arguments), pool._kwargs, pool._args))
     manager.shutdown()
     texts += [record.getMessage() for record in caplog.records]
     texts += map(str, caplog.records)
@@ -604,7 +605,7 @@ def test_no_connection_is_ever_closed_under_its_user(tmp_path, manager):
     crowd = Crowd(manager, tmp_path)
     works = iter([
         *(partial(crowd.use, seed) for seed in range(8)), crowd.clean])
-    assert together(9, lambda: next(works)()) == [None] * 9
+    assert run_together(9, lambda: next(works)()) == [None] * 9
     stats = manager.get_statistics()
     assert stats["manager_stats"]["total_pools"] <= 4
     assert stats["manager_stats"]["total_connections_served"] == (
@@ -708,7 +709,7 @@ def test_a_server_that_hangs_holds_up_nobody(driver, manager):
     assert len(driver.told) == 38  # the second time waited for the first
     driver.hanging.set()
     probes = [entry_of(manager, pool)._probe for pool in hanging]
-    wait_until(lambda: all(probe.is_over for probe in probes))
+    wait_until(lambda: all(probe.is_closed for probe in probes))
 
 
 # The end.
@@ -765,7 +766,7 @@ def test_a_manager_that_is_dropped_closes_its_pools(driver):
     manager.get_connection(settings_for("a")).close()
     manager.health_check()
     probe = entry_of(manager, pool())._probe
-    wait_until(lambda: probe.is_over)
+    wait_until(lambda: probe.is_closed)
     gone = ref(manager)
     gc.disable()
     try:
@@ -777,7 +778,7 @@ def test_a_manager_that_is_dropped_closes_its_pools(driver):
 
 
 def test_there_is_one_manager_in_a_process():
-    managers = together(16, get_pool_manager)
+    managers = run_together(16, get_pool_manager)
     assert len(set(managers)) == 1
     assert get_pool_manager() is managers[0]
     managers[0].shutdown()
@@ -829,7 +830,7 @@ def test_a_child_has_a_manager_of_its_own(driver):
                 other.cursor().execute("select 1")
             with pool.connection() as another:
                 is_new = another.dbapi_connection is not driver.cons[0]
-            with manager._shelf.mutex.take():
+            with manager._registry.mutex.take():
                 pass
             return (mine is not manager, is_new, len(mine.list_pools()),
                     manager.health_check()["status"])
@@ -846,10 +847,10 @@ def test_a_child_is_not_stuck_by_what_the_parent_was_doing(driver, manager):
 
     def work():
         driver.hanging.set()
-        return manager.health_check()["status"], entry._probe.is_over
+        return manager.health_check()["status"], entry._probe.is_closed
 
-    with manager._shelf.mutex.take():
-        started = together(1, lambda: in_child(work))
+    with manager._registry.mutex.take():
+        started = run_together(1, lambda: in_child(work))
     assert started == [("unhealthy", True)]
     driver.hanging.set()
 
@@ -868,7 +869,7 @@ def test_an_interrupt_leaves_the_manager_usable(driver):
             manager.get_connection(settings_for("b")).close()
 
         def check():
-            assert together(1, lambda: manager.get_connection(
+            assert run_together(1, lambda: manager.get_connection(
                 settings_for("b")).close()) == [None]
             figures = manager.get_statistics()["aggregate_pool_stats"]
             assert figures["total_active_connections"] == 0

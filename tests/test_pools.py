@@ -5,8 +5,8 @@ from threading import Event, Thread
 
 import pytest
 
-from dbutils._core.lease import is_over
-from dbutils._core.slots import new_visit
+from dbutils._core.lease import is_released
+from dbutils._core.slots import new_checkout
 from dbutils._core.waiters import Waiter
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
@@ -342,7 +342,7 @@ def test_a_lease_whose_connection_was_taken_back_holds_no_place(kind):
     del cycle
     gc.collect()
     assert pool.connection(maxwait=0)
-    assert is_over(stale)
+    assert is_released(stale)
 
 
 def test_an_error_that_connecting_has_kept_holds_no_place(kind):
@@ -380,8 +380,8 @@ def test_what_a_subclass_keeps_is_offered_to_it_only_once(kind):
 def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
     pool = kind.make(mincached=1, maxconnections=1)
     core = pool._core
-    waiter = Waiter(new_visit(), shareable=False)
+    waiter = Waiter(new_checkout(), shareable=False)
     core.ledger.queue_up(waiter)
     with pytest.raises(kind.module.TooManyConnectionsError):
         pool.connection(maxwait=0)
-    assert waiter.right.slot.con
+    assert waiter.permit.slot.con

@@ -103,7 +103,7 @@ def test_work_after_begin_is_not_torn_apart(make, driver):
 def test_a_transaction_begins_on_a_live_connection(make, driver):
     table = driver.new_table("alive")
     db = make()
-    if db._line._watch is None:
+    if db._session._probe is None:
         pytest.skip("this build of the driver does not show its socket")
     session = ask(db, driver.who_am_i)
     db.commit()
@@ -198,7 +198,7 @@ def test_the_driver_is_known_whatever_the_creator_is(driver):
             psycopg.Connection.connect, partial(psycopg.connect),
             lambda **parameters: psycopg.connect(**parameters)):
         db = connect(creator, **driver.parameters())
-        assert type(db._line.profile).__name__ == "_Psycopg"
+        assert type(db._session.profile).__name__ == "_Psycopg"
         driver.kill(ask(db, driver.who_am_i))
         assert ask(db, "select 1") == 1
         db.close()

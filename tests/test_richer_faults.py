@@ -261,16 +261,16 @@ class Crowd:
 
     def add(self, *tags):
         for tag in tags:
-            waiter = Waiter(None, False, self.allocation.claim(None, tag))
+            waiter = Waiter(None, False, self.allocation.request(None, tag))
             self.waiting.append(waiter)
 
     def serve(self):
         """Serve the next one; return its tag."""
         waiter = self.allocation.rank(self.waiting)[0]
-        self.allocation.served(waiter.claim)
+        self.allocation.served(waiter.request)
         self.waiting.remove(waiter)
-        self.served[waiter.claim.tag] += 1
-        return waiter.claim.tag
+        self.served[waiter.request.tag] += 1
+        return waiter.request.tag
 
     def work(self, times):
         """Serve so many, who come again then."""
@@ -325,7 +325,7 @@ def test_a_tag_that_comes_back_has_neither_a_lead_nor_a_lag(dbapi):
     crowd.work(600)
     for _ in range(20):
         for waiter in list(crowd.waiting):  # who wants nothing for a while
-            if waiter.claim.tag == "c":
+            if waiter.request.tag == "c":
                 crowd.waiting.remove(waiter)
         crowd.work(100)
         crowd.add(*"cccc")
@@ -376,9 +376,9 @@ def test_the_time_of_use_contains_no_wait(dbapi, server, monkeypatch):
     clock.now += 2
     thread = Thread(target=use, daemon=True)
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 1)
+    wait_until(lambda: pool._core.stats().waiting == 1)
     clock.now += 100
-    assert "for 102 seconds" in str(pool._core.visitors()[0])
+    assert "for 102 seconds" in str(pool._core.holders()[0])
     lease.close()
     thread.join(PATIENCE)
     use()
@@ -433,21 +433,21 @@ def test_a_visit_begins_when_the_connection_is_there(kind, monkeypatch):
     clock = Clock(monkeypatch)
     pool = kind.make(maxconnections=1, maxwait=60)
     lease = pool.connection()
-    visits, may_go_on = [], Event()
+    checkouts, may_go_on = [], Event()
 
     def use():
         with pool.connection():
-            visits.extend(pool._core.visitors())
+            checkouts.extend(pool._core.holders())
             may_go_on.wait(PATIENCE)
 
     thread = Thread(target=use, daemon=True)
     thread.start()
-    wait_until(lambda: pool._core.figures().waiting == 1)
+    wait_until(lambda: pool._core.stats().waiting == 1)
     clock.now += 100
     lease.close()
     may_go_on.set()
     thread.join(PATIENCE)
-    assert [visit.since for visit in visits] == [1100]
+    assert [checkout.since for checkout in checkouts] == [1100]
 
 
 # The manager.
@@ -480,14 +480,14 @@ def test_a_pool_that_only_the_background_works_on_is_unused(
     else:
         assert manager.health_check(0)["status"] == "unhealthy"
         wait_until(lambda: driver.told)
-    assert dead._core.figures().in_use == 1
+    assert dead._core.stats().in_use == 1
     assert not entry_of(manager, dead).is_used
     pool = manager.get_pool(settings_for("one"))
     assert manager.list_pools()[0]["key"] == pool.key
     with pytest.raises(PoolEvictedError):
         dead.get_connection()
     driver.hanging.set()
-    wait_until(lambda: not dead._core.figures().in_use)
+    wait_until(lambda: not dead._core.stats().in_use)
     assert manager.clear_idle_pools() == 1
 
 
@@ -532,16 +532,16 @@ def test_a_password_that_was_changed_wrongly_keeps_nobody_away(
     pool = manager.get_pool(config)
     with pool.get_connection():  # so the first password was accepted
         manager.update_credentials(pool.key, "typo")
-    right = manager.get_pool(config)
-    assert right is not pool
-    right.get_connection().close()
-    assert manager.get_pool(config) is right
+    permit = manager.get_pool(config)
+    assert permit is not pool
+    permit.get_connection().close()
+    assert manager.get_pool(config) is permit
     with pytest.raises(driver.OperationalError):
         pool.get_connection()
     with pytest.raises(WrongCredentialsError):
         manager.get_pool(settings_for("one", password="another"))
     manager.update_credentials(pool.key, SECRET)
-    with pool.get_connection(), right.get_connection():
+    with pool.get_connection(), permit.get_connection():
         pass
 
 
@@ -552,8 +552,8 @@ def test_a_password_that_was_refused_makes_room_for_another(driver, manager):
     manager.update_credentials(pool.key, "typo")
     with pytest.raises(driver.OperationalError):
         pool.get_connection()
-    right = manager.get_pool_by_name("main", settings_for("one"))
-    assert right.key == settings_for("one").key
+    permit = manager.get_pool_by_name("main", settings_for("one"))
+    assert permit.key == settings_for("one").key
     assert [info["names"] for info in manager.list_pools()] == [["main"]]
     with pytest.raises(PoolEvictedError, match="never accepted"):
         pool.get_connection()
@@ -626,7 +626,7 @@ def test_a_request_that_fails_long_after_its_pool_was_removed_is_not_served(
     stats = manager.get_statistics()["manager_stats"]
     assert stats["total_connections_served"] == 249
     assert stats["total_pools_destroyed"] == 250
-    assert len(manager._shelf._removed) <= 101
+    assert len(manager._registry._removed) <= 101
 
 
 # Demand that idle connections serve.
@@ -709,7 +709,7 @@ def test_features_that_watch_do_not_hinder_each_other(dbapi, is_first):
     features = [dynamic, performance] if is_first else [performance, dynamic]
     pool = PooledDB(dbapi, 0, 16, maxconnections=30, features=features)
     core = pool._core
-    demands = [feature._demand for feature in (dynamic, performance)]
+    demands = [feature._history for feature in (dynamic, performance)]
     for _ in range(3):
         for first, second in (demands, demands[::-1]):
             first.watch(core)
@@ -733,17 +733,17 @@ def test_a_child_watches_its_own_requests(dbapi):
     feature = pool._dynamic_size
     burst(pool, 8)
     look(feature, 2)
-    assert feature._demand.is_watching
+    assert feature._history.is_watching
 
     def work():
         burst(pool, 5)
-        feature._demand.look(feature._core)
+        feature._history.look(feature._core)
         burst(pool, 3)
-        return feature._demand.look(feature._core)
+        return feature._history.look(feature._core)
 
     assert in_child(work) == 3
     burst(pool, 2)
-    assert feature._demand.look(feature._core) == 2
+    assert feature._history.look(feature._core) == 2
 
 
 def test_a_pool_that_is_watched_ends_with_its_last_reference(dbapi):

@@ -130,7 +130,7 @@ def changes(pool, chance):
             pool.close, pool.drain])
 
 
-def visit(pool, done, tag, priority):
+def checkout(pool, done, tag, priority):
     """Borrow connections, and close or drop them."""
     for number in range(100):
         lease = pool.connection(tag=tag, priority=priority)
@@ -160,7 +160,7 @@ def test_all_can_be_changed_while_many_threads_are_at_work(
                 return
 
     threads = [Thread(target=change, daemon=True)] + [
-        Thread(target=visit, args=(pool, done, tag, priority), daemon=True)
+        Thread(target=checkout, args=(pool, done, tag, priority), daemon=True)
         for tag, priority in product(
             ("web", "batch", None), ("low", "normal", "high", "critical"))]
     for thread in threads:

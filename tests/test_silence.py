@@ -11,8 +11,8 @@ from proxies import Proxy
 from servers import HOST
 
 from dbutils._steady import deadlines
-from dbutils._steady.safe import Safe
-from dbutils._steady.steady import line_of
+from dbutils._steady.safe import SafeFailover
+from dbutils._steady.steady import session_of
 from dbutils.pool_manager import (
     ConnectionConfig,
     DBConnectionPoolManager,
@@ -63,7 +63,7 @@ def ask(con, sql):
 
 def limit(con, seconds=PATIENCE):
     """Change the limit for a connection and its pool."""
-    line_of(con._con).rules._seconds = seconds
+    session_of(con._con).failover._seconds = seconds
 
 
 def notes_of(error):
@@ -205,14 +205,14 @@ def test_a_limit_is_not_left_behind(config, manager):
         assert ask(con, "select 1") == 1
         with pytest.raises(Exception, match="division"):
             ask(con, "select 1 / 0")
-        assert line_of(con._con) not in deadlines._watchdog.calls
+        assert session_of(con._con) not in deadlines._watchdog.calls
         con.commit()
-        assert line_of(con._con) not in deadlines._watchdog.calls
+        assert session_of(con._con) not in deadlines._watchdog.calls
 
 
 def test_the_system_looks_for_a_server_that_is_gone(
         driver, config, manager):
-    parameters = manager.get_pool(config)._connector._words.parameters
+    parameters = manager.get_pool(config)._connector._arguments.parameters
     assert parameters == {
         "host": HOST, "port": driver.port, "dbname": "postgres",
         "user": "postgres", "keepalives": 1, "keepalives_idle": 1,
@@ -221,7 +221,7 @@ def test_the_system_looks_for_a_server_that_is_gone(
     options = {"keepalives_idle": 7, "tcp_user_timeout": 9000}
     with DBConnectionPoolManager.isolated() as other:
         pool = other.get_pool(config, socket_timeout=30, options=options)
-        parameters = pool._connector._words.parameters
+        parameters = pool._connector._arguments.parameters
         with pool.get_connection() as con:
             assert ask(con, "show tcp_user_timeout") is not None
     assert parameters["keepalives_idle"] == 7
@@ -235,7 +235,7 @@ def test_an_old_libpq_is_told_what_it_knows(monkeypatch, servers_running):
     with DBConnectionPoolManager.isolated() as manager:
         pool = manager.get_pool(
             "postgresql", "h", driver="psycopg2", socket_timeout=30)
-        parameters = pool._connector._words.parameters
+        parameters = pool._connector._arguments.parameters
     assert "tcp_user_timeout" not in parameters
     assert parameters["keepalives_idle"] == 15
 
@@ -243,13 +243,13 @@ def test_an_old_libpq_is_told_what_it_knows(monkeypatch, servers_running):
 def test_without_a_limit_nothing_is_different(driver, config, manager):
     pool = manager.get_pool(
         config, PoolConfig(max_total=1), socket_timeout=None)
-    assert "keepalives" not in pool._connector._words.parameters
+    assert "keepalives" not in pool._connector._arguments.parameters
     con = pool.get_connection()
-    line = line_of(con._con)
-    assert type(line.rules) is Safe
+    line = session_of(con._con)
+    assert type(line.failover) is SafeFailover
     con.close()
     with manager.get_connection(config) as con:
-        assert type(line_of(con._con).rules) is not Safe
+        assert type(session_of(con._con).failover) is not SafeFailover
 
 
 def test_a_server_that_hangs_does_not_keep_own_questions_waiting(
@@ -257,7 +257,7 @@ def test_a_server_that_hangs_does_not_keep_own_questions_waiting(
     """A rollback at the return is not watched longer than others are."""
     con = manager.get_connection(config, socket_timeout=60)
     ask(con, "select 1")
-    line = line_of(con._con)
+    line = session_of(con._con)
     seen = []
     real = line.con
 
@@ -268,7 +268,7 @@ def test_a_server_that_hangs_does_not_keep_own_questions_waiting(
             return getattr(real, name)
 
     line.con = Spy()
-    line.hand_back(True)
+    line.reset_session(True)
     line.con = real
     con.close()
     assert seen

@@ -58,11 +58,11 @@ def test_a_request_waits_for_a_connection(make):
     served = []
     waiting = Event()
 
-    def visit():
+    def checkout():
         waiting.set()
         served.append(pool.connection())
 
-    thread = Thread(target=visit, daemon=True)
+    thread = Thread(target=checkout, daemon=True)
     thread.start()
     assert waiting.wait(20)
     assert not served

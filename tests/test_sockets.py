@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from patience import wait_until
 
-from dbutils._steady.sockets import Sight, Watch
+from dbutils._steady.sockets import SocketProbe, SocketState
 
 
 @pytest.fixture
@@ -27,36 +27,36 @@ def wait_for_data(sock):
 
 
 def test_a_live_socket_is_quiet(pair):
-    assert Watch(pair[0].fileno()).look() is Sight.QUIET
+    assert SocketProbe(pair[0].fileno()).look() is SocketState.QUIET
 
 
 def test_a_socket_closed_on_the_other_side_is_gone(pair):
-    watch = Watch(pair[0].fileno())
+    watch = SocketProbe(pair[0].fileno())
     pair[1].close()
     wait_for_data(pair[0])
-    assert watch.look() is Sight.GONE
+    assert watch.look() is SocketState.GONE
 
 
 def test_a_last_word_does_not_hide_the_end(pair):
-    watch = Watch(pair[0].fileno())
+    watch = SocketProbe(pair[0].fileno())
     pair[1].sendall(b"terminating")
     pair[1].close()
     wait_for_data(pair[0])
     while pair[0].recv(11, socket.MSG_PEEK) != b"terminating":
         pass
-    wait_until(lambda: watch.look() is Sight.GONE)
+    wait_until(lambda: watch.look() is SocketState.GONE)
 
 
 def test_unread_data_says_nothing(pair):
     pair[1].sendall(b"notice")
     wait_for_data(pair[0])
-    assert Watch(pair[0].fileno()).look() is Sight.UNREAD
+    assert SocketProbe(pair[0].fileno()).look() is SocketState.UNREAD
 
 
 def test_a_socket_closed_on_this_side_is_gone(pair):
-    watch = Watch(pair[0].fileno())
+    watch = SocketProbe(pair[0].fileno())
     pair[0].close()
-    assert watch.look() is Sight.GONE
+    assert watch.look() is SocketState.GONE
 
 
 def test_threads_can_look_at_the_same_time(pair):
@@ -65,21 +65,21 @@ def test_threads_can_look_at_the_same_time(pair):
             seen.add(watch.look())
 
     seen = set()
-    watch = Watch(pair[0].fileno())
+    watch = SocketProbe(pair[0].fileno())
     threads = [Thread(target=look) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == {Sight.QUIET}
+    assert seen == {SocketState.QUIET}
 
 
 def test_without_poll_there_is_select(pair, monkeypatch):
     monkeypatch.delattr(select, "poll")
-    watch = Watch(pair[0].fileno())
-    assert watch.look() is Sight.QUIET
+    watch = SocketProbe(pair[0].fileno())
+    assert watch.look() is SocketState.QUIET
     pair[1].close()
     wait_for_data(pair[0])
-    assert watch.look() is Sight.UNREAD
+    assert watch.look() is SocketState.UNREAD
     pair[0].close()
-    assert watch.look() is Sight.UNREAD
+    assert watch.look() is SocketState.UNREAD

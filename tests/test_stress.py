@@ -125,22 +125,22 @@ def eager_gc():
         gc.collect()
 
 
-class Visitor:
+class Holder:
     """A thread that borrows connections until it has had enough."""
 
-    def __init__(self, pool, visits, seed):
+    def __init__(self, pool, checkouts, seed):
         self.pool = pool
-        self.visits = visits
+        self.checkouts = checkouts
         self.random = random.Random(seed)
         self.problems = []
         self.served = 0
 
     def __call__(self):
-        for _ in range(self.visits):
+        for _ in range(self.checkouts):
             with suppress(TroubleError):  # which the driver makes
-                self.visit()
+                self.checkout()
 
-    def visit(self):
+    def checkout(self):
         db = self.pool.dedicated_connection()
         self.served += 1
         con = db.dbapi_connection
@@ -207,11 +207,11 @@ def test_no_connection_has_two_users_and_no_place_is_lost(
     driver = Driver(seed=1, failures=failures)
     pool = PooledDB(
         driver, maxcached=maxcached, maxconnections=LIMIT, blocking=True)
-    visitors = [Visitor(pool, 150, seed) for seed in range(THREADS)]
+    holders = [Holder(pool, 150, seed) for seed in range(THREADS)]
     with eager_gc():
-        run_all(visitors)
-    assert [visitor.problems for visitor in visitors] == [[]] * THREADS
-    assert sum(visitor.served for visitor in visitors) > THREADS
+        run_all(holders)
+    assert [holder.problems for holder in holders] == [[]] * THREADS
+    assert sum(holder.served for holder in holders) > THREADS
     # while a lost connection is replaced, the new one is opened first
     assert driver.most_open <= 2 * LIMIT
     driver.failures = 0
@@ -223,11 +223,11 @@ def test_no_connection_has_two_users_and_no_place_is_lost(
 def test_without_failures_no_more_connections_are_opened_than_allowed():
     driver = Driver()
     pool = PooledDB(driver, maxcached=1, maxconnections=LIMIT, blocking=True)
-    visitors = [Visitor(pool, 200, seed) for seed in range(THREADS)]
-    for visitor in visitors:
-        visitor.work = lambda db: None
+    holders = [Holder(pool, 200, seed) for seed in range(THREADS)]
+    for holder in holders:
+        holder.work = lambda db: None
     with eager_gc():
-        run_all(visitors)
+        run_all(holders)
     assert driver.most_open <= LIMIT
     assert_complete(pool)
 
@@ -238,7 +238,7 @@ def test_shared_and_dedicated_connections_together_keep_to_the_limit():
         driver, maxshared=2, maxconnections=LIMIT, blocking=True)
     most = []
 
-    def visit(seed):
+    def checkout(seed):
         rng = random.Random(seed)
         for _ in range(150):
             with pool.connection(rng.random() < 0.7) as db:
@@ -248,7 +248,7 @@ def test_shared_and_dedicated_connections_together_keep_to_the_limit():
                 most.append(pool._connections)
             assert len(pool._shared_cache) <= 2
 
-    run_all([lambda seed=seed: visit(seed) for seed in range(THREADS)])
+    run_all([lambda seed=seed: checkout(seed) for seed in range(THREADS)])
     assert len(most) == THREADS * 150
     assert max(most) <= LIMIT
     assert driver.most_open <= LIMIT
@@ -275,12 +275,12 @@ def test_ten_thousand_abandoned_leases_come_back():
         for _ in range(2500):
             lease = pool.dedicated_connection()
             holders = lease.dbapi_connection.holders
-            holders.append(lease._visit)
+            holders.append(lease._checkout)
             if len(holders) > 1:
                 twice.append(holders)
             cycle = [lease, next(numbers)]
             cycle.append(cycle)
-            holders.remove(lease._visit)
+            holders.remove(lease._checkout)
             del lease, cycle
 
     with eager_gc():

@@ -479,5 +479,5 @@ def test_leases_of_a_subclass_are_not_slower_than_others(dbapi):
         pass
 
     pool = Own(dbapi, mincached=1)
-    assert len(pool._core.ledger.shortcut) == 1
+    assert len(pool._core.ledger.fast_way) == 1
     assert pooled_db._usual is SteadyDBConnection

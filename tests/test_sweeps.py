@@ -71,7 +71,7 @@ class Visits:
             self.borrow()
         for lease in leases:
             lease.close()
-        assert self.pool._core.figures().in_use == 0
+        assert self.pool._core.stats().in_use == 0
 
 
 class Mortal(Visits):
@@ -80,10 +80,10 @@ class Mortal(Visits):
 
     def prepare(self):
         super().prepare()
-        upkeep = self.pool._core.keeper.upkeep
+        maintenance = self.pool._core.keeper.maintenance
         times = deque(range(0, 10_000, 300))
-        upkeep.clock = times.popleft  # so that each visit is a long one
-        upkeep.clock = lambda: times.popleft() if times else 0
+        maintenance.clock = times.popleft  # so that each visit is a long one
+        maintenance.clock = lambda: times.popleft() if times else 0
 
 
 class Sharing(Visits):
@@ -99,7 +99,7 @@ class Sharing(Visits):
             self.borrow()
         for lease in leases:
             lease.close()
-        assert self.pool._core.figures().in_use == 0
+        assert self.pool._core.stats().in_use == 0
 
 
 class Tagged(Visits):
@@ -119,7 +119,7 @@ class Tagged(Visits):
             lease.close()
 
 
-class Classic(Visits):
+class ClassicFailover(Visits):
     def make(self, dbapi, **options):
         return PooledPg(maxconnections=LIMIT)
 
@@ -132,7 +132,7 @@ KINDS = {
     "mortal": Mortal,
     "sharing": Sharing,
     "tagged": Tagged,
-    "classic": Classic,
+    "classic": ClassicFailover,
     "unreset": lambda dbapi: Visits(dbapi, reset=False),
     "renewed": lambda dbapi: Visits(dbapi, reset="session"),
     "asked": lambda dbapi: Visits(dbapi, ping=7, maxusage=1),
@@ -166,7 +166,7 @@ def test_an_exception_anywhere_in_a_visit_loses_no_place(
         sys, "unraisablehook", deque(maxlen=0).append, raising=False)
 
     def prepare():
-        visits = KINDS[kind](dbapi)
-        return visits.work, visits.check
+        checkouts = KINDS[kind](dbapi)
+        return checkouts.work, checkouts.check
 
     assert sweep(prepare, stride=stride) > 500

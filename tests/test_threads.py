@@ -21,7 +21,7 @@ from dbutils._base import housekeeper as _housekeeper
 from dbutils._base import threads as _threads
 from dbutils._base.crew import Crew, Task
 from dbutils._base.threads import Attendant, start_thread
-from dbutils._pooled.base import together
+from dbutils._pooled.base import run_together
 from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB
 
@@ -60,7 +60,7 @@ stopping = pytest.mark.filterwarnings(
 # One place.
 
 # These are programs of their own, which wait for their threads.
-COMMANDS = {"_demo.py", "_doctor.py"}
+COMMANDS = {"demo.py", "doctor.py"}
 
 
 def starts_a_thread(node):
@@ -73,9 +73,9 @@ def starts_a_thread(node):
 
 def test_only_one_module_starts_threads():
     found = {
-        path.name for path in PACKAGE.glob("*.py")
+        path.name for path in PACKAGE.rglob("*.py")
         if any(map(starts_a_thread, ast.walk(ast.parse(path.read_text()))))}
-    assert found - COMMANDS == {"_threads.py"}
+    assert found - COMMANDS == {"threads.py"}
 
 
 # Starting.
@@ -356,14 +356,14 @@ def sockets():
 def test_time_limits_hold_after_a_refusal(sockets, refusing, monkeypatch):
     monkeypatch.setattr(deadlines, "_watchdog", deadlines._Watchdog())
     here, _ = sockets
-    deadlines.watch("first", here.fileno(), PATIENCE)
-    deadlines.forget("first")
+    deadlines.start_deadline("first", here.fileno(), PATIENCE)
+    deadlines.end_deadline("first")
     assert refusing.starts
     refusing.refuses = False
     here.settimeout(PATIENCE)
 
     def is_ended():
-        deadlines.watch("second", here.fileno(), 0)
+        deadlines.start_deadline("second", here.fileno(), 0)
         here.setblocking(False)
         try:
             return here.recv(1) == b""
@@ -378,19 +378,19 @@ def test_time_limits_hold_after_exceptions():
     for number in range(50):
         here, there = socket.socketpair()
         with here, there:
-            deadlines.watch(number, here.fileno(), 0.001)
+            deadlines.start_deadline(number, here.fileno(), 0.001)
             for thread in our_threads():
                 stop(thread)
             here.settimeout(PATIENCE)
             assert here.recv(1) == b""
-            deadlines.forget(number)
+            deadlines.end_deadline(number)
 
 
 def test_no_call_hangs_while_the_interpreter_ends(sockets, monkeypatch):
     here, _ = sockets
     for name in ("is_finalizing", "is_ending"):
         monkeypatch.setattr(deadlines, name, lambda: True)
-    deadlines.watch("call", here.fileno(), PATIENCE)
+    deadlines.start_deadline("call", here.fileno(), PATIENCE)
     here.settimeout(PATIENCE)
     assert here.recv(1) == b""  # its socket was shut down before
 
@@ -462,13 +462,13 @@ def test_no_place_is_lost_with_a_thread_that_cleans(dbapi):
 # Several things at the same time.
 
 def test_functions_are_called_together_without_threads(refusing):
-    assert together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
+    assert run_together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
     assert refusing.starts == 1
 
 
 def test_threads_that_do_not_come_are_not_waited_for(monkeypatch):
     monkeypatch.setattr(_thread, "start_new_thread", lambda *args: None)
-    assert together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
+    assert run_together([lambda: 1, lambda: 2, lambda: 3]) == [1, 2, 3]
 
 
 def test_threads_that_come_late_do_not_hold_a_pool(dbapi, monkeypatch):
@@ -495,7 +495,7 @@ def test_what_a_stopped_thread_did_is_done_again():
         assert helping.wait(PATIENCE)
         return 1
 
-    assert together([work] * 3) == [1] * 3
+    assert run_together([work] * 3) == [1] * 3
 
 
 def test_pools_begin_without_threads(dbapi, server, refusing):

@@ -57,15 +57,15 @@ class Worker(Thread):
         self.ledger = ledger
         self.units = count(first * 1_000_000)
         self.is_open = False  # whether an exception may be thrown
-        self.is_over = False
+        self.is_closed = False
         self.hits = 0
         self.stored = self.stored_before = 0
 
     def run(self):
-        while not self.is_over:
+        while not self.is_closed:
             try:
                 self.is_open = True
-                while not self.is_over:
+                while not self.is_closed:
                     self.store(next(self.units))
             except Thrown:
                 self.hits += 1
@@ -165,7 +165,7 @@ class Ledger:
     def end(self):
         """End the work; return how many do not come to an end."""
         for worker in self.workers:
-            worker.is_over = True
+            worker.is_closed = True
         for worker in self.workers:
             worker.join(PATIENCE)
         return sum(worker.is_alive() for worker in self.workers)

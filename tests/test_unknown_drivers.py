@@ -13,8 +13,8 @@ from dbutils import drivers, steady_db
 from dbutils._drivers import more
 from dbutils._drivers.driver import profile_of, profiles
 from dbutils._steady.account import AskingSafe, Independent, OwnAccount
-from dbutils._steady.classic import Classic
-from dbutils._steady.steady import line_of
+from dbutils._steady.classic import ClassicFailover
+from dbutils._steady.steady import session_of
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.steady_db import connect
 
@@ -40,7 +40,7 @@ def execute(db, sql):
     db.cursor().execute(sql)
 
 
-def session_of(driver):
+def session_in(driver):
     return driver.inner[-1]._session_of_test
 
 
@@ -52,14 +52,14 @@ def session_of(driver):
     ("telling stranger", AskingSafe)])
 def test_a_driver_follows_rules_that_fit(make, name, rules):
     db = connect(make(name))
-    assert type(line_of(db).rules) is rules
+    assert type(session_of(db).failover) is rules
     db.close()
 
 
 def test_what_declares_nothing_behaves_as_in_the_old_days(make):
     db = connect(make("stranger", declares=False))
-    assert isinstance(line_of(db).rules, Classic)
-    assert not line_of(db).profile.is_telling
+    assert isinstance(session_of(db).failover, ClassicFailover)
+    assert not session_of(db).profile.is_telling
     db.close()
 
 
@@ -76,14 +76,14 @@ def test_never_is_never_with_any_driver(make):
 def test_a_driver_is_found_behind_the_functions_of_a_program(make):
     driver = make("stranger", wraps="-")
     db = connect(lambda: driver.connect(), failures=driver.OperationalError)
-    assert not line_of(db).profile.is_telling  # nothing says what it is
+    assert not session_of(db).profile.is_telling  # nothing says what it is
     sys.modules["a_stand_in"] = driver
     try:
         for name in stand_ins.ERRORS:
             getattr(driver, name).__module__ = "a_stand_in"
         db = connect(
             lambda: driver.connect(), failures=driver.OperationalError)
-        assert line_of(db).profile.needs_account
+        assert session_of(db).profile.needs_account
     finally:
         del sys.modules["a_stand_in"]
 
@@ -131,7 +131,7 @@ def test_a_driver_that_pools_by_itself_is_warned_of(
 
 def test_reads_are_no_work_and_all_else_is_until_the_end(make):
     db = connect(make("stranger"))
-    line = line_of(db)
+    line = session_of(db)
     execute(db, "select 1")
     assert not line.has_work()
     for end in (db.commit, db.rollback, lambda: execute(db, "commit"),
@@ -150,8 +150,8 @@ def test_a_write_that_fails_counts_as_work(make):
     driver.server.fault = "insert", 1, stand_ins.late
     with pytest.raises(driver.Error):
         execute(db, "insert a row")
-    assert line_of(db).has_work()
-    session_of(driver).kill()
+    assert session_of(db).has_work()
+    session_in(driver).kill()
     with pytest.raises(driver.Error):
         execute(db, "select 1")
     db.close()
@@ -161,7 +161,7 @@ def test_what_is_done_with_the_connection_of_the_driver_is_work(make):
     driver = make("stranger")
     db = connect(driver)
     db.dbapi_connection.cursor().execute("insert a row")
-    session_of(driver).kill()
+    session_in(driver).kill()
     with pytest.raises(driver.Error):
         execute(db, "select 1")
     with pytest.raises(driver.Error, match="nothing was committed"):
@@ -174,8 +174,8 @@ def test_with_autocommit_nothing_is_open(make):
     db = connect(driver)
     db.autocommit = True
     execute(db, "insert a row")
-    assert not line_of(db).has_work()
-    session_of(driver).kill()
+    assert not session_of(db).has_work()
+    session_in(driver).kill()
     execute(db, "select 1")
     assert driver.server.stored == {"a row": 1}
     db.close()
@@ -190,18 +190,18 @@ def test_a_transaction_that_is_begun_by_sql_is_open(make, begin):
     db = connect(driver)
     db.autocommit = True
     execute(db, begin)
-    session_of(driver).autocommit = False
+    session_in(driver).autocommit = False
     driver.Connection.autocommit = property(
         lambda con: True, lambda con, value: None)
     execute(db, "insert a row")
-    session_of(driver).kill()
+    session_in(driver).kill()
     with pytest.raises(driver.Error):
         execute(db, "select 1")
     execute(db, "select 1")
-    assert not line_of(db).transaction
+    assert not session_of(db).transaction
     execute(db, begin)
     execute(db, "commit")
-    assert not line_of(db).transaction
+    assert not session_of(db).transaction
     db.close()
 
 
@@ -242,7 +242,7 @@ def test_what_is_committed_already_is_not_run_again(make, name):
     driver = make(name, autocommit="autocommit")
     pool = PooledDB(driver, maxconnections=1)
     with pool.connection():
-        session_of(driver).autocommit = True
+        session_in(driver).autocommit = True
     driver.server.fault = "insert", 2, stand_ins.killed
     calls = []
     with pytest.raises(driver.Error):
@@ -283,12 +283,12 @@ def test_an_idle_session_that_was_killed_costs_no_read_an_error(make, name):
     for _ in range(3):
         with pool.connection() as db:
             execute(db, "select 1")
-        session_of(driver).kill()
+        session_in(driver).kill()
     with pool.connection() as db:
         execute(db, "select 1")
         if driver.shape.transactional:
             db.rollback()
-        session_of(driver).kill()
+        session_in(driver).kill()
         execute(db, "select 1")
     pool.close()
 
@@ -422,7 +422,7 @@ def test_codes_are_found_in_the_causes_of_errors():
 def test_what_a_shape_tells_is_understood(make, shape):
     driver = make(shape)
     con = driver.connect()
-    session = session_of(driver)
+    session = session_in(driver)
     profile = profile_of(con, driver)
     assert profile.is_telling
     hides = shape.wraps == "-"
@@ -487,7 +487,7 @@ def test_an_embedded_database_in_memory_is_not_replaced(make):
     driver = make("turso")
     driver.server._pragma = lambda session, rest: [(0, "main", "")]
     db = connect(driver)
-    assert line_of(db).private
+    assert session_of(db).is_in_memory
     db.close()
 
 
@@ -648,7 +648,7 @@ def test_a_connection_is_kept_if_it_has_no_rollback(make, rollback, fileno):
     for _ in range(3):
         with pool.connection() as db:
             execute(db, "insert a row")
-            line = line_of(db)
+            line = session_of(db)
             assert line.has_work()
         assert not line.work
         assert line.answers()
@@ -661,17 +661,17 @@ def test_a_method_is_not_called_to_know_whether_autocommit_is_on(make):
     driver.Connection.autocommit = lambda con: pytest.fail("switched on")
     db = connect(driver)
     execute(db, "insert a row")
-    assert line_of(db).has_work()
+    assert session_of(db).has_work()
     db.close()
 
 
 def test_the_socket_is_that_of_the_connection_inside(make):
     driver = make("target proxy")
     db = connect(driver)
-    line = line_of(db)
+    line = session_of(db)
     first = line.descriptor
     assert not line.is_gone()
-    before = session_of(driver)
+    before = session_in(driver)
     line.con.target_connection = make("psycopg2").connect()
     before.kill()
     assert not line.is_gone()

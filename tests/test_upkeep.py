@@ -25,11 +25,11 @@ class Clock:
 
 def timed(pool):
     """Give a pool a clock, and its idle connections their times by it."""
-    upkeep = pool._core.keeper.upkeep
-    clock = upkeep.clock = Clock()
-    for right in pool._core.ledger.idle:
-        upkeep.opened(right.slot)
-    return clock, upkeep
+    maintenance = pool._core.keeper.maintenance
+    clock = maintenance.clock = Clock()
+    for permit in pool._core.ledger.idle:
+        maintenance.opened(permit.slot)
+    return clock, maintenance
 
 
 def opened(server):
@@ -67,7 +67,7 @@ def test_a_connection_whose_life_ends_in_use_is_not_kept(kind, server):
 def test_lives_do_not_all_end_at_the_same_time(kind):
     pool = kind.make(mincached=20, maxlifetime=10_000)
     clock, _ = timed(pool)
-    ends = {right.slot.expires for right in pool._core.ledger.idle}
+    ends = {permit.slot.expires for permit in pool._core.ledger.idle}
     assert len(ends) > 1
     assert all(9_000 <= end - clock.now <= 10_000 for end in ends)
 
@@ -75,13 +75,13 @@ def test_lives_do_not_all_end_at_the_same_time(kind):
 def test_what_was_idle_for_long_is_closed_on_borrow_and_in_the_background(
         kind, server):
     pool = kind.make(mincached=3, maxidletime=10_000)
-    clock, upkeep = timed(pool)
+    clock, maintenance = timed(pool)
     clock.now += 9_999
-    upkeep.tick()
+    maintenance.tick()
     assert kind.idle(pool) == 3
     pool.connection().close()  # this one was in use now
     clock.now += 2
-    upkeep.tick()
+    maintenance.tick()
     assert kind.idle(pool) == 1
     assert opened(server) == 3
     clock.now += 10_000
@@ -92,25 +92,25 @@ def test_what_was_idle_for_long_is_closed_on_borrow_and_in_the_background(
 def test_idle_connections_are_asked_in_the_background(kind, server):
     asked = []
     pool = kind.make(mincached=2, keepalive=10_000, ping=asked.append)
-    clock, upkeep = timed(pool)
+    clock, maintenance = timed(pool)
     asked.clear()
     clock.now += 10_001
-    upkeep.tick()
+    maintenance.tick()
     assert len(asked) == 2
     assert kind.idle(pool) == 2
-    upkeep.tick()  # it has just heard of them
+    maintenance.tick()  # it has just heard of them
     assert len(asked) == 2
     clock.now += 10_001
     server.is_down = True
-    for right in pool._core.ledger.idle:
-        right.slot.con.valid = False
-    upkeep.tick()
+    for permit in pool._core.ledger.idle:
+        permit.slot.con.valid = False
+    maintenance.tick()
     assert kind.idle(pool) == 0
 
 
 def test_the_first_connections_are_not_taken_as_old(kind, server):
     pool = kind.make(mincached=3, maxidletime=1000, maxlifetime=1000)
-    pool._core.keeper.upkeep.tick()
+    pool._core.keeper.maintenance.tick()
     pool.connection().close()
     assert kind.idle(pool) == 3
     assert opened(server) == 3
@@ -141,12 +141,12 @@ def test_what_somebody_has_in_hand_does_not_survive_the_end_of_all(
         dbapi if way != "refill" else Driver, 0 if way == "refill" else 2,
         maxconnections=3, keepalive=10_000, ping=end, reset=end,
         health_check_interval=None)
-    clock, upkeep = timed(pool)
+    clock, maintenance = timed(pool)
     clock.now += 10_001
     lease = pool.connection() if way == "return" else None
     ends.append((pool, verb))
     if way == "keepalive":
-        upkeep.tick()
+        maintenance.tick()
     elif way == "health":
         pool.health_check()
     elif way == "refill":
@@ -163,22 +163,22 @@ def test_who_was_served_too_late_does_not_give_an_old_connection_back(
         dbapi, server):
     pool = PooledDB(dbapi, 1, maxconnections=2)
     core = pool._core
-    right = core.ledger.take()
+    permit = core.ledger.take()
     pool.drain()
-    core.keeper.unused(right)
+    core.keeper.unused(permit)
     assert len(pool._idle_cache) == 0
     assert not server.connections[0].valid
 
 
 def test_connections_are_kept_ready(kind, server):
     pool = kind.make(mincached=2, refill=True, maxconnections=3)
-    _, upkeep = timed(pool)
+    _, maintenance = timed(pool)
     leases = [pool.connection() for _ in range(2)]
-    upkeep.tick()
+    maintenance.tick()
     assert kind.idle(pool) == 1  # the limit allows no more
     leases.pop().close()
     pool.close()
-    upkeep.tick()
+    maintenance.tick()
     assert kind.idle(pool) == 2
     assert leases
 
@@ -199,7 +199,7 @@ def test_the_background_thread_ends_with_the_last_pool(kind):
 
 def test_a_pool_that_needs_no_upkeep_has_no_thread(kind):
     pool = kind.make(mincached=2, maxlifetime=0, maxidletime=None)
-    assert pool._core.keeper.upkeep is None
+    assert pool._core.keeper.maintenance is None
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -207,10 +207,10 @@ def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
     pool = kind.make(leakafter=0.01)
     with caplog.at_level(logging.WARNING, "dbutils"):
         lease = pool.connection()
-        upkeep = pool._core.keeper.upkeep
+        maintenance = pool._core.keeper.maintenance
         wait_until(lambda: caplog.messages)
         for _ in range(3):
-            upkeep.tick()
+            maintenance.tick()
     assert len(caplog.messages) == 1
     assert f"taken at {__file__}:" in caplog.messages[0]
     assert lease
@@ -219,9 +219,9 @@ def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
 def test_such_a_report_is_a_warning_too(kind):
     pool = kind.make(leakafter=1000)
     lease = pool.connection()
-    lease._visit[1] -= 1000  # since when it is in use
+    lease._checkout[1] -= 1000  # since when it is in use
     with pytest.warns(ResourceWarning, match="not given back"):
-        pool._core.keeper.upkeep.tick()
+        pool._core.keeper.maintenance.tick()
     assert lease
 
 

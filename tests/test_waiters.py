@@ -9,7 +9,7 @@ AT_ONCE = 0
 
 
 def make_waiter():
-    return Waiter(visit=None, shareable=False)
+    return Waiter(checkout=None, shareable=False)
 
 
 def test_a_waiter_is_granted_one_place_only():
@@ -17,14 +17,14 @@ def test_a_waiter_is_granted_one_place_only():
     assert waiter.grant("first")
     assert not waiter.grant("second")
     assert waiter.wait(AT_ONCE)
-    assert waiter.right == "first"
+    assert waiter.permit == "first"
 
 
 def test_a_waiter_that_gave_up_takes_nothing():
     waiter = make_waiter()
     assert waiter.give_up()
     assert not waiter.grant("place")
-    assert waiter.right is None
+    assert waiter.permit is None
     assert not waiter.is_waiting
 
 
@@ -32,7 +32,7 @@ def test_a_waiter_notices_that_it_gave_up_too_late():
     waiter = make_waiter()
     waiter.grant("place")
     assert not waiter.give_up()
-    assert waiter.right == "place"
+    assert waiter.permit == "place"
 
 
 def test_a_waiter_can_be_woken_up_without_an_answer():
@@ -47,16 +47,16 @@ def test_many_threads_grant_a_waiter_only_once():
     waiter = make_waiter()
     granted = []
 
-    def grant(right):
-        if waiter.grant(right):
-            granted.append(right)
+    def grant(permit):
+        if waiter.grant(permit):
+            granted.append(permit)
 
-    threads = [Thread(target=grant, args=(right,)) for right in range(16)]
+    threads = [Thread(target=grant, args=(permit,)) for permit in range(16)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert granted == [waiter.right]
+    assert granted == [waiter.permit]
 
 
 def test_the_queue_is_in_the_order_of_coming():
@@ -86,8 +86,8 @@ def test_who_was_answered_or_has_gone_is_not_in_the_queue():
 
 def test_a_place_is_created_only_within_the_limit():
     ledger = Ledger(Limits(maxconnections=2), is_shareable=bool)
-    rights = [ledger.take() for _ in range(3)]
-    assert rights[2] is None
-    assert rights[0].slot is not rights[1].slot
-    ledger.retire(rights[0])
-    assert ledger.take().slot is rights[0].slot
+    permits = [ledger.take() for _ in range(3)]
+    assert permits[2] is None
+    assert permits[0].slot is not permits[1].slot
+    ledger.retire(permits[0])
+    assert ledger.take().slot is permits[0].slot

@@ -12,7 +12,7 @@ from dbutils._core import waiting as _queue
 
 
 def waiting(pool):
-    return pool._core.figures().waiting
+    return pool._core.stats().waiting
 
 
 def test_who_sets_maxwait_waits_that_long(kind):
@@ -143,14 +143,14 @@ def test_sixty_four_threads_get_their_turns_on_four_connections(kind):
     turns = dict.fromkeys(range(64), 0)
     done = Event()
 
-    def visit(number):
+    def checkout(number):
         while not done.is_set():
             pool.connection().close()
             turns[number] += 1
             if turns[number] >= 50:
                 done.set()
 
-    threads = [Thread(target=visit, args=(number,)) for number in turns]
+    threads = [Thread(target=checkout, args=(number,)) for number in turns]
     leases = [pool.connection() for _ in range(4)]
     for thread in threads:
         thread.start()

@@ -13,7 +13,7 @@ from typing import Any
 from weakref import ref
 
 from .atomic import pop, remove
-from .errors import note_swallowed, quietly
+from .errors import log_swallowed, quietly
 from .threads import (
     Gate,
     at_end,
@@ -88,9 +88,9 @@ class Crew:
 
     def __init__(self) -> None:
         at_end(self._wake_all)
-        self.begin_anew()
+        self.after_fork()
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have nothing to do in a forked child."""
         self._tasks: deque[Task] = deque()
         # References to what only the threads hold; the callback that takes
@@ -183,6 +183,6 @@ class Crew:
         try:
             task.run()
         except BaseException as error:  # noqa: BLE001 - nobody is above
-            note_swallowed("a task in the background", error)
+            log_swallowed("a task in the background", error)
         finally:
             worker.task = None

@@ -12,9 +12,9 @@ from traceback import clear_frames
 from typing import Any, NamedTuple, Sequence
 
 __all__ = [
-    "Figures", "add_note", "closed_text", "ended_text", "explain",
-    "late_text", "let_go", "logger", "note_swallowed", "orphan_text",
-    "quietly", "too_many_text"]
+    "PoolStats", "add_note", "closed_text", "ended_text", "explain",
+    "late_text", "log_swallowed", "logger", "orphan_text", "quietly",
+    "release_frames", "too_many_text"]
 
 logger = logging.getLogger("dbutils")
 
@@ -38,11 +38,11 @@ class quietly:  # noqa: N801 - used like a function: with quietly("...")
         """End the step; interrupts and exits are not swallowed."""
         if kind is None or not issubclass(kind, Exception):
             return False
-        note_swallowed(self.step, error)
+        log_swallowed(self.step, error)
         return True
 
 
-def note_swallowed(step: str, error: BaseException) -> None:
+def log_swallowed(step: str, error: BaseException) -> None:
     """Log that a step has failed whose failure changes nothing.
 
     While the interpreter ends, a thread that was stopped may hold the lock of
@@ -72,7 +72,7 @@ def explain(error: BaseException, text: str) -> None:
             error.args = (*error.args[:-1], f"{error.args[-1]}\n{text}")
 
 
-def let_go(error: BaseException) -> None:
+def release_frames(error: BaseException) -> None:
     """Let an interrupt not hold what the functions held that it has unwound.
 
     As long as somebody keeps its traceback, their variables live on.
@@ -86,7 +86,7 @@ _MANY = 5
 _MOMENT = 0.001
 
 
-class Figures(NamedTuple):
+class PoolStats(NamedTuple):
     """The state of a pool at one moment."""
 
     limit: int | None
@@ -98,24 +98,24 @@ class Figures(NamedTuple):
 
 
 def too_many_text(
-        figures: Figures, waited: float, visits: Sequence[Any],
+        stats: PoolStats, waited: float, visits: Sequence[Any],
         refusal: str | None = None, ages: Sequence[float] = ()) -> str:
     """Say why no connection could be handed out, and what to change.
 
     refusal: the reason if it is neither of the usual ones
     ages: for how many seconds connections have been being opened
     """
-    limit = "unlimited" if figures.limit is None else figures.limit
+    limit = "unlimited" if stats.limit is None else stats.limit
     state = (
-        f"(maxconnections: {limit}, maxshared: {figures.maxshared},"
-        f" in use: {figures.in_use}, idle: {figures.idle},"
-        f" waiting: {figures.waiting})")
+        f"(maxconnections: {limit}, maxshared: {stats.maxshared},"
+        f" in use: {stats.in_use}, idle: {stats.idle},"
+        f" waiting: {stats.waiting})")
     opening = _opening(ages)
     if refusal == late_text():
         return (
             f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
             " whether the server answers, or wait longer (maxwait).")
-    if figures.limit is not None and figures.in_use >= figures.limit:
+    if stats.limit is not None and stats.in_use >= stats.limit:
         reason = f"All connections of the pool are in use {state}."
         advice = "Raise maxconnections, close connections earlier,"
     elif refusal is not None:
@@ -126,14 +126,14 @@ def too_many_text(
             "Raise maxshared, end transactions earlier,"
             " ask for a dedicated connection,")
     holders = "".join(f"\n- {visit}" for visit in visits[:_MANY])
-    return f"{reason}{opening} {_advice(figures, waited, advice)}" + (
+    return f"{reason}{opening} {_advice(stats, waited, advice)}" + (
         f"\nThe oldest of those in use:{holders}" if holders else "")
 
 
-def _advice(figures: Figures, waited: float, advice: str) -> str:
-    if figures.maxwaiting is not None and (
-            figures.waiting >= figures.maxwaiting):
-        return f"{advice} or raise maxwaiting ({figures.maxwaiting})."
+def _advice(stats: PoolStats, waited: float, advice: str) -> str:
+    if stats.maxwaiting is not None and (
+            stats.waiting >= stats.maxwaiting):
+        return f"{advice} or raise maxwaiting ({stats.maxwaiting})."
     if waited < _MOMENT:
         return f"{advice} or wait for one with blocking=True or maxwait."
     return (

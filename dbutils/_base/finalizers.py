@@ -13,7 +13,7 @@ import signal
 import threading
 from typing import Any
 
-from .errors import note_swallowed
+from .errors import log_swallowed
 from .threads import start_thread
 
 __all__ = ["note_lost"]
@@ -25,7 +25,7 @@ def note_lost(step: str, error: BaseException) -> None:
     A KeyboardInterrupt of the main thread is raised there again in a moment,
     by another thread, since this one is still in the finalizer.
     """
-    note_swallowed(step, error)
+    log_swallowed(step, error)
     if isinstance(error, KeyboardInterrupt) and (
             threading.current_thread() is threading.main_thread()
             and signal.getsignal(signal.SIGINT)

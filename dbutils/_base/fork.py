@@ -14,7 +14,7 @@ from weakref import ref
 
 from .errors import orphan_text, quietly
 
-__all__ = ["Orphan", "disown", "follow", "is_orphan"]
+__all__ = ["Orphan", "abandon_socket", "is_orphan", "register_for_fork"]
 
 # All that has to begin anew, the connections before what holds them.
 # They are held weakly.  What is called when one of them dies is written in C,
@@ -45,19 +45,19 @@ def is_orphan(con: Any) -> bool:
     """
     if isinstance(con, Orphan):
         return True
-    line = getattr(con, "_line", None)
-    return line is not None and line.inherited
+    session = getattr(con, "_session", None)
+    return session is not None and session.inherited
 
 
-def follow(
+def register_for_fork(
         thing: Any, is_connection: bool = False,
-        method: str = "begin_anew") -> None:
+        method: str = "after_fork") -> None:
     """Let a method be called in every forked child."""
     things = _connections if is_connection else _holders
     things[ref(thing, things.__delitem__)] = method
 
 
-def disown(con: Any, descriptor: int | None) -> None:
+def abandon_socket(con: Any, descriptor: int | None) -> None:
     """Let a driver connection not reach the server any more."""
     if descriptor is None or descriptor < 0:
         _inherited.append(con)

@@ -14,7 +14,7 @@ from weakref import ref
 
 from .crew import Crew, Task
 from .errors import quietly
-from .fork import follow
+from .fork import register_for_fork
 from .threads import Attendant
 
 __all__ = ["Chore", "Housekeeper", "Task", "housekeeper"]
@@ -52,12 +52,12 @@ class Housekeeper:
         self._wakes_at = 0.0
         self._attendant = Attendant(
             "DBUtils housekeeper", self._work, self._is_needed)
-        follow(self)
+        register_for_fork(self)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Start another thread in a forked child, if one was needed."""
-        self._crew.begin_anew()
-        self._attendant.begin_anew()
+        self._crew.after_fork()
+        self._attendant.after_fork()
         self._links = dict.fromkeys(self._links)
         if self._links:
             self._attendant.fill()

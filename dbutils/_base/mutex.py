@@ -40,7 +40,7 @@ class _Claim(ref):
     __slots__ = ("__dict__",)
 
     thread: int | None = None
-    heir: Any = None
+    successor: Any = None
     # The claim of whoever came before, while that may matter.
     before: Any = None
 
@@ -78,10 +78,10 @@ class Mutex:
         claim.thread = threading.get_ident()
         while True:
             last = self._recent
-            while last.heir is not None:
-                last = last.heir
+            while last.successor is not None:
+                last = last.successor
             if not _is_locked(last()):
-                if last.__dict__.setdefault("heir", claim) is claim:
+                if last.__dict__.setdefault("successor", claim) is claim:
                     self._recent = claim
                     return True
             elif last.thread == claim.thread or sys.is_finalizing():
@@ -131,13 +131,13 @@ class LongMutex:
         claim.thread = threading.get_ident()
         last = self._recent
         while True:
-            while last.heir is not None:
-                last = last.heir
+            while last.successor is not None:
+                last = last.successor
             claim.before = last
             others = [other.thread for other in _locked_before(claim)]
             if claim.thread in others or (others and not waits):
                 return None
-            if last.__dict__.setdefault("heir", claim) is claim:
+            if last.__dict__.setdefault("successor", claim) is claim:
                 self._recent = claim
                 return claim
 

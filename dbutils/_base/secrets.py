@@ -10,7 +10,7 @@ from typing import Any, Iterable, Mapping
 from urllib.parse import quote
 
 __all__ = [
-    "Seal", "Secret", "drop_secrets", "hide_secrets", "masked_url",
+    "Secret", "SecretDigest", "drop_secrets", "hide_secrets", "masked_url",
     "secrets_in", "wrap_secrets"]
 
 _MASK = "***"
@@ -81,7 +81,7 @@ def secrets_in(options: Mapping[str, Any]) -> list[Any]:
     return found
 
 
-class Seal:
+class SecretDigest:
     """Tells secrets from others without holding them.
 
     Two of the same secrets cannot be told to be the same by their digests.

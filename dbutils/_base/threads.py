@@ -19,7 +19,7 @@ from typing import Any, Callable
 from weakref import ref
 
 from .atomic import pop
-from .errors import note_swallowed
+from .errors import log_swallowed
 
 __all__ = [
     "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
@@ -53,10 +53,10 @@ class _Ends:
         self.wakers: list[Callable[[], object]] = []
         # Each thread has a token, which dies with it, as the very last.
         self._own = threading.local()
-        self.begin_anew()
+        self.after_fork()
         atexit.register(self.begin)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have no threads in a forked child."""
         # Those that were started and do not run yet, and those that run.
         self.newborn: deque[None] = deque()
@@ -101,7 +101,7 @@ def is_main() -> bool:
 _ends = _Ends()
 at_end = _ends.wakers.append
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ends.begin_anew)
+    os.register_at_fork(after_in_child=_ends.after_fork)
 
 
 def is_ending() -> bool:
@@ -148,7 +148,7 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
         _thread.start_new_thread(_run, (run, name))
     except RuntimeError as error:
         pop(_ends.newborn)
-        note_swallowed(f"starting the thread {name!r}", error)
+        log_swallowed(f"starting the thread {name!r}", error)
         return False
     return True
 
@@ -160,7 +160,7 @@ def _do(run: Callable[[], object], name: str) -> None:
         _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - nobody is above
-        note_swallowed(f"the thread {name!r}", error)
+        log_swallowed(f"the thread {name!r}", error)
 
 
 def _run(
@@ -239,9 +239,9 @@ class Attendant:
         self._work = work
         self._is_needed = is_needed
         at_end(self.wake)
-        self.begin_anew()
+        self.after_fork()
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have no thread in a forked child."""
         self.link: _Link | None = None  # if there is a thread
         self._tried_at: float | None = None
@@ -276,7 +276,7 @@ class Attendant:
             try:
                 self._make_round(link)
             except BaseException as error:  # noqa: BLE001 - thrown into it
-                note_swallowed(f"a round of the {self._name!r}", error)
+                log_swallowed(f"a round of the {self._name!r}", error)
                 link.gate.rest(_AGAIN)  # in case that each round fails
 
     def _make_round(self, link: _Link) -> None:

@@ -18,7 +18,7 @@ from time import monotonic
 from typing import Any, Callable
 
 from .. import __version__
-from .._core.counts import Count, Tally
+from .._core.counts import Count, Timings
 from ..performance_optimized_pooled_db import PerformanceOptimizedPooledDB
 from .terminal import Screen, complain, say, show_table
 
@@ -39,7 +39,7 @@ class _Shop:
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
-        self.requests = Tally()
+        self.requests = Timings()
         self.errors = Count()
         self.end = threading.Event()
         with closing(self.open()) as con:

@@ -8,7 +8,7 @@ from typing import Iterable, Sequence
 
 from .._base.mutex import Mutex
 
-__all__ = ["Count", "Cycle", "Tally", "describe"]
+__all__ = ["Count", "Cycle", "Timings", "describe"]
 
 # How many of the last values are kept.
 _KEPT = 2000
@@ -60,7 +60,7 @@ class Cycle:
             return number - self._reads + 1
 
 
-class Tally:
+class Timings:
     """How often something happened, and how long it took lately."""
 
     def __init__(self) -> None:

@@ -7,10 +7,10 @@ from functools import partial
 from typing import Any, Callable
 from weakref import ref
 
-from .._pooled.base import together
+from .._pooled.base import run_together
 from .keeper import Observer
 
-__all__ = ["Demand", "load_of", "open_ahead"]
+__all__ = ["LoadHistory", "load_of", "open_ahead"]
 
 # How many connections are opened at the same time.
 _TOGETHER = 8
@@ -18,11 +18,11 @@ _TOGETHER = 8
 
 def load_of(core: Any) -> int:
     """Return how many have a connection, or wait for one."""
-    figures = core.ledger.figures()
-    return figures.in_use + figures.waiting
+    stats = core.ledger.stats()
+    return stats.in_use + stats.waiting
 
 
-class Demand(Observer):
+class LoadHistory(Observer):
     """The load of a pool, at the times at which it is looked at."""
 
     def __init__(self, number: int) -> None:
@@ -112,8 +112,8 @@ class Demand(Observer):
         fewest, self._fewest = self._fewest, None
         if fewest is None:
             return 0
-        figures = core.ledger.figures()
-        return int(figures.in_use + figures.idle - max(fewest - 1, 0))
+        stats = core.ledger.stats()
+        return int(stats.in_use + stats.idle - max(fewest - 1, 0))
 
     @property
     def highest(self) -> int:
@@ -132,5 +132,5 @@ def open_ahead(core: Any, connect: Callable[[], Any], wanted: int) -> None:
         limits.maxconnections, limits.maxcached])])
     number = wanted - len(core.ledger.connections())
     if number > 0:
-        together([partial(core.keeper.open_ahead, connect)]
+        run_together([partial(core.keeper.open_ahead, connect)]
                  * min(number, _TOGETHER))

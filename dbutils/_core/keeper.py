@@ -16,10 +16,10 @@ from .._base.errors import quietly
 from .._base.opening import Attempt, Outcome
 from .._base.threads import fill_vacancies, is_ending, vacancies
 from .ledger import Ledger
-from .maintenance import Upkeep
-from .resetting import Cleaner
-from .slots import Right, Slot, Visit, begin
-from .throttle import Outage
+from .maintenance import Maintenance
+from .resetting import ResetWorkers
+from .slots import Checkout, Permit, Slot, begin
+from .throttle import ConnectThrottle
 from .waiters import Waiter
 
 __all__ = ["Backend", "Keeper", "Observer"]
@@ -47,7 +47,7 @@ class Backend:
         A dead one stays with those who share it until they next use it.
         """
 
-    def attend(self, con: Any, outage: Outage) -> None:
+    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
         """Let a connection know what the pool knows about the server."""
 
     def is_alive(
@@ -96,7 +96,7 @@ class Backend:
         """Return a record of those who share a connection."""
         raise NotImplementedError
 
-    def part(self, con: Any, visit: Any) -> None:
+    def part(self, con: Any, checkout: Any) -> None:
         """Let one of those who share a connection go, but not the last."""
 
     def is_shareable(self, con: Any) -> bool:
@@ -122,21 +122,21 @@ class _WayBack:
 
     def __init__(self, backend: Backend, ledger: Ledger) -> None:
         self.backend = backend
-        self.upkeep: Upkeep | None = None
-        self.outage = Outage()
+        self.maintenance: Maintenance | None = None
+        self.throttle = ConnectThrottle()
         # Whether helpers connect for requests that have a deadline.
         self.has_helpers = False
         self.ledger = ledger
         # What cleans connections instead, if anything.
-        self.cleaner: Cleaner | None = None
+        self.reset_workers: ResetWorkers | None = None
         # Who gets to know what the pool had to do to serve a request.
         self.observers: tuple[Observer, ...] = ()
 
-    def tell(self, event: str, *figures: Any) -> None:
+    def notify(self, event: str, *stats: Any) -> None:
         """Let the observers know, who may not disturb."""
         for observer in self.observers:
             with quietly("telling an observer of a pool"):
-                getattr(observer, event)(*figures)
+                getattr(observer, event)(*stats)
 
     def serve(self) -> None:
         """Serve whom it is possible to serve, in the order of service.
@@ -147,7 +147,7 @@ class _WayBack:
         """
         ledger = self.ledger
         if not (ledger.limits.maxshared or (
-                ledger.gate is not None and ledger.gate.has_limits)):
+                ledger.admission is not None and ledger.admission.has_limits)):
             self._serve_dedicated()
             return
         again = bool(ledger.queue)
@@ -157,32 +157,32 @@ class _WayBack:
             for waiter in ledger.waiters.in_order():
                 if not waiter.is_waiting:
                     continue  # another thread has served it
-                kind = waiter.shareable, waiter.claim and waiter.claim.tag
-                right = None
+                kind = waiter.shareable, waiter.request and waiter.request.tag
+                permit = None
                 if kind not in blocked:
-                    right = ledger.take_for(
-                        waiter.visit, waiter.shareable, waiter.claim)
-                if right is None:
+                    permit = ledger.take_for(
+                        waiter.checkout, waiter.shareable, waiter.request)
+                if permit is None:
                     blocked.add(kind)
-                elif not self._grant(waiter, right):
+                elif not self._grant(waiter, permit):
                     again = True
 
-    def _grant(self, waiter: Waiter, right: Right) -> bool:
+    def _grant(self, waiter: Waiter, permit: Permit) -> bool:
         """Give a place to who waits; tell whether it was wanted.
 
         That is noted before, since who gets the place can already be ready
         with it, and serve the next, before we come to that.
         """
-        gate = self.ledger.gate
-        if gate is not None:
-            gate.served(waiter.claim)
-        is_wanted = waiter.grant(right)
+        admission = self.ledger.admission
+        if admission is not None:
+            admission.served(waiter.request)
+        is_wanted = waiter.grant(permit)
         if is_wanted:
             self.ledger.leave_queue(waiter)
         else:
-            self.unused(right)
-            if gate is not None:
-                gate.not_served(waiter.claim)
+            self.unused(permit)
+            if admission is not None:
+                admission.not_served(waiter.request)
         return is_wanted
 
     def _serve_dedicated(self) -> None:
@@ -190,10 +190,10 @@ class _WayBack:
         ledger = self.ledger
         while ledger.queue and (ledger.idle or ledger.has_empty_place()):
             waiter = ledger.waiters.first()
-            right = None if waiter is None else ledger.take()
-            if right is None:
+            permit = None if waiter is None else ledger.take()
+            if permit is None:
                 return
-            self._grant(waiter, right)  # type: ignore[arg-type]
+            self._grant(waiter, permit)  # type: ignore[arg-type]
 
     def serve_or_tell(self) -> None:
         """Serve who waits, or only say so if others may be faster."""
@@ -203,44 +203,44 @@ class _WayBack:
         else:
             self.serve()
 
-    def abort(self, right: Right) -> None:
+    def abort(self, permit: Permit) -> None:
         """Give up a place whose connection could not be made ready.
 
         This does nothing if a helper has the place, or had it meanwhile.
         """
-        slot = right.slot
-        if self.outage.attempts.leave(right):
+        slot = permit.slot
+        if self.throttle.attempts.leave(permit):
             return
-        if right.is_share:
-            slot.part(right)
-            self.settle()
+        if permit.is_share:
+            slot.part(permit)
+            self.reclaim()
         elif slot in self.ledger.shared:
             self.last_out(slot)
-        elif slot.right in {right, None}:
-            self.discard(right)
+        elif slot.permit in {permit, None}:
+            self.destroy(permit)
 
-    def unused(self, right: Right) -> None:
+    def unused(self, permit: Permit) -> None:
         """Put back what was granted to somebody who had gone."""
-        slot, ledger = right.slot, self.ledger
-        if right.is_share:
-            self.abort(right)
+        slot, ledger = permit.slot, self.ledger
+        if permit.is_share:
+            self.abort(permit)
         elif slot.con is not None and slot.round != ledger.round:
-            self.discard(right)
+            self.destroy(permit)
         else:
-            ledger.give(right)
+            ledger.put_back_unused(permit)
 
-    def settle(self) -> None:
+    def reclaim(self) -> None:
         """Take back what nobody holds any more, if this is the moment."""
         if vacancies:
             fill_vacancies()
-        if self.cleaner is not None:
-            self.cleaner.ensure()
-        if self.ledger.inbox and not (is_collecting() or is_ending()):
+        if self.reset_workers is not None:
+            self.reset_workers.ensure()
+        if self.ledger.lost and not (is_collecting() or is_ending()):
             for found in self.ledger.inherited():
                 with quietly("taking a connection back"):
                     self._reclaim(found)
 
-    def _reclaim(self, found: Right | Slot) -> None:
+    def _reclaim(self, found: Permit | Slot) -> None:
         """Take a place over whose right has died, or look for its sharers."""
         slot = found if isinstance(found, Slot) else found.slot
         if slot.is_detached:
@@ -250,7 +250,7 @@ class _WayBack:
         elif slot.shares():
             self.ledger.shared[slot] = found
         elif slot.con is None:
-            self.ledger.give(found)
+            self.ledger.put_back_unused(found)
             self.serve()
         else:
             self.clean(found)
@@ -261,24 +261,25 @@ class _WayBack:
             if not slot.shares():
                 self.close(slot)
             return
-        right = self.ledger.sharing.last_out(slot)
-        if right is not None:
-            self.clean(right)
+        permit = self.ledger.sharing.last_out(slot)
+        if permit is not None:
+            self.clean(permit)
 
-    def clean(self, right: Right) -> None:
+    def clean(self, permit: Permit) -> None:
         """Reset a connection that came back, or close it if it is surplus."""
-        if self.cleaner is None or not self.cleaner.takes(self, right):
-            self.clean_here(right)
+        if self.reset_workers is None or not self.reset_workers.takes(
+                self, permit):
+            self.clean_here(permit)
 
     def clean_here(
-            self, right: Right,
+            self, permit: Permit,
             is_expected: Callable[[], bool] | None = None) -> None:
         """Do so in this thread.
 
         is_expected: tells at the end whether that was not given up
         """
-        slot = right.slot
-        right.origin = self.ledger.idle
+        slot = permit.slot
+        permit.origin = self.ledger.idle
         can_stay = False
         try:
             can_stay = (
@@ -286,9 +287,9 @@ class _WayBack:
         finally:
             if is_expected is None or is_expected():
                 if can_stay:
-                    self.put_back(right)
+                    self.put_back(permit)
                 else:
-                    self.discard(right)
+                    self.destroy(permit)
 
     def abandon(self, slot: Slot) -> None:
         """Go on without a connection that cannot be cleaned in time.
@@ -300,15 +301,15 @@ class _WayBack:
 
     def _may_stay(self, slot: Slot) -> bool:
         """Tell whether a connection is still wanted."""
-        upkeep = self.upkeep
-        if upkeep is not None:
-            upkeep.used(slot)
-            if upkeep.is_expired(slot):
+        maintenance = self.maintenance
+        if maintenance is not None:
+            maintenance.used(slot)
+            if maintenance.is_expired(slot):
                 return False
         ledger = self.ledger
         return slot.round == ledger.round and ledger.has_room()
 
-    def put_back(self, right: Right) -> None:
+    def put_back(self, permit: Permit) -> None:
         """Let a connection be idle, or go to whoever is next.
 
         It is put where it has come from, so it is closed if the pool was
@@ -317,15 +318,15 @@ class _WayBack:
         """
         ledger = self.ledger
         if ledger.limits.maxshared:
-            ledger.sharing.stop(right.slot)
-        right.visit = None
-        idle, right.origin = right.origin, None
+            ledger.sharing.stop(permit.slot)
+        permit.checkout = None
+        idle, permit.origin = permit.origin, None
         if idle is None:
             idle = ledger.idle
-        idle.append(right)
-        self.attend(idle)
+        idle.append(permit)
+        self.after_release(idle)
 
-    def attend(self, idle: deque[Right]) -> None:
+    def after_release(self, idle: deque[Permit]) -> None:
         """Do what is left to do after a connection has become idle.
 
         idle: where it was put, from where in the meantime all may have been
@@ -336,15 +337,15 @@ class _WayBack:
             self.serve_or_tell()
         if idle:
             for surplus in ledger.too_many(idle):
-                self.discard(surplus)
+                self.destroy(surplus)
 
-    def discard(self, right: Right) -> None:
+    def destroy(self, permit: Permit) -> None:
         """Close a connection that is not needed any more."""
         try:
-            if right.slot.con is not None:
-                self.close(right.slot)
+            if permit.slot.con is not None:
+                self.close(permit.slot)
         finally:
-            self.ledger.retire(right)
+            self.ledger.retire(permit)
             self.serve()
 
     def close(self, slot: Slot) -> None:
@@ -357,58 +358,58 @@ class Keeper(_WayBack):
     """Opens, checks, cleans and closes the connections of a pool."""
 
     def ready(
-            self, right: Right, connect: Callable[[], Any],
-            visit: Visit, shareable: bool,
-            deadline: float | None = None) -> Right:
+            self, permit: Permit, connect: Callable[[], Any],
+            checkout: Checkout, shareable: bool,
+            deadline: float | None = None) -> Permit:
         """Open or check the connection of a place that was granted.
 
         deadline: until when to wait for a server that is not there
         """
-        slot = right.slot
+        slot = permit.slot
         try:
-            self._open_or_check(right, connect, deadline)
-            if shareable and not right.is_share:
+            self._open_or_check(permit, connect, deadline)
+            if shareable and not permit.is_share:
                 slot.record = self.backend.share(slot.con)
         except BaseException:
-            self.abort(right)
+            self.abort(permit)
             raise
-        if shareable and not right.is_share:
+        if shareable and not permit.is_share:
             # From here on the right belongs to those who share.  It must not
             # be given up: if this is interrupted, the share dies, and whoever
             # finds that takes the right back.
-            right = self._publish(right, visit)
-        begin(visit)
-        if right.is_share:
+            permit = self._publish(permit, checkout)
+        begin(checkout)
+        if permit.is_share:
             slot.shares()
         else:
-            if right.entrance is not None:
-                right.entrance.begin(visit)
-                right.entrance = None
-            right.visit = visit
+            if permit.entrance is not None:
+                permit.entrance.begin(checkout)
+                permit.entrance = None
+            permit.checkout = checkout
         try:
-            return right
+            return permit
         finally:
-            del right  # which the traceback of a failed attempt could keep
+            del permit  # which the traceback of a failed attempt could keep
 
     def _open_or_check(
-            self, right: Right, connect: Callable[[], Any],
+            self, permit: Permit, connect: Callable[[], Any],
             deadline: float | None) -> None:
-        slot, is_share = right.slot, right.is_share
-        may_have_to_go = self.upkeep is not None or deadline is not None
+        slot, is_share = permit.slot, permit.is_share
+        may_have_to_go = self.maintenance is not None or deadline is not None
         try:
             if may_have_to_go and slot.con is not None and not is_share and (
                     self._has_to_go(slot, deadline)):
                 self.close(slot)
                 slot.con = None
             if slot.con is None:
-                self.open(right, connect, deadline)
+                self.open(permit, connect, deadline)
             elif deadline is None:
                 self.backend.check(slot.con)
             elif is_share:
                 self.backend.check_share(
                     slot.con, (deadline - monotonic()) / 2)
         finally:
-            del right  # which the traceback of an error could keep
+            del permit  # which the traceback of an error could keep
 
     def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
         """Tell whether another connection is due.
@@ -416,27 +417,27 @@ class Keeper(_WayBack):
         A request with a deadline gets no dead one; half of the time that is
         left is for asking, and half for connecting.
         """
-        upkeep = self.upkeep
-        if upkeep is not None and upkeep.is_due(slot):
+        maintenance = self.maintenance
+        if maintenance is not None and maintenance.is_due(slot):
             return True
         return deadline is not None and not self.backend.is_alive(
             slot.con, (deadline - monotonic()) / 2)
 
     def open(
-            self, right: Right, connect: Callable[[], Any],
+            self, permit: Permit, connect: Callable[[], Any],
             deadline: float | None, is_ahead: bool = False) -> None:
         """Open the connection of an empty place."""
-        slot = right.slot
+        slot = permit.slot
         slot.round = self.ledger.round
         start = monotonic()
-        hands = [right]
+        hands = [permit]
         if deadline is not None and self.has_helpers:
             connect = partial(self._in_time, hands, connect, deadline)
         try:
-            con = self.outage.connect(connect, deadline, self._has_idle)
+            con = self.throttle.connect(connect, deadline, self._has_idle)
         finally:
             hands.clear()  # likewise, and those of all who connect
-            del right
+            del permit
         self._begin_with(slot, con, monotonic() - start, is_ahead)
 
     def _has_idle(self) -> bool:
@@ -447,14 +448,14 @@ class Keeper(_WayBack):
             is_ahead: bool) -> None:
         """Let a place have a connection that was just opened."""
         slot.con = con
-        self.backend.attend(con, self.outage)
+        self.backend.after_release(con, self.throttle)
         if self.observers:
-            self.tell("opened", seconds, is_ahead)
-        if self.upkeep is not None:
-            self.upkeep.opened(slot)
+            self.notify("opened", seconds, is_ahead)
+        if self.maintenance is not None:
+            self.maintenance.opened(slot)
 
     def _in_time(
-            self, hands: list[Right], connect: Callable[[], Any],
+            self, hands: list[Permit], connect: Callable[[], Any],
             deadline: float) -> Any:
         """Return a connection that a helper opens before the deadline.
 
@@ -466,7 +467,7 @@ class Keeper(_WayBack):
         attempt = Attempt(
             partial(self._connect_for_another, connect), hands[0],
             self._finish_late)
-        self.outage.attempts.add(attempt)
+        self.throttle.attempts.add(attempt)
         con = None
         if self.has_helpers and attempt.begin(deadline - monotonic()):
             con = attempt.wait(deadline, self._has_idle)
@@ -481,58 +482,58 @@ class Keeper(_WayBack):
         self.backend.close(con)
         return None
 
-    def _finish_late(self, right: Right, outcome: Outcome) -> None:
+    def _finish_late(self, permit: Permit, outcome: Outcome) -> None:
         """Let a connection be idle for which nobody has waited."""
-        slot = right.slot
-        entrance, right.entrance = right.entrance, None
+        slot = permit.slot
+        entrance, permit.entrance = permit.entrance, None
         if entrance is not None:
             entrance.free()
-        right = slot.new_right()  # that of the request is void
+        permit = slot.new_permit()  # that of the request is void
         can_stay = False
         try:
             can_stay = self._is_welcome(slot, outcome)
         finally:
             if can_stay:
-                self.put_back(right)
+                self.put_back(permit)
             else:
-                self.discard(right)
+                self.destroy(permit)
 
     def _is_welcome(self, slot: Slot, outcome: Outcome) -> bool:
         """Return whether there is a connection now, and may stay."""
         con, error = outcome
         if con is None:
             if isinstance(error, Exception):
-                self.outage.note_failure(error)
+                self.throttle.note_failure(error)
             return False
-        self.outage.note_success()
+        self.throttle.note_success()
         with quietly("beginning with a late connection"):
             self._begin_with(slot, con, 0, is_ahead=True)
             return self._may_stay(slot)
         return False
 
-    def _publish(self, right: Right, visit: Visit) -> Right:
+    def _publish(self, permit: Permit, checkout: Checkout) -> Permit:
         """Let others share a connection that was made ready for that."""
-        share = self.ledger.sharing.publish(right, visit)
+        share = self.ledger.sharing.publish(permit, checkout)
         self.serve()
         return share
 
     def open_ahead(
             self, connect: Callable[[], Any],
-            right: Right | None = None) -> bool:
+            permit: Permit | None = None) -> bool:
         """Open a connection that is idle then; tell if there was a place.
 
         right: the place, if it is a certain one
         """
-        if right is None and not self.ledger.is_over:
-            right = self.ledger.take_empty()
-        if right is None:
+        if permit is None and not self.ledger.is_closed:
+            permit = self.ledger.take_empty()
+        if permit is None:
             return False
-        if right.origin is None:
-            right.origin = self.ledger.idle
+        if permit.origin is None:
+            permit.origin = self.ledger.idle
         try:
-            self.open(right, connect, None, is_ahead=True)
+            self.open(permit, connect, None, is_ahead=True)
         except BaseException:
-            self.abort(right)
+            self.abort(permit)
             raise
-        self.put_back(right)
+        self.put_back(permit)
         return True

@@ -11,10 +11,10 @@ from .._base.errors import closed_text, orphan_text
 from .._base.fork import is_orphan
 from .._steady.driver_methods import Method, is_method_of, names_of
 from .quotas import Entrance
-from .slots import CODE, LAST, end, new_visit, visitor_of
+from .slots import CODE, LAST, end, holder_of, new_checkout
 
 __all__ = [
-    "Lease", "hand_over", "hold", "is_over", "return_by", "right_of",
+    "Lease", "hand_over", "hold", "is_released", "permit_of", "return_by",
     "take_note"]
 
 
@@ -26,28 +26,28 @@ class Lease:
     """
 
     # It has no __init__(), without which making one takes half the time.
-    __slots__ = ("__dict__", "__weakref__", "_right", "_visit")
+    __slots__ = ("__dict__", "__weakref__", "_checkout", "_permit")
 
-    _right: Any
-    _visit: Any
+    _permit: Any
+    _checkout: Any
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
     @property
     def _con(self) -> Any:
-        right = self._held()
-        return None if right is None else right.slot.con
+        permit = self._held()
+        return None if permit is None else permit.slot.con
 
     @property
     def _pool(self) -> Any:
-        visitor = visitor_of(self._visit)
-        home = None if visitor is None else visitor.home
-        return home.pool if isinstance(home, Entrance) else home
+        holder = holder_of(self._checkout)
+        pool = None if holder is None else holder.pool
+        return pool.pool if isinstance(pool, Entrance) else pool
 
     def _held(self) -> Any:
         """Return the right to the connection, None if that is over."""
-        right = self._right
-        return right if right is not None and self._visit else None
+        permit = self._permit
+        return permit if permit is not None and self._checkout else None
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
@@ -57,33 +57,33 @@ class Lease:
         # one to a deque being single steps.  Who begins to wait closes the
         # short ways before he looks for what is idle; we look whether they
         # are closed after the connection can be taken.
-        visit, right = self._visit, None
+        checkout, permit = self._checkout, None
         try:
-            del visit[LAST]
+            del checkout[LAST]
         except IndexError:
             return  # it was given back before, or the pool has done that
         try:
-            right = self._right
-            self._right = None
-            pool, slot = visit[0], right.slot
-            visit.clear()
+            permit = self._permit
+            self._permit = None
+            pool, slot = checkout[0], permit.slot
+            checkout.clear()
             core = pool._core  # noqa: SLF001 - what core_of() returns
-            line = slot.con._line  # noqa: SLF001 - and line_of()
+            session = slot.con._session  # noqa: SLF001 - and line_of()
             ledger = core.ledger
-            idle, room = ledger.idle, ledger.room
-            if (room is None or len(idle) < room) and (
+            idle, idle_limit = ledger.idle, ledger.idle_limit
+            if (idle_limit is None or len(idle) < idle_limit) and (
                     slot.round == ledger.round and not collecting
-                    and line.rules.rinse(line)):
-                right.visit = None
-                idle.append(right)
-                room = ledger.room
-                if ledger.shortcut is not idle or ledger.inbox or (
-                        room is not None and len(idle) > room):
-                    core.attend(idle)
+                    and session.failover.quick_reset(session)):
+                permit.checkout = None
+                idle.append(permit)
+                idle_limit = ledger.idle_limit
+                if ledger.fast_way is not idle or ledger.lost or (
+                        idle_limit is not None and len(idle) > idle_limit):
+                    core.after_release(idle)
             else:
-                pool._take_back(right)  # noqa: SLF001 - for this
+                pool._take_back(permit)  # noqa: SLF001 - for this
         finally:
-            right = None  # not to be kept by the traceback of an interrupt
+            permit = None  # not to be kept by the traceback of an interrupt
 
     def _closed_error(self, name: str) -> Exception:
         """Return the error for the use of a closed lease."""
@@ -94,19 +94,19 @@ class Lease:
 
         A fork ends the visits of the parent in the child.
         """
-        right = self._right
-        if right is not None and is_orphan(right.slot.con):
+        permit = self._permit
+        if permit is not None and is_orphan(permit.slot.con):
             return orphan_text()
         return closed_text("connection", name)
 
     def __getattr__(self, name: str) -> Any:
         """Return what the connection has."""
-        if name in {"_right", "_visit"}:  # it was not made as it should
+        if name in {"_permit", "_checkout"}:  # it was not made as it should
             raise AttributeError(name)
-        right = self._held()
-        if right is None:
+        permit = self._held()
+        if permit is None:
             raise self._closed_error(name)
-        con = right.slot.con
+        con = permit.slot.con
         value = getattr(con, name)
         if is_method_of(con, value) and not name.startswith("_"):
             return Method(name, self._call, value)
@@ -116,19 +116,19 @@ class Lease:
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the connection during the visit."""
-        right = self._held()
-        if right is None:
+        permit = self._held()
+        if permit is None:
             raise self._closed_error(name)
-        con = right.slot.con
+        con = permit.slot.con
         result = getattr(con, name)(*args, **kwargs)
         return self if result is con else result
 
     def __dir__(self) -> list[str]:
         """List what this connection has, as long as it is held."""
         names = {*super().__dir__()}
-        right = self._held()
-        if right is not None:
-            names.update(names_of(right.slot.con))
+        permit = self._held()
+        if permit is not None:
+            names.update(names_of(permit.slot.con))
         return sorted(names)
 
     def __enter__(self) -> Any:
@@ -142,49 +142,49 @@ class Lease:
 
 # What the library does with leases is no method that their users would see.
 
-def hold(lease: Any, right: Any) -> Any:
+def hold(lease: Any, permit: Any) -> Any:
     """Let a new lease hold the right to a connection; return the lease."""
-    lease._visit = right.visit  # noqa: SLF001 - of this module
-    lease._right = right  # noqa: SLF001 - of this module
+    lease._checkout = permit.checkout  # noqa: SLF001 - of this module
+    lease._permit = permit  # noqa: SLF001 - of this module
     return lease
 
 
-def right_of(lease: Any) -> Any:
+def permit_of(lease: Any) -> Any:
     """Return the right to the connection, None if that is over."""
     return lease._held()  # noqa: SLF001 - of this module
 
 
 def hand_over(lease: Any) -> tuple[Any, Any]:
     """Return the visit and the right, which the lease holds no more."""
-    visit, right = lease._visit, lease._right  # noqa: SLF001 - of this module
-    lease._visit, lease._right = [], None  # noqa: SLF001 - of this module
-    return visit, right
+    checkout, permit = lease._checkout, lease._permit  # noqa: SLF001 - of this module
+    lease._checkout, lease._permit = [], None  # noqa: SLF001 - of this module
+    return checkout, permit
 
 
 def take_note(lease: Any) -> None:
     """Note again who has borrowed the connection."""
     frame = caller()
-    visit = lease._visit  # noqa: SLF001 - of this module
+    checkout = lease._checkout  # noqa: SLF001 - of this module
     with suppress(IndexError):  # it may be over by now
-        visit[CODE] = frame.f_code
-        visit[CODE + 1] = frame.f_lasti
+        checkout[CODE] = frame.f_code
+        checkout[CODE + 1] = frame.f_lasti
 
 
-def is_over(lease: Any) -> bool:
+def is_released(lease: Any) -> bool:
     """Tell whether the connection does not belong to the user now."""
-    return right_of(lease) is None
+    return permit_of(lease) is None
 
 
-def return_by(method: Callable[[Any], None], right: Any, home: Any) -> None:
+def return_by(method: Callable[[Any], None], permit: Any, pool: Any) -> None:
     """Let a subclass of a pool take back a connection in its own way.
 
     What it calls then finds the connection by itself, as one that is in use.
     """
-    if right.is_share:
-        method(right.slot.con)
+    if permit.is_share:
+        method(permit.slot.con)
         return
-    visit = right.visit = new_visit(home)
+    checkout = permit.checkout = new_checkout(pool)
     try:
-        method(right.slot.con)
+        method(permit.slot.con)
     finally:
-        end(visit)
+        end(checkout)

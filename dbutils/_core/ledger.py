@@ -14,9 +14,9 @@ from typing import Any, Callable, Iterator, NamedTuple
 
 from .._base.atomic import first, pop, remove
 from .._base.checks import check_size
-from .._base.errors import Figures
+from .._base.errors import PoolStats
 from .sharing import Sharing
-from .slots import Right, Slot, Visit
+from .slots import Checkout, Permit, Slot
 from .thread_order import ORDERS, OldestFirst
 from .waiters import Waiter, WaitQueue
 
@@ -54,7 +54,7 @@ def make_limits(
 
 
 # Where nothing is idle, and nothing is ever put.
-_NOTHING: deque[Right] = deque(maxlen=0)
+_NOTHING: deque[Permit] = deque(maxlen=0)
 
 
 class _Desk:
@@ -68,11 +68,11 @@ class _Desk:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         # The rights to the places with an idle connection, the oldest first.
-        self.idle: deque[Right] = deque()
+        self.idle: deque[Permit] = deque()
         self.waiters = WaitQueue()
         self.queue = self.waiters.queue  # empty only if nobody waits
-        self.shortcut = _NOTHING
-        self.room: int | None = 0
+        self.fast_way = _NOTHING
+        self.idle_limit: int | None = 0
         self._may_be_short = False
         # For how many seconds somebody who waits may be overtaken, and
         # whether nothing comes back the short way.
@@ -88,25 +88,25 @@ class _Desk:
 
     def settle_ways(self) -> None:
         """Open or close the short ways, according to who waits."""
-        self.shortcut = _NOTHING
-        self.open_shortcut()
-        self.measure_room()
+        self.fast_way = _NOTHING
+        self.open_fast_way()
+        self.measure_idle_limit()
 
-    def open_shortcut(self) -> None:
+    def open_fast_way(self) -> None:
         """Let what is idle be taken the short way, if nobody waits."""
         if self._may_be_short and self.may_be_taken():
-            self.shortcut = self.idle
+            self.fast_way = self.idle
             if not self.may_be_taken():  # somebody has come in the meantime
-                self.shortcut = _NOTHING
+                self.fast_way = _NOTHING
 
-    def measure_room(self) -> None:
+    def measure_idle_limit(self) -> None:
         """Find out how many may be put into "idle" the short way."""
-        self.room = 0
+        self.idle_limit = 0
         if self._may_be_short and not (
                 self.has_surplus() or self.is_cleaned_elsewhere):
-            self.room = self.limits.maxcached
+            self.idle_limit = self.limits.maxcached
             if self.queue and self.barging:  # who waits has to be told
-                self.room = 0
+                self.idle_limit = 0
 
     def may_be_taken(self) -> bool:
         """Tell whether a request may take what is idle, and overtakes nobody.
@@ -118,7 +118,7 @@ class _Desk:
 
     def _has_come_just_now(self) -> bool:
         waiter = self.waiters.first()
-        since = waiter.visit[1:2] if waiter is not None else ()
+        since = waiter.checkout[1:2] if waiter is not None else ()
         return not since or monotonic() - since[0] < self.barging
 
     def has_surplus(self) -> bool:
@@ -131,7 +131,7 @@ class _Desk:
         if self.barging:
             self.settle_ways()
         else:
-            self.shortcut = _NOTHING
+            self.fast_way = _NOTHING
 
     def leave_queue(self, waiter: Waiter) -> None:
         """Let a request not wait any more."""
@@ -139,7 +139,7 @@ class _Desk:
         if self.barging:
             self.settle_ways()
         else:
-            self.open_shortcut()
+            self.open_fast_way()
 
 
 class _Register(_Desk):
@@ -151,50 +151,51 @@ class _Register(_Desk):
         # The connections opened in earlier rounds do not stay.
         self.round = 0
         # What is left of rights that have died.
-        self.inbox: deque[Any] = deque()
-        self._report = self.inbox.append
+        self.lost: deque[Any] = deque()
+        self._report = self.lost.append
         # The rights to the empty places, and to those beyond the limit.
-        self.vacant: deque[Right] = deque()
-        self.surplus: deque[Right] = deque()
+        self.vacant: deque[Permit] = deque()
+        self.surplus: deque[Permit] = deque()
         # All places by their numbers, and those that are shared.
         self._slots: dict[int, Slot] = {}
         self.sharing = Sharing(is_shareable)
         self.shared = self.sharing.slots
         # Whether the pool was shut down, after which nothing is idle.
-        self.is_over = False
+        self.is_closed = False
         # Who decides whose turn it is, unless all requests are alike.
-        self.gate: Any = None
+        self.admission: Any = None
         # Whether the limit was lowered, so that there may be too many places.
         self._was_lowered = False
 
     def end(self) -> None:
         """Shut the pool down."""
-        self.is_over = True
-        self.room = 0
+        self.is_closed = True
+        self.idle_limit = 0
 
     @property
     def _maxcached(self) -> int | None:
-        return 0 if self.is_over else self.limits.maxcached
+        return 0 if self.is_closed else self.limits.maxcached
 
     @property
     def places(self) -> int:
         """How many places there are, without those beyond the limit."""
         return len(self._slots) - len(self.surplus)
 
-    def figures(self) -> Figures:
+    def stats(self) -> PoolStats:
         """Return the state of the pool."""
         idle = len(self.idle)
-        return Figures(
+        return PoolStats(
             self.limits.maxconnections,
             max(self.places - idle - len(self.vacant), 0), idle,
             len(self.waiters), self.limits.maxshared, self.limits.maxwaiting)
 
-    def visits(self) -> list[Visit]:
+    def checkouts(self) -> list[Checkout]:
         """Return the visits that are going on."""
-        visits: list[Any] = []
+        checkouts: list[Any] = []
         for slot in self._slots.copy().values():
-            visits += [share.visit for share in slot.shares()] or [slot.visit]
-        return [visit for visit in visits if visit]
+            checkouts += [share.checkout for share in slot.shares()] or [
+                slot.checkout]
+        return [checkout for checkout in checkouts if checkout]
 
     def connections(self) -> list[Any]:
         """Return all connections that there are, idle or in use."""
@@ -214,7 +215,7 @@ class _Register(_Desk):
 
     def has_surplus(self) -> bool:
         """Tell whether a place has to be given up when it comes back."""
-        return self.is_over or self._is_oversized()
+        return self.is_closed or self._is_oversized()
 
     def _is_oversized(self) -> bool:
         limit = self.limits.maxconnections
@@ -238,80 +239,80 @@ class Ledger(_Register):
         """Change the limits; what is idle can be too much then."""
         self.limits = limits
         self._was_lowered = True
-        self.measure_room()
+        self.measure_idle_limit()
         while self._is_oversized():
-            right = pop(self.vacant)
-            if right is None:
+            permit = pop(self.vacant)
+            if permit is None:
                 break
-            self.give(right)
+            self.put_back_unused(permit)
 
     def take_for(
-            self, visit: Visit, shareable: bool,
-            claim: Any = None) -> Right | None:
+            self, checkout: Checkout, shareable: bool,
+            request: Any = None) -> Permit | None:
         """Return what a request wants, or None if that is not to be had."""
-        gate = self.gate
-        if gate is None or not gate.has_limits:
-            return self._take_for(visit, shareable)
-        entrance = gate.admit(claim)
+        admission = self.admission
+        if admission is None or not admission.has_limits:
+            return self._take_for(checkout, shareable)
+        entrance = admission.admit(request)
         if entrance is None:
             return None
-        right = self._take_for(visit, shareable)
-        if right is None:
+        permit = self._take_for(checkout, shareable)
+        if permit is None:
             entrance.free()
         else:
-            right.entrance = entrance
-        return right
+            permit.entrance = entrance
+        return permit
 
-    def _take_for(self, visit: Visit, shareable: bool) -> Right | None:
+    def _take_for(self, checkout: Checkout, shareable: bool) -> Permit | None:
         if not shareable:
             return self.take()
-        right = None
+        permit = None
         if self.sharing.number < self.limits.maxshared:
-            right = self.take()
-        if right is None:
-            return self.sharing.join(visit)
-        if not self.sharing.may_begin(right.slot, self.limits.maxshared):
-            self.give(right)
-            return self.sharing.join(visit)
-        return right
+            permit = self.take()
+        if permit is None:
+            return self.sharing.join(checkout)
+        if not self.sharing.may_begin(permit.slot, self.limits.maxshared):
+            self.put_back_unused(permit)
+            return self.sharing.join(checkout)
+        return permit
 
-    def take(self) -> Right | None:
+    def take(self) -> Permit | None:
         """Return the right to a place, if possible with a connection."""
         return pop(self.idle) or self.take_empty()
 
-    def _add_place(self, limit: int | None) -> Right | None:
+    def _add_place(self, limit: int | None) -> Permit | None:
         while True:
             number = len(self._slots)  # first: it may grow at any moment
             if limit is not None and number - len(self.surplus) >= limit:
                 return None
             slot = Slot(self._report, number)
-            right = slot.new_right()
+            permit = slot.new_permit()
             if self._slots.setdefault(number, slot) is slot:
-                return right
+                return permit
 
-    def take_empty(self) -> Right | None:
+    def take_empty(self) -> Permit | None:
         """Return the right to a place without a connection."""
-        right = pop(self.vacant)
+        permit = pop(self.vacant)
         limit = self.limits.maxconnections
-        if right is None and (limit is None or self.places < limit):
-            right = pop(self.surplus) or self._add_place(limit)
-        return right
+        if permit is None and (limit is None or self.places < limit):
+            permit = pop(self.surplus) or self._add_place(limit)
+        return permit
 
-    def any_place(self) -> Right:
+    def any_place(self) -> Permit:
         """Return the right to an empty place, if need be beyond the limit."""
-        right = pop(self.vacant) or pop(self.surplus)
-        return right or self._add_place(None)  # type: ignore[return-value]
+        permit = pop(self.vacant) or pop(self.surplus)
+        return permit or self._add_place(None)  # type: ignore[return-value]
 
-    def give(self, right: Right) -> None:
+    def put_back_unused(self, permit: Permit) -> None:
         """Put a place back that is not needed now; it is the next in turn.
 
         Nothing is done if the place is in other hands already.
         """
-        slot = right.slot
-        if right.entrance is not None:
-            right.entrance.free()
+        slot = permit.slot
+        if permit.entrance is not None:
+            permit.entrance.free()
         self.sharing.stop(slot)
-        fresh = slot.exchange(right)
+        fresh = slot.exchange(permit)
         if fresh is None:
             return
         if slot.con is not None:
@@ -321,42 +322,42 @@ class Ledger(_Register):
             self.vacant.append(fresh)
         else:
             self.surplus.append(fresh)
-            self.measure_room()
+            self.measure_idle_limit()
 
-    def retire(self, right: Right) -> None:
+    def retire(self, permit: Permit) -> None:
         """Put a place back whose connection was closed."""
-        right.slot.con = None
-        self.give(right)
+        permit.slot.con = None
+        self.put_back_unused(permit)
 
-    def too_many(self, idle: deque[Right]) -> Iterator[Right]:
+    def too_many(self, idle: deque[Permit]) -> Iterator[Permit]:
         """Take out what may not be idle, the one that came last first."""
         maxcached = self._maxcached
         if idle is not self.idle:  # all of them were to be closed
             maxcached = 0
         while idle and (self.has_surplus() or (
                 maxcached is not None and len(idle) > maxcached)):
-            right = pop(idle, last=True)
-            if right is not None:
-                yield right
+            permit = pop(idle, last=True)
+            if permit is not None:
+                yield permit
 
-    def longest_idle(self, number: int) -> Iterator[Right]:
+    def longest_idle(self, number: int) -> Iterator[Permit]:
         """Take out what is idle, the oldest first, until so many are left."""
         while len(self.idle) > number:
             with suppress(IndexError):  # others do the same
                 yield deque.popleft(self.idle)
 
-    def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Right]:
+    def idle_ones(self, is_wanted: Callable[[Slot], bool]) -> Iterator[Permit]:
         """Take out the idle connections that are wanted."""
-        for right in self.idle.copy():
-            if is_wanted(right.slot) and self.take_out(right):
-                yield right
+        for permit in self.idle.copy():
+            if is_wanted(permit.slot) and self.take_out(permit):
+                yield permit
 
-    def take_out(self, right: Right) -> bool:
+    def take_out(self, permit: Permit) -> bool:
         """Take out a certain idle connection, if it is still there."""
         idle = self.idle
-        is_there = remove(idle, right)
+        is_there = remove(idle, permit)
         if is_there:
-            right.origin = idle
+            permit.origin = idle
         return is_there
 
     def has_empty_place(self) -> bool:
@@ -364,15 +365,15 @@ class Ledger(_Register):
         limit = self.limits.maxconnections
         return bool(self.vacant) or limit is None or self.places < limit
 
-    def first_idle(self) -> Right | None:
+    def first_idle(self) -> Permit | None:
         """Take out the oldest idle connection."""
         return pop(self.idle)
 
-    def all_idle(self) -> Iterator[Right]:
+    def all_idle(self) -> Iterator[Permit]:
         """Take out all idle connections."""
         idle, self.idle = self.idle, type(self.idle)()
-        self.shortcut = _NOTHING
-        self.open_shortcut()
+        self.fast_way = _NOTHING
+        self.open_fast_way()
         return iter(lambda: pop(idle), None)
 
     def allow_orders(self) -> None:
@@ -402,9 +403,9 @@ class Ledger(_Register):
             ledger.set_order(self._lends_own, self._lends_latest)
         ledger.barging = self.barging
         ledger.is_cleaned_elsewhere = self.is_cleaned_elsewhere
-        ledger.gate = self.gate
+        ledger.admission = self.admission
         ledger.waiters.rank = self.waiters.rank
-        if self.is_over:
+        if self.is_closed:
             ledger.end()
         return ledger
 
@@ -427,9 +428,9 @@ class Ledger(_Register):
     def _replace(self, slot: Slot) -> None:
         if self._has(slot):
             fresh = Slot(self._report, slot.number)
-            right = fresh.new_right()
+            permit = fresh.new_permit()
             self._slots[slot.number] = fresh
-            self.give(right)
+            self.put_back_unused(permit)
 
     def _has(self, slot: Slot) -> bool:
         """Tell whether something is a place of this pool."""
@@ -437,18 +438,18 @@ class Ledger(_Register):
 
     # What has come back by itself.
 
-    def inherited(self) -> Iterator[Right | Slot]:
+    def inherited(self) -> Iterator[Permit | Slot]:
         """Yield the places whose right has died, and those with a share."""
-        while self.inbox:
-            will = first(self.inbox)  # others are doing the same
+        while self.lost:
+            will = first(self.lost)  # others are doing the same
             if will is None:
                 return
             found = self._inherit(will)
             if found is not None:
                 yield found
-            remove(self.inbox, will)  # not before, if it is interrupted
+            remove(self.lost, will)  # not before, if it is interrupted
 
-    def _inherit(self, will: Any) -> Right | Slot | None:
+    def _inherit(self, will: Any) -> Permit | Slot | None:
         slot_of = getattr(will, "slot", None)
         slot = None if slot_of is None else slot_of()
         if slot is None or not (slot.is_detached or self._has(slot)):

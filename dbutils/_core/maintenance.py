@@ -13,7 +13,7 @@ from .._base.errors import logger, quietly
 from .._base.housekeeper import housekeeper
 from .._base.threads import fill_vacancies, vacancies
 
-__all__ = ["Terms", "Upkeep", "make_terms"]
+__all__ = ["Maintenance", "MaintenanceOptions", "check_maintenance"]
 
 _JITTER = 0.1
 # In seconds, the shortest and the longest time between two rounds.
@@ -22,7 +22,7 @@ _LONGEST = 10.0
 _REFILL = 1.0
 
 
-class Terms(NamedTuple):
+class MaintenanceOptions(NamedTuple):
     """How long connections live, in seconds, and what is kept ready."""
 
     maxlifetime: float | None = None
@@ -40,11 +40,11 @@ class Terms(NamedTuple):
         return min(max(min(times), _SHORTEST), _LONGEST) if times else None
 
 
-def make_terms(
+def check_maintenance(
         maxlifetime: Any, maxidletime: Any, keepalive: Any,
-        leakafter: Any, refill: Any) -> Terms:
+        leakafter: Any, refill: Any) -> MaintenanceOptions:
     """Check the options; 0 means the same as None."""
-    return Terms(
+    return MaintenanceOptions(
         check_seconds("maxlifetime", maxlifetime) or None,
         check_seconds("maxidletime", maxidletime) or None,
         check_seconds("keepalive", keepalive) or None,
@@ -52,27 +52,28 @@ def make_terms(
         bool(refill))
 
 
-class Upkeep:
+class Maintenance:
     """The rounds through a pool in the background.
 
     It is a part of the pool, and does not keep it alive.
     """
 
     def __init__(
-            self, core: Any, terms: Terms, connect: Callable[[], Any]) -> None:
+            self, core: Any, options: MaintenanceOptions, connect: Callable[[],
+            Any]) -> None:
         self._core = ref(core)
-        self._terms = terms
+        self._options = options
         self._connect = WeakMethod(connect)
         self.clock = monotonic
         # Whose visits were reported as too long.
         self._reported: set[Any] = set()
         self.due_at = 0.0
-        if terms.interval is not None:
+        if options.interval is not None:
             self._plan()
             housekeeper.enlist(self)
 
     def _plan(self) -> None:
-        self.due_at = monotonic() + (self._terms.interval or _LONGEST)
+        self.due_at = monotonic() + (self._options.interval or _LONGEST)
 
     def hurry(self) -> None:
         """Make the next round at once."""
@@ -83,33 +84,33 @@ class Upkeep:
         """Make one round."""
         self._plan()
         core, connect = self._core(), self._connect()
-        if core is None or connect is None or core.is_over:
+        if core is None or connect is None or core.is_closed:
             housekeeper.dismiss(self)
             return
         keeper = core.keeper
-        keeper.settle()
-        for right in keeper.ledger.idle_ones(self.is_due):
-            keeper.discard(right)
-        if self._terms.keepalive:
-            for right in keeper.ledger.idle_ones(self._is_silent):
+        keeper.reclaim()
+        for permit in keeper.ledger.idle_ones(self.is_due):
+            keeper.destroy(permit)
+        if self._options.keepalive:
+            for permit in keeper.ledger.idle_ones(self._is_silent):
                 with quietly("asking an idle connection"):
-                    self._ask(keeper, right)
-        if self._terms.refill:
+                    self._ask(keeper, permit)
+        if self._options.refill:
             self._refill(keeper, connect)
-        if self._terms.leakafter:
+        if self._options.leakafter:
             self._warn(core)
 
-    def _ask(self, keeper: Any, right: Any) -> None:
+    def _ask(self, keeper: Any, permit: Any) -> None:
         """Ask whether a connection is alive, to keep it so, or close it."""
         can_stay = False
         try:
-            can_stay = keeper.backend.ask(right.slot.con)
+            can_stay = keeper.backend.ask(permit.slot.con)
         finally:
             if can_stay:
-                self.used(right.slot)
-                keeper.put_back(right)
+                self.used(permit.slot)
+                keeper.put_back(permit)
             else:
-                keeper.discard(right)
+                keeper.destroy(permit)
 
     def _refill(self, keeper: Any, connect: Callable[[], Any]) -> None:
         """Open connections until enough are idle, as far as possible."""
@@ -120,7 +121,7 @@ class Upkeep:
 
     def opened(self, slot: Any) -> None:
         """Note when a connection was opened, and when it has to go."""
-        maxlifetime = self._terms.maxlifetime
+        maxlifetime = self._options.maxlifetime
         if maxlifetime:
             slot.expires = self.clock() + maxlifetime * (
                 1 - _JITTER * random.random())  # noqa: S311 - no secret
@@ -138,21 +139,21 @@ class Upkeep:
 
     def is_due(self, slot: Any) -> bool:
         """Tell whether an idle connection has to go."""
-        maxidletime = self._terms.maxidletime
+        maxidletime = self._options.maxidletime
         return self.is_expired(slot) or bool(
             maxidletime and self.clock() - slot.last_used >= maxidletime)
 
     def _is_silent(self, slot: Any) -> bool:
         """Tell whether nothing was heard of a connection for long."""
-        return self.clock() - slot.last_used >= (self._terms.keepalive or 0)
+        return self.clock() - slot.last_used >= (self._options.keepalive or 0)
 
     def _warn(self, core: Any) -> None:
         """Tell of connections that are not given back."""
-        limit = self._terms.leakafter or 0
-        leaks = {visitor._replace(home=None) for visitor in core.visitors()
-                 if visitor.seconds >= limit}
-        for visitor in leaks - self._reported:
-            text = f"A connection was not given back by {visitor}."
+        limit = self._options.leakafter or 0
+        leaks = {holder._replace(pool=None) for holder in core.holders()
+                 if holder.seconds >= limit}
+        for holder in leaks - self._reported:
+            text = f"A connection was not given back by {holder}."
             logger.warning(text)
             warnings.warn(text, ResourceWarning, stacklevel=2)
         self._reported = leaks

@@ -22,21 +22,21 @@ from time import monotonic
 from typing import Any, Callable
 
 from .._base.collecting import is_collecting
-from .._base.errors import Figures, late_text, let_go
-from .._base.fork import follow
+from .._base.errors import PoolStats, late_text, release_frames
+from .._base.fork import register_for_fork
 from .._base.mutex import Mutex
 from .._base.opening import Elsewhere, Late
 from .keeper import Backend, Keeper, Observer
 from .lease import hand_over
 from .ledger import Ledger, Limits
-from .maintenance import Terms, Upkeep
-from .quotas import Claim, Gate
-from .resetting import Cleaner
-from .slots import Right, Visit, Visitor, end, new_visit, visitor_of
+from .maintenance import Maintenance, MaintenanceOptions
+from .quotas import AdmissionPolicy, Request
+from .resetting import ResetWorkers
+from .slots import Checkout, Holder, Permit, end, holder_of, new_checkout
 from .waiters import Waiter
 from .waiting import Queue
 
-__all__ = ["Ended", "PoolCore", "Refused", "core_of"]
+__all__ = ["Pool", "PoolClosed", "PoolTimeout", "core_of"]
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
@@ -45,18 +45,18 @@ _SHORT_LOOK = 0.01
 _DEPTH = 3
 
 
-class Refused(Exception):  # noqa: N818 - what happened, not an error as such
+class PoolTimeout(Exception):  # noqa: N818 - what happened, not an error as such
     """No connection is to be had, and the request does not wait longer."""
 
     def __init__(
-            self, figures: Figures, waited: float, visitors: list[Visitor],
+            self, stats: PoolStats, waited: float, holders: list[Holder],
             reason: str | None, ages: list[float]) -> None:
         """Note all that the error of the pool is to tell."""
-        super().__init__(figures, waited, visitors, reason, ages)
-        self.figures = figures
+        super().__init__(stats, waited, holders, reason, ages)
+        self.stats = stats
 
 
-class Ended(Exception):  # noqa: N818 - likewise
+class PoolClosed(Exception):  # noqa: N818 - likewise
     """The pool was shut down."""
 
 
@@ -78,33 +78,33 @@ class _Books:
         return self.keeper.backend
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether the pool was shut down."""
-        return self.ledger.is_over
+        return self.ledger.is_closed
 
     @property
     def limits(self) -> Limits:
         """How much the pool may hold."""
         return self.ledger.limits
 
-    def visitors(self) -> list[Visitor]:
+    def holders(self) -> list[Holder]:
         """Return who uses connections, the one who came first first."""
-        visitors = filter(None, map(visitor_of, self.ledger.visits()))
-        return sorted(visitors, key=lambda visitor: visitor.since)
+        holders = filter(None, map(holder_of, self.ledger.checkouts()))
+        return sorted(holders, key=lambda holder: holder.since)
 
-    def figures(self) -> Figures:
+    def stats(self) -> PoolStats:
         """Return the state of the pool."""
-        self.keeper.settle()
-        return self.ledger.figures()
+        self.keeper.reclaim()
+        return self.ledger.stats()
 
     def idle_connections(self) -> list[Any]:
         """Return the idle connections, the oldest first."""
-        self.keeper.settle()
-        return [right.slot.con for right in self.ledger.idle.copy()]
+        self.keeper.reclaim()
+        return [permit.slot.con for permit in self.ledger.idle.copy()]
 
     def shared_records(self) -> list[Any]:
         """Return the records of the shared connections."""
-        self.keeper.settle()
+        self.keeper.reclaim()
         return [slot.record for slot in self.ledger.shared.copy()]
 
 
@@ -116,7 +116,7 @@ class _Rules(_Books):
         super().__init__(backend, limits)
         # How many seconds a request waits if it does not say that itself;
         # None means for as long as it takes.
-        self.patience: float | None = None
+        self.timeout: float | None = None
         # Who measures how long it takes, and what says when to do that, by 0;
         # and who knows what is alive.
         self.timer: Any = None
@@ -135,29 +135,29 @@ class _Rules(_Books):
 
     def allow_short_ways(self) -> None:
         """Find out whether connections may come and go the short ways."""
-        gate = self.ledger.gate
+        admission = self.ledger.admission
         self.ledger.allow_short_ways(
-            self._is_short and self.keeper.upkeep is None
-            and not (gate is not None and gate.has_limits))
+            self._is_short and self.keeper.maintenance is None
+            and not (admission is not None and admission.has_limits))
 
-    def set_cleaner(self, cleaner: Cleaner | None) -> None:
+    def set_reset_workers(self, reset_workers: ResetWorkers | None) -> None:
         """Let connections be cleaned elsewhere, or not any more."""
-        self.keeper.cleaner = cleaner
-        self.ledger.is_cleaned_elsewhere = cleaner is not None
-        self.ledger.measure_room()
+        self.keeper.reset_workers = reset_workers
+        self.ledger.is_cleaned_elsewhere = reset_workers is not None
+        self.ledger.measure_idle_limit()
 
-    def set_gate(self, gate: Gate) -> None:
+    def set_admission_policy(self, admission: AdmissionPolicy) -> None:
         """Let somebody decide whose turn it is, before the pool is used."""
-        if self.ledger.gate is not None:
+        if self.ledger.admission is not None:
             raise ValueError("There can be only one who decides in a pool.")
-        self.ledger.gate = gate
+        self.ledger.admission = admission
         self.allow_short_ways()
 
-    def claim(self, priority: Any, tag: Any) -> Claim | None:
+    def request(self, priority: Any, tag: Any) -> Request | None:
         """Return what is special about a request, after checking it."""
-        gate = self.ledger.gate
-        if gate is not None:
-            return gate.claim(priority, tag)
+        admission = self.ledger.admission
+        if admission is not None:
+            return admission.request(priority, tag)
         if priority is None and tag is None:
             return None
         raise TypeError(
@@ -182,28 +182,28 @@ class _Rules(_Books):
         What is idle beyond them is closed now, and what is in use when it
         comes back.
         """
-        self.keeper.settle()
+        self.keeper.reclaim()
         with self.changing.take():
             limits = adjust(self.limits)
-            if self.ledger.gate is not None:
-                self.ledger.gate.check_limits(limits)
+            if self.ledger.admission is not None:
+                self.ledger.admission.check_limits(limits)
             self.ledger.change(limits)
         self.allow_short_ways()
         for surplus in self.ledger.too_many(self.ledger.idle):
-            self.keeper.discard(surplus)
+            self.keeper.destroy(surplus)
         self.keeper.serve()
 
     def trim(self, number: int) -> int:
         """Close idle connections but so many; return how many were closed."""
-        self.keeper.settle()
+        self.keeper.reclaim()
         closed = 0
-        for right in self.ledger.longest_idle(number):
-            self.keeper.discard(right)
+        for permit in self.ledger.longest_idle(number):
+            self.keeper.destroy(permit)
             closed += 1
         return closed
 
 
-class PoolCore(_Rules):
+class Pool(_Rules):
     """The places of a pool and the requests for them."""
 
     def __init__(
@@ -212,41 +212,43 @@ class PoolCore(_Rules):
         super().__init__(backend, limits, is_short)
         self._queue = Queue(self.ledger, self.keeper)
         # The rights to connections that are in use without a lease.
-        self._kept: dict[int, Right] = {}
-        follow(self)
+        self._kept: dict[int, Permit] = {}
+        register_for_fork(self)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
-        for visit in self.ledger.visits():
-            end(visit)
+        for checkout in self.ledger.checkouts():
+            end(checkout)
         backend, keeper = self.backend, self.keeper
         self.changing = Mutex()
         self.ledger = self.ledger.renewed()
         self.keeper = Keeper(backend, self.ledger)
-        self.keeper.upkeep = keeper.upkeep
+        self.keeper.maintenance = keeper.maintenance
         self.keeper.observers = keeper.observers
         self.keeper.has_helpers = keeper.has_helpers
-        if keeper.cleaner is not None:
-            keeper.cleaner.begin_anew()
-            self.keeper.cleaner = keeper.cleaner
-        if self.ledger.gate is not None:
-            self.ledger.gate.begin_anew()
+        if keeper.reset_workers is not None:
+            keeper.reset_workers.after_fork()
+            self.keeper.reset_workers = keeper.reset_workers
+        if self.ledger.admission is not None:
+            self.ledger.admission.after_fork()
         self.allow_short_ways()
         self._queue = Queue(self.ledger, self.keeper)
         self._kept = {}
 
-    def look_after(self, terms: Terms, connect: Callable[[], Any]) -> None:
+    def look_after(
+            self, options: MaintenanceOptions, connect: Callable[[],
+            Any]) -> None:
         """Let connections not live for ever, and be kept ready."""
-        if terms.interval is not None:
-            self.keeper.upkeep = Upkeep(self, terms, connect)
+        if options.interval is not None:
+            self.keeper.maintenance = Maintenance(self, options, connect)
             self.allow_short_ways()
 
     # The verbs of the pools.
 
     def acquire(
-            self, connect: Callable[[], Any], patience: float | None,
-            shareable: bool = False, home: Any = None,
-            claim: Claim | None = None) -> Right:
+            self, connect: Callable[[], Any], timeout: float | None,
+            shareable: bool = False, pool: Any = None,
+            request: Request | None = None) -> Permit:
         """Return the right to a connection that is ready for use.
 
         home: what takes it back if it is dropped; see Right
@@ -255,54 +257,54 @@ class PoolCore(_Rules):
         Raises Refused if there is none within so many seconds; None means
         to wait for as long as it takes, and Ended if the pool was shut down.
         """
-        if self.ledger.is_over:
-            raise Ended
+        if self.ledger.is_closed:
+            raise PoolClosed
         try:
-            return self._acquire(connect, patience, shareable, home, claim)
+            return self._acquire(connect, timeout, shareable, pool, request)
         except BaseException as error:
-            let_go(error)
+            release_frames(error)
             raise
 
     def _acquire(
-            self, connect: Callable[[], Any], patience: float | None,
-            shareable: bool, home: Any, claim: Claim | None) -> Right:
+            self, connect: Callable[[], Any], timeout: float | None,
+            shareable: bool, pool: Any, request: Request | None) -> Permit:
         shareable = shareable and self.limits.maxshared > 0
         start = monotonic()
-        deadline = start + patience if patience else None
-        right = None
+        deadline = start + timeout if timeout else None
+        permit = None
         while True:
-            visit = new_visit(home, _DEPTH)
+            checkout = new_checkout(pool, _DEPTH)
             try:
-                right = self._find(visit, shareable, claim, patience)
+                permit = self._find(checkout, shareable, request, timeout)
                 return self.keeper.ready(
-                    right, connect, visit, shareable, deadline)
+                    permit, connect, checkout, shareable, deadline)
             except Elsewhere:
                 if deadline is not None:
-                    patience = max(deadline - monotonic(), 0)
+                    timeout = max(deadline - monotonic(), 0)
             except Late:
                 raise self._refusal(
                     monotonic() - start, late_text(),
-                ) from self.keeper.outage.last_error()
+                ) from self.keeper.throttle.last_error()
             finally:
-                right = None  # which the traceback of an attempt could keep
+                permit = None  # which the traceback of an attempt could keep
 
     def _find(
-            self, visit: Visit, shareable: bool, claim: Claim | None,
-            patience: float | None) -> Right:
+            self, checkout: Checkout, shareable: bool, request: Request | None,
+            timeout: float | None) -> Permit:
         """Return the right to a place, waiting for it if need be."""
         ledger = self.ledger
-        if ledger.inbox:
-            self.keeper.settle()
-        if ledger.shortcut is not ledger.idle:
-            ledger.open_shortcut()
-        right = None
+        if ledger.lost:
+            self.keeper.reclaim()
+        if ledger.fast_way is not ledger.idle:
+            ledger.open_fast_way()
+        permit = None
         if ledger.may_be_taken():
             # Who begins to wait after we have seen nobody looks for what is
             # idle himself, so nobody is overtaken.
-            right = ledger.take_for(visit, shareable, claim)
-        if right is not None:
-            return right
-        return self._wait(Waiter(visit, shareable, claim), patience)
+            permit = ledger.take_for(checkout, shareable, request)
+        if permit is not None:
+            return permit
+        return self._wait(Waiter(checkout, shareable, request), timeout)
 
     def release(self, con: Any) -> bool:
         """Take a connection back; tell whether it was in use.
@@ -310,73 +312,73 @@ class PoolCore(_Rules):
         This can be called at any moment, also by a finalizer.
         """
         slot = self.ledger.slot_of(con)
-        right = None if slot is None else slot.right
-        if right is None:
+        permit = None if slot is None else slot.permit
+        if permit is None:
             return False
         self._kept.pop(id(con), None)
-        return self.take_away(right)
+        return self.take_away(permit)
 
-    def take_away(self, right: Right) -> bool:
+    def take_away(self, permit: Permit) -> bool:
         """Take back what somebody else may hold; tell whether it was in use.
 
         This can be called at any moment, also by a finalizer.
         """
-        if not end(right.visit):
+        if not end(permit.checkout):
             return False
         if is_collecting():  # the right dies with its holder
             self.ledger.waiters.nudge()
             return True
-        self.give_back(right.slot.new_right())  # that of the holder is void
+        self.give_back(permit.slot.new_permit())  # that of the holder is void
         return True
 
-    def give_back(self, right: Right) -> None:
+    def give_back(self, permit: Permit) -> None:
         """Take back what its only holder does not need any more."""
         try:
-            self.keeper.clean(right)
+            self.keeper.clean(permit)
         except BaseException as error:
-            let_go(error)
+            release_frames(error)
             raise
-        if self.ledger.inbox:
-            self.keeper.settle()
+        if self.ledger.lost:
+            self.keeper.reclaim()
 
-    def attend(self, idle: Any) -> None:
+    def after_release(self, idle: Any) -> None:
         """Do what is left to do after a connection has become idle."""
-        self.keeper.attend(idle)
-        if self.ledger.inbox:
-            self.keeper.settle()
+        self.keeper.after_release(idle)
+        if self.ledger.lost:
+            self.keeper.reclaim()
 
-    def throw_away(self, lease: Any) -> None:
+    def destroy_lease(self, lease: Any) -> None:
         """Close the connection of a lease for good, unless that is over."""
-        visit, right = hand_over(lease)
-        if end(visit):
-            self.keeper.discard(right)
+        checkout, permit = hand_over(lease)
+        if end(checkout):
+            self.keeper.destroy(permit)
 
     def detach(self, lease: Any) -> Any:
         """Return the connection of a lease, which leaves the pool.
 
         If the lease is over, this is None.
         """
-        visit, right = hand_over(lease)
-        if not end(visit):
+        checkout, permit = hand_over(lease)
+        if not end(checkout):
             return None
-        con = right.slot.con
-        self.ledger.retire(right)
+        con = permit.slot.con
+        self.ledger.retire(permit)
         self.keeper.serve()
         return con
 
-    def keep(self, right: Right) -> None:
+    def hold_permit(self, permit: Permit) -> None:
         """Let a connection be in use until it is released explicitly."""
-        self._kept[id(right.slot.con)] = right
+        self._kept[id(permit.slot.con)] = permit
 
-    def leave(self, share: Right) -> None:
+    def leave(self, share: Permit) -> None:
         """Let one of those who share a connection go, like release()."""
         if is_collecting():
             self.ledger.waiters.nudge()
             return
-        if share.visit and len(share.slot.shares()) > 1:
-            self.backend.part(share.slot.con, share.visit)
+        if share.checkout and len(share.slot.shares()) > 1:
+            self.backend.part(share.slot.con, share.checkout)
         if share.slot.part(share):
-            self.keeper.settle()
+            self.keeper.reclaim()
             self.keeper.serve()
 
     def leave_one(self, con: Any) -> None:
@@ -390,24 +392,24 @@ class PoolCore(_Rules):
 
         Return its place.
         """
-        right = self.ledger.any_place()
-        right.slot.round = self.ledger.round
-        slot = right.slot
+        permit = self.ledger.any_place()
+        permit.slot.round = self.ledger.round
+        slot = permit.slot
         slot.con = con
-        self.keeper.put_back(right)
+        self.keeper.put_back(permit)
         return slot
 
-    def expel(self) -> Any:
+    def detach_idle(self) -> Any:
         """Return the oldest idle connection, which leaves the pool.
 
         If no connection is idle, this is None.
         """
-        self.keeper.settle()
-        right = self.ledger.first_idle()
-        if right is None:
+        self.keeper.reclaim()
+        permit = self.ledger.first_idle()
+        if permit is None:
             return None
-        con = right.slot.con
-        self.ledger.retire(right)
+        con = permit.slot.con
+        self.ledger.retire(permit)
         self.keeper.serve()
         return con
 
@@ -417,10 +419,10 @@ class PoolCore(_Rules):
         waits: whether a connection stays open until its last sharer leaves,
             as one does that must not be closed in the middle of a statement
         """
-        self.keeper.settle()
+        self.keeper.reclaim()
         ledger = self.ledger
-        for right in ledger.all_idle():
-            self.keeper.discard(right)
+        for permit in ledger.all_idle():
+            self.keeper.destroy(permit)
         for slot in ledger.detach():
             stays = waits or not self.backend.can_be_closed_in_use(slot.con)
             if not (stays and slot.shares()):
@@ -429,8 +431,8 @@ class PoolCore(_Rules):
 
     def close_idle(self) -> None:
         """Close what is idle, and ask no server for anything."""
-        for right in self.ledger.all_idle():
-            self.keeper.discard(right)
+        for permit in self.ledger.all_idle():
+            self.keeper.destroy(permit)
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
@@ -444,7 +446,7 @@ class PoolCore(_Rules):
         self.ledger.round += 1
         self.clear()
         pause, start = threading.Event(), monotonic()
-        while self.figures().in_use:
+        while self.stats().in_use:
             if timeout is not None and monotonic() - start >= timeout:
                 return False
             pause.wait(_SHORT_LOOK)
@@ -452,25 +454,26 @@ class PoolCore(_Rules):
 
     def look_again(self) -> None:
         """Serve those who wait for a shared connection to become free."""
-        self.keeper.settle()
+        self.keeper.reclaim()
         self.keeper.serve()
 
-    def _wait(self, waiter: Waiter, patience: float | None) -> Right:
+    def _wait(self, waiter: Waiter, timeout: float | None) -> Permit:
         """Return the place that a request is granted in its turn."""
         start = monotonic()
-        right = self._queue.wait(waiter, patience)
+        permit = self._queue.wait(waiter, timeout)
         waited = monotonic() - start
         if self.keeper.observers:
-            self.keeper.tell("waited", waited, right is not None)
-        if right is not None:
-            return right
-        if self.is_over:
-            raise Ended
-        gate = self.ledger.gate
+            self.keeper.notify("waited", waited, permit is not None)
+        if permit is not None:
+            return permit
+        if self.is_closed:
+            raise PoolClosed
+        admission = self.ledger.admission
         raise self._refusal(
-            waited, None if gate is None else gate.refusal(waiter.claim))
+            waited, None if admission is None else
+            admission.refusal(waiter.request))
 
-    def _refusal(self, waited: float, reason: str | None) -> Refused:
-        return Refused(
-            self.ledger.figures(), waited, self.visitors(), reason,
-            self.keeper.outage.attempts.ages())
+    def _refusal(self, waited: float, reason: str | None) -> PoolTimeout:
+        return PoolTimeout(
+            self.ledger.stats(), waited, self.holders(), reason,
+            self.keeper.throttle.attempts.ages())

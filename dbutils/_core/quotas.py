@@ -12,13 +12,13 @@ from contextlib import suppress
 from typing import Any, NamedTuple, Sequence
 
 from .ledger import Ledger, Limits
-from .slots import Right, Visit
+from .slots import Checkout, Permit
 from .waiters import Waiter
 
-__all__ = ["NO_CLAIM", "Claim", "Entrance", "Gate", "Purse"]
+__all__ = ["NO_REQUEST", "AdmissionPolicy", "Entrance", "Quota", "Request"]
 
 
-class Claim(NamedTuple):
+class Request(NamedTuple):
     """What is special about a request."""
 
     level: int = 0
@@ -27,26 +27,26 @@ class Claim(NamedTuple):
     start: float = 0.0
 
 
-NO_CLAIM = Claim()
+NO_REQUEST = Request()
 
 
-class Purse:
+class Quota:
     """Tokens, of which there are only so many; None means any number."""
 
     def __init__(self, number: int | None) -> None:
         self._ledger = Ledger(Limits(number), bool)
 
-    def take(self) -> Right | None:
+    def take(self) -> Permit | None:
         """Return a token, if there is one."""
         ledger = self._ledger
         for found in ledger.inherited():
-            if isinstance(found, Right):  # and not in other hands already
-                ledger.give(found)
+            if isinstance(found, Permit):  # and not in other hands already
+                ledger.put_back_unused(found)
         return ledger.take_empty()
 
-    def put(self, token: Right) -> None:
+    def put(self, token: Permit) -> None:
         """Put a token back, unless it has come back by itself."""
-        self._ledger.give(token)
+        self._ledger.put_back_unused(token)
 
     def resize(self, number: int | None) -> None:
         """Let there be another number of tokens."""
@@ -68,47 +68,47 @@ class Entrance:
 
     def __init__(self) -> None:
         self.pool: Any = None
-        self._tokens: list[tuple[Purse, Right]] = []
+        self._tokens: list[tuple[Quota, Permit]] = []
 
     @property
     def _core(self) -> Any:
         return self.pool._core  # noqa: SLF001 - for core_of()
 
-    def pay(self, purse: Purse | None) -> bool:
+    def pay(self, quota: Quota | None) -> bool:
         """Take a token out of a purse; tell whether that was possible."""
-        if purse is None:
+        if quota is None:
             return False
-        token = purse.take()
+        token = quota.take()
         if token is None:
             return False
-        self._tokens.append((purse, token))
+        self._tokens.append((quota, token))
         return True
 
-    def begin(self, visit: Visit) -> None:
+    def begin(self, checkout: Checkout) -> None:
         """Stand between a visit and its pool."""
-        self.pool = visit[0]
-        visit[0] = self
+        self.pool = checkout[0]
+        checkout[0] = self
 
     def free(self) -> None:
         """Give the tokens back."""
         with suppress(IndexError):  # until there are none
             while True:
-                purse, token = self._tokens.pop()
-                purse.put(token)
+                quota, token = self._tokens.pop()
+                quota.put(token)
 
-    def _take_back(self, right: Any) -> None:
+    def _take_back(self, permit: Any) -> None:
         """Take back what a lease does not hold any more."""
         self.free()
-        self.pool._take_back(right)  # noqa: SLF001 - as a lease
+        self.pool._take_back(permit)  # noqa: SLF001 - as a lease
 
-    def _take_back_dropped(self, right: Any, visitor: Any) -> None:
+    def _take_back_dropped(self, permit: Any, holder: Any) -> None:
         """Take back what was dropped with its lease."""
         self.free()
         pool = self.pool
-        pool._take_back_dropped(right, visitor)  # noqa: SLF001 - as above
+        pool._take_back_dropped(permit, holder)  # noqa: SLF001 - as above
 
 
-class Gate:
+class AdmissionPolicy:
     """Decides whose turn it is."""
 
     # Whether a request may have to wait though a connection is idle.
@@ -117,7 +117,7 @@ class Gate:
     def check_limits(self, limits: Limits) -> None:
         """Raise an error if the pool may not go on with other limits."""
 
-    def claim(self, priority: Any, tag: Any) -> Claim:
+    def request(self, priority: Any, tag: Any) -> Request:
         """Return what a request wants, after checking it."""
         raise NotImplementedError
 
@@ -125,19 +125,19 @@ class Gate:
         """Return those who wait, the one to be served next first."""
         return waiters
 
-    def admit(self, claim: Claim) -> Entrance | None:
+    def admit(self, request: Request) -> Entrance | None:
         """Return the entrance for a request if it may be served."""
         raise NotImplementedError
 
-    def served(self, claim: Claim) -> None:
+    def served(self, request: Request) -> None:
         """Note that somebody who waited is served."""
 
-    def not_served(self, claim: Claim) -> None:
+    def not_served(self, request: Request) -> None:
         """Note that somebody did not wait any more after all."""
 
-    def refusal(self, claim: Claim) -> str | None:
+    def refusal(self, request: Request) -> str | None:
         """Say why a request may not be served, if that is the reason."""
         raise NotImplementedError
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Forget what is in use in the parent of a forked child."""

@@ -16,9 +16,9 @@ from .._base.collecting import is_collecting
 from .._base.errors import quietly
 from .._base.housekeeper import Task, housekeeper
 from .._base.threads import is_ending
-from .counts import Tally
+from .counts import Timings
 
-__all__ = ["Cleaner"]
+__all__ = ["ResetWorkers"]
 
 # How many connections may wait to be cleaned.
 _BACKLOG = 20
@@ -27,13 +27,15 @@ _BACKLOG = 20
 class _Job(Task):
     """A connection that is to be cleaned."""
 
-    def __init__(self, cleaner: Cleaner, keeper: Any, right: Any) -> None:
-        self.seconds = cleaner.timeout
+    def __init__(
+            self, reset_workers: ResetWorkers, keeper: Any, permit:
+            Any) -> None:
+        self.seconds = reset_workers.timeout
         self.done = threading.Event()
-        self.right = right
-        self._times = cleaner.times
+        self.permit = permit
+        self._times = reset_workers.times
         self._keeper = keeper
-        self._slot = right.slot
+        self._slot = permit.slot
         # Whoever sets the only item decides: who cleans it, or who gives up.
         self._outcome: dict[int, object] = {}
 
@@ -47,14 +49,14 @@ class _Job(Task):
 
     def run(self) -> None:
         """Do it, and let go of it."""
-        right, self.right = self.right, None
+        permit, self.permit = self.permit, None
         try:
             if not self.is_decided():
-                self._keeper.clean_here(right, lambda: self.is_first(self))
+                self._keeper.clean_here(permit, lambda: self.is_first(self))
         finally:
             self.done.set()
-            del right
-            self._keeper.settle()  # if it was given up meanwhile
+            del permit
+            self._keeper.reclaim()  # if it was given up meanwhile
         if self.start is not None:
             self._times.add(monotonic() - self.start)
 
@@ -65,7 +67,7 @@ class _Job(Task):
             self._keeper.abandon(self._slot)
 
 
-class Cleaner:
+class ResetWorkers:
     """Cleans the connections of a pool."""
 
     def __init__(self) -> None:
@@ -74,24 +76,24 @@ class Cleaner:
         self.is_apart = False
         self.timeout: float | None = None
         # How long it took, if that was not waited for.
-        self.times = Tally()
-        self.begin_anew()
+        self.times = Timings()
+        self.after_fork()
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have nothing to do in a forked child."""
         # What is not clean yet, held weakly, so that nothing is forgotten.
         self._open: dict[int, Any] = {}
 
-    def takes(self, keeper: Any, right: Any) -> bool:
+    def takes(self, keeper: Any, permit: Any) -> bool:
         """Take over the cleaning of a connection; tell whether it did."""
-        if is_collecting() or not keeper.backend.needs_reset(right.slot.con):
+        if is_collecting() or not keeper.backend.needs_reset(permit.slot.con):
             return False
         if is_ending() or (not self.is_apart and self.timeout is None):
             return False
         if self.is_apart and self._count() >= _BACKLOG:
             return False
-        job = _Job(self, keeper, right)
-        del right
+        job = _Job(self, keeper, permit)
+        del permit
         self._open[id(job)] = ref(job)
         if not housekeeper.do(job):
             with quietly("cleaning a connection"):

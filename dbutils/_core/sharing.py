@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import chain, count
 from typing import Any, Callable, Iterator
 
-from .slots import Right, Slot, Visit, end
+from .slots import Checkout, Permit, Slot, end
 
 __all__ = ["Sharing"]
 
@@ -24,7 +24,7 @@ class Sharing:
         # The places, with the right that their users have together; and
         # those that count as shared, also while their connection is being
         # opened or cleaned.
-        self.slots: dict[Slot, Right] = {}
+        self.slots: dict[Slot, Permit] = {}
         self._counted: dict[int, Slot] = {}
         # The same places by the number of those who share them.  These are
         # only hints: what does not fit any more is thrown away when it is
@@ -59,37 +59,37 @@ class Sharing:
         if self._counted.get(slot.shared_as) is slot:
             self._counted.pop(slot.shared_as, None)
 
-    def publish(self, right: Right, visit: Visit) -> Right:
+    def publish(self, permit: Permit, checkout: Checkout) -> Permit:
         """Let others join; return the first share."""
-        slot = right.slot
-        share = slot.join(visit)
+        slot = permit.slot
+        share = slot.join(checkout)
         slot.turn = next(self._turns)
-        self.slots[slot] = right
+        self.slots[slot] = permit
         self._hint(slot, 1)
         return share
 
-    def join(self, visit: Visit) -> Right | None:
+    def join(self, checkout: Checkout) -> Permit | None:
         """Return a share of the connection that the fewest share."""
-        share = self._join(visit)
+        share = self._join(checkout)
         if share is None and self.slots:
             self._hint_anew()
-            share = self._join(visit)
+            share = self._join(checkout)
         return share
 
-    def _join(self, visit: Visit) -> Right | None:
+    def _join(self, checkout: Checkout) -> Permit | None:
         busy = []
         share = None
         for number, slot in self._in_order():
             if self.is_shareable(slot.con):
                 # a visit of its own, which ends if somebody else is faster
-                share = slot.join(visit.copy())
+                share = slot.join(checkout.copy())
                 slot.turn = next(self._turns)
                 self._hint(slot, number + 1)
-                right = self.slots.pop(slot, None)
-                if right is not None:
-                    self.slots[slot] = right  # becomes the last in turn
+                permit = self.slots.pop(slot, None)
+                if permit is not None:
+                    self.slots[slot] = permit  # becomes the last in turn
                     break
-                end(share.visit)
+                end(share.checkout)
                 share = None
             else:
                 busy.append((number, slot))
@@ -121,13 +121,13 @@ class Sharing:
         self._hints = hints
         self._number_of_hints = len(self.slots)
 
-    def last_out(self, slot: Slot) -> Right | None:
+    def last_out(self, slot: Slot) -> Permit | None:
         """Return the right that the sharers had, if all of them have gone."""
         while not slot.shares():
-            right = self.slots.pop(slot, None)
-            if right is None or not slot.shares():
-                return right
-            self.slots[slot] = right  # somebody came at the last moment
+            permit = self.slots.pop(slot, None)
+            if permit is None or not slot.shares():
+                return permit
+            self.slots[slot] = permit  # somebody came at the last moment
         if slot in self.slots:
             self._hint(slot, len(slot.shares()))
         return None

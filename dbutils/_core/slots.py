@@ -18,19 +18,19 @@ from typing import Any, Callable, List, NamedTuple
 from weakref import ref
 
 from .._base.callers import caller, where
-from .._base.errors import let_go
+from .._base.errors import release_frames
 from .._base.finalizers import note_lost
 
 __all__ = [
-    "CODE", "LAST", "Right", "Slot", "Visit", "Visitor", "begin", "end",
-    "new_visit", "visitor_of"]
+    "CODE", "LAST", "Checkout", "Holder", "Permit", "Slot", "begin", "end",
+    "holder_of", "new_checkout"]
 
 
-class Visitor(NamedTuple):
+class Holder(NamedTuple):
     """Who uses a connection, and since when."""
 
     # What takes the connection back when its lease is closed or dropped.
-    home: Any
+    pool: Any
     since: float
     code: CodeType
     instruction: int
@@ -53,59 +53,65 @@ class Visitor(NamedTuple):
 # One use of a connection, from its handing out to its return.  It is a list
 # with the fields of the visitor: whoever deletes the last one ends the visit,
 # which is one step, and what is over is empty soon after.
-Visit = List[Any]
+Checkout = List[Any]
 SINCE, CODE, LAST = 1, 2, 4
 
 
-def new_visit(home: Any = None, depth: int = 1) -> Visit:
+def new_checkout(pool: Any = None, depth: int = 1) -> Checkout:
     """Return a visit that begins now, of whoever has called the library.
 
     depth: how many calls it is away at least
     """
     frame = caller(depth + 1)
     return [
-        home, monotonic(), frame.f_code, frame.f_lasti,
+        pool, monotonic(), frame.f_code, frame.f_lasti,
         threading.get_ident()]
 
 
-def begin(visit: Visit) -> None:
+def begin(checkout: Checkout) -> None:
     """Count a visit from now on; until now it was a request."""
     try:  # noqa: SIM105 - suppress() would take ten times as long
-        visit[SINCE] = monotonic()
+        checkout[SINCE] = monotonic()
     except IndexError:
         pass  # others have ended it already
 
 
-def end(visit: Visit | None) -> bool:
+def end(checkout: Checkout | None) -> bool:
     """End a visit, if it has begun; tell whether that was not done yet."""
-    if not visit:
+    if not checkout:
         return False
     try:
-        del visit[LAST]
+        del checkout[LAST]
     except IndexError:
         return False
-    visit.clear()
+    checkout.clear()
     return True
 
 
-def visitor_of(visit: Visit | None) -> Visitor | None:
+def holder_of(checkout: Checkout | None) -> Holder | None:
     """Return who uses a connection, None if the visit is over."""
-    fields = visit.copy() if visit else []
-    return Visitor(*fields) if len(fields) > LAST else None
+    fields = checkout.copy() if checkout else []
+    return Holder(*fields) if len(fields) > LAST else None
 
 
-class Right:
+class Permit:
     """The right to use a place, for as long as somebody refers to it."""
 
     __slots__ = (
-        "__weakref__", "entrance", "is_share", "origin", "slot", "visit",
-        "will")
+        "__weakref__",
+        "checkout",
+        "entrance",
+        "is_share",
+        "origin",
+        "slot",
+        "will",
+    )
 
     def __init__(
-            self, slot: Slot, visit: Visit | None = None,
+            self, slot: Slot, checkout: Checkout | None = None,
             is_share: bool = False) -> None:
         self.slot = slot
-        self.visit = visit
+        self.checkout = checkout
         self.is_share = is_share
         self.will: Any = None
         # Where the place was or could have been idle when somebody began to
@@ -121,16 +127,16 @@ class Right:
         needs it to be really dead, also if an interrupt hits us here.
         """
         try:
-            visitor = visitor_of(getattr(self, "visit", None))
-            if visitor is not None and visitor.home is not None:
-                home = visitor.home
-                home._take_back_dropped(self, visitor)  # noqa: SLF001 - of pools
+            holder = holder_of(getattr(self, "checkout", None))
+            if holder is not None and holder.pool is not None:
+                pool = holder.pool
+                pool._take_back_dropped(self, holder)  # noqa: SLF001 - of pools
         except Warning:  # which the program wants to be an error
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
             raise
         except BaseException as error:  # noqa: BLE001 - nobody is above
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
-            let_go(error)
+            release_frames(error)
             note_lost("taking back what was dropped", error)
 
 
@@ -142,9 +148,9 @@ class _Will(ref):
     # A reference that is weak, since a place must not refer to itself.
     slot: Callable[[], Any]
     # The will of the next right; the first who sets it has the place.
-    heir: Any = None
+    successor: Any = None
     # The visit, if it is that of one who shares the connection.
-    visit: Visit | None = None
+    checkout: Checkout | None = None
 
 
 class Slot:
@@ -184,57 +190,57 @@ class Slot:
     def __repr__(self) -> str:
         return f"<slot with {self.con!r}>"
 
-    def _make(self, right: Right) -> _Will:
+    def _make(self, permit: Permit) -> _Will:
         # The callback is a function written in C, so that nothing else runs
         # and nothing can go wrong when a right dies, wherever that happens.
-        right.will = will = _Will(right, self._report)
+        permit.will = will = _Will(permit, self._report)
         will.slot = self._this
         return will
 
     def _last_will(self) -> Any:
         will = self._will
-        while will is not None and will.heir is not None:
-            will = will.heir
+        while will is not None and will.successor is not None:
+            will = will.successor
         return will
 
-    def new_right(self) -> Right:
+    def new_permit(self) -> Permit:
         """Return a new right, which replaces the one that the caller has."""
         last = self._last_will()
-        right = Right(self)
-        will = self._make(right)
+        permit = Permit(self)
+        will = self._make(permit)
         if last is not None:
-            last.heir = will  # for those who hold the old one
+            last.successor = will  # for those who hold the old one
         self._will = will
-        return right
+        return permit
 
-    def exchange(self, old: Right) -> Right | None:
+    def exchange(self, old: Permit) -> Permit | None:
         """Return another right instead of one that its holder gives back.
 
         If the garbage collector has found the old one with its holder, others
         may have inherited the place before.  Then this is None.
         """
-        right = Right(self)
-        heir = self._make(right)
+        permit = Permit(self)
+        successor = self._make(permit)
         will = old.will
-        if will.__dict__.setdefault("heir", heir) is not heir:
+        if will.__dict__.setdefault("successor", successor) is not successor:
             return None
-        self._will = heir  # makes the way shorter, for nothing else
-        return right
+        self._will = successor  # makes the way shorter, for nothing else
+        return permit
 
-    def inherit(self) -> Right | None:
+    def inherit(self) -> Permit | None:
         """Take the place over if its right has died, and nobody else did."""
         will = self._last_will()
         if will is None or will() is not None:
             return None
-        right = Right(self)
-        heir = self._make(right)
-        if will.__dict__.setdefault("heir", heir) is not heir:
+        permit = Permit(self)
+        successor = self._make(permit)
+        if will.__dict__.setdefault("successor", successor) is not successor:
             return None
-        self._will = heir  # makes the way shorter, for nothing else
-        return right
+        self._will = successor  # makes the way shorter, for nothing else
+        return permit
 
     @property
-    def right(self) -> Right | None:
+    def permit(self) -> Permit | None:
         """The right to the place, unless it has died."""
         will = self._last_will()
         return None if will is None else will()
@@ -245,42 +251,42 @@ class Slot:
         self._will = None
 
     @property
-    def visit(self) -> Visit | None:
+    def checkout(self) -> Checkout | None:
         """The visit that is going on, or was the last one."""
-        right = self.right
-        return None if right is None else right.visit
+        permit = self.permit
+        return None if permit is None else permit.checkout
 
     # Those who share the connection.
 
-    def join(self, visit: Visit) -> Right:
+    def join(self, checkout: Checkout) -> Permit:
         """Return the right to share the connection."""
-        share = Right(self, visit, is_share=True)
+        share = Permit(self, checkout, is_share=True)
         will = self._make(share)
-        will.visit = visit
+        will.checkout = checkout
         if self._sharers is None:
             self._sharers = {}
         self._sharers[id(will)] = will
         return share
 
-    def part(self, share: Right) -> bool:
+    def part(self, share: Permit) -> bool:
         """End a share; tell whether that was not already done."""
-        if not end(share.visit):
+        if not end(share.checkout):
             return False
         self._report(self._make(share))  # a hint to look at this place
         return True
 
-    def shares(self) -> list[Right]:
+    def shares(self) -> list[Permit]:
         """Return the shares that there are now, and count them anew."""
-        shares: list[Right] = []
+        shares: list[Permit] = []
         sharers = self._sharers
         if sharers is None:
             return shares
         for key, will in sharers.copy().items():
             share = will()
-            if share is not None and share.visit:
+            if share is not None and share.checkout:
                 shares.append(share)
             elif sharers.pop(key, None):
-                end(will.visit)
+                end(will.checkout)
         record = self.record  # which may be taken away meanwhile
         if record is not None:
             record.shared = len(shares)

@@ -12,18 +12,18 @@ from functools import lru_cache
 from typing import Any, Deque
 from weakref import ref
 
-from .slots import Right
+from .slots import Permit
 
 __all__ = ["ORDERS", "OldestFirst"]
 
 
-class OldestFirst(Deque[Right]):
+class OldestFirst(Deque[Permit]):
     """The connection that was idle for longest is lent next."""
 
     __slots__ = ()
 
 
-class LatestFirst(Deque[Right]):
+class LatestFirst(Deque[Permit]):
     """The connection that was in use last is lent next."""
 
     __slots__ = ()
@@ -59,12 +59,12 @@ def _take_own(idle: Any, slots: dict[int, Any]) -> Any:
     """Take out what this thread had last, if that is idle."""
     link = slots.get(id(idle))
     slot = None if link is None else link()
-    right = None if slot is None else slot.right
+    permit = None if slot is None else slot.permit
     try:
-        idle.remove(right)
+        idle.remove(permit)
     except ValueError:
-        right = None
-    return right
+        permit = None
+    return permit
 
 
 def _own_first(order: Any) -> Any:
@@ -76,16 +76,16 @@ def _own_first(order: Any) -> Any:
 
         def popleft(self) -> Any:
             slots = _slots()
-            right = _take_own(self, slots)
-            if right is None:
-                right = take_next(self)
-            slots[id(self)] = ref(right.slot)
-            return right
+            permit = _take_own(self, slots)
+            if permit is None:
+                permit = take_next(self)
+            slots[id(self)] = ref(permit.slot)
+            return permit
     return OwnFirst
 
 
 # By whether each thread gets its own first, and then the latest or oldest.
-ORDERS: dict[tuple[bool, bool], type[deque[Right]]] = {
+ORDERS: dict[tuple[bool, bool], type[deque[Permit]]] = {
     (False, False): OldestFirst, (False, True): LatestFirst,
     (True, False): _own_first(OldestFirst),
     (True, True): _own_first(LatestFirst)}

@@ -18,7 +18,7 @@ from typing import Any, Callable
 from .._base.opening import HANGS_AFTER, Attempts, Elsewhere, Late
 from .counts import Count
 
-__all__ = ["Elsewhere", "Outage", "is_outage", "is_refusal"]
+__all__ = ["ConnectThrottle", "Elsewhere", "is_outage", "is_refusal"]
 
 # In seconds, the time between two attempts, and by how much it varies.
 _SPAN = 0.05
@@ -70,7 +70,7 @@ def _codes_of(error: BaseException) -> set[Any]:
     return {*codes, *parts}
 
 
-class Outage:
+class ConnectThrottle:
     """The state of the server, as far as a pool knows it."""
 
     def __init__(self) -> None:

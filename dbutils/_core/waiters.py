@@ -16,15 +16,21 @@ class Waiter:
     """A request for a connection that is answered at most once."""
 
     __slots__ = (
-        "__weakref__", "_gate", "answers", "claim", "is_queued", "shareable",
-        "visit")
+        "__weakref__",
+        "_gate",
+        "answers",
+        "checkout",
+        "is_queued",
+        "request",
+        "shareable",
+    )
 
     def __init__(
-            self, visit: Any, shareable: bool, claim: Any = None) -> None:
-        self.visit = visit
+            self, checkout: Any, shareable: bool, request: Any = None) -> None:
+        self.checkout = checkout
         self.shareable = shareable
         # What is special about the request, if anything.
-        self.claim = claim
+        self.request = request
         # Whether it may be in a queue.
         self.is_queued = False
         # Empty as long as it waits.  The first who sets the only item has
@@ -39,13 +45,13 @@ class Waiter:
         return not self.answers
 
     @property
-    def right(self) -> Any:
+    def permit(self) -> Any:
         """The answer; None if there is none."""
         return self.answers.get(0)
 
-    def grant(self, right: Any) -> bool:
+    def grant(self, permit: Any) -> bool:
         """Answer with the right to a place; tell whether it was accepted."""
-        if self.answers.setdefault(0, right) is not right:
+        if self.answers.setdefault(0, permit) is not permit:
             return False
         self.nudge()
         return True

@@ -8,7 +8,7 @@ from typing import Any
 from .._base.threads import is_ending
 from .keeper import Keeper
 from .ledger import Ledger
-from .slots import Right
+from .slots import Permit
 from .waiters import Waiter
 
 __all__ = ["Queue"]
@@ -32,54 +32,54 @@ class Queue:
             if waiter.give_up():
                 waiter.nudge()
 
-    def wait(self, waiter: Waiter, patience: float | None) -> Right | None:
+    def wait(self, waiter: Waiter, timeout: float | None) -> Permit | None:
         """Return the place that a request is granted in its turn, if any."""
         ledger, start = self._ledger, monotonic()
         try:
             ledger.queue_up(waiter)
             self._keeper.serve()
             if not ledger.may_queue(waiter):
-                patience = 0
+                timeout = 0
             while not waiter.answers:
-                self._wait_a_bit(waiter, patience, monotonic() - start)
+                self._wait_a_bit(waiter, timeout, monotonic() - start)
         except BaseException:
             self._withdraw(waiter)
             raise
         if waiter.is_queued:  # who has served it has not come to that yet
             ledger.leave_queue(waiter)
-        right: Any = waiter.right
-        return right
+        permit: Any = waiter.permit
+        return permit
 
     def _wait_a_bit(
-            self, waiter: Waiter, patience: float | None,
+            self, waiter: Waiter, timeout: float | None,
             waited: float) -> None:
         """Wait until woken up, or until it is time to look again."""
         waiters = self._ledger.waiters
         pause = _FIRST_LOOK if waiters.first() is waiter else _OTHER_LOOK
-        if patience is not None and waited < patience:
-            pause = min(pause, patience - waited)
-        elif patience is not None and not self._is_coming(waiter):
+        if timeout is not None and waited < timeout:
+            pause = min(pause, timeout - waited)
+        elif timeout is not None and not self._is_coming(waiter):
             waiter.give_up()
-        if self._ledger.is_over:
+        if self._ledger.is_closed:
             waiter.give_up()
         if not (waiter.answers or waiter.wait(pause)):
             if is_ending():  # nobody else will give anything back
                 waiter.give_up()
-            self._keeper.settle()
+            self._keeper.reclaim()
             self._keeper.serve()
             if self._ledger.barging:  # which may have been for long enough
                 self._ledger.settle_ways()
 
     def _is_coming(self, waiter: Waiter) -> bool:
         """Tell whether there will be a connection in a moment."""
-        cleaner = self._keeper.cleaner
+        reset_workers = self._keeper.reset_workers
         return self._ledger.is_coming(waiter) or (
-            cleaner is not None and cleaner.is_busy())
+            reset_workers is not None and reset_workers.is_busy())
 
     def _withdraw(self, waiter: Waiter) -> None:
         """Let a request go whose wait was interrupted."""
         waiter.give_up()
         self._ledger.leave_queue(waiter)
-        if waiter.right is not None:
-            self._keeper.unused(waiter.right)
+        if waiter.permit is not None:
+            self._keeper.unused(waiter.permit)
         self._keeper.serve()

@@ -10,7 +10,7 @@ import math
 from typing import Any, Callable, Mapping
 
 __all__ = [
-    "Dialect", "SpeaksUtf8", "Words", "needs_host", "tls_context",
+    "ConnectArguments", "Dialect", "SpeaksUtf8", "needs_host", "tls_context",
     "whole"]
 
 # The settings in the order in which they are said; those for encryption and
@@ -21,7 +21,7 @@ _SETTINGS = (
 _UTF8 = {"utf8", "utf-8", "utf8mb4"}
 
 
-class Words:
+class ConnectArguments:
     """What a driver is told, and what is done with a new connection."""
 
     def __init__(self, driver: Any) -> None:
@@ -32,13 +32,13 @@ class Words:
         # is not the driver that limits that.
         self.silence: float | None = None
 
-    def say(self, **parameters: Any) -> None:
+    def add(self, **parameters: Any) -> None:
         """Tell the driver something, unless it is None."""
         self.parameters.update(
             (name, value) for name, value in parameters.items()
             if value is not None)
 
-    def then(self, attribute: str, value: Any) -> None:
+    def after_connect(self, attribute: str, value: Any) -> None:
         """Set an attribute of a new connection."""
         self.steps.append(lambda con: setattr(con, attribute, value))
 
@@ -58,32 +58,34 @@ class Dialect:
     # Options that could overrule the settings for encryption.
     overruling: frozenset[str] = frozenset()
 
-    def translate(self, config: Any, driver: Any) -> Words:
+    def translate(self, config: Any, driver: Any) -> ConnectArguments:
         """Return the words for the settings of a connection.
 
         driver: the module
         """
-        words = Words(driver)
+        arguments = ConnectArguments(driver)
         for setting in _SETTINGS:
             value = getattr(config, setting)
             if value is not None:
-                self._say(words, setting, value)
+                self._say(arguments, setting, value)
         if config.ssl is not None:
-            self.say_ssl(words, config)
-        self._say_options(words, config)
-        return words
+            self.say_ssl(arguments, config)
+        self._say_options(arguments, config)
+        return arguments
 
-    def _say(self, words: Words, setting: str, value: Any) -> None:
-        say = getattr(self, f"say_{setting}", None)
-        if say is not None:
-            say(words, value)
+    def _say(
+            self, arguments: ConnectArguments, setting: str, value:
+            Any) -> None:
+        add = getattr(self, f"say_{setting}", None)
+        if add is not None:
+            add(arguments, value)
         elif setting in self.names:
-            words.say(**{self.names[setting]: value})
+            arguments.add(**{self.names[setting]: value})
         else:
             self.refuse(setting)
 
-    def _say_options(self, words: Words, config: Any) -> None:
-        given = {name.lower() for name in words.parameters}
+    def _say_options(self, arguments: ConnectArguments, config: Any) -> None:
+        given = {name.lower() for name in arguments.parameters}
         given |= {"password", "passwd", "pwd"}
         if config.ssl:
             given |= self.overruling
@@ -92,14 +94,14 @@ class Dialect:
                 raise ValueError(
                     f"The option {name!r} of {self.module} is the matter of"
                     " a setting.")
-            words.parameters[name] = value
+            arguments.parameters[name] = value
 
     def refuse(self, setting: str) -> None:
         """Raise the error for a setting that the driver does not know."""
         hint = self.hints.get(setting, "")
         raise ValueError(f"{self.module} cannot honour {setting!r}{hint}.")
 
-    def say_ssl(self, words: Words, config: Any) -> None:  # noqa: ARG002
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:  # noqa: ARG002
         """Demand that the connection is encrypted, or not."""
         self.refuse("ssl")
 
@@ -117,7 +119,7 @@ class SpeaksUtf8(Dialect):
 
     hints: Mapping[str, str] = {"charset": " other than 'utf8'"}
 
-    def say_charset(self, words: Words, value: str) -> None:  # noqa: ARG002
+    def say_charset(self, arguments: ConnectArguments, value: str) -> None:  # noqa: ARG002
         """Accept the encoding."""
         if value.lower() not in _UTF8:
             self.refuse("charset")

@@ -13,18 +13,9 @@ from types import FunctionType
 from typing import Any, Callable, Iterator
 
 __all__ = [
-    "connect_of",
-    "connect_pg",
-    "creator_threadsafety",
-    "driver_module",
-    "failures_of",
-    "is_clear",
-    "is_driver",
-    "is_unsupported",
-    "module_of_connection",
-    "module_of_creator",
-    "split_isfatal",
-]
+    "connect_of", "connect_pg", "creator_threadsafety", "driver_module",
+    "failures_of", "is_clear", "is_driver", "is_unsupported",
+    "module_of_connection", "module_of_creator", "split_isfatal"]
 
 # The exceptions that stand for a lost connection if nothing else is said.
 _FAILURES = ("OperationalError", "InterfaceError", "InternalError")

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .arguments import Dialect, SpeaksUtf8, Words, tls_context, whole
+from .arguments import (
+    ConnectArguments,
+    Dialect,
+    SpeaksUtf8,
+    tls_context,
+    whole,
+)
 
 __all__ = ["MYSQL"]
 
@@ -16,33 +22,35 @@ class _MySql(Dialect):
         "port": "port", "database": "database", "user": "user",
         "autocommit": "autocommit"}
 
-    def say_host(self, words: Words, value: str) -> None:
+    def say_host(self, arguments: ConnectArguments, value: str) -> None:
         is_path = value.startswith("/")
-        words.say(**{"unix_socket" if is_path else "host": value})
+        arguments.add(**{"unix_socket" if is_path else "host": value})
 
-    def say_charset(self, words: Words, value: str) -> None:
-        words.say(charset="utf8mb4" if value.lower() == "utf-8" else value)
+    def say_charset(self, arguments: ConnectArguments, value: str) -> None:
+        arguments.add(charset="utf8mb4" if value.lower() == "utf-8" else value)
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
-        words.say(connect_timeout=whole(value))
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(connect_timeout=whole(value))
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.say(read_timeout=whole(value), write_timeout=whole(value))
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(read_timeout=whole(value), write_timeout=whole(value))
 
-    def say_ssl(self, words: Words, config: Any) -> None:
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         if config.ssl:
-            self.encrypt(words, config)
-            words.steps.append(_Demand(words.driver))
+            self.encrypt(arguments, config)
+            arguments.steps.append(_Demand(arguments.driver))
         else:
-            self.leave_plain(words)
+            self.leave_plain(arguments)
 
-    def encrypt(self, words: Words, config: Any) -> None:
+    def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         """Demand that the connection is encrypted."""
         raise NotImplementedError
 
-    def leave_plain(self, words: Words) -> None:
+    def leave_plain(self, arguments: ConnectArguments) -> None:
         """Demand that it is not."""
-        words.say(ssl_disabled=True)
+        arguments.add(ssl_disabled=True)
 
 
 class _Demand:
@@ -72,16 +80,18 @@ def _values_of(row: Any) -> Any:
 class _PyMySql(_MySql):
     module = "pymysql"
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
         """Limit the greeting of the server, too, which is read at first."""
-        words.say(
+        arguments.add(
             connect_timeout=value, read_timeout=value, write_timeout=value)
-        words.then("_read_timeout", None)
-        words.then("_write_timeout", None)
+        arguments.after_connect("_read_timeout", None)
+        arguments.after_connect("_write_timeout", None)
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.then("_read_timeout", value)
-        words.then("_write_timeout", value)
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.after_connect("_read_timeout", value)
+        arguments.after_connect("_write_timeout", value)
 
     def connect(
             self, driver: Any, parameters: dict[str, Any],
@@ -90,64 +100,68 @@ class _PyMySql(_MySql):
         return super().connect(
             driver, parameters, password and password.encode())
 
-    def encrypt(self, words: Words, config: Any) -> None:
-        words.say(ssl=tls_context(config))
+    def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
+        arguments.add(ssl=tls_context(config))
 
-    def say_application_name(self, words: Words, value: str) -> None:
-        words.say(program_name=value)
+    def say_application_name(
+            self, arguments: ConnectArguments, value: str) -> None:
+        arguments.add(program_name=value)
 
 
 class _MySqlClient(_MySql):
     module = "MySQLdb"
 
-    def encrypt(self, words: Words, config: Any) -> None:
+    def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         files = {
             "ca": config.ssl_ca, "cert": config.ssl_cert,
             "key": config.ssl_key}
-        words.say(
+        arguments.add(
             ssl_mode="VERIFY_IDENTITY" if config.ssl_ca else "REQUIRED",
             ssl={name: path for name, path in files.items() if path} or None)
 
-    def leave_plain(self, words: Words) -> None:
-        words.say(ssl_mode="DISABLED")
+    def leave_plain(self, arguments: ConnectArguments) -> None:
+        arguments.add(ssl_mode="DISABLED")
 
 
 class _MySqlConnector(_MySql):
     module = "mysql.connector"
     hints: Mapping[str, str] = {"socket_timeout": " before its release 9.2"}
 
-    def encrypt(self, words: Words, config: Any) -> None:
+    def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         is_checked = True if config.ssl_ca else None
-        words.say(
+        arguments.add(
             ssl_disabled=False, ssl_ca=config.ssl_ca,
             ssl_verify_cert=is_checked, ssl_verify_identity=is_checked,
             ssl_cert=config.ssl_cert, ssl_key=config.ssl_key)
 
-    def say_application_name(self, words: Words, value: str) -> None:
-        words.say(conn_attrs={"program_name": value})
+    def say_application_name(
+            self, arguments: ConnectArguments, value: str) -> None:
+        arguments.add(conn_attrs={"program_name": value})
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
-        words.say(connection_timeout=whole(value))
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(connection_timeout=whole(value))
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        constants = getattr(words.driver, "constants", None)
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        constants = getattr(arguments.driver, "constants", None)
         if "read_timeout" not in getattr(
                 constants, "DEFAULT_CONFIGURATION", ()):
             self.refuse("socket_timeout")
-        super().say_socket_timeout(words, value)
+        super().say_socket_timeout(arguments, value)
 
 
 class _MariaDb(SpeaksUtf8, _MySql):
     module = "mariadb"
 
-    def encrypt(self, words: Words, config: Any) -> None:
-        words.say(
+    def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
+        arguments.add(
             ssl=True, ssl_verify_cert=bool(config.ssl_ca),
             ssl_ca=config.ssl_ca, ssl_cert=config.ssl_cert,
             ssl_key=config.ssl_key)
 
-    def leave_plain(self, words: Words) -> None:
-        words.say(ssl=False)
+    def leave_plain(self, arguments: ConnectArguments) -> None:
+        arguments.add(ssl=False)
 
 
 # in the order of preference

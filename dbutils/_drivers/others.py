@@ -6,7 +6,13 @@ import math
 from typing import Any, Mapping
 
 from .._base.secrets import Secret
-from .arguments import Dialect, SpeaksUtf8, Words, tls_context, whole
+from .arguments import (
+    ConnectArguments,
+    Dialect,
+    SpeaksUtf8,
+    tls_context,
+    whole,
+)
 
 __all__ = ["ORACLE", "SQLITE", "SQLSERVER"]
 
@@ -17,20 +23,20 @@ class _Sqlite(SpeaksUtf8):
     names: Mapping[str, str] = {
         "database": "database", "connection_timeout": "timeout"}
 
-    def translate(self, config: Any, driver: Any) -> Words:
+    def translate(self, config: Any, driver: Any) -> ConnectArguments:
         if config.password is not None:
             self.refuse("password")
         if config.database is None:
             raise ValueError("A SQLite database needs the name of a file.")
-        words = super().translate(config, driver)
-        words.parameters.setdefault("check_same_thread", False)
-        return words
+        arguments = super().translate(config, driver)
+        arguments.parameters.setdefault("check_same_thread", False)
+        return arguments
 
-    def say_autocommit(self, words: Words, value: bool) -> None:
+    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
         if value:
-            words.parameters["isolation_level"] = None
+            arguments.parameters["isolation_level"] = None
 
-    def say_ssl(self, words: Words, config: Any) -> None:  # noqa: ARG002
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:  # noqa: ARG002
         if config.ssl:
             self.refuse("ssl")
 
@@ -44,27 +50,30 @@ class _OracleDb(SpeaksUtf8):
         **SpeaksUtf8.hints, "ssl_cert": " without 'ssl_ca'"}
     overruling = frozenset(("dsn", "params"))
 
-    def translate(self, config: Any, driver: Any) -> Words:
-        words = super().translate(config, driver)
+    def translate(self, config: Any, driver: Any) -> ConnectArguments:
+        arguments = super().translate(config, driver)
         if config.host is None and config.database is not None:
-            words.parameters["dsn"] = words.parameters.pop("service_name")
-        return words
+            arguments.parameters["dsn"] = arguments.parameters.pop(
+                "service_name")
+        return arguments
 
-    def say_autocommit(self, words: Words, value: bool) -> None:
-        words.then("autocommit", value)
+    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
+        arguments.after_connect("autocommit", value)
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.then("call_timeout", math.ceil(value * 1000))
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.after_connect("call_timeout", math.ceil(value * 1000))
 
-    def say_application_name(self, words: Words, value: str) -> None:
-        words.then("module", value)
+    def say_application_name(
+            self, arguments: ConnectArguments, value: str) -> None:
+        arguments.after_connect("module", value)
 
-    def say_ssl(self, words: Words, config: Any) -> None:
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         if config.ssl and config.host is None:
             raise ValueError("'ssl' needs the name of a 'host'.")
-        words.say(protocol="tcps" if config.ssl else "tcp")
+        arguments.add(protocol="tcps" if config.ssl else "tcp")
         if config.ssl_ca:
-            words.say(
+            arguments.add(
                 ssl_context=tls_context(config), ssl_server_dn_match=True)
         elif config.ssl_cert:
             self.refuse("ssl_cert")
@@ -104,27 +113,29 @@ class _PyOdbc(SpeaksUtf8, _SqlServer):
         "ansi", "attrs_before", "autocommit", "encoding", "readonly",
         "timeout"))
 
-    def translate(self, config: Any, driver: Any) -> Words:
-        words = super().translate(config, driver)
-        if not {name.upper() for name in words.parameters} & {
+    def translate(self, config: Any, driver: Any) -> ConnectArguments:
+        arguments = super().translate(config, driver)
+        if not {name.upper() for name in arguments.parameters} & {
                 "DRIVER", "DSN"}:
-            words.say(DRIVER=_odbc_driver(driver))
-            words.parameters.setdefault("SERVER", "localhost")
-        return words
+            arguments.add(DRIVER=_odbc_driver(driver))
+            arguments.parameters.setdefault("SERVER", "localhost")
+        return arguments
 
-    def say_port(self, words: Words, value: int) -> None:
-        server = words.parameters.get("SERVER", "localhost")
-        words.say(SERVER=f"{server},{value}")
+    def say_port(self, arguments: ConnectArguments, value: int) -> None:
+        server = arguments.parameters.get("SERVER", "localhost")
+        arguments.add(SERVER=f"{server},{value}")
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
-        words.say(timeout=whole(value))
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(timeout=whole(value))
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.then("timeout", whole(value))
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.after_connect("timeout", whole(value))
 
-    def say_ssl(self, words: Words, config: Any) -> None:
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         self.check_files(config)
-        words.say(Encrypt="yes" if config.ssl else "no")
+        arguments.add(Encrypt="yes" if config.ssl else "no")
 
     def connect(
             self, driver: Any, parameters: dict[str, Any],
@@ -163,18 +174,20 @@ class _PyMsSql(_SqlServer):
         "charset": "charset", "autocommit": "autocommit",
         "application_name": "appname"}
 
-    def say_port(self, words: Words, value: int) -> None:
-        words.say(port=str(value))
+    def say_port(self, arguments: ConnectArguments, value: int) -> None:
+        arguments.add(port=str(value))
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
-        words.say(login_timeout=whole(value))
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(login_timeout=whole(value))
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.say(timeout=whole(value))
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(timeout=whole(value))
 
-    def say_ssl(self, words: Words, config: Any) -> None:
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         self.check_files(config)
-        words.say(encryption="require" if config.ssl else "off")
+        arguments.add(encryption="require" if config.ssl else "off")
 
 
 # in the order of preference

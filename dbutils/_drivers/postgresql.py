@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import Any, Callable, Mapping
 
 from .arguments import (
+    ConnectArguments,
     Dialect,
     SpeaksUtf8,
-    Words,
     needs_host,
     tls_context,
     whole,
@@ -28,26 +28,29 @@ class _LibPq(Dialect):
         "host": "host", "port": "port", "database": "dbname", "user": "user",
         "charset": "client_encoding", "application_name": "application_name"}
 
-    def translate(self, config: Any, driver: Any) -> Words:
-        words = super().translate(config, driver)
-        if words.silence is not None:
-            for name, value in _signs_of_life(words.silence, driver).items():
-                words.parameters.setdefault(name, value)
-        return words
+    def translate(self, config: Any, driver: Any) -> ConnectArguments:
+        arguments = super().translate(config, driver)
+        if arguments.silence is not None:
+            for name, value in _signs_of_life(arguments.silence, driver).items(
+                    ):
+                arguments.parameters.setdefault(name, value)
+        return arguments
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.silence = value
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.silence = value
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
-        words.say(connect_timeout=whole(value))
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(connect_timeout=whole(value))
 
-    def say_autocommit(self, words: Words, value: bool) -> None:
-        words.then("autocommit", value)
+    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
+        arguments.after_connect("autocommit", value)
 
-    def say_ssl(self, words: Words, config: Any) -> None:
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         needs_host(config)
         mode = "verify-full" if config.ssl_ca else "require"
-        words.say(
+        arguments.add(
             sslmode=mode if config.ssl else "disable",
             sslrootcert=config.ssl_ca, sslcert=config.ssl_cert,
             sslkey=config.ssl_key)
@@ -72,8 +75,8 @@ class _Psycopg2(_LibPq):
 class _Psycopg(_LibPq):
     module = "psycopg"
 
-    def say_autocommit(self, words: Words, value: bool) -> None:
-        words.say(autocommit=value)
+    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
+        arguments.add(autocommit=value)
 
 
 class _Pgdb(_LibPq):
@@ -99,22 +102,25 @@ class _Pg8000(SpeaksUtf8):
         "host": "host", "port": "port", "database": "database",
         "user": "user", "application_name": "application_name"}
 
-    def say_autocommit(self, words: Words, value: bool) -> None:
-        words.then("autocommit", value)
+    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
+        arguments.after_connect("autocommit", value)
 
-    def say_connection_timeout(self, words: Words, value: float) -> None:
-        words.say(timeout=value)
-        words.steps.append(_limit_socket(None))  # which it stays for
+    def say_connection_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.add(timeout=value)
+        arguments.steps.append(_limit_socket(None))  # which it stays for
 
-    def say_socket_timeout(self, words: Words, value: float) -> None:
-        words.steps.append(_limit_socket(value))
+    def say_socket_timeout(
+            self, arguments: ConnectArguments, value: float) -> None:
+        arguments.steps.append(_limit_socket(value))
 
-    def say_ssl(self, words: Words, config: Any) -> None:
+    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         needs_host(config)
         if config.ssl:
-            words.say(ssl_context=tls_context(config))
+            arguments.add(ssl_context=tls_context(config))
         elif hasattr(import_module("pg8000.core"), "_make_socket"):
-            words.say(ssl_context=False)  # old releases need nothing for that
+            # old releases need nothing for that
+            arguments.add(ssl_context=False)
 
     def connect(
             self, driver: Any, parameters: dict[str, Any],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Iterable
 
 from .._base.errors import quietly
-from .._base.secrets import Seal, Secret, hide_secrets, secrets_in
+from .._base.secrets import Secret, SecretDigest, hide_secrets, secrets_in
 from .._core.throttle import is_refusal
 from .._drivers.dialects import dialect_for
 
@@ -17,7 +17,7 @@ class _Credentials:
 
     def __init__(self, password: Any, options: list[Any]) -> None:
         self.password = password
-        self._seal = Seal([_plain(password), *options])
+        self._seal = SecretDigest([_plain(password), *options])
         # What the server has said to them, if it has ever done that.
         self.were_accepted = self.were_refused = False
 
@@ -45,7 +45,7 @@ class Connector:
     def __init__(self, config: Any) -> None:
         self._dialect, self.dbapi = dialect_for(
             config.db_type.value, config.driver)
-        self._words = self._dialect.translate(config, self.dbapi)
+        self._arguments = self._dialect.translate(config, self.dbapi)
         self._secrets = secrets_in(config.options)
         self._credentials = _Credentials(config.password, self._secrets)
 
@@ -60,7 +60,7 @@ class Connector:
     @property
     def silence(self) -> float | None:
         """How many seconds statements may go on without an answer."""
-        return self._words.silence
+        return self._arguments.silence
 
     @property
     def is_proven(self) -> bool:
@@ -114,11 +114,11 @@ class Connector:
     def _connect(self, password: Any) -> Any:
         try:
             con = self._dialect.connect(
-                self.dbapi, self._words.parameters, password)
+                self.dbapi, self._arguments.parameters, password)
         except Exception as error:
             hide_secrets(error, [password, *self._secrets])
             raise
-        prepare_or_close(con, self._words.steps)
+        prepare_or_close(con, self._arguments.steps)
         return con
 
 

@@ -15,14 +15,16 @@ from .._base.mutex import Mutex
 from .._base.threads import start_thread
 from .._core.counts import Count
 
-__all__ = ["Full", "Probe", "Request", "Shelf", "Uses", "canonical_key"]
+__all__ = [
+    "AllPoolsInUse", "PoolRegistry", "Probe", "Request", "UsageStats",
+    "canonical_key"]
 
 
 # How many removed pools are remembered at least.
 _RECENT = 100
 
 
-class Full(Exception):  # noqa: N818 - what happened, not an error as such
+class AllPoolsInUse(Exception):  # noqa: N818 - what happened, not an error as such
     """No pool can be removed, since all are in use."""
 
 
@@ -32,7 +34,7 @@ class Request:
     __slots__ = ("__weakref__",)
 
 
-class Uses:
+class UsageStats:
     """When a pool was used for the last time, how often, and by whom."""
 
     def __init__(self) -> None:
@@ -70,7 +72,7 @@ class Probe:
         self._asking: Callable[[], Any] = _nothing
 
     @property
-    def is_over(self) -> bool:
+    def is_closed(self) -> bool:
         """Whether there is a result, or never will be one."""
         return self._done.is_set() or self._asking() is None
 
@@ -104,7 +106,7 @@ def _nothing() -> None:
     """Stand for a reference to what is not there."""
 
 
-class Shelf:
+class PoolRegistry:
     """The pools of a manager, and the names that were given to them.
 
     Each stands here as an entry, which has the pool, and knows its use.  All
@@ -121,11 +123,11 @@ class Shelf:
         self.names: dict[str, Any] = {}
         # How many pools there may be.
         self.limit: int | None = None
-        self.is_over = False
+        self.is_closed = False
         # How many there were, and what the removed ones have served; those
         # that are alive may just be serving somebody.
         self.created = self.destroyed = 0
-        self._removed: list[tuple[Callable[[], Any], Uses]] = []
+        self._removed: list[tuple[Callable[[], Any], UsageStats]] = []
         self._served = 0
 
     def add(self, entry: Any) -> None:
@@ -202,7 +204,7 @@ class Shelf:
             return []
         unused = self.unused()
         if number and len(unused) < surplus:
-            raise Full
+            raise AllPoolsInUse
         for entry in unused[:surplus]:
             self.take_out(entry)
         return unused[:surplus]

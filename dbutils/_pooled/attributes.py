@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 from weakref import WeakSet
 
-from .._steady.steady import line_of
+from .._steady.steady import session_of
 
 __all__ = ["Forwarded", "forward"]
 
@@ -38,7 +38,7 @@ class Forwarded:
         con = lease._con  # noqa: SLF001 - an inner name that stays
         if con is not None and (
                 isinstance(getattr(type(con), self._name, None), property)
-                or line_of(con).is_attribute(self._name)):
+                or session_of(con).is_attribute(self._name)):
             setattr(con, self._name, value)
         else:
             lease.__dict__[self._name] = value

@@ -13,24 +13,24 @@ from weakref import ref
 from .._base.atomic import pop
 from .._base.checks import check_seconds, check_size
 from .._base.collecting import is_collecting
-from .._base.errors import ended_text, let_go, too_many_text
+from .._base.errors import ended_text, release_frames, too_many_text
 from .._base.finalizers import note_lost
 from .._base.threads import is_ending, start_thread
 from .._core.keeper import Backend
 from .._core.lease import return_by
 from .._core.ledger import Limits
-from .._core.maintenance import Terms, make_terms
-from .._core.pool import Ended, PoolCore, Refused, core_of
-from .._core.throttle import Outage
+from .._core.maintenance import MaintenanceOptions, check_maintenance
+from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
+from .._core.throttle import ConnectThrottle
 from .._steady.mistakes import missing_text
 from .._steady.ping import parse_ping
-from .._steady.steady import check_reset, line_of, prove_ping
+from .._steady.steady import check_reset, prove_ping, session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .transactions import Transactions
 
 __all__ = [
-    "UNSAVED", "Habits", "PoolName", "Pooled", "SteadyBackend", "limit_name",
-    "make_habits"]
+    "UNSAVED", "PoolName", "PoolOptions", "Pooled", "SteadyBackend",
+    "check_pool_options", "limit_name"]
 
 
 class SteadyBackend(Backend):
@@ -44,52 +44,52 @@ class SteadyBackend(Backend):
         self.renews_sessions = True
 
     def check(self, con: Any) -> None:
-        line_of(con).check(1)
+        session_of(con).check(1)
 
-    def attend(self, con: Any, outage: Outage) -> None:
-        line = line_of(con)
-        line.outage = outage
-        if outage.failed_pings:
-            line.unanswered = outage.failed_pings
-            prove_ping(line)
-        if line.terms.maxusage != (self.maxusage or 0):  # a recent change
+    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+        session = session_of(con)
+        session.throttle = throttle
+        if throttle.failed_pings:
+            session.unanswered = throttle.failed_pings
+            prove_ping(session)
+        if session.options.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
 
     def limit_usage(self, con: Any) -> None:
-        line_of(con).limit_usage(self.maxusage or 0)
+        session_of(con).limit_usage(self.maxusage or 0)
 
     def reset(self, con: Any) -> bool:
-        line = line_of(con)
-        if line.marked and not self.renews_sessions:
+        session = session_of(con)
+        if session.session_dirty and not self.renews_sessions:
             return False
-        return bool(line.hand_back(self.mode))
+        return bool(session.reset_session(self.mode))
 
     def needs_reset(self, con: Any) -> bool:
-        return line_of(con).needs_reset(self.mode)
+        return session_of(con).needs_reset(self.mode)
 
     def seems_alive(self, con: Any) -> bool:
-        return bool(line_of(con).seems_alive())
+        return bool(session_of(con).seems_alive())
 
     def is_alive(self, con: Any, seconds: float) -> bool:
-        return line_of(con).is_alive_within(seconds)
+        return session_of(con).is_alive_within(seconds)
 
     def ask(self, con: Any) -> bool:
-        return line_of(con).answers()
+        return session_of(con).answers()
 
     def ask_within(self, con: Any, seconds: float) -> bool:
-        return line_of(con).answers(seconds)
+        return session_of(con).answers(seconds)
 
 
-class Habits(NamedTuple):
+class PoolOptions(NamedTuple):
     """What a pool was asked to do beyond handing out connections."""
 
-    patience: float | None
-    upkeep: Terms
+    timeout: float | None
+    maintenance: MaintenanceOptions
     ping: Any
 
 
-def make_habits(
-        blocking: Any, maxwait: Any, ping: Any, *times: Any) -> Habits:
+def check_pool_options(
+        blocking: Any, maxwait: Any, ping: Any, *times: Any) -> PoolOptions:
     """Check the options of a pool that have to do with time.
 
     The times are those of the upkeep.
@@ -97,7 +97,7 @@ def make_habits(
     check_seconds("maxwait", maxwait)
     if maxwait is None and not blocking:
         maxwait = 0
-    return Habits(maxwait, make_terms(*times), ping)
+    return PoolOptions(maxwait, check_maintenance(*times), ping)
 
 
 class _Part:
@@ -163,7 +163,7 @@ def _outcome(
         return None, error
 
 
-def together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     """Call functions at the same time, and return what they return.
 
     Where no other threads can be started, this thread calls them all; and
@@ -256,8 +256,8 @@ class Pooled(Transactions):
 
     def _change_blocking(self, blocking: Any) -> None:
         core = self._core
-        if not core.patience:  # otherwise "maxwait" has the say
-            core.patience = None if blocking else 0
+        if not core.timeout:  # otherwise "maxwait" has the say
+            core.timeout = None if blocking else 0
 
     def _change_ping(self, ping: Any) -> None:
         self._note_moments(parse_ping(ping).when)
@@ -276,20 +276,21 @@ class Pooled(Transactions):
     _closed_error: type[Exception] = Exception
 
     def _begin(
-            self, backend: Backend, limits: Limits, habits: Habits) -> None:
+            self, backend: Backend, limits: Limits, options:
+            PoolOptions) -> None:
         """Begin to work, with as many idle connections as were asked for."""
         # Whether connections are looked at before they are lent.
-        self._checks = parse_ping(habits.ping).when & 1
-        self._core = PoolCore(backend, limits)
+        self._checks = parse_ping(options.ping).when & 1
+        self._core = Pool(backend, limits)
         self._find_ways()
-        self._core.patience = habits.patience
-        self._core.look_after(habits.upkeep, self._open)
-        rights: list[Any] = []
+        self._core.timeout = options.timeout
+        self._core.look_after(options.maintenance, self._open)
+        permits: list[Any] = []
         try:
-            rights.extend(self._first_connections(limits.mincached))
+            permits.extend(self._first_connections(limits.mincached))
         finally:
-            for right in reversed(rights):
-                self._core.release(right.slot.con)
+            for permit in reversed(permits):
+                self._core.release(permit.slot.con)
         # from now on, since opening the first ones may take longer
         self._core.keeper.has_helpers = not backend.is_embedded
 
@@ -328,7 +329,7 @@ class Pooled(Transactions):
         if self._core.backend.opens_at_once(first.slot.con):
             yield from (other() for other in others)
         else:
-            yield from together(others)
+            yield from run_together(others)
 
     def _open(self) -> Any:
         """Open a new steady connection for the pool."""
@@ -336,41 +337,41 @@ class Pooled(Transactions):
 
     def _acquire(
             self, connect: Callable[[], Any], shareable: bool = False,
-            maxwait: float | None = None, home: Any = None,
-            claim: Any = None) -> Any:
+            maxwait: float | None = None, pool: Any = None,
+            request: Any = None) -> Any:
         """Return the right to a connection."""
-        patience = self._core.patience
+        timeout = self._core.timeout
         if maxwait is not None:
-            patience = check_seconds("maxwait", maxwait)
+            timeout = check_seconds("maxwait", maxwait)
         try:
             return self._core.acquire(
-                connect, patience, shareable, home, claim)
-        except Refused as refused:
+                connect, timeout, shareable, pool, request)
+        except PoolTimeout as refused:
             text, cause = too_many_text(*refused.args), refused.__cause__
-        except Ended:
+        except PoolClosed:
             raise self._closed_error(ended_text()) from None
         if cause is None:
             raise self._too_many_error(text)
         raise self._too_many_error(text) from cause
 
-    def _is_well(self, right: Any, maxwait: float | None) -> bool:
+    def _is_well(self, permit: Any, maxwait: float | None) -> bool:
         """Tell whether a connection can be used; if not, put it back."""
-        line = right.slot.con._line  # noqa: SLF001 - as of line_of()
-        if not line.ping & 1:
+        session = permit.slot.con._session  # noqa: SLF001 - as of line_of()
+        if not session.ping & 1:
             return True
-        can_wait = maxwait or (maxwait is None and self._core.patience)
+        can_wait = maxwait or (maxwait is None and self._core.timeout)
         try:
             trust = self._core.trust
             if trust is not None:
-                if trust.is_well(line, can_wait):
+                if trust.is_well(session, can_wait):
                     return True
-            elif line.is_well(not can_wait, not can_wait):
+            elif session.is_well(not can_wait, not can_wait):
                 return True
         except BaseException as error:
-            self._core.keeper.abort(right)
-            let_go(error)
+            self._core.keeper.abort(permit)
+            release_frames(error)
             raise
-        self._core.keeper.unused(right)
+        self._core.keeper.unused(permit)
         return False
 
     def cache(self, con: Any) -> None:
@@ -379,19 +380,19 @@ class Pooled(Transactions):
             raise self._invalid_error(
                 "This connection was not taken out of the pool.")
 
-    def _take_back(self, right: Any) -> None:
+    def _take_back(self, permit: Any) -> None:
         """Take back what a lease does not hold any more."""
-        is_forgotten = is_strict and forgets_work(line_of(right.slot.con))
+        is_forgotten = is_strict and forgets_work(session_of(permit.slot.con))
         if is_collecting():  # the right dies, and who waits finds it
             self._core.ledger.waiters.nudge()
         elif self._has_own_cache:
-            return_by(self.cache, right, self)
+            return_by(self.cache, permit, self)
         else:
-            self._core.give_back(right)
+            self._core.give_back(permit)
         if is_forgotten:
             warn_of_work(UNSAVED)
 
-    def _take_back_dropped(self, right: Any, visitor: Any) -> None:
+    def _take_back_dropped(self, permit: Any, holder: Any) -> None:
         """Take back what was dropped with its lease.
 
         While the interpreter ends, nothing is asked of the server, which
@@ -402,13 +403,13 @@ class Pooled(Transactions):
         if is_strict:
             warnings.warn(
                 "A connection was dropped instead of closed by"
-                f" {visitor}.", ResourceWarning, stacklevel=3)
-        if right.is_share:
-            self._core.leave(right)
+                f" {holder}.", ResourceWarning, stacklevel=3)
+        if permit.is_share:
+            self._core.leave(permit)
         elif self._has_own_cache:
-            self.cache(right.slot.con)
+            self.cache(permit.slot.con)
         else:
-            self._core.take_away(right)
+            self._core.take_away(permit)
 
     def close(self) -> None:
         """Close all connections that are idle or shared.

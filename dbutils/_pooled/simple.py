@@ -12,13 +12,13 @@ from typing import Any, Callable
 from weakref import ref
 
 from .._base.collecting import collecting, is_collecting
-from .._base.fork import Orphan, disown, follow
+from .._base.fork import Orphan, abandon_socket, register_for_fork
 from .._base.threads import is_ending
 from .._core.keeper import Backend
-from .._core.lease import Lease, hold, return_by, right_of
+from .._core.lease import Lease, hold, permit_of, return_by
 from .._core.ledger import Ledger, Limits
-from .._core.pool import PoolCore
-from .._core.slots import LAST, Right, Slot, Visit, end, new_visit
+from .._core.pool import Pool
+from .._core.slots import LAST, Checkout, Permit, Slot, end, new_checkout
 from .._drivers.driver import profile_of
 from .._steady.mistakes import missing_text
 from .._steady.unsaved import is_failing, is_strict, warn_of_work
@@ -30,31 +30,31 @@ class Queued:
     """Connections of which each has one user at a time."""
 
     def __init__(self) -> None:
-        self._core = PoolCore(
+        self._core = Pool(
             Backend(), Limits(maxconnections=0), is_short=True)
         self.ledger = self._core.ledger
         self.slots: list[Slot] = []
         # What is left to do when a connection has become idle.
-        self.attend = self._core.attend
+        self.after_release = self._core.after_release
 
     def add(self, con: Any) -> None:
         """Add another connection."""
         self.slots.append(self._core.adopt(con))
 
-    def take(self, home: Any) -> Right:
+    def take(self, pool: Any) -> Permit:
         """Return the right to a connection, waiting if need be."""
-        return self._core.acquire(_never, None, home=home)
+        return self._core.acquire(_never, None, pool=pool)
 
-    def give_back(self, right: Right) -> None:
+    def give_back(self, permit: Permit) -> None:
         """Take back what a lease does not hold any more."""
         if is_collecting():  # who waits finds it when it died
             self.ledger.waiters.nudge()
         else:
-            self._core.give_back(right)
+            self._core.give_back(permit)
 
-    def take_away(self, right: Right) -> None:
+    def take_away(self, permit: Permit) -> None:
         """Take back what was dropped with its lease."""
-        self._core.take_away(right)
+        self._core.take_away(permit)
 
     def put_back(self, con: Any) -> None:
         """Take a connection back, or in if it comes from elsewhere."""
@@ -75,36 +75,36 @@ class TakenInTurn:
     def __init__(self) -> None:
         # They neither come nor go the short way, so nothing is in here.
         self.ledger = Ledger(Limits(), bool)
-        self._rights: list[Right] = []
+        self._permits: list[Permit] = []
         self._next = 0
         self._lock = threading.Lock()
         # One visit for all, which only a fork ends.
-        self._visit: Visit = new_visit()
-        follow(self)
+        self._checkout: Checkout = new_checkout()
+        register_for_fork(self)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Let the leases be over in a forked child."""
-        end(self._visit)
+        end(self._checkout)
 
     @property
     def slots(self) -> list[Slot]:
         """The places of the connections."""
-        return [right.slot for right in self._rights]
+        return [permit.slot for permit in self._permits]
 
     def add(self, con: Any) -> None:
         """Add another connection."""
         slot = Slot(_ignore)
         slot.con = con
-        self._rights.append(Right(slot, self._visit, is_share=True))
+        self._permits.append(Permit(slot, self._checkout, is_share=True))
 
-    def take(self, home: Any) -> Right:  # noqa: ARG002 - nobody owns it
+    def take(self, pool: Any) -> Permit:  # noqa: ARG002 - nobody owns it
         """Return the right to the connection whose turn it is."""
         with self._lock:
-            right = self._rights[self._next]
-            self._next = (self._next + 1) % len(self._rights)
-        return right
+            permit = self._permits[self._next]
+            self._next = (self._next + 1) % len(self._permits)
+        return permit
 
-    def give_back(self, right: Right) -> None:
+    def give_back(self, permit: Permit) -> None:
         """Do nothing, since the connection was never taken away."""
 
     def put_back(self, con: Any) -> None:
@@ -122,35 +122,35 @@ class SimpleLease(Lease):
 
     def _held(self) -> Any:
         """Return the right to the connection, None if that is over."""
-        right = super()._held()  # those taken in turn have a visit together
-        return None if right is None or not right.visit else right
+        permit = super()._held()  # those taken in turn have a visit together
+        return None if permit is None or not permit.checkout else permit
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
         # This is the short way back; see Lease.close().
-        visit, right = self._visit, None
+        checkout, permit = self._checkout, None
         try:
-            del visit[LAST]
+            del checkout[LAST]
         except IndexError:
             return  # it was given back before
         try:
-            right = self._right
-            self._right = None
-            pool = visit[0]
-            visit.clear()
+            permit = self._permit
+            self._permit = None
+            pool = checkout[0]
+            checkout.clear()
             is_short = pool._is_short  # noqa: SLF001 - for leases
             if is_short and not collecting:
                 store = pool._store  # noqa: SLF001 - likewise
                 ledger = store.ledger
                 idle = ledger.idle
-                right.visit = None
-                idle.append(right)
-                if ledger.shortcut is not idle or ledger.inbox:
-                    store.attend(idle)
+                permit.checkout = None
+                idle.append(permit)
+                if ledger.fast_way is not idle or ledger.lost:
+                    store.after_release(idle)
             else:
-                pool._take_back(right)  # noqa: SLF001 - likewise
+                pool._take_back(permit)  # noqa: SLF001 - likewise
         finally:
-            right = None  # not to be kept by the traceback of an interrupt
+            permit = None  # not to be kept by the traceback of an interrupt
 
 
 # What becomes of work that was not saved, and what to do.
@@ -159,8 +159,8 @@ _UNSAVED = (
     " rollback().")
 
 
-def _uses(lease: Any, right: Right) -> bool:
-    return lease is not None and right_of(lease) is right
+def _uses(lease: Any, permit: Permit) -> bool:
+    return lease is not None and permit_of(lease) is permit
 
 
 class SimplePool:
@@ -180,7 +180,7 @@ class SimplePool:
             type(self).returnConnection is not SimplePool.returnConnection)
         self._begin()
         self._fill()
-        follow(self, method="_begin_anew")
+        register_for_fork(self, method="_begin_anew")
 
     def _begin(self) -> None:
         self._store = self._make_store()
@@ -208,7 +208,7 @@ class SimplePool:
     def _begin_anew(self) -> None:
         """Open other connections in a forked child when they are needed."""
         for con in self._connections:
-            disown(con, profile_of(con).descriptor(con))
+            abandon_socket(con, profile_of(con).descriptor(con))
         self._connections = []
         for slot in self._store.slots:  # for those who look for them there
             slot.con = Orphan(None)
@@ -221,75 +221,75 @@ class SimplePool:
         """
         # This is the short way out; see PooledDB.connection().  Nobody asks
         # who has a connection, so only the pool is noted.
-        right = lease = None
+        permit = lease = None
         try:
-            shortcut = self._store.ledger.shortcut
-            if shortcut:
-                right = shortcut.popleft()
-                right.visit = visit = [self, 0, None, 0, 0]
+            fast_way = self._store.ledger.fast_way
+            if fast_way:
+                permit = fast_way.popleft()
+                permit.checkout = checkout = [self, 0, None, 0, 0]
                 lease = self._lease_class()
-                lease._visit = visit  # noqa: SLF001 - it is being made
-                lease._right = right  # noqa: SLF001 - likewise
+                lease._checkout = checkout  # noqa: SLF001 - it is being made
+                lease._permit = permit  # noqa: SLF001 - likewise
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
-            right = lease = None  # not to be kept by the traceback
+            permit = lease = None  # not to be kept by the traceback
             raise
         if lease is None:
-            right = None
+            permit = None
             return self._lend()
         return lease
 
     def _lend(self) -> Any:
         if not self._is_filled:
             self._fill()
-        right = lease = None
+        permit = lease = None
         try:
-            right = self._store.take(self)
-            lease = hold(self._lease_class(), right)
-            if right.is_share:
-                lease._visit = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
+            permit = self._store.take(self)
+            lease = hold(self._lease_class(), permit)
+            if permit.is_share:
+                lease._checkout = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
                 if is_strict:
                     self._users.add(ref(lease, self._users.discard))
             return lease
         finally:
-            right = lease = None  # not to be kept by the traceback
+            permit = lease = None  # not to be kept by the traceback
 
     def __getattr__(self, name: str) -> Any:
         """Raise an error that names what a program may look for."""
         raise AttributeError(missing_text(self, name))
 
-    def _take_back(self, right: Right) -> None:
+    def _take_back(self, permit: Permit) -> None:
         """Take back what a lease does not hold any more."""
-        is_forgotten = is_strict and self._forgets_work(right)
+        is_forgotten = is_strict and self._forgets_work(permit)
         if self._has_own_return:
-            return_by(self.returnConnection, right, self)
+            return_by(self.returnConnection, permit, self)
         else:
-            self._store.give_back(right)
+            self._store.give_back(permit)
         if is_forgotten:
             warn_of_work(_UNSAVED)
 
     def _take_back_dropped(
-            self, right: Right, visitor: Any) -> None:  # noqa: ARG002 - unused
+            self, permit: Permit, holder: Any) -> None:  # noqa: ARG002 - unused
         """Take back what was dropped with its lease."""
         is_forgotten = is_strict and (
-            not is_ending() and self._forgets_work(right))
+            not is_ending() and self._forgets_work(permit))
         if self._has_own_return:
-            self.returnConnection(right.slot.con)
+            self.returnConnection(permit.slot.con)
         else:
-            self._store.take_away(right)
+            self._store.take_away(permit)
         if is_forgotten:
             warn_of_work(_UNSAVED)
 
-    def _forgets_work(self, right: Right) -> bool:
+    def _forgets_work(self, permit: Permit) -> bool:
         """Return whether work is left in a connection that nobody uses now.
 
         It stays there, so the next borrower could not help being blamed, too.
         """
-        users = self._users.copy() if right.is_share else ()
-        if any(_uses(link(), right) for link in users):
+        users = self._users.copy() if permit.is_share else ()
+        if any(_uses(link(), permit) for link in users):
             return False
-        slot = right.slot
+        slot = permit.slot
         if not self._has_work(slot):
             self._reported.discard(slot)
             return False

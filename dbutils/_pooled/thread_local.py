@@ -10,15 +10,15 @@ from _threading_local import local
 from typing import Any
 from weakref import ref
 
-from .._base.fork import follow
+from .._base.fork import register_for_fork
 from .._steady.mistakes import missing_text
 from .._steady.steady import note_taking
 from .._steady.unsaved import is_strict
 
-__all__ = ["Affine", "local"]
+__all__ = ["ThreadConnections", "local"]
 
 
-class Affine:
+class ThreadConnections:
     """A generator of steady connections that stay with their thread."""
 
     def __init__(self, threadlocal: Any = None) -> None:
@@ -27,14 +27,14 @@ class Affine:
         # The connection of a thread is kept there; "con" of this is a weak
         # reference to it, as a faster way that may get lost.  It is made when
         # it is first needed, since gevent may replace its class before that.
-        self._shortcut: Any = None
-        self._has_shortcut = threadlocal is None and not is_strict
-        follow(self, method="_begin_anew")
+        self._fast_way: Any = None
+        self._has_fast_way = threadlocal is None and not is_strict
+        register_for_fork(self, method="_begin_anew")
 
     def _begin_anew(self) -> None:
         """Open other connections in a forked child."""
         self.thread = type(self.thread)()
-        self._shortcut = None
+        self._fast_way = None
 
     def __getattr__(self, name: str) -> Any:
         """Raise an error that names what a program may look for."""
@@ -52,10 +52,10 @@ class Affine:
             con = None
         if con is None:
             con = self.thread.connection = self._first_connection()
-        if self._has_shortcut:
-            if self._shortcut is None:
-                self._shortcut = threading.local()
-            self._shortcut.con = ref(con)
+        if self._has_fast_way:
+            if self._fast_way is None:
+                self._fast_way = threading.local()
+            self._fast_way.con = ref(con)
         elif is_strict:
             note_taking(con)
         return con

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Callable, Iterator, NamedTuple
 
 from .._base.errors import quietly
-from .._steady.steady import line_of
+from .._steady.steady import session_of
 
 __all__ = ["Transactions"]
 
@@ -80,43 +80,43 @@ class Transactions:
             self, function: Callable[[Any], Any], is_last: bool,
     ) -> _Done | None:
         """Try a transaction; return None if it is worth another try."""
-        line = None
+        session = None
         commits = False
         try:
             with self._borrow() as db:
-                line = line_of(db)
+                session = session_of(db)
                 db.begin()
-                is_last = is_last or _commits_alone(line)
+                is_last = is_last or _commits_alone(session)
                 result = function(db)
                 commits = True
                 db.commit()
         except Exception as error:
-            lost = _was_lost(line, error)
+            lost = _was_lost(session, error)
             if commits and lost:
                 raise self._commit_unknown_error(
                     "The connection was lost in commit(): it is unknown"
                     " whether the transaction was committed.") from error
-            if is_last or not (lost or _is_transient(line, error)):
+            if is_last or not (lost or _is_transient(session, error)):
                 raise
             return None
         return _Done(result)
 
 
-def _commits_alone(line: Any) -> bool:
+def _commits_alone(session: Any) -> bool:
     """Tell whether each statement is committed, so that none may run again.
 
     The begin() of a driver begins a transaction nevertheless.
     """
-    return bool(line.profile.autocommit(line.con)) and not hasattr(
-        line.con, "begin")
+    return bool(session.profile.autocommit(session.con)) and not hasattr(
+        session.con, "begin")
 
 
-def _was_lost(line: Any, error: Exception) -> bool:
+def _was_lost(session: Any, error: Exception) -> bool:
     """Tell whether the connection was lost, or could not be opened."""
-    if line is None:
+    if session is None:
         return type(error).__name__ in {"OperationalError", "InterfaceError"}
-    return line.rules.was_lost(line, error)
+    return session.failover.was_lost(session, error)
 
 
-def _is_transient(line: Any, error: Exception) -> bool:
-    return line is not None and line.profile.is_transient(error)
+def _is_transient(session: Any, error: Exception) -> bool:
+    return session is not None and session.profile.is_transient(error)

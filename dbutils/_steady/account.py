@@ -12,14 +12,14 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from .._base.errors import add_note, note_swallowed
+from .._base.errors import add_note, log_swallowed
 from .._drivers.creators import is_clear, is_unsupported
 from .classic import driver_ping
-from .cursor import Call, Hand
-from .db_session import DbLine
-from .deadlines import forget, watch
+from .cursor import Call, CursorState
+from .db_session import DbSession
+from .deadlines import end_deadline, start_deadline
 from .ping import SqlPinger
-from .safe import OUTCOME_UNKNOWN, Safe
+from .safe import OUTCOME_UNKNOWN, SafeFailover
 
 __all__ = ["AskingSafe", "Independent", "OwnAccount"]
 
@@ -50,90 +50,95 @@ _known_effect_of = lru_cache(maxsize=500)(_effect_of)
 _LATE = re.compile("timed? ?-?out", re.I)
 
 
-class AskingSafe(Safe):
+class AskingSafe(SafeFailover):
     """Fail over only where that is safe, and ask in case of doubt."""
 
-    def is_lost(self, line: DbLine, error: Exception) -> bool:
-        lost = self._verdict(line, error)
+    def is_lost(self, session: DbSession, error: Exception) -> bool:
+        lost = self._verdict(session, error)
         if lost is None:
-            lost = not self._still_answers(line)
+            lost = not self._still_answers(session)
             if not lost and _LATE.search(str(error)):
-                line.valid = False  # its answer may still come
+                session.valid = False  # its answer may still come
         return lost
 
-    def _verdict(self, line: DbLine, error: Exception) -> bool | None:
+    def _verdict(self, session: DbSession, error: Exception) -> bool | None:
         """Tell whether an error is a loss, None if it does not say."""
-        terms = line.terms
-        is_listed = isinstance(error, line.failures)
-        if terms.isfatal is not None and is_listed:
-            return terms.is_fatal(error)
-        if terms.failures is not None and not is_listed:
+        options = session.options
+        is_listed = isinstance(error, session.failures)
+        if options.isfatal is not None and is_listed:
+            return options.is_fatal(error)
+        if options.failures is not None and not is_listed:
             return False
-        lost = line.profile.is_loss(error)
-        if lost is None and line.is_gone():
+        lost = session.profile.is_loss(error)
+        if lost is None and session.is_gone():
             lost = True
         if lost is None and (
-                line.profile.is_known or self._is_clear(line, error)):
+                session.profile.is_known or self._is_clear(session, error)):
             lost = False
         return lost
 
-    def _is_clear(self, line: DbLine, error: Exception) -> bool:
+    def _is_clear(self, session: DbSession, error: Exception) -> bool:
         """Tell whether an error cannot be a loss."""
         if is_clear(error):
             return True
-        errors = getattr(line.dbapi, "Error", Exception)
+        errors = getattr(session.dbapi, "Error", Exception)
         return not isinstance(error, (errors, OSError, EOFError))
 
-    def _still_answers(self, line: DbLine) -> bool:
+    def _still_answers(self, session: DbSession) -> bool:
         """Ask on the same connection whether it is alive.
 
         Any transaction goes on, as the question is part of it.
         """
-        question = line.terms.pinger or SqlPinger(line.profile.question)
-        watch(line, line.descriptor, line.limit)
+        question = session.options.pinger or SqlPinger(
+            session.profile.question)
+        start_deadline(session, session.descriptor, session.limit)
         try:
-            answer = question(line.con)
+            answer = question(session.con)
         except Exception as error:  # noqa: BLE001 - it may say that it lives
-            return line.profile.is_loss(error) is False
+            return session.profile.is_loss(error) is False
         finally:
-            forget(line)
+            end_deadline(session)
         return answer is None or bool(answer)
 
-    def _note_end(self, line: DbLine, verb: str, error: Exception) -> None:
+    def _note_end(
+            self, session: DbSession, verb: str, error: Exception) -> None:
         if is_unsupported(error):
             return
-        if self._verdict(line, error) is False:
-            self.note_error(line, error)
+        if self._verdict(session, error) is False:
+            self.note_error(session, error)
             return
-        line.give_up()
+        session.invalidate()
         if verb == "commit":
             add_note(error, OUTCOME_UNKNOWN)
 
-    def _clean(self, line: DbLine, reset: Any) -> bool:
-        dirty = line.marked or line.touched or reset == "session"
-        if reset or dirty or line.transaction:
-            self._roll_back(line)
-        if dirty and not line.restore(line.marked or reset == "session"):
+    def _clean(self, session: DbSession, reset: Any) -> bool:
+        dirty = (
+            session.session_dirty or session.settings_dirty
+            or reset == "session")
+        if reset or dirty or session.transaction:
+            self._roll_back(session)
+        if dirty and not session.restore(
+                session.session_dirty or reset == "session"):
             return False
         if callable(reset):
-            reset(line.con)
+            reset(session.con)
         return True
 
-    def _roll_back(self, line: DbLine) -> None:
+    def _roll_back(self, session: DbSession) -> None:
         """Roll back, unless the driver has no transactions."""
         try:
-            line.end("rollback")
+            session.end("rollback")
         except Exception as error:
             if not is_unsupported(error):
                 raise
-            note_swallowed("rolling back", error)
-            line.work = False
+            log_swallowed("rolling back", error)
+            session.work = False
 
-    def _ping(self, line: DbLine) -> bool:
+    def _ping(self, session: DbSession) -> bool:
         try:
-            return driver_ping(line.con)
+            return driver_ping(session.con)
         except (AttributeError, IndexError, TypeError, ValueError):
-            line.can_ask = False  # its ping() is for something else
+            session.can_ask = False  # its ping() is for something else
             return True
         except Exception:  # noqa: BLE001 - any other error means not alive
             return False
@@ -144,46 +149,47 @@ class OwnAccount(AskingSafe):
 
     keeps_account = True
 
-    def rinse(self, line: DbLine) -> bool:
+    def quick_reset(self, session: DbSession) -> bool:
         """Roll back after a visit; tell whether that was all to be done.
 
         The driver is not asked first, since it does not tell.
         """
-        if line.marked or line.touched or line.closed or not line.valid or (
-                line.descriptor is not None):
+        if session.session_dirty or session.settings_dirty or (
+                session.closed or not session.valid) or (
+                session.descriptor is not None):
             return False
-        line.transaction = False
+        session.transaction = False
         try:
-            line.con.rollback()
+            session.con.rollback()
         except Exception as error:  # noqa: BLE001 - nothing is changed
-            note_swallowed("rolling back", error)
+            log_swallowed("rolling back", error)
             if not is_unsupported(error):
-                self._note_end(line, "rollback", error)
+                self._note_end(session, "rollback", error)
                 return False
         except BaseException as error:
-            line.doubt(error)
+            session.distrust(error)
             raise
-        line.work = False
+        session.work = False
         return True
 
-    def run(self, hand: Hand, call: Call) -> Any:
-        line = hand.line
-        had_work = line.has_work()
+    def run(self, state: CursorState, call: Call) -> Any:
+        session = state.session
+        had_work = session.has_work()
         is_done = False
         try:
-            result = super().run(hand, call)
+            result = super().run(state, call)
             is_done = True
         finally:
-            if not line.lost:
-                self._note(line, call, had_work, is_done)
+            if not session.lost:
+                self._note(session, call, had_work, is_done)
         return result
 
     def _note(
-            self, line: DbLine, call: Call, had_work: bool,
+            self, session: DbSession, call: Call, had_work: bool,
             is_done: bool) -> None:
         """Note what a statement means for the open transaction."""
-        if had_work and line.work is None:
-            line.work = True
+        if had_work and session.work is None:
+            session.work = True
         text = call.args[0] if call.args else None
         if isinstance(text, bytes):
             text = text.decode("latin-1")
@@ -192,10 +198,10 @@ class OwnAccount(AskingSafe):
         find = _known_effect_of if len(text) <= _LONGEST else _effect_of
         effect = find(text)
         if effect is _END and is_done:
-            line.work = line.transaction = False
+            session.work = session.transaction = False
         elif effect is _BEGIN and (
-                line.profile.in_transaction(line.con) is False):
-            line.transaction = True
+                session.profile.in_transaction(session.con) is False):
+            session.transaction = True
 
 
 class Independent(AskingSafe):
@@ -205,26 +211,27 @@ class Independent(AskingSafe):
     """
 
     def begin(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> None:
-        self.freshen(line, 0)
-        line.call_begin(args, kwargs)
+        self.replace_if_stale(session, 0)
+        session.call_begin(args, kwargs)
 
-    def end(self, line: DbLine, verb: str) -> None:
-        if not line.lost:
-            getattr(line.con, verb)()
+    def end(self, session: DbSession, verb: str) -> None:
+        if not session.lost:
+            getattr(session.con, verb)()
 
     def was_lost(
-            self, line: DbLine,  # noqa: ARG002 - the same for all
+            self, session: DbSession,  # noqa: ARG002 - the same for all
             error: Exception) -> bool:  # noqa: ARG002 - as above
         """Tell that no error is one after which all can be done again."""
         return False
 
-    def rinse(self, line: DbLine) -> bool:
-        line.transaction = False
+    def quick_reset(self, session: DbSession) -> bool:
+        session.transaction = False
         return not (
-            line.marked or line.touched or line.closed) and line.valid
+            session.session_dirty or session.settings_dirty or
+            session.closed) and session.valid
 
-    def _roll_back(self, line: DbLine) -> None:
+    def _roll_back(self, session: DbSession) -> None:
         """Leave it at that."""
-        line.transaction = False
+        session.transaction = False

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from .._base.errors import note_swallowed, quietly
-from .cursor import NOTHING, Call, Hand, execution
-from .db_session import DbLine
+from .._base.errors import log_swallowed, quietly
+from .cursor import NOTHING, Call, CursorState, execution
+from .db_session import DbSession
 from .decisions import Spare, Verdict, judge
 from .ping import ask
 from .statements import READ, Kind
 from .steady import doubt_ping, prove_ping, trust_ping
 
-__all__ = ["Classic"]
+__all__ = ["ClassicFailover"]
 
 
 class _Done(NamedTuple):
@@ -34,66 +34,71 @@ class _Ladder:
     error that began it, if that came from the driver.
     """
 
-    def repeat(self, hand: Hand, call: Call, failure: Any) -> _Done | None:
+    def repeat(
+            self, state: CursorState, call: Call, failure:
+            Any) -> _Done | None:
         """Climb the ladder."""
-        done = self._repeat_here(hand, call)
+        done = self._repeat_here(state, call)
         if done is None:
-            done = self._repeat_elsewhere(hand, call, failure)
+            done = self._repeat_elsewhere(state, call, failure)
         if done is not None:
-            hand.moved = True
-            hand.line.usage += 1
+            state.moved = True
+            state.session.usage += 1
         return done
 
-    def _repeat_here(self, hand: Hand, call: Call) -> _Done | None:
+    def _repeat_here(self, state: CursorState, call: Call) -> _Done | None:
         """Try once more with another cursor of this connection."""
         cursor = done = None
         with quietly(f"repeating {call.name} on the same connection"):
-            cursor = hand.line.cursor(hand.args, hand.kwargs)
-            done = _Done(hand.call(call, cursor))
+            cursor = state.session.cursor(state.args, state.kwargs)
+            done = _Done(state.call(call, cursor))
         if done is not None:
-            hand.move_to(cursor)
+            state.move_to(cursor)
         elif cursor is not None:
             with quietly("closing a cursor"):
                 cursor.close()
         return done
 
     def _repeat_elsewhere(
-            self, hand: Hand, call: Call, failure: Any) -> _Done | None:
+            self, state: CursorState, call: Call, failure:
+            Any) -> _Done | None:
         """Try once more with another connection.
 
         That connection is kept if the same failure does not come again.
         """
-        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
+        with Spare(
+                state.session.open_again, state.args, state.kwargs) as spare:
             if spare.cursor is None:
                 return None
             try:
-                done = _Done(hand.call(call, spare.cursor))
+                done = _Done(state.call(call, spare.cursor))
             except failure:
                 return None
             except Exception:
-                self._take(hand, spare)
-                hand.line.usage += 1
+                self._take(state, spare)
+                state.session.usage += 1
                 raise
-            self._take(hand, spare)
+            self._take(state, spare)
             return done
 
-    def replace(self, hand: Hand) -> None:
+    def replace(self, state: CursorState) -> None:
         """Replace the connection at the end of a broken transaction."""
-        with Spare(hand.line.open_again, hand.args, hand.kwargs) as spare:
+        with Spare(
+                state.session.open_again, state.args, state.kwargs) as spare:
             if spare.cursor is not None:
-                self._take(hand, spare)
-        hand.line.transaction = False
+                self._take(state, spare)
+        state.session.transaction = False
 
-    def _take(self, hand: Hand, spare: Spare) -> None:
+    def _take(self, state: CursorState, spare: Spare) -> None:
         """Go on with another connection and a cursor of it."""
         con, cursor = spare.keep()
-        hand.close()
-        hand.line.replace(con)
-        hand.move_to(cursor)
-        hand.moved = True
+        state.close()
+        state.session.replace(con)
+        state.move_to(cursor)
+        state.moved = True
 
 
-class Classic(_Ladder):
+class ClassicFailover(_Ladder):
     """Fail over as DBUtils 3.x does."""
 
     # So often in a row the question of a ping may fail until a new connection
@@ -106,179 +111,183 @@ class Classic(_Ladder):
         return self
 
     def check(
-            self, line: DbLine, reconnect: bool,
+            self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
-        alive = False if is_dead else self._is_alive(line)
+        alive = False if is_dead else self._is_alive(session)
         if alive:
             return True
         if alive is None:
-            line.ask_at(0)  # the driver has no ping(): never ask again
-        elif not alive and reconnect and not line.transaction:
-            alive = line.reopen()
+            session.ask_at(0)  # the driver has no ping(): never ask again
+        elif not alive and reconnect and not session.transaction:
+            alive = session.reopen()
             if alive:
-                prove_ping(line)
+                prove_ping(session)
         return alive
 
-    def _is_alive(self, line: DbLine) -> bool | None:
-        if not line.valid:
+    def _is_alive(self, session: DbSession) -> bool | None:
+        if not session.valid:
             return False
-        if line.terms.pinger is not None:
-            alive = ask(line.terms.pinger, line.con)
+        if session.options.pinger is not None:
+            alive = ask(session.options.pinger, session.con)
             if alive:
-                trust_ping(line)
+                trust_ping(session)
             else:
-                doubt_ping(line)
+                doubt_ping(session)
             return alive
         try:
-            return driver_ping(line.con)
+            return driver_ping(session.con)
         except (AttributeError, IndexError, TypeError, ValueError):
             return None
         except Exception:  # noqa: BLE001 - any other error means not alive
             return False
 
     def begin(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> None:
         """Begin a transaction."""
-        line.transaction = True
-        line.call_begin(args, kwargs)
+        session.transaction = True
+        session.call_begin(args, kwargs)
 
-    def end(self, line: DbLine, verb: str) -> None:
+    def end(self, session: DbSession, verb: str) -> None:
         """Commit or roll back; reconnect if that reports a failure."""
         try:
-            getattr(line.con, verb)()
-        except line.failures:
-            line.reopen()
+            getattr(session.con, verb)()
+        except session.failures:
+            session.reopen()
             raise
-        line.work = False
+        session.work = False
 
     def alter(
-            self, line: DbLine,  # noqa: ARG002 - the safe rules need it
+            self, session: DbSession,  # noqa: ARG002 - the safe rules need it
             act: Callable[[], Any],
             kind: Kind = READ) -> Any:  # noqa: ARG002 - likewise
         """Change a setting, or do something else directly."""
         return act()
 
-    def rinse(self, line: DbLine) -> bool:
+    def quick_reset(self, session: DbSession) -> bool:
         """Roll back after a visit; tell whether that was all to be done.
 
         This does in one function what hand_back() does in the usual case.
         """
-        if line.touched or line.closed or line.descriptor is not None:
+        if session.settings_dirty or session.closed or (
+                session.descriptor is not None):
             return False
-        line.transaction = False
+        session.transaction = False
         try:
-            line.con.rollback()
+            session.con.rollback()
         except Exception as error:  # noqa: BLE001 - nothing is changed
-            if isinstance(error, line.failures):
-                line.reopen()
-            note_swallowed("rolling back", error)
+            if isinstance(error, session.failures):
+                session.reopen()
+            log_swallowed("rolling back", error)
         except BaseException:
-            line.lost = True  # an answer may be unread
+            session.lost = True  # an answer may be unread
             raise
         else:
-            line.work = False
+            session.work = False
         return True
 
-    def was_lost(self, line: DbLine, error: Exception) -> bool:
+    def was_lost(self, session: DbSession, error: Exception) -> bool:
         """Tell whether an error was taken as the loss of the connection."""
-        return isinstance(error, line.failures) and line.terms.is_fatal(error)
+        return isinstance(
+            error, session.failures) and session.options.is_fatal(error)
 
-    def hand_back(self, line: DbLine, reset: Any) -> bool:
+    def reset_session(self, session: DbSession, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
-        if line.lost:
+        if session.lost:
             return False
-        line.clean(reset)
-        if line.touched and not line.restore(renew=False):
+        session.clean(reset)
+        if session.settings_dirty and not session.restore(reconnect=False):
             return False
         if reset is True or reset is False:  # as nearly always
             return True
         if callable(reset):
-            reset(line.con)
+            reset(session.con)
         return reset != "session"
 
     def cursor(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""
-        in_transaction = line.transaction
+        in_transaction = session.transaction
         if not in_transaction:
-            if line.ping & 2:
-                line.check(2)
-            if not (line.is_simple and line.valid) and line.is_used_up():
-                return self._cursor_when_due(line, args, kwargs)
+            if session.ping & 2:
+                session.check(2)
+            if not (
+                    session.is_simple and
+                    session.valid) and session.is_used_up():
+                return self._cursor_when_due(session, args, kwargs)
         try:
             if not (args or kwargs):  # as nearly always
-                return line.con.cursor()
-            return line.con.cursor(*args, **kwargs)
-        except line.failures as error:
-            verdict = judge(line.terms.is_fatal(error), in_transaction)
+                return session.con.cursor()
+            return session.con.cursor(*args, **kwargs)
+        except session.failures as error:
+            verdict = judge(session.options.is_fatal(error), in_transaction)
             if verdict is Verdict.RAISE:
                 raise
-            cursor = self._cursor_anew(line, args, kwargs)
+            cursor = self._cursor_anew(session, args, kwargs)
             if cursor is None or verdict is Verdict.REPLACE:
                 raise
             return cursor
 
     def _cursor_when_due(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Return a cursor of a new connection, since the old has served."""
-        cursor = self._cursor_anew(line, args, kwargs)
+        cursor = self._cursor_anew(session, args, kwargs)
         if cursor is None:
-            raise line.failure(line.used_up_text())
+            raise session.failure(session.used_up_text())
         return cursor
 
     def _cursor_anew(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Replace the connection; return a cursor of it, None if in vain."""
-        with Spare(line.open_again, args, kwargs) as spare:
+        with Spare(session.open_again, args, kwargs) as spare:
             if spare.cursor is None:
-                line.transaction = False
+                session.transaction = False
                 return None
             con, cursor = spare.keep()
-            line.replace(con)
+            session.replace(con)
             return cursor
 
-    def run(self, hand: Hand, call: Call) -> Any:
+    def run(self, state: CursorState, call: Call) -> Any:
         """Make a call of a cursor, again if the connection was lost."""
-        line = hand.line
-        in_transaction = line.transaction
+        session = state.session
+        in_transaction = session.transaction
         if not call.kind().is_read:
-            line.work = True
+            session.work = True
         if not in_transaction:
-            line.check(4)
-            if line.is_used_up():
-                return self._run_when_due(hand, call)
+            session.check(4)
+            if session.is_used_up():
+                return self._run_when_due(state, call)
         try:
-            result = hand.call(call, self._open_cursor(hand))
-        except line.failures as error:
-            done = self._after(error, hand, call, in_transaction)
+            result = state.call(call, self._open_cursor(state))
+        except session.failures as error:
+            done = self._after(error, state, call, in_transaction)
             if done is None:
                 raise
             return done.result
-        line.usage += 1
+        session.usage += 1
         return result
 
     def _after(
-            self, error: Exception, hand: Hand, call: Call,
+            self, error: Exception, state: CursorState, call: Call,
             in_transaction: bool) -> _Done | None:
         """Try again after an error that can mean a loss, if that may help.
 
         The error is not raised here, where it would refer to itself.
         """
-        fatal = not hand.no_failover and hand.line.terms.is_fatal(error)
+        fatal = not state.no_failover and state.session.options.is_fatal(error)
         verdict = judge(fatal, in_transaction)
         if verdict is Verdict.REPLACE:
-            self.replace(hand)
+            self.replace(state)
         if verdict is not Verdict.REPEAT:
             return None
-        return self.repeat(hand, call, type(error))
+        return self.repeat(state, call, type(error))
 
     def execute(
-            self, hand: Hand, kind: Kind | None, operation: Any,
+            self, state: CursorState, kind: Kind | None, operation: Any,
             parameters: Any) -> Any:
         """Execute a statement.
 
@@ -286,46 +295,47 @@ class Classic(_Ladder):
 
         This does in one function what run() does in the usual case.
         """
-        line = hand.line
-        if kind is None or not (line.is_simple and line.valid) or (
-                hand.moved or hand.has_sizes):
-            return self.run(hand, execution(operation, parameters))
+        session = state.session
+        if kind is None or not (session.is_simple and session.valid) or (
+                state.moved or state.has_sizes):
+            return self.run(state, execution(operation, parameters))
         if kind is not READ:
-            line.work = True
-        in_transaction = line.transaction
+            session.work = True
+        in_transaction = session.transaction
         try:
             if parameters is NOTHING:
-                result = hand.cursor.execute(operation)
+                result = state.cursor.execute(operation)
             else:
-                result = hand.cursor.execute(operation, parameters)
-        except line.failures as error:
+                result = state.cursor.execute(operation, parameters)
+        except session.failures as error:
             done = self._after(
-                error, hand, execution(operation, parameters), in_transaction)
+                error, state, execution(operation, parameters), in_transaction)
             if done is None:
                 raise
             result = done.result
         else:
-            line.usage += 1
+            session.usage += 1
         return result
 
-    def _run_when_due(self, hand: Hand, call: Call) -> Any:
+    def _run_when_due(self, state: CursorState, call: Call) -> Any:
         """Make a call on a new connection, since the old has served."""
-        line = hand.line
-        text = line.used_up_text()
-        done = self.repeat(hand, call, failure=())
+        session = state.session
+        text = session.used_up_text()
+        done = self.repeat(state, call, failure=())
         if done is None:
-            raise line.failure(text)
+            raise session.failure(text)
         return done.result
 
-    def _open_cursor(self, hand: Hand) -> Any:
+    def _open_cursor(self, state: CursorState) -> Any:
         """Return the driver cursor.
 
         As in DBUtils 3.x, a cursor that was moved to a new connection can
         go on to be used after it was closed.
         """
-        if hand.closed and hand.moved:
-            hand.move_to(hand.line.con.cursor(*hand.args, **hand.kwargs))
-        return hand.cursor
+        if state.closed and state.moved:
+            state.move_to(
+                state.session.con.cursor(*state.args, **state.kwargs))
+        return state.cursor
 
 
 def driver_ping(con: Any) -> bool:

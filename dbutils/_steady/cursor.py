@@ -5,12 +5,12 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
-from .._base.errors import note_swallowed
+from .._base.errors import log_swallowed
 from .statements import MARK, UNKNOWN_WORK, Kind, kind_of
 
 __all__ = [
-    "FOREVER", "NOTHING", "Call", "Hand", "during", "execution", "hand_for",
-    "through"]
+    "FOREVER", "NOTHING", "Call", "CursorState", "during", "execution",
+    "state_for", "through"]
 
 
 # The visit to a connection that is not borrowed.
@@ -84,7 +84,7 @@ def execution(operation: Any, parameters: Any) -> Call:
     return Call("execute", args[:1] if parameters is NOTHING else args, {})
 
 
-class Hand:
+class CursorState:
     """A driver cursor, and what is needed to open another one like it.
 
     It is made by hand_for(), since a class without __init__() takes half the
@@ -92,11 +92,25 @@ class Hand:
     """
 
     __slots__ = (
-        "args", "attributes", "closed", "con", "cursor", "has_sizes",
-        "inputsizes", "kwargs", "lease", "line", "moved", "no_failover",
-        "outputsizes", "owner", "runner", "visit")
+        "args",
+        "attributes",
+        "checkout",
+        "closed",
+        "con",
+        "cursor",
+        "has_sizes",
+        "inputsizes",
+        "kwargs",
+        "lease",
+        "moved",
+        "no_failover",
+        "outputsizes",
+        "owner",
+        "runner",
+        "session",
+    )
 
-    line: Any
+    session: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     # What executes statements: the rules, or a connection that is shared.
@@ -110,7 +124,7 @@ class Hand:
     # If the connection is borrowed: from where, and for how long, which is
     # false when that is over.
     lease: Any
-    visit: Any
+    checkout: Any
     # Whether it has moved to another cursor than at the beginning.
     moved: bool
     no_failover: int
@@ -123,7 +137,7 @@ class Hand:
 
     def open(self) -> None:
         """Open a cursor of the connection of the line."""
-        self.move_to(self.line.cursor(self.args, self.kwargs))
+        self.move_to(self.session.cursor(self.args, self.kwargs))
 
     def move_to(self, cursor: Any) -> None:
         """Go on with another driver cursor."""
@@ -131,7 +145,7 @@ class Hand:
             self._furnish(cursor)
         self.close()
         self.cursor = cursor
-        self.con = self.line.con
+        self.con = self.session.con
         self.closed = False
         if self.kwargs:
             self.note_options()
@@ -143,7 +157,7 @@ class Hand:
         session, since in a transaction that failed it cannot be closed.
         """
         is_held = bool(self.kwargs.get(_HELD))
-        self.line.marked = self.line.marked or is_held
+        self.session.session_dirty = self.session.session_dirty or is_held
         if is_held or self.kwargs.get("prepared"):
             self.add_stream(self.cursor)
 
@@ -159,7 +173,7 @@ class Hand:
             return False
         self.attributes = {**self.attributes, name: value}
         if name == _HELD and value:
-            self.line.marked = True
+            self.session.session_dirty = True
         return True
 
     def erase(self, name: str) -> None:
@@ -182,16 +196,16 @@ class Hand:
         """
         if self.closed:
             return
-        if not (self.visit or self.line.profile.is_embedded):
+        if not (self.checkout or self.session.profile.is_embedded):
             self.closed = True
             return
         try:  # instead of "with quietly", since this is done so often
             self.cursor.close()
         except Exception as error:  # noqa: BLE001 - nothing is changed
-            note_swallowed("closing a cursor", error)
+            log_swallowed("closing a cursor", error)
         except BaseException as error:  # an answer may be unread
-            if self.con is self.line.con:
-                self.line.doubt(error)
+            if self.con is self.session.con:
+                self.session.distrust(error)
             raise
         self.closed = True
 
@@ -202,14 +216,14 @@ class Hand:
     def note(self, call: Call) -> None:
         """Note a call that is made in another way."""
         kind = call.kind()
-        self.line.marked = self.line.marked or kind.marks
+        self.session.session_dirty = self.session.session_dirty or kind.marks
 
     def add_stream(self, stream: Any) -> None:
         """Note an answer that has to be ended before anything else is done.
 
         The driver would wait for its end.
         """
-        self.line.add_stream(stream)
+        self.session.add_stream(stream)
 
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
@@ -239,7 +253,7 @@ class Hand:
 
 
 def through(
-        items: Iterable[Any], hand: Hand,
+        items: Iterable[Any], state: CursorState,
         check: Callable[[], Any]) -> Iterator[Any]:
     """Yield what a driver cursor yields, while that can be used.
 
@@ -249,7 +263,7 @@ def through(
     check()
     for item in items:
         yield item
-        if not hand.visit:
+        if not state.checkout:
             check()
 
 
@@ -261,23 +275,23 @@ def during(
         yield value
 
 
-def hand_for(
-        line: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
-        owner: Any, lease: Any = None, visit: Any = FOREVER) -> Hand:
+def state_for(
+        session: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+        owner: Any, lease: Any = None, checkout: Any = FOREVER) -> CursorState:
     """Open a driver cursor; return what holds it."""
-    hand = Hand()
-    hand.line = line
-    hand.owner = owner
-    hand.args = args
-    hand.kwargs = kwargs
-    hand.runner = rules = line.rules
-    hand.cursor = rules.cursor(line, args, kwargs)
-    hand.con = line.con
-    hand.closed = hand.moved = hand.has_sizes = False
-    hand.lease = lease
-    hand.visit = visit
-    hand.no_failover = 0
-    hand.inputsizes = hand.outputsizes = hand.attributes = _NO_SIZES
+    state = CursorState()
+    state.session = session
+    state.owner = owner
+    state.args = args
+    state.kwargs = kwargs
+    state.runner = rules = session.failover
+    state.cursor = rules.cursor(session, args, kwargs)
+    state.con = session.con
+    state.closed = state.moved = state.has_sizes = False
+    state.lease = lease
+    state.checkout = checkout
+    state.no_failover = 0
+    state.inputsizes = state.outputsizes = state.attributes = _NO_SIZES
     if kwargs:
-        hand.note_options()
-    return hand
+        state.note_options()
+    return state

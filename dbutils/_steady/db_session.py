@@ -14,7 +14,7 @@ from time import monotonic
 from typing import Any, Callable
 from weakref import WeakSet
 
-from .._base.errors import note_swallowed, quietly
+from .._base.errors import log_swallowed, quietly
 from .._base.fork import Orphan
 from .._base.opening import time_limit
 from .._base.threads import is_ending
@@ -28,15 +28,22 @@ from .._drivers.creators import (
 )
 from .._drivers.driver import profile_in, profile_of
 from .cursor import Call
-from .deadlines import forget, watch
+from .deadlines import end_deadline, start_deadline
 from .driver_methods import EXECUTING, plain
 from .mistakes import check_creator, explain_options
-from .sockets import GONE, QUIET, MovingWatch, Sight, Watch, watch_of
+from .sockets import (
+    GONE,
+    QUIET,
+    MovingSocketProbe,
+    SocketProbe,
+    SocketState,
+    probe_of,
+)
 from .statements import READ, UNKNOWN_WORK, Kind
-from .steady import Line
-from .turns import Turns
+from .steady import Session
+from .turns import SharedUse
 
-__all__ = ["DbLine"]
+__all__ = ["DbSession"]
 
 
 _ALWAYS = 7  # all moments of a ping
@@ -49,7 +56,7 @@ _SENDING = EXECUTING | {"from_query", "query", "sql"}
 _RECENT = 0.5
 
 
-class _Opener(Line):
+class _Opener(Session):
     """Knows how driver connections are opened."""
 
     __slots__ = (
@@ -57,9 +64,9 @@ class _Opener(Line):
         "threadsafety")
 
     def __init__(
-            self, creator: Any, setsession: Any, terms: Any,
+            self, creator: Any, setsession: Any, options: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        super().__init__(terms, setsession)
+        super().__init__(options, setsession)
         check_creator(creator)
         self.creator = connect_of(creator)
         self.args = args
@@ -67,7 +74,7 @@ class _Opener(Line):
         self.dbapi = module_of_creator(creator)
         self.threadsafety = getattr(
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
-        self.failures = terms.failures
+        self.failures = options.failures
         # What opens connections instead, if a subclass does that.
         self.maker: Any = None
 
@@ -76,7 +83,7 @@ class _Opener(Line):
 
         common: what they have; empty if this is the first one
         """
-        for name in ("args", "failures", "kwargs", "terms"):
+        for name in ("args", "failures", "kwargs", "options"):
             value = getattr(self, name)
             known = common.setdefault(name, value)
             if known == value:
@@ -203,24 +210,24 @@ def _end_if_possible(con: Any, verb: str) -> None:
     except Exception as error:
         if not is_unsupported(error):
             raise
-        note_swallowed("ending a transaction", error)
+        log_swallowed("ending a transaction", error)
 
 
 class _Session(_Opener):
     """Knows what the program has done to a session, and undoes it."""
 
-    __slots__ = ("private", "rules", "work")
+    __slots__ = ("failover", "is_in_memory", "work")
 
     def __init__(
-            self, creator: Any, setsession: Any, terms: Any,
+            self, creator: Any, setsession: Any, options: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        super().__init__(creator, setsession, terms, args, kwargs)
-        self.rules: Any = None
+        super().__init__(creator, setsession, options, args, kwargs)
+        self.failover: Any = None
         # Whether work has been done that is not committed; None means that
         # the driver has to be asked.
         self.work: bool | None = False
         # Whether the data would be lost with the connection.
-        self.private = False
+        self.is_in_memory = False
 
     def has_work(self) -> bool:
         """Tell whether work may have been done that is not committed."""
@@ -245,17 +252,17 @@ class _Session(_Opener):
             answer = self.transaction or not self.profile.autocommit(self.con)
         return answer
 
-    def expose(self) -> None:
+    def note_direct_use(self) -> None:
         """Note that the program can use the driver connection directly."""
         if self.work is False:
             self.work = None
-        self.touched = self.touched or bool(self.settings)
+        self.settings_dirty = self.settings_dirty or bool(self.settings)
 
     def hand_out(self) -> Any:
         """Return the driver connection, as the program can do all with it."""
-        self.expose()
+        self.note_direct_use()
         if self.profile.is_known and not self.profile.is_embedded:
-            self.touched = self.dirty = self.exposed = True
+            self.settings_dirty = self.dirty = self.exposed = True
         return self.con
 
     def is_bound(self) -> bool:
@@ -266,7 +273,7 @@ class _Session(_Opener):
         """
         if self.exposed and self.profile.is_closed(self.con):
             self.exposed = False
-        return self.marked or self.exposed
+        return self.session_dirty or self.exposed
 
     def alter(self, act: Callable[[], Any], kind: Kind = READ) -> Any:
         """Change a setting, of a new connection if need be.
@@ -274,7 +281,7 @@ class _Session(_Opener):
         kind: what else this may do
         """
         try:
-            return self.rules.alter(self, act, kind)
+            return self.failover.alter(self, act, kind)
         finally:
             if self.work:  # it may have been committed
                 self.work = None
@@ -323,54 +330,55 @@ class _Session(_Opener):
             kwargs: dict[str, Any]) -> Any:
         """Call a method with which the program can do all."""
         if name in _SENDING and Call(name, args, kwargs).kind().marks:
-            self.marked = self.touched = True
+            self.session_dirty = self.settings_dirty = True
         return getattr(self.hand_out(), name)(*args, **kwargs)
 
-    def restore(self, renew: bool) -> bool:
+    def restore(self, reconnect: bool) -> bool:
         """Undo all changes of the session; tell whether that is possible.
 
         renew: whether there has to be a new session
 
         What only the creator can prepare is kept as far as possible.
         """
-        if self.spoiled or (self.marked and not self.can_prepare_alone):
+        if self.spoiled or (self.session_dirty and not self.can_prepare_alone):
             return False
-        if self.touched:
-            self.change_back()
+        if self.settings_dirty:
+            self.restore_settings()
         profile = self.profile
-        if renew or (self.dirty and self.is_plain and profile.can_clean):
-            is_clean = self.private or profile.clean(self.con, self.settings)
+        if reconnect or (self.dirty and self.is_plain and profile.can_clean):
+            is_clean = self.is_in_memory or profile.clean(
+                self.con, self.settings)
         elif self.dirty:
             is_clean = profile.restore(self.con, self.settings)
         else:
             return True
-        if is_clean and not self.private:
+        if is_clean and not self.is_in_memory:
             self.prepare(self.con)
-            self.marked = self.dirty = False
+            self.session_dirty = self.dirty = False
         return is_clean
 
 
-class DbLine(_Session):
+class DbSession(_Session):
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "_is_checked_outside", "_watch", "answered", "asked_ping", "can_ask",
+        "_is_checked_outside", "_probe", "answered", "asked_ping", "can_ask",
         "can_be_gone", "can_just_look", "has_pinger", "moment", "ping",
         "streams", "turns")
 
     def __init__(
-            self, creator: Any, setsession: Any, terms: Any,
+            self, creator: Any, setsession: Any, options: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         # Whether the program has replaced the method that looks.
         self._is_checked_outside = False
-        super().__init__(creator, setsession, terms, args, kwargs)
+        super().__init__(creator, setsession, options, args, kwargs)
         # The moments at which we look, and those at which it was asked for;
         # and the moment that it is now, for a method that was replaced.
-        self.ping = self.asked_ping = terms.ping
+        self.ping = self.asked_ping = options.ping
         self.moment = 1
         # Whether the program says how to ask, or has its own checks.
-        self.has_pinger = terms.pinger is not None
-        self._watch: Watch | MovingWatch | None = None
+        self.has_pinger = options.pinger is not None
+        self._probe: SocketProbe | MovingSocketProbe | None = None
         # Whether a look can tell that the connection is gone.
         self.can_be_gone = False
         # When the server has answered at the end of the last visit.
@@ -378,19 +386,19 @@ class DbLine(_Session):
         # Whether the driver can ping, and whether nobody has to be asked.
         self.can_ask = self.can_just_look = False
         # In which order it is used if several share it.
-        self.turns: Turns | None = None
+        self.turns: SharedUse | None = None
         # Answers that the program reads while they are sent.
         self.streams: WeakSet[Any] | None = None
 
-    def agree(self, **terms: Any) -> None:
+    def agree(self, **options: Any) -> None:
         """Go on with other terms, of which those are given that change."""
-        super().agree(**terms)
+        super().agree(**options)
         self.is_simple = self.is_simple and not self._is_checked_outside
-        if {"ping", "pinger"} & terms.keys() and self.con is not None:
-            self.ask_at(self.terms.ping)
+        if {"ping", "pinger"} & options.keys() and self.con is not None:
+            self.ask_at(self.options.ping)
             self._look_anew()
-        if "failures" in terms:
-            self.failures = self.terms.failures
+        if "failures" in options:
+            self.failures = self.options.failures
 
     def ask_at(self, moments: int) -> None:
         """Look at these moments; a method that was replaced knows itself."""
@@ -404,18 +412,18 @@ class DbLine(_Session):
         self.ask_at(self.asked_ping)
         self._look_anew()
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Leave the driver connection to the process that has opened it."""
         if self.con is not None and not self.closed:
-            super().begin_anew()
+            super().after_fork()
             self.con = Orphan(self.failure)
-            self._watch = None
+            self._probe = None
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""
         super().store(con)
         self.work = False
-        self.private = self.profile.is_private(con)
+        self.is_in_memory = self.profile.is_private(con)
         self.answered = 0.0
         self.can_ask = hasattr(con, "ping")
         self._look_anew()
@@ -423,15 +431,15 @@ class DbLine(_Session):
     def _look_anew(self) -> None:
         """Find out how to look at the driver connection."""
         self.has_pinger = (
-            self._is_checked_outside or self.terms.pinger is not None)
+            self._is_checked_outside or self.options.pinger is not None)
         looks = bool(self.asked_ping)
-        self._watch = watch_of(self.descriptor) if looks else None
-        if self._watch is not None and self.profile.moves:
-            self._watch = MovingWatch(self)
-        self.can_be_gone = bool(self._watch) or (
+        self._probe = probe_of(self.descriptor) if looks else None
+        if self._probe is not None and self.profile.moves:
+            self._probe = MovingSocketProbe(self)
+        self.can_be_gone = bool(self._probe) or (
             looks and self.profile.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
-            self.profile.is_telling and self.terms.failover != "always")
+            self.profile.is_telling and self.options.failover != "always")
 
     def replace(self, con: Any) -> None:
         """Close the driver connection and go on with another one."""
@@ -448,7 +456,7 @@ class DbLine(_Session):
         self.replace(con)
         return True
 
-    def renew(self) -> None:
+    def reconnect(self) -> None:
         """Close the driver connection, then go on with a new one.
 
         If no other can be opened, the error is raised, and the next use of
@@ -459,7 +467,7 @@ class DbLine(_Session):
         self.valid = False
         self.store(self.open_again())
 
-    def doubt(self, error: BaseException) -> None:
+    def distrust(self, error: BaseException) -> None:
         """Do not keep the connection if an error is none of the driver.
 
         An interrupt may have left an answer unread, which the next statement
@@ -477,23 +485,23 @@ class DbLine(_Session):
         return inner is not self.con and isinstance(
             error, getattr(module_of_connection(inner), "Error", ()))
 
-    def give_up(self) -> None:
+    def invalidate(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""
         self.close()
         self.lost = True
-        self.valid = self.marked = self.work = False
+        self.valid = self.session_dirty = self.work = False
 
     # Looking at the connection without asking the server.
 
-    def sight(self) -> Sight | None:
+    def socket_state(self) -> SocketState | None:
         """Return what is to be seen on the socket, if there is one."""
-        return None if self._watch is None else self._watch.look()
+        return None if self._probe is None else self._probe.look()
 
     def is_gone(self) -> bool:
         """Tell whether the connection is closed, on this or the other side."""
         if self.profile.is_closed(self.con):
             return True
-        return self._watch is not None and self._watch.look() is GONE
+        return self._probe is not None and self._probe.look() is GONE
 
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""
@@ -513,7 +521,7 @@ class DbLine(_Session):
         if self.streams is None:
             self.streams = WeakSet()
         self.streams.add(stream)
-        self.touched = True
+        self.settings_dirty = True
 
     # What the rules decide.
 
@@ -526,7 +534,7 @@ class DbLine(_Session):
         if not moment & self.ping:
             return None
         self.moment = moment
-        return self.rules.check(self, reconnect)
+        return self.failover.check(self, reconnect)
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
         """Tell whether nothing is known to be wrong with the connection.
@@ -557,22 +565,22 @@ class DbLine(_Session):
             self._is_well_now(reconnect, is_dead=True))
 
     def _is_well_now(self, reconnect: bool, is_dead: bool = False) -> bool:
-        alive = self.rules.check(self, reconnect, is_dead)
+        alive = self.failover.check(self, reconnect, is_dead)
         return alive is not False or reconnect
 
     def is_quiet(self) -> bool:
         """Tell whether nothing is to be seen, without asking the server."""
         return not self.can_be_gone or (
-            self.sight() in {None, QUIET}
+            self.socket_state() in {None, QUIET}
             and not self.profile.is_closed(self.con))
 
     def cursor(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""
-        return self.rules.cursor(self, args, kwargs)
+        return self.failover.cursor(self, args, kwargs)
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Begin a transaction."""
-        self.rules.begin(self, args, kwargs)
+        self.failover.begin(self, args, kwargs)
 
     def call_begin(
             self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -587,7 +595,7 @@ class DbLine(_Session):
         This is not repeated: an error says that the outcome is unknown.
         """
         self.transaction = False
-        self.rules.end(self, verb)
+        self.failover.end(self, verb)
 
     def clean(self, force: bool = False) -> None:
         """Roll back what is or, if forced, what may be in a transaction."""
@@ -596,34 +604,35 @@ class DbLine(_Session):
             try:  # instead of "with quietly", since this is done so often
                 self.end("rollback")
             except Exception as error:  # noqa: BLE001 - nothing is changed
-                note_swallowed("rolling back", error)
+                log_swallowed("rolling back", error)
 
-    def end_visit(self) -> None:
+    def end_checkout(self) -> None:
         """Clean the connection of a program that goes on to hold it."""
-        is_dirty = self.transaction or self.marked or self.touched
+        is_dirty = (
+            self.transaction or self.session_dirty or self.settings_dirty)
         if is_dirty and not self._hand_back(reset=False):
-            self.give_up()
+            self.invalidate()
 
     def needs_reset(self, mode: Any) -> bool:
         """Tell whether the server has to be asked to clean the connection."""
         if self.profile.is_embedded:  # there is none
             return False
-        if mode is not True or self.terms.failover == "always":
+        if mode is not True or self.options.failover == "always":
             return super().needs_reset(mode)
         return super().needs_reset(False) or (
             self.profile.in_transaction(self.con) is not False)
 
-    def hand_back(self, reset: Any) -> bool:
+    def reset_session(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         if self.descriptor is None:
             if self.is_unbounded() and self.needs_reset(reset):
                 return False
             return self._hand_back(reset)
-        watch(self, self.descriptor, None)
+        start_deadline(self, self.descriptor, None)
         try:
             return self._hand_back(reset)
         finally:
-            forget(self)
+            end_deadline(self)
 
     def is_unbounded(self) -> bool:
         """Return whether a question could keep the program from ending.
@@ -636,12 +645,12 @@ class DbLine(_Session):
     def _hand_back(self, reset: Any) -> bool:
         if self.streams:
             _end_streams(self)
-        return self.rules.hand_back(self, reset)
+        return self.failover.reset_session(self, reset)
 
 
-def _end_streams(line: DbLine) -> None:
+def _end_streams(session: DbSession) -> None:
     """End the answers that were not read to their ends."""
-    streams, line.streams = line.streams, None
+    streams, session.streams = session.streams, None
     for stream in list(streams or ()):
         with quietly("ending a stream"):
             plain(stream).close()

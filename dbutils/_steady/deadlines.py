@@ -20,10 +20,10 @@ from time import monotonic
 from typing import Any, List
 
 from .._base.errors import quietly
-from .._base.fork import follow
+from .._base.fork import register_for_fork
 from .._base.threads import Attendant, fill_vacancies, is_ending, vacancies
 
-__all__ = ["Limit", "forget", "watch"]
+__all__ = ["Limit", "end_deadline", "start_deadline"]
 
 # In seconds: the longest time that a call may take, and the time after which
 # the thread ends if it has nothing to do.
@@ -57,26 +57,27 @@ class Limit(List[Any]):
     deadline moves on as long as something is sent or received.
     """
 
-    def __init__(self, line: Any, seconds: float) -> None:
+    def __init__(self, session: Any, seconds: float) -> None:
         super().__init__()
-        self._line = line
+        self._session = session
         self.seconds = seconds
         # Whether the socket was shut down.
         self.was_cut = False
 
     def __enter__(self) -> None:
         """Begin to watch the call."""
-        line = self._line
-        if line.descriptor is None or line in _watchdog.calls or is_ending():
+        session = self._session
+        if session.descriptor is None or is_ending() or (
+                session in _watchdog.calls):
             return  # at the end nobody could cut it off in time
-        self[:] = monotonic() + self.seconds, line.descriptor
-        _watchdog.watch(line, line.descriptor, self.seconds)
-        _watchdog.calls[line] = self
+        self[:] = monotonic() + self.seconds, session.descriptor
+        _watchdog.start_deadline(session, session.descriptor, self.seconds)
+        _watchdog.calls[session] = self
 
     def __exit__(self, *exc: object) -> None:
         """End that."""
         if self:
-            forget(self._line)
+            end_deadline(self._session)
 
     def goes_on(self, sock: socket.socket) -> bool:
         """Move the deadline if there was traffic; return whether so.
@@ -96,7 +97,7 @@ class _Watchdog:
         self._attendant = Attendant(
             "DBUtils watchdog", self._look, self._is_busy)
         self._begin()
-        follow(self)
+        register_for_fork(self)
 
     def _begin(self) -> None:
         # The deadlines and descriptors of the calls that are going on; setting
@@ -105,12 +106,12 @@ class _Watchdog:
         self._wakes_at = 0.0
         self._has_rested = False
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Have no thread in a forked child."""
-        self._attendant.begin_anew()
+        self._attendant.after_fork()
         self._begin()
 
-    def watch(
+    def start_deadline(
             self, key: object, descriptor: int, seconds: float) -> None:
         """Begin to watch a call."""
         deadline = monotonic() + seconds
@@ -175,16 +176,17 @@ class _Watchdog:
 _watchdog = _Watchdog()
 
 
-def watch(key: object, descriptor: int | None, seconds: float | None) -> None:
+def start_deadline(
+        key: object, descriptor: int | None, seconds: float | None) -> None:
     """Shut a socket down after so many seconds, unless it is forgotten.
 
     Without a descriptor nothing happens.  The time is LIMIT at most.
     """
     if descriptor is not None:
         limit = LIMIT if seconds is None else min(max(seconds, 0), LIMIT)
-        _watchdog.watch(key, descriptor, limit)
+        _watchdog.start_deadline(key, descriptor, limit)
 
 
-def forget(key: object) -> None:
+def end_deadline(key: object) -> None:
     """Do not shut that socket down."""
     _watchdog.calls.pop(key, None)

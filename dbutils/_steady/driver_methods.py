@@ -82,18 +82,18 @@ def plain(value: Any) -> Any:
     return value
 
 
-def tied(result: Any, line: Any, owner: Any) -> Any:
+def tied(result: Any, session: Any, owner: Any) -> Any:
     """Return what a method of the driver connection has returned.
 
     owner: what stands for the driver connection
 
     An object that reaches the connection is only used through another one.
     """
-    if result is line.con:
+    if result is session.con:
         return owner
     if any(hasattr(type(result), name)
            for name in ("__enter__", "__next__", "close")):
-        return Tied(result, line, owner)
+        return Tied(result, session, owner)
     return result
 
 
@@ -123,30 +123,36 @@ class Tied:
     """
 
     __slots__ = (
-        "__weakref__", "_before", "_can_close", "_line", "_owner", "_refusal",
-        "_thing")
+        "__weakref__",
+        "_before",
+        "_can_close",
+        "_owner",
+        "_refusal",
+        "_session",
+        "_thing",
+    )
 
-    def __init__(self, thing: Any, line: Any, owner: Any) -> None:
+    def __init__(self, thing: Any, session: Any, owner: Any) -> None:
         set_own(self, "_thing", thing)
-        set_own(self, "_line", line)
+        set_own(self, "_session", session)
         set_own(self, "_owner", owner)
         set_own(self, "_refusal", _never)
         set_own(self, "_before", None)
         set_own(self, "_can_close", hasattr(type(thing), "close"))
         if self._can_close:
-            line.add_stream(self)
+            session.add_stream(self)
 
     def _use(self, name: str) -> Any:
         error = self._refusal(name)
         if error is not None:
             raise error
-        self._line.work = None  # to be asked for
+        self._session.work = None  # to be asked for
         return self._thing
 
     def _ours(self, result: Any) -> Any:
         if result is self._thing:
             return self
-        result = tied(result, self._line, self._owner)
+        result = tied(result, self._session, self._owner)
         return lend(result, self._owner, self._refusal)
 
     def _act(
@@ -156,7 +162,7 @@ class Tied:
         try:
             return self._ours(method(*map(plain, args), **kwargs))
         finally:
-            self._line.work = None
+            self._session.work = None
 
     # What looks up and changes attributes is the object of the driver.
 
@@ -183,23 +189,23 @@ class Tied:
     # Special methods are only found if the class has them.
 
     def __enter__(self) -> Any:
-        thing, line = self._use("__enter__"), self._line
+        thing, session = self._use("__enter__"), self._session
         value = thing.__enter__()
         if not self._can_close:
-            set_own(self, "_before", (line.con, line.spoiled))
-            line.touched = line.spoiled = True
+            set_own(self, "_before", (session.con, session.spoiled))
+            session.settings_dirty = session.spoiled = True
         return self._ours(value)
 
     def __exit__(self, *exc: Any) -> Any:
         if exc[0] is not None and self._refusal("__exit__") is not None:
             return False  # what is raised says more
-        thing, line = self._use("__exit__"), self._line
+        thing, session = self._use("__exit__"), self._session
         try:
             result = thing.__exit__(*exc)
         finally:
-            line.work = None
-        if self._before is not None and self._before[0] is line.con:
-            line.spoiled = self._before[1]
+            session.work = None
+        if self._before is not None and self._before[0] is session.con:
+            session.spoiled = self._before[1]
         return result
 
     def __iter__(self) -> Any:

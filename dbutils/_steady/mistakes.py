@@ -15,14 +15,8 @@ from .._base.errors import explain
 from .._drivers.driver import profile_of, profiles
 
 __all__ = [
-    "OPTIONS",
-    "check_creator",
-    "explain_options",
-    "explain_refusal",
-    "explain_thread",
-    "missing_text",
-    "mistake_in",
-]
+    "OPTIONS", "check_creator", "explain_options", "explain_refusal",
+    "explain_thread", "missing_text", "mistake_in"]
 
 # The name of the package.
 _US = __name__.partition(".")[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._base.errors import add_note, quietly
 from .decisions import Loss
-from .pg_session import PgLine
+from .pg_session import PgSession
 from .safe import OUTCOME_UNKNOWN, can_repeat
 from .statements import UNKNOWN_WORK, Kind, kind_of
 from .unsaved import is_strict
@@ -35,69 +35,69 @@ class PgClassic:
 
     tolerance = 3  # as in Classic
 
-    def reset(self, line: PgLine) -> None:
+    def reset(self, session: PgSession) -> None:
         """Make a new connection of it."""
-        line.con.reset()
-        line.begin_session()
+        session.con.reset()
+        session.begin_session()
 
-    def end(self, line: PgLine, verb: str, sql: str | None) -> Any:
+    def end(self, session: PgSession, verb: str, sql: str | None) -> Any:
         """Begin or end a transaction."""
-        return line.query(verb, sql)
+        return session.query(verb, sql)
 
     def run(
-            self, line: PgLine, name: str,
+            self, session: PgSession, name: str,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the connection, again if that was lost."""
-        method = getattr(line.con, name)
-        in_transaction = line.transaction
+        method = getattr(session.con, name)
+        in_transaction = session.transaction
         if not in_transaction:
-            self._refresh(line)
+            self._refresh(session)
         if is_strict and not call_kind(name, args).is_read:
-            line.work = True
+            session.work = True
         try:
             result = method(*args, **kwargs)
         except Exception as error:
             if in_transaction:
-                line.transaction = False
+                session.transaction = False
                 raise
-            if not self.was_lost(line, error):
+            if not self.was_lost(session, error):
                 raise
         else:
-            line.usage += 1
+            session.usage += 1
             return result
-        line.reset()
+        session.reset()
         result = method(*args, **kwargs)
-        line.usage += 1
+        session.usage += 1
         return result
 
-    def _refresh(self, line: PgLine) -> None:
+    def _refresh(self, session: PgSession) -> None:
         """Reset the connection if it is bad, or due for being replaced."""
-        alive = line.check(4)
-        if line.is_used_up() or (alive is None and line.has_bad_status):
-            line.reset()
+        alive = session.check(4)
+        if session.is_used_up() or (alive is None and session.has_bad_status):
+            session.reset()
 
-    def was_lost(self, line: PgLine, error: Exception) -> bool:
+    def was_lost(self, session: PgSession, error: Exception) -> bool:
         """Tell whether an error means that the connection is lost."""
-        failures = line.terms.failures
-        lost = line.has_bad_status or (
+        failures = session.options.failures
+        lost = session.has_bad_status or (
             failures is not None and isinstance(error, failures))
-        return lost and line.terms.is_fatal(error)
+        return lost and session.options.is_fatal(error)
 
-    def rinse(self, line: PgLine) -> bool:
+    def quick_reset(self, session: PgSession) -> bool:
         """Tell whether nothing has to be done after a visit."""
-        return not (line.touched or line.transaction)
+        return not (session.settings_dirty or session.transaction)
 
-    def hand_back(self, line: PgLine, reset: Any) -> bool:
+    def reset_session(self, session: PgSession, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
-        if line.touched:
-            line.change_back()
+        if session.settings_dirty:
+            session.restore_settings()
         if reset == RESET_COMPLETELY:
-            line.reset()
-        elif reset or line.transaction:
+            session.reset()
+        elif reset or session.transaction:
             with quietly("rolling back"):
-                line.query("rollback", None)
+                session.query("rollback", None)
         if callable(reset):
-            reset(line.con)
+            reset(session.con)
         return reset != "session"
 
 
@@ -109,123 +109,127 @@ class PgSafe:
     def __init__(self, replays: bool) -> None:
         self._replays = replays
 
-    def reset(self, line: PgLine) -> None:
+    def reset(self, session: PgSession) -> None:
         """Make a new connection of it.
 
         The driver's own reset() would let no other thread run meanwhile.
         """
-        line.renew()
+        session.reconnect()
 
-    def _freshen(self, line: PgLine, moment: int) -> None:
+    def _freshen(self, session: PgSession, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due."""
-        line.check(moment)
-        is_due = line.is_used_up() or (line.terms.ping and line.is_gone())
-        if line.lost or (is_due and not line.marked):
-            line.renew()
+        session.check(moment)
+        is_due = session.is_used_up() or (
+            session.options.ping and session.is_gone())
+        if session.lost or (is_due and not session.session_dirty):
+            session.reconnect()
 
-    def end(self, line: PgLine, verb: str, sql: str | None) -> Any:
+    def end(self, session: PgSession, verb: str, sql: str | None) -> Any:
         """Begin or end a transaction."""
-        if verb == "begin" and not line.transaction and not line.has_work():
-            self._freshen(line, 0)
-        if verb == "rollback" and line.lost:
+        if verb == "begin" and not (
+                session.transaction or session.has_work()):
+            self._freshen(session, 0)
+        if verb == "rollback" and session.lost:
             return None
         try:
-            return line.query(verb, sql)
+            return session.query(verb, sql)
         except Exception as error:
-            loss = self._loss(line, error, UNKNOWN_WORK._replace(
+            loss = self._loss(session, error, UNKNOWN_WORK._replace(
                 is_read=verb == "begin"), in_transaction=verb != "begin")
             if loss is not None and verb in {"commit", "end"}:
                 add_note(error, OUTCOME_UNKNOWN)
                 raise
-            if not can_repeat(line, error, loss):
+            if not can_repeat(session, error, loss):
                 raise
-        return line.query(verb, sql)
+        return session.query(verb, sql)
 
     def run(
-            self, line: PgLine, name: str,
+            self, session: PgSession, name: str,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method, again if that loses and doubles nothing."""
         kind = call_kind(name, args)
-        if not line.transaction and not line.has_work():
-            self._freshen(line, 4)
+        if not session.transaction and not session.has_work():
+            self._freshen(session, 4)
         if not kind.is_read:
-            line.work = True
+            session.work = True
         if kind.marks:
-            line.marked = True
-        in_transaction = line.transaction or line.has_work()
+            session.session_dirty = True
+        in_transaction = session.transaction or session.has_work()
         try:
-            result = getattr(line.con, name)(*args, **kwargs)
+            result = getattr(session.con, name)(*args, **kwargs)
         except Exception as error:
-            loss = self._loss(line, error, kind, in_transaction)
-            if not can_repeat(line, error, loss):
+            loss = self._loss(session, error, kind, in_transaction)
+            if not can_repeat(session, error, loss):
                 raise
         else:
-            line.usage += 1
+            session.usage += 1
             return result
-        result = getattr(line.con, name)(*args, **kwargs)
-        line.usage += 1
+        result = getattr(session.con, name)(*args, **kwargs)
+        session.usage += 1
         return result
 
     def _loss(
-            self, line: PgLine, error: Exception, kind: Kind,
+            self, session: PgSession, error: Exception, kind: Kind,
             in_transaction: bool) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
-        if not self._is_lost(line, error):
-            if line.profile.is_read_only(error):
-                line.valid = False
+        if not self._is_lost(session, error):
+            if session.profile.is_read_only(error):
+                session.valid = False
             return None
         loss = Loss(
             in_transaction=in_transaction, has_work=False,
-            is_marked=line.marked, is_private=False, is_read=kind.is_read,
-            is_forbidden=not self._replays, is_exhausted=False)
-        line.lost = True
-        line.transaction = line.marked = False
+            is_marked=session.session_dirty, is_private=False,
+            is_read=kind.is_read, is_forbidden=not self._replays,
+            is_exhausted=False)
+        session.lost = True
+        session.transaction = session.session_dirty = False
         return loss
 
     def was_lost(
-            self, line: PgLine,
+            self, session: PgSession,
             error: Exception) -> bool:  # noqa: ARG002 - the line knows
         """Tell whether an error was the loss of the connection."""
-        return line.lost
+        return session.lost
 
-    def _is_lost(self, line: PgLine, error: Exception) -> bool:
+    def _is_lost(self, session: PgSession, error: Exception) -> bool:
         """Tell whether an error means that the connection is lost."""
-        failures = line.terms.failures
-        if line.has_bad_status:
-            return line.terms.is_fatal(error)
+        failures = session.options.failures
+        if session.has_bad_status:
+            return session.options.is_fatal(error)
         if failures is not None and isinstance(error, failures):
-            return line.terms.is_fatal(error)
-        return bool(line.profile.is_loss(error)) or line.is_gone()
+            return session.options.is_fatal(error)
+        return bool(session.profile.is_loss(error)) or session.is_gone()
 
-    def rinse(self, line: PgLine) -> bool:
+    def quick_reset(self, session: PgSession) -> bool:
         """Tell whether nothing has to be done after a visit."""
-        is_clean = line.valid and not (
-            line.touched or line.marked or line.transaction or line.lost)
-        return is_clean and not (line.has_bad_status or line.has_work())
+        is_clean = session.valid and not (
+            session.settings_dirty or session.session_dirty or
+            session.transaction or session.lost)
+        return is_clean and not (session.has_bad_status or session.has_work())
 
-    def hand_back(self, line: PgLine, reset: Any) -> bool:
+    def reset_session(self, session: PgSession, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         is_clean = False
-        if not line.lost and line.valid and not line.has_bad_status:
+        if not session.lost and session.valid and not session.has_bad_status:
             with quietly("cleaning a connection"):
-                self._clean(line, reset)
+                self._clean(session, reset)
                 is_clean = True
         return is_clean
 
-    def _clean(self, line: PgLine, reset: Any) -> None:
-        if line.touched:
-            line.change_back()
+    def _clean(self, session: PgSession, reset: Any) -> None:
+        if session.settings_dirty:
+            session.restore_settings()
         if reset == RESET_COMPLETELY:
-            line.renew()
+            session.reconnect()
             return
-        if reset or line.transaction or line.has_work():
-            line.query("rollback", None)
-        if line.marked or reset == "session":
-            line.profile.clean(line.con)
-            line.prepare()
-            line.marked = False
+        if reset or session.transaction or session.has_work():
+            session.query("rollback", None)
+        if session.session_dirty or reset == "session":
+            session.profile.clean(session.con)
+            session.prepare()
+            session.session_dirty = False
         if callable(reset):
-            reset(line.con)
+            reset(session.con)
 
 
 def is_query(name: str) -> bool:

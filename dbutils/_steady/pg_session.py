@@ -11,23 +11,23 @@ from typing import Any
 
 from .._base.errors import quietly
 from .._drivers.driver import profile_of
-from .deadlines import forget, watch
+from .deadlines import end_deadline, start_deadline
 from .ping import ask
-from .sockets import GONE, Watch, watch_of
-from .steady import Line, doubt_ping, prove_ping, trust_ping
+from .sockets import GONE, SocketProbe, probe_of
+from .steady import Session, doubt_ping, prove_ping, trust_ping
 
-__all__ = ["PgLine"]
+__all__ = ["PgSession"]
 
 
-class PgLine(Line):
+class PgSession(Session):
     """A pg.DB object, and its book-keeping."""
 
-    __slots__ = ("_watch", "rules", "work")
+    __slots__ = ("_probe", "failover", "work")
 
-    def __init__(self, terms: Any, setsession: Any) -> None:
-        super().__init__(terms, setsession)
-        self.rules: Any = None
-        self._watch: Watch | None = None
+    def __init__(self, options: Any, setsession: Any) -> None:
+        super().__init__(options, setsession)
+        self.failover: Any = None
+        self._probe: SocketProbe | None = None
         # Whether more than reading was done since a transaction began or
         # ended; most of that is committed at once.
         self.work = False
@@ -35,7 +35,7 @@ class PgLine(Line):
     @property
     def ping(self) -> int:
         """When the connection is looked at."""
-        when: int = self.terms.ping
+        when: int = self.options.ping
         return when
 
     def store(self, con: Any) -> None:
@@ -46,7 +46,7 @@ class PgLine(Line):
 
     def _look_anew(self) -> None:
         self.descriptor = self.profile.descriptor(self.con)
-        self._watch = watch_of(self.descriptor) if self.terms.ping else None
+        self._probe = probe_of(self.descriptor) if self.options.ping else None
 
     @property
     def has_bad_status(self) -> bool:
@@ -58,7 +58,7 @@ class PgLine(Line):
         """Tell whether the connection is closed, on this or the other side."""
         if self.has_bad_status:
             return True
-        return self._watch is not None and self._watch.look() is GONE
+        return self._probe is not None and self._probe.look() is GONE
 
     def has_work(self) -> bool:
         """Tell whether a transaction is open."""
@@ -81,11 +81,11 @@ class PgLine(Line):
 
         A dead one is reset if that is wanted, unless it is in a transaction.
         """
-        if not moment & self.terms.ping:
+        if not moment & self.options.ping:
             return None
         if self._is_alive():
             return True
-        if self.transaction or self.marked or not reconnect:
+        if self.transaction or self.session_dirty or not reconnect:
             return False
         self.reset()
         is_alive = not self.has_bad_status
@@ -100,21 +100,21 @@ class PgLine(Line):
         next use tries again.  If the server may not be asked, although it
         has to be, the answer is no.
         """
-        if not may_ask and self.terms.pinger is not None:
+        if not may_ask and self.options.pinger is not None:
             return False
         return self.check(1, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:
         if not self.valid or self.lost or self.is_gone():
             return False
-        pinger = self.terms.pinger
+        pinger = self.options.pinger
         if pinger is None:
             return True
-        watch(self, self.descriptor, self.limit)
+        start_deadline(self, self.descriptor, self.limit)
         try:
             alive = ask(pinger, self.con)
         finally:
-            forget(self)
+            end_deadline(self)
         if alive:
             trust_ping(self)
         else:
@@ -125,7 +125,7 @@ class PgLine(Line):
         """Reset the connection, or reopen it if that is not possible."""
         done = False
         with quietly("resetting a connection"):
-            self.rules.reset(self)
+            self.failover.reset(self)
             done = True
         if not done:
             self._reopen_or_roll_back()
@@ -156,7 +156,7 @@ class PgLine(Line):
             with quietly("rolling back"):
                 self.con.query("rollback")
 
-    def renew(self) -> None:
+    def reconnect(self) -> None:
         """Reopen the connection; if that is impossible, raise the error."""
         self.connect(self.con.reopen)
         self.begin_session()
@@ -169,7 +169,7 @@ class PgLine(Line):
         self.prepare()
         self.usage = 0
         self.valid = True
-        self.marked = self.lost = self.work = False
+        self.session_dirty = self.lost = self.work = False
         self._look_anew()
 
     def query(self, verb: str, sql: str | None) -> Any:
@@ -181,17 +181,17 @@ class PgLine(Line):
             return self.con.query(sql or verb)
         return method(sql=sql) if sql else method()
 
-    def end_visit(self) -> None:
+    def end_checkout(self) -> None:
         """Clean the connection of a program that goes on to hold it."""
         if self.transaction:
             self.clean()
-        elif self.marked or self.touched:
-            self.hand_back(reset=0)
+        elif self.session_dirty or self.settings_dirty:
+            self.reset_session(reset=0)
 
-    def hand_back(self, reset: Any) -> bool:
+    def reset_session(self, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
-        watch(self, self.descriptor, None)
+        start_deadline(self, self.descriptor, None)
         try:
-            return self.rules.hand_back(self, reset)
+            return self.failover.reset_session(self, reset)
         finally:
-            forget(self)
+            end_deadline(self)

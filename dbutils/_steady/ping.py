@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from .._base.checks import shown
-from .._base.errors import note_swallowed, quietly
+from .._base.errors import log_swallowed, quietly
 
 __all__ = [
     "Ping", "PingError", "SqlPinger", "ask", "name_of", "parse_ping", "prove"]
@@ -95,7 +95,7 @@ def ask(pinger: Callable[[Any], Any], con: Any) -> bool:
     try:
         alive = pinger(con)
     except Exception as error:  # noqa: BLE001 - any error means not alive
-        note_swallowed(f"asking with {name_of(pinger)}", error)
+        log_swallowed(f"asking with {name_of(pinger)}", error)
         return False
     return alive is None or bool(alive)
 

@@ -50,33 +50,33 @@ class Replaced:
         return getattr(con, name) if name in self._names else None
 
     def check(
-            self, line: Any, reconnect: bool, is_dead: bool = False) -> Any:
+            self, session: Any, reconnect: bool, is_dead: bool = False) -> Any:
         """Tell whether the connection is alive, None if that is unknown."""
         ping_check = self._method("_ping_check")
         if ping_check is None:
-            return self.usual.check(line, reconnect, is_dead)
-        moment, line.moment = line.moment, 1
+            return self.usual.check(session, reconnect, is_dead)
+        moment, session.moment = session.moment, 1
         return ping_check(moment, reconnect)
 
     def cursor(
-            self, line: Any, args: tuple[Any, ...],
+            self, session: Any, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor."""
         cursor = self._method("_cursor")
         if cursor is None:
-            return self.usual.cursor(line, args, kwargs)
+            return self.usual.cursor(session, args, kwargs)
         return cursor(*args, **kwargs)
 
-    def rinse(self, line: Any) -> bool:
+    def quick_reset(self, session: Any) -> bool:
         """Tell whether nothing has to be done after a visit."""
-        return "_reset" not in self._names and self.usual.rinse(line)
+        return "_reset" not in self._names and self.usual.quick_reset(session)
 
-    def hand_back(self, line: Any, reset: Any) -> bool:
+    def reset_session(self, session: Any, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         own_reset = self._method("_reset")
-        if own_reset is None or line.lost or line.closed:
-            return bool(self.usual.hand_back(line, reset))
+        if own_reset is None or session.lost or session.closed:
+            return bool(self.usual.reset_session(session, reset))
         own_reset(force=bool(reset))
         # what the program has not done belongs to no transaction
         goes_on = callable(reset) or reset == "session"
-        return bool(self.usual.hand_back(line, goes_on and reset))
+        return bool(self.usual.reset_session(session, goes_on and reset))

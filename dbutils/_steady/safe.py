@@ -13,19 +13,19 @@ from sys import exc_info
 from time import monotonic
 from typing import Any, Callable
 
-from .._base.errors import add_note, note_swallowed, quietly
+from .._base.errors import add_note, log_swallowed, quietly
 from .classic import driver_ping
-from .cursor import NOTHING, Call, Hand, execution
-from .db_session import DbLine
-from .deadlines import forget, watch
+from .cursor import NOTHING, Call, CursorState, execution
+from .db_session import DbSession
+from .deadlines import end_deadline, start_deadline
 from .decisions import Loss, reason_not_to_repeat
 from .mistakes import explain_refusal, explain_thread
 from .ping import SqlPinger, ask
 from .sockets import UNREAD
 from .statements import AHEAD, READ, Kind
-from .steady import Line, doubt_ping, prove_ping, trust_ping
+from .steady import Session, doubt_ping, prove_ping, trust_ping
 
-__all__ = ["OUTCOME_UNKNOWN", "Safe", "can_repeat"]
+__all__ = ["OUTCOME_UNKNOWN", "SafeFailover", "can_repeat"]
 
 OUTCOME_UNKNOWN = (
     "DBUtils: the connection was lost in commit(),"
@@ -42,41 +42,44 @@ class _Judge:
     def __init__(self, replays: bool) -> None:
         self._replays = replays
 
-    def is_lost(self, line: DbLine, error: Exception) -> bool:
+    def is_lost(self, session: DbSession, error: Exception) -> bool:
         """Tell whether an error means that the connection is lost."""
-        listed = isinstance(error, line.failures)
-        if line.terms.isfatal is not None and listed:
-            return line.terms.is_fatal(error)
-        if line.terms.failures is not None and not listed:
+        listed = isinstance(error, session.failures)
+        if session.options.isfatal is not None and listed:
+            return session.options.is_fatal(error)
+        if session.options.failures is not None and not listed:
             return False
-        lost = line.profile.is_loss(error)
+        lost = session.profile.is_loss(error)
         if lost is None:
-            lost = line.is_gone() or (listed and not line.profile.is_known)
+            lost = session.is_gone() or (
+                listed and not session.profile.is_known)
         return lost
 
-    def note_error(self, line: DbLine, error: Exception) -> None:
+    def note_error(self, session: DbSession, error: Exception) -> None:
         """Note an error after which the connection stays."""
-        if line.profile.in_transaction(line.con) is not None:
-            line.work = None
-        if line.profile.is_read_only(error):
-            line.valid = False
+        if session.profile.in_transaction(session.con) is not None:
+            session.work = None
+        if session.profile.is_read_only(error):
+            session.valid = False
         explain_thread(error)
-        line.doubt(error)
+        session.distrust(error)
 
     def loss(
-            self, line: DbLine, error: Exception, kind: Kind = _NOTHING_SENT,
-            had_work: bool = False, call: Call | None = None) -> Loss | None:
+            self, session: DbSession, error: Exception, kind: Kind =
+            _NOTHING_SENT, had_work: bool = False, call: Call | None =
+            None) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
-        if not self.is_lost(line, error):
-            self.note_error(line, error)
+        if not self.is_lost(session, error):
+            self.note_error(session, error)
             return None
         loss = Loss(
-            in_transaction=line.transaction, has_work=had_work,
-            is_marked=line.marked or line.exposed, is_private=line.private,
-            is_read=kind.is_read, is_forbidden=not self._replays,
-            is_exhausted=call is not None and not call.can_be_repeated)
+            in_transaction=session.transaction, has_work=had_work,
+            is_marked=session.session_dirty or session.exposed,
+            is_private=session.is_in_memory, is_read=kind.is_read,
+            is_forbidden=not self._replays, is_exhausted=call is not None and
+            not call.can_be_repeated)
         if not loss.is_private:
-            line.give_up()
+            session.invalidate()
         return loss
 
 
@@ -84,77 +87,78 @@ class _Lookout:
     """Looks at a connection before it is used."""
 
     def check(
-            self, line: DbLine, reconnect: bool,
+            self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Tell whether the connection is alive, None if that is unknown."""
-        alive = False if is_dead else self._is_alive(line)
+        alive = False if is_dead else self._is_alive(session)
         if alive is False and reconnect and (
-                not line.transaction and self.may_lose(line)):
-            alive = can_renew(line, "opening a connection again")
+                not session.transaction and self.may_lose(session)):
+            alive = can_renew(session, "opening a connection again")
             if alive:
-                prove_ping(line)
+                prove_ping(session)
         return alive
 
-    def _is_alive(self, line: DbLine) -> bool | None:
-        if line.lost or not line.valid or line.is_gone():
+    def _is_alive(self, session: DbSession) -> bool | None:
+        if session.lost or not session.valid or session.is_gone():
             return False
-        if line.descriptor is None:  # no time limit is possible
-            return self._answers(line)
-        watch(line, line.descriptor, line.limit)
+        if session.descriptor is None:  # no time limit is possible
+            return self._answers(session)
+        start_deadline(session, session.descriptor, session.limit)
         try:
-            return self._answers(line)
+            return self._answers(session)
         finally:
-            forget(line)
+            end_deadline(session)
 
-    def _answers(self, line: DbLine) -> bool | None:
-        if line.terms.pinger is not None:
-            alive = self._ask(line, line.terms.pinger)
+    def _answers(self, session: DbSession) -> bool | None:
+        if session.options.pinger is not None:
+            alive = self._ask(session, session.options.pinger)
             if alive:
-                trust_ping(line)
+                trust_ping(session)
             else:
-                doubt_ping(line)
+                doubt_ping(session)
             return alive
-        if line.can_ask:
-            return self._ping(line)
-        if line.sight() is UNREAD:
-            return self._ask(line, SqlPinger(line.profile.question))
+        if session.can_ask:
+            return self._ping(session)
+        if session.socket_state() is UNREAD:
+            return self._ask(session, SqlPinger(session.profile.question))
         return True
 
-    def _ping(self, line: DbLine) -> bool:
+    def _ping(self, session: DbSession) -> bool:
         try:
-            return driver_ping(line.con)
+            return driver_ping(session.con)
         except Exception:  # noqa: BLE001 - any error means not alive
             return False
 
-    def _ask(self, line: DbLine, pinger: Any) -> bool:
+    def _ask(self, session: DbSession, pinger: Any) -> bool:
         """Ask the server, without leaving a transaction open."""
-        in_transaction = line.profile.in_transaction
-        was_idle = not line.transaction and (
-            in_transaction(line.con) is False
-            or (in_transaction(line.con) is None and not line.work))
-        alive = ask(pinger, line.con)
-        if alive and was_idle and in_transaction(line.con) is not False:
+        in_transaction = session.profile.in_transaction
+        was_idle = not session.transaction and (
+            in_transaction(session.con) is False
+            or (in_transaction(session.con) is None and not session.work))
+        alive = ask(pinger, session.con)
+        if alive and was_idle and in_transaction(session.con) is not False:
             with quietly("ending the transaction of a ping"):
-                line.con.rollback()
+                session.con.rollback()
         return alive
 
-    def may_lose(self, line: DbLine) -> bool:
+    def may_lose(self, session: DbSession) -> bool:
         """Tell whether nothing is lost with the driver connection."""
-        return line.lost or not (
-            line.is_bound() or line.has_work() or line.private)
+        return session.lost or not (
+            session.is_bound() or session.has_work() or session.is_in_memory)
 
-    def freshen(self, line: DbLine, moment: int) -> None:
+    def replace_if_stale(self, session: DbSession, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due.
 
         This is called when no work can be lost.
         """
-        line.check(moment)
-        is_due = line.is_used_up() or (line.ping and line.is_gone())
-        if line.lost or (is_due and not (line.is_bound() or line.private)):
-            line.renew()
+        session.check(moment)
+        is_due = session.is_used_up() or (session.ping and session.is_gone())
+        if session.lost or (
+                is_due and not (session.is_bound() or session.is_in_memory)):
+            session.reconnect()
 
 
-class Safe(_Judge, _Lookout):
+class SafeFailover(_Judge, _Lookout):
     """Fail over only where that is safe."""
 
     # Whether statements that are no reads are looked at more closely.
@@ -174,201 +178,206 @@ class Safe(_Judge, _Lookout):
     # Beginning and ending transactions.
 
     def begin(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> None:
         """Begin a transaction, of a new connection if need be."""
-        had_work = self._freshen_if_idle(line)
-        line.transaction = True
+        had_work = self._freshen_if_idle(session)
+        session.transaction = True
         try:
-            line.call_begin(args, kwargs)
+            session.call_begin(args, kwargs)
         except Exception as error:
-            line.transaction = False
-            loss = self.loss(line, error, had_work=had_work)
-            if not can_repeat(line, error, loss):
+            session.transaction = False
+            loss = self.loss(session, error, had_work=had_work)
+            if not can_repeat(session, error, loss):
                 raise
         except BaseException as error:
-            line.doubt(error)
+            session.distrust(error)
             raise
         else:
             return
-        line.transaction = True
-        line.call_begin(args, kwargs)
+        session.transaction = True
+        session.call_begin(args, kwargs)
 
-    def _freshen_if_idle(self, line: DbLine) -> bool:
+    def _freshen_if_idle(self, session: DbSession) -> bool:
         """Replace a dead connection; tell whether there was work instead."""
-        had_work = line.has_work()
-        if not (line.transaction or had_work):
-            self.freshen(line, 0)
+        had_work = session.has_work()
+        if not (session.transaction or had_work):
+            self.replace_if_stale(session, 0)
         return had_work
 
     def alter(
-            self, line: DbLine, act: Callable[[], Any],
+            self, session: DbSession, act: Callable[[], Any],
             kind: Kind = READ) -> Any:
         """Do something directly, on a new connection if need be.
 
         kind: READ for a change of a setting, which can be done again
         """
-        had_work = self._freshen_if_idle(line)
+        had_work = self._freshen_if_idle(session)
         try:
             return act()
         except Exception as error:
-            line.is_bound()  # not by a connection that it has closed itself
-            loss = self.loss(line, error, kind, had_work)
-            if not can_repeat(line, error, loss):
+            session.is_bound()  # not by a connection that it has closed itself
+            loss = self.loss(session, error, kind, had_work)
+            if not can_repeat(session, error, loss):
                 raise
         except BaseException as error:
-            line.doubt(error)
+            session.distrust(error)
             raise
         return act()
 
-    def end(self, line: DbLine, verb: str) -> None:
+    def end(self, session: DbSession, verb: str) -> None:
         """Commit or roll back; that is never done again."""
-        if line.lost:
+        if session.lost:
             if verb == "commit":
-                raise line.failure(
+                raise session.failure(
                     "The connection was lost, and the transaction with it:"
                     " nothing was committed.")
             return
         try:
-            getattr(line.con, verb)()
+            getattr(session.con, verb)()
         except Exception as error:
-            self._note_end(line, verb, error)
+            self._note_end(session, verb, error)
             raise
         except BaseException as error:
-            line.doubt(error)
+            session.distrust(error)
             raise
-        line.work = False
+        session.work = False
 
-    def _note_end(self, line: DbLine, verb: str, error: Exception) -> None:
+    def _note_end(
+            self, session: DbSession, verb: str, error: Exception) -> None:
         """Note what the failure of a commit or rollback means."""
-        if not self.is_lost(line, error):
-            self.note_error(line, error)
+        if not self.is_lost(session, error):
+            self.note_error(session, error)
             return
-        line.give_up()
+        session.invalidate()
         if verb == "commit":
             add_note(error, OUTCOME_UNKNOWN)
 
     def was_lost(
-            self, line: DbLine,
+            self, session: DbSession,
             error: Exception) -> bool:  # noqa: ARG002 - the line knows
         """Tell whether an error was the loss of the connection."""
-        return line.lost
+        return session.lost
 
-    def hand_back(self, line: DbLine, reset: Any) -> bool:
+    def reset_session(self, session: DbSession, reset: Any) -> bool:
         """Clean the connection after a visit; tell whether it can stay."""
         is_clean = False
-        if line.profile.checks_types:
+        if session.profile.checks_types:
             explain_refusal(exc_info()[1])
-        if not (line.lost or line.closed) and line.valid:
+        if not (session.lost or session.closed) and session.valid:
             with quietly("cleaning a connection"):
-                is_clean = self._clean(line, reset)
+                is_clean = self._clean(session, reset)
         return is_clean
 
-    def rinse(self, line: DbLine) -> bool:
+    def quick_reset(self, session: DbSession) -> bool:
         """Roll back after a visit; tell whether that was all to be done.
 
         This does in one function what hand_back() does in the usual case.
         """
-        if line.profile.checks_types and exc_info()[0] is TypeError:
+        if session.profile.checks_types and exc_info()[0] is TypeError:
             explain_refusal(exc_info()[1])
-        if line.marked or line.touched or line.closed or not line.valid:
+        if session.session_dirty or session.settings_dirty or (
+                session.closed or not session.valid):
             return False
-        if line.transaction or (
-                line.profile.in_transaction(line.con) is not False):
-            if line.descriptor is None and line.is_unbounded():
+        if session.transaction or (
+                session.profile.in_transaction(session.con) is not False):
+            if session.descriptor is None and session.is_unbounded():
                 return False  # it is closed instead
-            line.transaction = False
-            watch(line, line.descriptor, None)
+            session.transaction = False
+            start_deadline(session, session.descriptor, None)
             try:
-                line.con.rollback()
+                session.con.rollback()
             except Exception as error:  # noqa: BLE001 - nothing is changed
-                self._note_end(line, "rollback", error)
-                note_swallowed("rolling back", error)
+                self._note_end(session, "rollback", error)
+                log_swallowed("rolling back", error)
                 return False
             except BaseException as error:
-                line.doubt(error)
+                session.distrust(error)
                 raise
             finally:
-                forget(line)
-            if line.can_be_gone and line.descriptor is not None:
-                line.answered = monotonic()
-        line.work = False
+                end_deadline(session)
+            if session.can_be_gone and session.descriptor is not None:
+                session.answered = monotonic()
+        session.work = False
         return True
 
-    def _clean(self, line: DbLine, reset: Any) -> bool:
-        dirty = line.marked or line.touched or reset == "session"
-        if reset or dirty or line.transaction:
-            line.end("rollback")
-        if dirty and not line.restore(line.marked or reset == "session"):
+    def _clean(self, session: DbSession, reset: Any) -> bool:
+        dirty = (
+            session.session_dirty or session.settings_dirty
+            or reset == "session")
+        if reset or dirty or session.transaction:
+            session.end("rollback")
+        if dirty and not session.restore(
+                session.session_dirty or reset == "session"):
             return False
         if callable(reset):
-            reset(line.con)
+            reset(session.con)
         return True
 
     # Opening cursors and executing statements.
 
     def cursor(
-            self, line: DbLine, args: tuple[Any, ...],
+            self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Return a new driver cursor, of a new connection if need be."""
-        had_work = line.work
+        had_work = session.work
         if had_work is None:
-            had_work = line.has_work()
-        if not (had_work or line.transaction) and (
-                line.ping & 2 or not (line.is_simple and line.valid)):
-            self.freshen(line, 2)
+            had_work = session.has_work()
+        if not (had_work or session.transaction) and (
+                session.ping & 2 or not (session.is_simple and session.valid)):
+            self.replace_if_stale(session, 2)
         try:
             if not (args or kwargs):  # as nearly always
-                return line.con.cursor()
-            return line.con.cursor(*args, **kwargs)
+                return session.con.cursor()
+            return session.con.cursor(*args, **kwargs)
         except Exception as error:
-            line.is_bound()  # not by a connection that it has closed itself
-            loss = self.loss(line, error, had_work=had_work)
-            if not can_repeat(line, error, loss):
+            session.is_bound()  # not by a connection that it has closed itself
+            loss = self.loss(session, error, had_work=had_work)
+            if not can_repeat(session, error, loss):
                 raise
-        return line.con.cursor(*args, **kwargs)
+        return session.con.cursor(*args, **kwargs)
 
-    def run(self, hand: Hand, call: Call) -> Any:
+    def run(self, state: CursorState, call: Call) -> Any:
         """Make a call of a cursor, again if that loses and doubles nothing."""
-        line = hand.line
+        session = state.session
         kind = call.kind()
-        had_work = line.has_work()
-        if not (line.transaction or had_work):
-            self.freshen(line, 4)
-        if hand.con is not line.con:
-            hand.open()
+        had_work = session.has_work()
+        if not (session.transaction or had_work):
+            self.replace_if_stale(session, 4)
+        if state.con is not session.con:
+            state.open()
         if not kind.is_read:  # also if this is interrupted
-            line.work = None
-            line.marked = line.marked or kind.marks or (
-                kind is AHEAD and line.profile.sets_ahead)
+            session.work = None
+            session.session_dirty = session.session_dirty or kind.marks or (
+                kind is AHEAD and session.profile.sets_ahead)
         try:
-            result = hand.call(call, hand.cursor)
+            result = state.call(call, state.cursor)
         except BaseException as error:
-            if not self._may_repeat(error, hand, call, kind, had_work):
+            if not self._may_repeat(error, state, call, kind, had_work):
                 raise
-            result = self._make_again(hand, call, kind)
-        line.usage += 1
-        line.has_work()
+            result = self._make_again(state, call, kind)
+        session.usage += 1
+        session.has_work()
         return result
 
     def _may_repeat(
-            self, error: BaseException, hand: Hand, call: Call, kind: Kind,
-            had_work: bool) -> bool:
+            self, error: BaseException, state: CursorState, call: Call, kind:
+            Kind, had_work: bool) -> bool:
         """Return whether a call can be made again after an error.
 
         The error is not raised here: it would refer to itself through the
         traceback, and a lease that is dropped would wait for the collector.
         """
-        line = hand.line
+        session = state.session
         if not isinstance(error, Exception):
-            line.work = had_work or line.work  # also if it is closed now
-            line.doubt(error)
+            session.work = had_work or session.work  # also if it is closed now
+            session.distrust(error)
             return False
-        loss = self.loss(line, error, kind, had_work, call)
-        return not hand.no_failover and can_repeat(line, error, loss)
+        loss = self.loss(session, error, kind, had_work, call)
+        return not state.no_failover and can_repeat(session, error, loss)
 
     def execute(
-            self, hand: Hand, kind: Kind | None, operation: Any,
+            self, state: CursorState, kind: Kind | None, operation: Any,
             parameters: Any) -> Any:
         """Execute a statement.
 
@@ -376,64 +385,63 @@ class Safe(_Judge, _Lookout):
 
         This does in one function what run() does in the usual case.
         """
-        line = hand.line
-        had_work = line.work
+        session = state.session
+        had_work = session.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                not is_read and (kind.marks or self.keeps_account)) or (
-                not (line.is_simple and line.valid) or hand.has_sizes
-                or hand.con is not line.con or (
-                    line.can_be_gone and not (had_work or line.transaction)
-                    and line.is_gone())):
-            return self.run(hand, execution(operation, parameters))
+                not is_read and (kind.marks or self.keeps_account)) or (not
+                (session.is_simple and session.valid) or state.has_sizes or
+                state.con is not session.con or (session.can_be_gone and not
+                (had_work or session.transaction) and session.is_gone())):
+            return self.run(state, execution(operation, parameters))
         if not is_read:  # also if this is interrupted
-            line.work = None
+            session.work = None
         try:
             if parameters is NOTHING:
-                result = hand.cursor.execute(operation)
+                result = state.cursor.execute(operation)
             else:
-                result = hand.cursor.execute(operation, parameters)
+                result = state.cursor.execute(operation, parameters)
         except BaseException as error:
             call = execution(operation, parameters)
-            if not self._may_repeat(error, hand, call, kind, had_work):
+            if not self._may_repeat(error, state, call, kind, had_work):
                 raise
-            result = self._make_again(hand, call, kind)
-        line.usage += 1
+            result = self._make_again(state, call, kind)
+        session.usage += 1
         if not is_read:
-            line.has_work()
+            session.has_work()
         return result
 
-    def _make_again(self, hand: Hand, call: Call, kind: Kind) -> Any:
+    def _make_again(self, state: CursorState, call: Call, kind: Kind) -> Any:
         """Make a call a second and last time, on a new connection."""
         try:
-            hand.open()
-            return hand.call(call, hand.cursor)
+            state.open()
+            return state.call(call, state.cursor)
         except Exception as error:
-            self.loss(hand.line, error, kind)
+            self.loss(state.session, error, kind)
             raise
         except BaseException as error:
-            hand.line.doubt(error)
+            state.session.distrust(error)
             raise
 
 
-def can_renew(line: Line, step: str) -> bool:
+def can_renew(session: Session, step: str) -> bool:
     """Go on with a new connection; tell whether there is one.
 
     step: what this is called if it fails
     """
     with quietly(step):
-        line.renew()
+        session.reconnect()
         return True
     return False
 
 
-def can_repeat(line: Line, error: Exception, loss: Loss | None) -> bool:
+def can_repeat(session: Session, error: Exception, loss: Loss | None) -> bool:
     """Tell whether there is another connection now to do it again."""
     if loss is None:
         return False
     reason = reason_not_to_repeat(loss)
     if reason is None:
-        if can_renew(line, "opening another connection"):
+        if can_renew(session, "opening another connection"):
             return True
         reason = "no other connection could be opened"
     add_note(error, f"DBUtils: not executed again, because {reason}.")

@@ -10,11 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from .._base.errors import add_note
-from .cursor import Call, Hand, execution
-from .db_session import DbLine
+from .cursor import Call, CursorState, execution
+from .db_session import DbSession
 from .deadlines import Limit
 from .decisions import Loss
-from .safe import Safe
+from .safe import SafeFailover
 from .statements import READ, Kind
 
 __all__ = ["Impatient"]
@@ -31,7 +31,7 @@ class _LimitedCall(Call):
             return super().__call__(cursor)
 
 
-class Impatient(Safe):
+class Impatient(SafeFailover):
     """Fail over where that is safe, and wait only so long for an answer."""
 
     def __init__(self, seconds: float) -> None:
@@ -39,32 +39,32 @@ class Impatient(Safe):
         self._seconds = seconds
 
     def execute(
-            self, hand: Hand, kind: Kind | None,  # noqa: ARG002 - run() asks
+            self, state: CursorState, kind: Kind | None,  # noqa: ARG002 - run() asks
             operation: Any, parameters: Any) -> Any:
         """Execute a statement."""
-        return self.run(hand, execution(operation, parameters))
+        return self.run(state, execution(operation, parameters))
 
-    def run(self, hand: Hand, call: Call) -> Any:
+    def run(self, state: CursorState, call: Call) -> Any:
         """Make a call of a cursor, again if that loses and doubles nothing."""
         limited = _LimitedCall(*call)
-        limited.limit = Limit(hand.line, self._seconds)
-        return super().run(hand, limited)
+        limited.limit = Limit(state.session, self._seconds)
+        return super().run(state, limited)
 
-    def end(self, line: DbLine, verb: str) -> None:
+    def end(self, session: DbSession, verb: str) -> None:
         """Commit or roll back; that is never done again."""
-        limit = Limit(line, self._seconds)
+        limit = Limit(session, self._seconds)
         try:
             with limit:
-                super().end(line, verb)
+                super().end(session, verb)
         except Exception as error:
             self._explain(limit, error)
             raise
 
     def loss(
-            self, line: DbLine, error: Exception, kind: Kind = READ,
+            self, session: DbSession, error: Exception, kind: Kind = READ,
             had_work: bool = False, call: Call | None = None) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
-        loss = super().loss(line, error, kind, had_work, call)
+        loss = super().loss(session, error, kind, had_work, call)
         limit = getattr(call, "limit", None)
         if loss is None or limit is None or not limit.was_cut:
             return loss

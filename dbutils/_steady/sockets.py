@@ -14,11 +14,11 @@ from typing import Any
 from weakref import ref
 
 __all__ = [
-    "GONE", "QUIET", "UNREAD", "MovingWatch", "Sight", "Watch", "shut_down",
-    "watch_of"]
+    "GONE", "QUIET", "UNREAD", "MovingSocketProbe", "SocketProbe",
+    "SocketState", "probe_of", "shut_down"]
 
 
-class Sight(enum.Enum):
+class SocketState(enum.Enum):
     """What is to be seen on a socket."""
 
     QUIET = "nothing, as it should be"
@@ -27,7 +27,7 @@ class Sight(enum.Enum):
 
 
 # Looking them up in the class would take longer than all the rest.
-QUIET, GONE, UNREAD = Sight
+QUIET, GONE, UNREAD = SocketState
 
 
 _HANG_UP = (
@@ -35,9 +35,9 @@ _HANG_UP = (
     | getattr(select, "POLLNVAL", 0) | getattr(select, "POLLRDHUP", 0))
 
 
-def watch_of(descriptor: int | None) -> Watch | None:
+def probe_of(descriptor: int | None) -> SocketProbe | None:
     """Return a look at a socket, if it is known."""
-    return None if descriptor is None else Watch(descriptor)
+    return None if descriptor is None else SocketProbe(descriptor)
 
 
 def shut_down(descriptor: int) -> None:
@@ -49,7 +49,7 @@ def shut_down(descriptor: int) -> None:
         copy.close()
 
 
-class Watch:
+class SocketProbe:
     """A look at one socket, to be repeated often."""
 
     __slots__ = ("_descriptor", "_poll")
@@ -62,7 +62,7 @@ class Watch:
             poll.register(descriptor, select.POLLIN | _HANG_UP)
             self._poll = poll.poll
 
-    def look(self) -> Sight:
+    def look(self) -> SocketState:
         """Return what is to be seen just now."""
         if self._poll is None:
             return self._select()
@@ -74,7 +74,7 @@ class Watch:
             return QUIET
         return GONE if events[0][1] & _HANG_UP else UNREAD
 
-    def _select(self) -> Sight:
+    def _select(self) -> SocketState:
         """Do the same where there is no poll()."""
         try:
             readable = select.select([self._descriptor], [], [], 0)[0]
@@ -83,24 +83,24 @@ class Watch:
         return UNREAD if readable else QUIET
 
 
-class MovingWatch:
+class MovingSocketProbe:
     """A look at the socket of a connection inside of a wrapper.
 
     The wrapper may go on with another connection, and so with another socket.
     """
 
-    __slots__ = ("_line", "_watch")
+    __slots__ = ("_probe", "_session")
 
-    def __init__(self, line: Any) -> None:
-        self._line = ref(line)  # which has this watch
-        self._watch = watch_of(line.descriptor)
+    def __init__(self, session: Any) -> None:
+        self._session = ref(session)  # which has this watch
+        self._probe = probe_of(session.descriptor)
 
-    def look(self) -> Sight:
+    def look(self) -> SocketState:
         """Return what is to be seen just now."""
-        line = self._line()
-        descriptor = None if line is None else line.profile.descriptor(
-            line.con)
-        if line is not None and descriptor != line.descriptor:
-            line.descriptor = descriptor
-            self._watch = watch_of(descriptor)
-        return QUIET if self._watch is None else self._watch.look()
+        session = self._session()
+        descriptor = None if session is None else session.profile.descriptor(
+            session.con)
+        if session is not None and descriptor != session.descriptor:
+            session.descriptor = descriptor
+            self._probe = probe_of(descriptor)
+        return QUIET if self._probe is None else self._probe.look()

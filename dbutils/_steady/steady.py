@@ -14,32 +14,22 @@ from typing import Any, Callable, NamedTuple
 from .. import __version__
 from .._base.errors import logger, quietly
 from .._base.finalizers import note_lost
-from .._base.fork import disown, follow
+from .._base.fork import abandon_socket, register_for_fork
 from .._base.threads import is_ending
-from .._core.throttle import Outage
+from .._core.throttle import ConnectThrottle
 from .._drivers.driver import MARKS, SPOILS, Profile
-from .deadlines import forget, watch
+from .deadlines import end_deadline, start_deadline
 from .ping import PingError, SqlPinger, ask, name_of, parse_ping, prove
 from .sockets import shut_down
 from .unsaved import Place, forgets_work, place_here, warn_of_work
 
 __all__ = [
-    "Line",
-    "Steady",
-    "Terms",
-    "as_statements",
-    "check_reset",
-    "doubt_ping",
-    "inner",
-    "inner_term",
-    "line_of",
-    "make_terms",
-    "prove_ping",
-    "trust_ping",
-]
+    "Session", "Steady", "SteadyOptions", "as_statements", "check_options",
+    "check_reset", "doubt_ping", "inner", "inner_term", "prove_ping",
+    "session_of", "trust_ping"]
 
 
-class Terms(NamedTuple):
+class SteadyOptions(NamedTuple):
     """What was agreed upon for a steady connection; it is only replaced."""
 
     maxusage: int
@@ -55,9 +45,9 @@ class Terms(NamedTuple):
         return self.isfatal is None or bool(self.isfatal(error))
 
 
-def make_terms(
+def check_options(
         maxusage: Any, failures: Any, isfatal: Any, ping: Any,
-        closeable: Any, failover: str) -> Terms:
+        closeable: Any, failover: str) -> SteadyOptions:
     """Check the parameters of a steady connection."""
     if maxusage is None:
         maxusage = 0
@@ -70,7 +60,7 @@ def make_terms(
         raise TypeError("'isfatal' must be a callable.")
     if failover not in {"safe", "always", "never"}:
         raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
-    return Terms(
+    return SteadyOptions(
         maxusage, failures, isfatal, *parse_ping(ping), closeable, failover)
 
 
@@ -105,21 +95,42 @@ _AT_STATEMENTS = 4  # the moment of a ping
 _LEAST = 0.25
 
 
-class Line:
+class Session:
     """A driver connection that can be replaced, and its book-keeping."""
 
     __slots__ = (
-        "__weakref__", "changes", "closed", "con", "descriptor", "dirty",
-        "exposed", "handlers", "inherited", "is_in_doubt", "is_simple",
-        "limit", "lost", "marked", "outage", "profile", "setsession",
-        "settings", "spoiled", "terms", "touched", "transaction",
-        "unanswered", "usage", "valid")
+        "__weakref__",
+        "changes",
+        "closed",
+        "con",
+        "descriptor",
+        "dirty",
+        "exposed",
+        "handlers",
+        "inherited",
+        "is_in_doubt",
+        "is_simple",
+        "limit",
+        "lost",
+        "options",
+        "profile",
+        "session_dirty",
+        "setsession",
+        "settings",
+        "settings_dirty",
+        "spoiled",
+        "throttle",
+        "transaction",
+        "unanswered",
+        "usage",
+        "valid",
+    )
 
-    def __init__(self, terms: Terms, setsession: Any) -> None:
-        self.terms = terms
+    def __init__(self, options: SteadyOptions, setsession: Any) -> None:
+        self.options = options
         # Whether a statement can be executed without more ado.
         self.is_simple = False
-        self.limit_usage(terms.maxusage)
+        self.limit_usage(options.maxusage)
         self.setsession = as_statements(setsession)
         self.con: Any = None
         self.usage = 0
@@ -133,12 +144,12 @@ class Line:
         self.profile = Profile()
         # Whether statements have changed the session, and whether the
         # connection is known to be lost; the safe rules keep account.
-        self.marked = False
+        self.session_dirty = False
         self.lost = False
         # Attributes of the driver connection: whether some may have been
         # changed, how they were at the beginning, and what the program has
         # changed, which is done again with every new connection.
-        self.touched = False
+        self.settings_dirty = False
         self.settings = self.changes = _NOTHING
         # The calls of methods whose effect others undo.
         self.handlers: tuple[tuple[str, Any], ...] = ()
@@ -153,14 +164,14 @@ class Line:
         # How often in a row the question of the program has failed.
         self.unanswered = 0
         # What the pool knows about the server, if there is a pool.
-        self.outage: Outage | None = None
-        follow(self, is_connection=True)
+        self.throttle: ConnectThrottle | None = None
+        register_for_fork(self, is_connection=True)
 
-    def agree(self, **terms: Any) -> None:
+    def agree(self, **options: Any) -> None:
         """Go on with other terms, of which those are given that change."""
-        if "maxusage" in terms:
-            terms["maxusage"] = terms["maxusage"] or 0
-        self.terms = agreed = self.terms._replace(**terms)
+        if "maxusage" in options:
+            options["maxusage"] = options["maxusage"] or 0
+        self.options = agreed = self.options._replace(**options)
         self.is_simple = not (
             agreed.maxusage or agreed.ping & _AT_STATEMENTS)
 
@@ -168,7 +179,7 @@ class Line:
         """Have another driver connection after so many uses, if any."""
         self.agree(maxusage=maxusage)
 
-    def begin_anew(self) -> None:
+    def after_fork(self) -> None:
         """Leave the driver connection to the process that has opened it.
 
         The next use opens another one.  A transaction is lost, however, which
@@ -176,9 +187,9 @@ class Line:
         """
         if self.con is None or self.closed:
             return
-        disown(self.con, self.profile.descriptor(self.con))
+        abandon_socket(self.con, self.profile.descriptor(self.con))
         self.closed = self.lost = self.inherited = True
-        self.valid = self.marked = False
+        self.valid = self.session_dirty = False
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection.
@@ -186,7 +197,7 @@ class Line:
         If the program had changed settings of the last one, also directly,
         then this one is changed in the same way.
         """
-        if self.touched:
+        if self.settings_dirty:
             self.note_changes()
         self.con = con
         self.descriptor = self.profile.descriptor(con)
@@ -194,7 +205,7 @@ class Line:
         self.transaction = False
         self.closed = self.is_in_doubt = self.inherited = False
         self.valid = True
-        self.marked = self.lost = False
+        self.session_dirty = self.lost = False
         self.dirty = self.exposed = self.spoiled = False
         self.settings = self.first_settings() or _NOTHING
         if self.changes or self.handlers:
@@ -225,7 +236,7 @@ class Line:
 
     def _change_again(self) -> None:
         """Change a new driver connection as the last one was changed."""
-        self.touched = True
+        self.settings_dirty = True
         self.valid = False  # if this fails, the next use tries again
         for name, value in self.changes.items():
             self.dirty = self.dirty or self._is_lasting(name)
@@ -244,22 +255,22 @@ class Line:
         mode: in which it is cleaned
         """
         return bool(
-            mode or self.marked or self.touched or self.transaction
-            or self.lost or not self.valid)
+            mode or self.session_dirty or self.settings_dirty or
+            self.transaction or self.lost or not self.valid)
 
     def connect(self, connect: Callable[[], Any]) -> Any:
         """Connect again, unless that has just failed for all of a pool."""
-        if self.outage is None:
+        if self.throttle is None:
             return connect()
-        con = self.outage.connect(connect, None, bool)  # no wait, no other
-        self.outage.reconnects.step()
+        con = self.throttle.connect(connect, None, bool)  # no wait, no other
+        self.throttle.reconnects.step()
         return con
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
         raise NotImplementedError
 
-    def renew(self) -> None:
+    def reconnect(self) -> None:
         """Go on with a new driver connection; raise why that fails."""
         raise NotImplementedError
 
@@ -267,7 +278,7 @@ class Line:
         """Close the driver connection, unless that was already done."""
         if self.closed:
             return
-        forget(self)  # its number may belong to another socket soon
+        end_deadline(self)  # its number may belong to another socket soon
         # At the end some drivers would roll back, and wait for that.
         if self.is_in_doubt or (is_ending() and self.needs_reset(True)):
             _shut_down(self)
@@ -282,7 +293,7 @@ class Line:
         if name not in self.settings and name not in profile.unreadable:
             before = profile.read(self.con, name)
             self.settings = {**self.settings, name: before}
-        self.touched = True  # also if this is interrupted
+        self.settings_dirty = True  # also if this is interrupted
         self.dirty = self.dirty or self._is_lasting(name)
         profile.write(self.con, name, value)
         self.changes = {**self.changes, name: value}
@@ -295,9 +306,9 @@ class Line:
         This holds until the end of the visit, as with an attribute.
         """
         target = self.profile.setters[name]
-        self.touched = True  # also if this is interrupted
+        self.settings_dirty = True  # also if this is interrupted
         self.spoiled = self.spoiled or target == SPOILS
-        self.marked = self.marked or target in {MARKS, SPOILS}
+        self.session_dirty = self.session_dirty or target in {MARKS, SPOILS}
         self.dirty = self.dirty or self._is_lasting(target)
         result = getattr(self.con, name)(*args, **kwargs)
         if target in self.profile.unreadable:
@@ -310,7 +321,7 @@ class Line:
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the driver, or the one that undoes its effect."""
-        self.touched = True  # also if this is interrupted
+        self.settings_dirty = True  # also if this is interrupted
         result = getattr(self.con, name)(*args, **kwargs)
         given = (*args, *kwargs.values())
         if name in self.profile.pairs:
@@ -319,7 +330,7 @@ class Line:
             _forget_handler(self, name, given)
         return result
 
-    def change_back(self) -> None:
+    def restore_settings(self) -> None:
         """Change the attributes back to how they were at the beginning."""
         self.changes = _NOTHING
         profile = self.profile
@@ -330,7 +341,7 @@ class Line:
             if not self._is_lasting(name) and (
                     profile.read(self.con, name) != value):
                 profile.write(self.con, name, value)
-        self.touched = self.exposed = False
+        self.settings_dirty = self.exposed = False
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Tell whether the connection is alive, if that is to be checked."""
@@ -351,7 +362,7 @@ class Line:
         the end of its time would be the end of the connection.
         """
         if seconds < _LEAST:
-            return not self.terms.ping & 1 or self.seems_alive()
+            return not self.options.ping & 1 or self.seems_alive()
         self.limit = seconds
         try:
             return self.check(1, reconnect=False) is not False
@@ -362,9 +373,9 @@ class Line:
         """Ask the server whether it is there; leave no transaction open."""
         if self.lost or self.closed or not self.valid:
             return False
-        question = self.terms.pinger or SqlPinger(self.profile.question)
+        question = self.options.pinger or SqlPinger(self.profile.question)
         is_over = False
-        watch(self, self.descriptor, seconds)
+        start_deadline(self, self.descriptor, seconds)
         try:
             if not ask(question, self.con):
                 doubt_ping(self)
@@ -373,7 +384,7 @@ class Line:
                 self.end_question()
                 is_over = True
         finally:
-            forget(self)
+            end_deadline(self)
         return is_over
 
     def end_question(self) -> None:
@@ -390,7 +401,7 @@ class Line:
 
     def is_used_up(self) -> bool:
         """Tell whether a new driver connection is due before the next use."""
-        maxusage = self.terms.maxusage
+        maxusage = self.options.maxusage
         return not self.valid or bool(maxusage and self.usage >= maxusage)
 
     def used_up_text(self) -> str:
@@ -399,10 +410,10 @@ class Line:
             return "The connection was marked as not valid."
         return (
             f"The connection was used {self.usage} times"
-            f" (maxusage={self.terms.maxusage}).")
+            f" (maxusage={self.options.maxusage}).")
 
 
-def _shut_down(line: Line) -> None:
+def _shut_down(session: Session) -> None:
     """Let nothing more be sent, and nothing waited for.
 
     Some drivers first send what an interrupt has left in their buffers
@@ -411,64 +422,64 @@ def _shut_down(line: Line) -> None:
     with quietly("shutting down a connection in doubt"):
         # asked again: if the driver has closed the socket, its number may
         # belong to another one
-        descriptor = line.profile.descriptor(line.con)
+        descriptor = session.profile.descriptor(session.con)
         if descriptor is not None and descriptor >= 0:
             shut_down(descriptor)
 
 
-def _forget_handler(line: Line, name: str, given: Any) -> None:
+def _forget_handler(session: Session, name: str, given: Any) -> None:
     """Forget the call whose effect was undone."""
-    for number, (other, args) in enumerate(line.handlers):
-        if line.profile.pairs[other] == name and args == given:
-            line.handlers = (
-                *line.handlers[:number], *line.handlers[number + 1:])
+    for number, (other, args) in enumerate(session.handlers):
+        if session.profile.pairs[other] == name and args == given:
+            session.handlers = (
+                *session.handlers[:number], *session.handlers[number + 1:])
             return
 
 
-def doubt_ping(line: Line) -> None:
+def doubt_ping(session: Session) -> None:
     """Note that a question has failed, so that the connection has to go.
 
     If the program has asked, the question itself can be wrong.
     """
-    pinger = line.terms.pinger
+    pinger = session.options.pinger
     if pinger is None:
         return
     logger.info(
         "A connection is replaced, since its 'ping' (%s) has failed.",
         name_of(pinger))
-    line.unanswered += 1
-    if line.outage is not None:
-        line.outage.failed_pings += 1
+    session.unanswered += 1
+    if session.throttle is not None:
+        session.throttle.failed_pings += 1
 
 
-def trust_ping(line: Line) -> None:
+def trust_ping(session: Session) -> None:
     """Note that a question of the program was answered."""
-    line.unanswered = 0
-    if line.outage is not None:
-        line.outage.failed_pings = 0
+    session.unanswered = 0
+    if session.throttle is not None:
+        session.throttle.failed_pings = 0
 
 
-def prove_ping(line: Any) -> None:
+def prove_ping(session: Any) -> None:
     """Raise a PingError if the question fails on a new connection.
 
     The rules say how many failures in a row need no such proof.
     """
-    pinger = line.terms.pinger
-    if pinger is None or line.unanswered <= line.rules.tolerance:
+    pinger = session.options.pinger
+    if pinger is None or session.unanswered <= session.failover.tolerance:
         return
-    watch(line, line.descriptor, None)
+    start_deadline(session, session.descriptor, None)
     try:
-        prove(pinger, line.con)
-        trust_ping(line)
+        prove(pinger, session.con)
+        trust_ping(session)
         with quietly("ending the transaction of a question"):
-            line.end_question()
+            session.end_question()
     except PingError as error:
         cause = error.__cause__
-        if cause is None or not (line.profile.is_loss(cause) or (
-                line.is_gone())):
+        if cause is None or not (session.profile.is_loss(cause) or (
+                session.is_gone())):
             raise  # or it is lost, too
     finally:
-        forget(line)
+        end_deadline(session)
 
 
 def _call_me() -> None:
@@ -508,7 +519,7 @@ class _Inner:
             self._write(inside, value)
 
 
-def inner(name: str, side: str = "_line") -> Any:
+def inner(name: str, side: str = "_session") -> Any:
     """Show an attribute of the inner side as one of the outside."""
     def write(inside: Any, value: Any) -> None:
         setattr(inside, name, value)
@@ -521,10 +532,10 @@ def inner_term(name: str, shown: str | None = None) -> Any:
 
     shown: the attribute of the inner side that tells what has become of it
     """
-    def write(line: Line, value: Any) -> None:
-        line.agree(**{name: value})
+    def write(session: Session, value: Any) -> None:
+        session.agree(**{name: value})
 
-    return _Inner("_line", attrgetter(shown or f"terms.{name}"), write)
+    return _Inner("_session", attrgetter(shown or f"options.{name}"), write)
 
 
 # What becomes of the work of a thread that was not saved, and what to do.
@@ -539,19 +550,19 @@ def note_taking(steady: Any) -> None:
     steady._taken = place_here()  # noqa: SLF001 - of this module
 
 
-def line_of(steady: Any) -> Any:
+def session_of(steady: Any) -> Any:
     """Return the inner side of a steady connection."""
-    return steady._line  # noqa: SLF001 - the one door from outside to inside
+    return steady._session  # noqa: SLF001 - the one door from outside to inside
 
 
 class Steady:
     """The outside of a steady connection."""
 
-    __slots__ = ("__dict__", "__weakref__", "_line")
+    __slots__ = ("__dict__", "__weakref__", "_session")
 
     version = __version__
 
-    _line: Any
+    _session: Any
     # Where it was taken for the last time, if it is the one of a thread.
     _taken: Place | None = None
 
@@ -560,7 +571,7 @@ class Steady:
     ) -> Any:
         """Return what is not opened yet."""
         steady = super().__new__(cls)
-        _set_line(steady, None)
+        _set_session(steady, None)
         return steady
 
     # Inner names of DBUtils 3.x that programs and their tests read.
@@ -583,11 +594,11 @@ class Steady:
         When this is set to false, the next use outside of a transaction
         reconnects.
         """
-        return self._line.valid and not self._line.closed
+        return self._session.valid and not self._session.closed
 
     @valid.setter
     def valid(self, value: bool) -> None:
-        self._line.valid = bool(value)
+        self._session.valid = bool(value)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it.
@@ -595,16 +606,17 @@ class Steady:
         The driver connection gets its old value back at the end of the
         visit, and if it is replaced before that, the next one gets the new.
         """
-        line = self._line
-        if (name.startswith("_") or line is None or hasattr(type(self), name)
-                or not line.is_attribute(name)):
+        session = self._session
+        if (
+                name.startswith("_") or session is None or hasattr(type(self),
+                name) or not session.is_attribute(name)):
             super().__setattr__(name, value)
         else:
-            line.change(name, value)
+            session.change(name, value)
 
     def _close(self) -> None:
         """Close the connection, even if it is not closeable."""
-        self._line.close()
+        self._session.close()
 
     def close(self) -> None:
         """Close the connection.
@@ -612,16 +624,16 @@ class Steady:
         This can be done more than once.  If the connection was made with
         a false "closeable", then only an open transaction is ended.
         """
-        line = self._line
-        is_closeable = line.terms.closeable
-        if not (is_closeable or line.transaction or line.marked
-                or line.touched):
+        session = self._session
+        is_closeable = session.options.closeable
+        if not (is_closeable or session.transaction or session.session_dirty
+                or session.settings_dirty):
             return
-        is_forgotten = self._taken is not None and forgets_work(line)
+        is_forgotten = self._taken is not None and forgets_work(session)
         if is_closeable:
-            line.close()
+            session.close()
         else:
-            line.end_visit()
+            session.end_checkout()
         if is_forgotten:
             warn_of_work(_UNSAVED)
 
@@ -631,10 +643,10 @@ class Steady:
         The end of a thread has nothing to do with an error that may be on its
         way where that is noticed.
         """
-        line = self._line
+        session = self._session
         is_forgotten = self._taken is not None and (
-            line.forgets_work() and not is_ending())
-        line.close()
+            session.forgets_work() and not is_ending())
+        session.close()
         if is_forgotten:
             warn_of_work(
                 _UNSAVED, self._taken, "A thread has ended its connection")
@@ -657,7 +669,7 @@ class Steady:
     def __del__(self) -> None:
         """Close the connection when nobody holds it any more."""
         try:
-            if self._line is not None:
+            if self._session is not None:
                 self._close_dropped()
         except AttributeError:
             pass  # it was not even begun to be made
@@ -666,4 +678,4 @@ class Steady:
             note_lost("closing a connection that was dropped", error)
 
 
-_set_line = Steady._line.__set__  # noqa: SLF001 - of this module
+_set_session = Steady._session.__set__  # noqa: SLF001 - of this module

@@ -11,10 +11,10 @@ from typing import Any, Callable
 
 from .._base.mutex import LongMutex
 
-__all__ = ["Turns"]
+__all__ = ["SharedUse"]
 
 
-class Turns:
+class SharedUse:
     """Who may use a connection that is shared."""
 
     def __init__(self) -> None:
@@ -30,65 +30,66 @@ class Turns:
     def _is_busy_here(self) -> bool:
         return self._user == threading.get_ident()
 
-    def are_free(self, line: Any) -> bool:
+    def are_free(self, session: Any) -> bool:
         """Tell whether nobody is in a transaction, as far as is known."""
-        return not (line.transaction or self._is_busy_here) and (
+        return not (session.transaction or self._is_busy_here) and (
             not self._owner)
 
-    def check(self, line: Any, seconds: float | None = None) -> None:
+    def check(self, session: Any, seconds: float | None = None) -> None:
         """Check the connection, unless it is being used just now.
 
         seconds: how long that may take; a dead one is not replaced then,
             which could take longer, but before its next statement
         """
         with self._mutex.take(waits=False) as has_come:
-            if not (has_come and self.are_free(line)):
+            if not (has_come and self.are_free(session)):
                 return
             if seconds is None:
-                line.check(1)
+                session.check(1)
             else:
-                line.is_alive_within(seconds)
+                session.is_alive_within(seconds)
 
     def take(
-            self, line: Any, visit: Any, act: Callable[[], Any]) -> list[Any]:
+            self, session: Any, checkout: Any, act: Callable[[],
+            Any]) -> list[Any]:
         """Return the result of this action, nothing if that cannot be now."""
         if self._is_busy_here:
             return []
         with self._mutex.take() as has_come:
-            if not (has_come and self._may_use(line, visit)):
+            if not (has_come and self._may_use(session, checkout)):
                 return []
             try:
                 self._user = threading.get_ident()
                 return [act()]
             finally:
                 self._user = None
-                self.note(line, visit)
+                self.note(session, checkout)
 
-    def _may_use(self, line: Any, visit: Any) -> bool:
+    def _may_use(self, session: Any, checkout: Any) -> bool:
         owner = self._owner
-        if owner is not None and owner is not visit and not owner:
+        if owner is not None and owner is not checkout and not owner:
             self._owner = None
-            line.clean(force=True)  # who has gone has left something undone
-        return self._owner is None or self._owner is visit
+            session.clean(force=True)  # who has gone has left something undone
+        return self._owner is None or self._owner is checkout
 
-    def note(self, line: Any, visit: Any) -> None:
+    def note(self, session: Any, checkout: Any) -> None:
         """Note whose transaction is open after something was done."""
-        has_work = line.transaction or (
-            line.profile.is_telling and line.has_work())
-        self._owner = visit if has_work else None
+        has_work = session.transaction or (
+            session.profile.is_telling and session.has_work())
+        self._owner = checkout if has_work else None
 
-    def is_worker(self, visit: Any, is_alone: bool) -> bool:
+    def is_worker(self, checkout: Any, is_alone: bool) -> bool:
         """Return whether open work is that of a visit, as far as is known.
 
         is_alone: whether nobody else shares the connection
         """
         owner = self._owner
-        return owner is visit or (is_alone and owner is None)
+        return owner is checkout or (is_alone and owner is None)
 
-    def leave(self, line: Any, visit: Any) -> None:
+    def leave(self, session: Any, checkout: Any) -> None:
         """End the transaction of one who leaves the others alone."""
-        if self._owner is visit and not self._is_busy_here:
+        if self._owner is checkout and not self._is_busy_here:
             with self._mutex.take() as has_come:
                 if has_come:  # or the next user does that
-                    line.clean(force=True)
+                    session.clean(force=True)
                     self._owner = None

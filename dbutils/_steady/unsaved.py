@@ -34,12 +34,12 @@ def is_failing() -> bool:
     return sys.exc_info()[0] is not None
 
 
-def forgets_work(line: Any) -> bool:
+def forgets_work(session: Any) -> bool:
     """Return whether work is left that a program has done without an error.
 
     line: the inner side of a steady connection
     """
-    return not is_failing() and bool(line.forgets_work())
+    return not is_failing() and bool(session.forgets_work())
 
 
 def warn_of_work(

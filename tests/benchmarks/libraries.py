@@ -65,7 +65,7 @@ class DBUtils(Library):
         """Give a connection back."""
         con.close()
 
-    def visit(self):
+    def checkout(self):
         """Take a connection for the time of a block."""
         with self._pool.connection():
             pass
@@ -74,7 +74,7 @@ class DBUtils(Library):
 class WithoutBlocks(Library):
     """What has no context manager, or none that takes part here."""
 
-    def visit(self):
+    def checkout(self):
         """Take a connection for the time of a block."""
         con = self.acquire()
         try:

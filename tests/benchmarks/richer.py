@@ -83,14 +83,14 @@ def crowd(pool):
     """Return the visits in a second, and the longest wait in milliseconds."""
     waits, over, pause = [], Event(), Event()
 
-    def visit():
+    def checkout():
         while not over.is_set():
             begin = perf_counter()
             with pool.connection():
                 waits.append(perf_counter() - begin)
                 sleep(0.0002)
 
-    threads = [Thread(target=visit) for _ in range(32)]
+    threads = [Thread(target=checkout) for _ in range(32)]
     begin = perf_counter()
     for thread in threads:
         thread.start()

@@ -61,7 +61,7 @@ def cycle_with_ping(library, seconds):
 
 def block(library, seconds):
     """Acquire and release with a "with" statement."""
-    return timed(library(SIZE, nothing.connect).visit, seconds)
+    return timed(library(SIZE, nothing.connect).checkout, seconds)
 
 
 def statement(library, seconds):
@@ -219,7 +219,7 @@ def crowd(library, seconds):
     acquire, release = pool.acquire, pool.release
     waits, works, pause, over = [], [], Event(), Event()
 
-    def visit():
+    def checkout():
         while not over.is_set():
             begin = perf_counter()
             con = acquire()
@@ -231,13 +231,13 @@ def crowd(library, seconds):
             works.append(end - got)
 
     begin = perf_counter()
-    visitors = [Thread(target=visit) for _ in range(32)]
-    for visitor in visitors:
-        visitor.start()
+    holders = [Thread(target=checkout) for _ in range(32)]
+    for holder in holders:
+        holder.start()
     pause.wait(max(seconds * 5, 0.5))
     over.set()
-    for visitor in visitors:
-        visitor.join()
+    for holder in holders:
+        holder.join()
     spent = perf_counter() - begin
     return max(waits) / mean(waits), len(works) / (spent / mean(works) * 4)
 
@@ -384,14 +384,14 @@ def work_on(library, name, seconds):
         if library.module == "psycopg2.pool":
             release = rolled_back(release)
 
-    def visit():
+    def checkout():
         con = acquire()
         read_once(con)
         release(con)
     taken = [acquire() for _ in range(16)]  # now all are open
     while taken:
         release(taken.pop())
-    return throughput([visit] * 16, seconds)
+    return throughput([checkout] * 16, seconds)
 
 
 def rolled_back(release):
@@ -407,25 +407,25 @@ def dedicated(connect, seconds):
     def worker():
         con = connect()
 
-        def visit():
+        def checkout():
             read_once(con)
             con.rollback()
-        return visit
+        return checkout
     return throughput([worker() for _ in range(16)], seconds)
 
 
-def throughput(visits, seconds):
+def throughput(checkouts, seconds):
     """Return how often these are called each second, each in a thread."""
     over, counts = Event(), []
 
-    def work(visit):
+    def work(checkout):
         count = 0
         while not over.is_set():
-            visit()
+            checkout()
             count += 1
         counts.append(count)
 
-    workers = [Thread(target=work, args=(visit,)) for visit in visits]
+    workers = [Thread(target=work, args=(checkout,)) for checkout in checkouts]
     begin = perf_counter()
     for worker in workers:
         worker.start()
