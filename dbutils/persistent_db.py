@@ -1,8 +1,8 @@
 """Connections that belong to one thread each, for any DB-API 2 driver.
 
-A thread gets the same steady connection whenever it asks for one, and it
-is closed when the thread ends.  This suits programs with a fixed number
-of threads that use the database all the time; otherwise take pooled_db.
+A thread gets the same steady connection whenever it asks for one, and the
+connection is closed when the thread ends.  Use this in programs with a fixed
+number of threads that use the database all the time; otherwise use pooled_db.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class PersistentDB(ThreadConnections):
             **kwargs: Any) -> None:
         """Set up the generator.
 
-        threadlocal: a class for thread-local data to be used instead of
-            our own in pure Python; under mod_wsgi the contents of
-            threading.local get lost between requests
+        threadlocal: a class for thread-local data instead of the default
+            in pure Python; under mod_wsgi threading.local loses its
+            contents between requests
         fresh: if true, a connection that is handed out again first ends a
             transaction in which nothing was written, so that it reads what
             others have committed meanwhile
@@ -68,7 +68,7 @@ class PersistentDB(ThreadConnections):
         super().__init__(threadlocal)
 
     def steady_connection(self) -> SteadyDBConnection:
-        """Return a new steady connection that does not stay."""
+        """Return a new steady connection that belongs to no thread."""
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
             self._ping, self._closeable, self._isfatal, *self._args,
@@ -80,7 +80,7 @@ class PersistentDB(ThreadConnections):
     ) -> SteadyDBConnection:
         """Return the connection of this thread.
 
-        The parameter has no effect, since persistent connections are never
+        shareable has no effect, since persistent connections are never
         shared.
         """
         fast_way, con = self._fast_way, None
@@ -91,7 +91,7 @@ class PersistentDB(ThreadConnections):
                 con = None
         if con is None:
             con = self._own_connection()
-        session = con._session  # noqa: SLF001 - the inner side, as of line_of()
+        session = con._session  # noqa: SLF001 - session_of(), without a call
         if self._fresh:
             session.end_reading()
         if session.ping & 1:
@@ -99,6 +99,7 @@ class PersistentDB(ThreadConnections):
         return con
 
     def _first_connection(self) -> SteadyDBConnection:
+        """Return a new connection for this thread."""
         con = self.steady_connection()
         if con.threadsafety():
             return con

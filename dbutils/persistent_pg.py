@@ -1,8 +1,8 @@
 """Connections that belong to one thread each, for classic PyGreSQL.
 
-A thread gets the same steady connection whenever it asks for one, and it
-is closed when the thread ends.  This suits programs with a fixed number
-of threads that use the database all the time; otherwise take pooled_pg.
+A thread gets the same steady connection whenever it asks for one, and the
+connection is closed when the thread ends.  Use this in programs with a fixed
+number of threads that use the database all the time; otherwise use pooled_pg.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class PersistentPg(ThreadConnections):
             failover: str = "safe", **kwargs: Any) -> None:
         """Set up the generator.
 
-        The parameter threadlocal is that of persistent_db.PersistentDB, all
+        threadlocal is the parameter of persistent_db.PersistentDB, all
         others are those of steady_pg.SteadyPgConnection, except that
         close() keeps the connections open by default.
         """
@@ -47,7 +47,7 @@ class PersistentPg(ThreadConnections):
         super().__init__(threadlocal)
 
     def steady_connection(self) -> SteadyPgConnection:
-        """Return a new steady connection that does not stay."""
+        """Return a new steady connection that belongs to no thread."""
         return SteadyPgConnection(
             self._maxusage, self._setsession, self._closeable, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,

@@ -1,12 +1,12 @@
 """Hardened connections for any DB-API 2 driver.
 
-A steady connection opens its driver connection again when that was lost,
-closed, or used more often than a limit allows, and executes the statement
-that failed once more.  Between begin() and the end of the transaction
-errors are raised instead, since nobody else could repeat what is lost.
+A steady connection reconnects when its driver connection was lost, closed,
+or used more often than a limit allows, and executes the failed statement once
+more.  Between begin() and the end of the transaction it raises the error
+instead, since only the program can repeat the whole transaction.
 
 Use it directly for a single connection that must not break; the modules
-pooled_db and persistent_db hand out connections of this kind to threads.
+pooled_db and persistent_db hand out such connections to threads.
 """
 
 from __future__ import annotations
@@ -32,7 +32,13 @@ from ._steady.ping import PingError
 from ._steady.replaced import Replaced, replaced_in
 from ._steady.safe import SafeFailover
 from ._steady.statements import seen
-from ._steady.steady import Steady, check_options, inner, inner_term
+from ._steady.steady import (
+    Steady,
+    check_options,
+    inner,
+    inner_term,
+    session_of,
+)
 
 __all__ = [
     "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",
@@ -60,37 +66,37 @@ def connect(
 
     creator: a DB-API 2 module, or a function or class that returns
         DB-API 2 connections
-    maxusage: after so many operations (each execute, executemany and
-        callproc is one) the driver connection is replaced by a new one
+    maxusage: the number of operations (each execute, executemany and
+        callproc is one) after which the driver connection is replaced,
         before the next operation outside of a transaction;
         0 or None means never
-    setsession: SQL statements that are executed on each new driver
-        connection to prepare the session, as any sequence of strings, and
-        committed where the driver opens transactions
+    setsession: a sequence of SQL statements that prepare the session; they
+        are executed on each new driver connection, and committed where the
+        driver opens transactions
     failures: the exception class, or a tuple of classes, that can mean
-        that the connection was lost; by default OperationalError,
-        InterfaceError and InternalError of the driver
-    ping: when to look whether the connection is alive, as a sum of
+        a lost connection; by default OperationalError, InterfaceError and
+        InternalError of the driver
+    ping: when to check whether the connection is alive, as a sum of
         1 (when it is handed out), 2 (when a cursor is made) and
-        4 (when a statement is executed), or 0 for never.  The question
-        is the driver's ping() method, where there is one, and otherwise a
-        look at the socket of the drivers that we know; unless this is 0,
-        they are also looked at before a statement is executed outside of a
-        transaction.  The question can be an SQL statement like "select 1"
-        instead, or a callable that gets the driver connection and returns
-        whether it is alive (None counts as yes, an exception as no).  These
-        stand for (1, question); give such a pair with another number to ask
-        at other moments.
+        4 (when a statement is executed), or 0 for never.  The check calls
+        the driver's ping() method, where there is one, and otherwise looks
+        at the socket, with the drivers that we know; unless ping is 0,
+        their sockets are also looked at before a statement is executed
+        outside of a transaction.  An SQL statement like "select 1" can be
+        the check instead, or a callable that gets the driver connection and
+        returns whether it is alive (None counts as yes, an exception as
+        no).  Both mean (1, check); give such a pair with another number to
+        check at other moments.
     closeable: if false, close() keeps the connection open
     args, kwargs: passed to the creator for each new connection
     isfatal: a callable that gets an exception of the kind in failures and
-        returns whether it really means that the connection was lost.  If
-        not, it is raised.  Positionally it may follow closeable.
+        returns whether the connection was really lost.  If it was not, the
+        exception is raised.  Positionally, isfatal may follow closeable.
     failover: "safe" executes a statement again only if the connection was
         really lost and nothing can be lost or done twice; "always" does so
-        after every error of the kind in failures, like DBUtils 3.x and as
-        with mocks that do not declare that they are drivers; "never" only
-        replaces connections
+        after every error of the kind in failures, like DBUtils 3.x, and
+        replaces "safe" with mocks that do not declare to be drivers;
+        "never" only replaces connections
     """
     return SteadyDBConnection(
         creator, maxusage, setsession, failures, ping, closeable,
@@ -98,22 +104,22 @@ def connect(
 
 
 _CLASSIC = ClassicFailover()
-# By whether statements may be executed again.
+# The argument says whether statements may be executed again.
 _SAFE, _ASKING, _OWN_ACCOUNT, _INDEPENDENT = (
     {"safe": kind(True), "never": kind(False)}
     for kind in (SafeFailover, AskingSafe, OwnAccount, Independent))
 
 
-def _rules_for(session: DbSession) -> Any:
-    """Return the rules for failing over.
+def _policy_for(session: DbSession) -> Any:
+    """Return the failover policy of a session.
 
-    The safe ones need a driver.  For what is none, like the mocks of tests,
-    those of DBUtils 3.x hold.
+    The safe policies need a DB-API 2 driver.  With anything else, like the
+    mocks of tests, the policy of DBUtils 3.x holds.
     """
     failover, profile = session.options.failover, session.profile
     if failover == "safe" and not profile.is_telling:
         failover = "always"
-    _tell_once(session, failover)
+    _log_once(session, failover)
     if failover == "always":
         return _CLASSIC
     if not profile.has_transactions:
@@ -126,8 +132,8 @@ def _rules_for(session: DbSession) -> Any:
 _told: set[tuple[str, str]] = set()
 
 
-def _tell_once(session: DbSession, failover: str) -> None:
-    """Log once for each driver what is known, and which rules hold."""
+def _log_once(session: DbSession, failover: str) -> None:
+    """Log once for each driver what is known of it, and the policy."""
     profile = session.profile
     name = str(
         getattr(session.dbapi, "__name__", type(session.con).__module__))
@@ -168,7 +174,7 @@ class SteadyDBConnection(Steady):
             args, kwargs)
         self._session = session
         session.store(self._create())
-        session.failover = _rules_for(session)
+        session.failover = _policy_for(session)
         names = replaced_in(self, _ORIGINALS)
         if names:
             session.failover = Replaced(self, session.failover, names)
@@ -196,17 +202,17 @@ class SteadyDBConnection(Steady):
     _ping = inner_term("ping", "asked_ping")
 
     def _reset(self, force: bool = False) -> None:
-        """Roll back an open transaction, or in any case."""
+        """Roll back if a transaction is open, or in any case with force."""
         self._session.clean(force)
 
     def _create(self) -> Any:
-        """Return another driver connection with a prepared session."""
+        """Return a new driver connection with a prepared session."""
         return self._session.make()
 
     def _ping_check(self, ping: int = 1, reconnect: bool = True) -> Any:
-        """Tell whether the connection is alive, if it is to be checked.
+        """Return whether the connection is alive, None if it is not checked.
 
-        As in DBUtils 3.x, a question that always fails is no error here.
+        As in DBUtils 3.x, a check that always fails is no error here.
         """
         session = self._session
         if not ping & session.asked_ping:
@@ -225,11 +231,11 @@ class SteadyDBConnection(Steady):
         return session.failover.usual.cursor(session, args, kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the driver connection has.
+        """Return an attribute of the driver connection.
 
-        Its methods that execute statements are hardened.
+        Methods that execute statements are hardened.
         """
-        if name == "_session":  # it was not even begun to be made
+        if name == "_session":  # __init__() did not even begin
             raise AttributeError(name)
         session = self._session
         if session is not None and not name.startswith("_"):
@@ -243,7 +249,7 @@ class SteadyDBConnection(Steady):
         raise self._unknown(name)
 
     def _unknown(self, name: str) -> AttributeError:
-        """Return the error for a name that this does not have."""
+        """Return the error for an unknown attribute."""
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
         session = self._session
         if session is not None and not name.startswith("__") and (
@@ -254,7 +260,7 @@ class SteadyDBConnection(Steady):
         return AttributeError(text)
 
     def __dir__(self) -> list[str]:
-        """List what this connection has, also that of the driver."""
+        """Return the attributes of this and of the driver connection."""
         names = {*super().__dir__()}
         if self._session is not None:
             names.update(names_of(self._session.con))
@@ -286,12 +292,12 @@ class SteadyDBConnection(Steady):
     def dbapi_connection(self) -> Any:
         """The driver's own connection.
 
-        What is executed there is neither repeated nor counted as usage.
+        Statements executed there are neither repeated nor counted as usage.
         """
         return self._session.hand_out()
 
     def threadsafety(self) -> int:
-        """Return the level of thread safety of the connection."""
+        """Return the thread safety level of the connection."""
         if self._session.threadsafety is None:
             if self._session.dbapi is None:
                 raise AttributeError(
@@ -303,16 +309,16 @@ class SteadyDBConnection(Steady):
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction, in which the connection is not replaced.
 
-        The arguments are for the driver's own begin(), if it has one.
+        The arguments go to the driver's own begin(), if it has one.
         """
         self._session.begin(args, kwargs)
 
     def commit(self) -> None:
-        """Commit what was done."""
+        """Commit the current transaction."""
         self._session.end("commit")
 
     def rollback(self) -> None:
-        """Roll back what was done."""
+        """Roll back the current transaction."""
         self._session.end("rollback")
 
     def cancel(self) -> None:
@@ -337,17 +343,17 @@ _ORIGINALS = {
     for name in ("_create", "_cursor", "_ping_check", "_reset")}
 
 
-# What can be used of a driver cursor without anything being written.
+# Attributes and methods of driver cursors that write nothing.
 _HARMLESS = {
     "arraysize", "itersize", "messages", "nextset", "query", "row_factory",
     "rowfactory", "scroll", "statusmessage"}
 
-# The facts about a statement, which outlive the connection like its rows.
+# Facts about a statement, which outlive the lease as its rows do.
 _VALUES = {"description", "lastrowid", "rowcount", "rownumber"}
 
 _UNOPENED = "This cursor could not be opened."
 
-# Methods that are not repeated, but get statements, too.
+# Methods that get statements, too, but are not repeated.
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
 
 
@@ -362,7 +368,7 @@ class SteadyDBCursor:
             self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
         _set_state(self, None)
         try:
-            session = con._session  # noqa: SLF001 - the inner side, as of line_of()
+            session = session_of(con)
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
         _set_state(self, state_for(session, args, kwargs, con))
@@ -377,7 +383,7 @@ class SteadyDBCursor:
 
     @_cursor.setter
     def _cursor(self, cursor: Any) -> None:
-        """Take another driver cursor; with none nothing can be used."""
+        """Replace the driver cursor; None makes the cursor invalid."""
         state = self._state
         state.cursor = cursor
         if (cursor is None) != isinstance(self, _Invalid):
@@ -395,11 +401,11 @@ class SteadyDBCursor:
     _outputsizes = inner("outputsizes", "_state")
 
     def _clearsizes(self) -> None:
-        """Forget the sizes."""
+        """Forget the input and output sizes."""
         self._state.clear_sizes()
 
     def __enter__(self) -> SteadyDBCursor:
-        """Begin a context at whose end the cursor is closed."""
+        """Begin a context that closes the cursor at its end."""
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -420,7 +426,7 @@ class SteadyDBCursor:
         return next(self._cursor_to_read())
 
     def _ours(self, result: Any, cursor: Any) -> Any:
-        """Return what a method has returned, but no driver cursor."""
+        """Return a result of the driver, but self for the driver cursor."""
         if result is cursor:
             return self
         if isinstance(result, GeneratorType):
@@ -440,7 +446,7 @@ class SteadyDBCursor:
         return state.cursor
 
     def _cursor_to_read(self, is_value: bool = False) -> Any:
-        """Return the driver's cursor to read its result, also a kept one.
+        """Return the driver cursor to read a result, also a kept one.
 
         is_value: whether a fact about the statement is read, and no row
         """
@@ -453,14 +459,14 @@ class SteadyDBCursor:
                 or (is_value and profile.keeps_values(cursor))):
             return self._driver_cursor()
         warnings.warn(
-            "A cursor is read whose connection was given back to its pool."
-            " Fetch its rows before close().", PendingDeprecationWarning,
+            "The connection of the cursor that is read was given back to its"
+            " pool. Fetch its rows before close().", PendingDeprecationWarning,
             stacklevel=3)
         return cursor
 
     @property
     def connection(self) -> Any:
-        """The connection: what was borrowed, or the steady one."""
+        """The connection: the lease, or the steady connection."""
         self._driver_cursor()
         state = self._state
         if state.checkout is FOREVER:
@@ -474,7 +480,7 @@ class SteadyDBCursor:
     def dbapi_cursor(self) -> Any:
         """The driver's own cursor.
 
-        What is executed there is neither repeated nor counted as usage;
+        Statements executed there are neither repeated nor counted as usage;
         no_failover() keeps the count.
         """
         cursor = self._driver_cursor()
@@ -485,8 +491,8 @@ class SteadyDBCursor:
     def no_failover(self) -> Iterator[SteadyDBCursor]:
         """Raise errors of statements at once in this context.
 
-        This is for statements that are expected to fail in a controlled
-        way, like those that run into a time-out of the server on purpose.
+        Use it for statements that are expected to fail, like those that run
+        into a time-out of the server on purpose.
         """
         self._state.no_failover += 1
         try:
@@ -505,20 +511,20 @@ class SteadyDBCursor:
         self._state.has_sizes = True
 
     def close(self) -> None:
-        """Close the cursor; this can be done more than once."""
+        """Close the cursor; closing it again has no effect."""
         state = self._state
         if state is not None:
             state.close()
             state.lease = None
 
-    # The next methods are what is called most often.
+    # The methods that are called most often.
 
     def execute(
             self, operation: Any = NOTHING, parameters: Any = NOTHING,
             *more: Any, **options: Any) -> Any:
         """Execute a statement.
 
-        more, options: what else the cursors of the driver take
+        more, options: further arguments for the driver's cursor
         """
         state = self._state
         if state is None or not state.checkout:
@@ -542,7 +548,7 @@ class SteadyDBCursor:
     def _run(
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
-        """Make a call according to the rules."""
+        """Make a call as the failover policy allows."""
         self._driver_cursor()
         state = self._state
         result = state.run(Call(name, args, kwargs))
@@ -555,7 +561,7 @@ class SteadyDBCursor:
         cursor = self._driver_cursor()
         if name in _SENDING:
             self._state.note(Call(name, args, kwargs))
-        if name not in _HARMLESS:  # again, as the program can keep methods
+        if name not in _HARMLESS:  # again: the program can keep a method
             self._state.session.note_direct_use()
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
@@ -572,19 +578,19 @@ class SteadyDBCursor:
         return state.cursor.fetchone()
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
-        """Return some of the next rows."""
+        """Return the next few rows."""
         return self._cursor_to_read().fetchmany(*args, **kwargs)
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
-        """Return all rows that are left."""
+        """Return all remaining rows."""
         return self._cursor_to_read().fetchall(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the driver's cursor has.
+        """Return an attribute of the driver cursor.
 
-        Its other methods that execute or call something are hardened, too.
+        Methods that execute or call something are hardened.
         """
-        if name == "_state":  # it was not even begun to be made
+        if name == "_state":  # __init__() did not even begin
             raise AttributeError(name)
         if name in _VALUES:
             return getattr(self._cursor_to_read(is_value=True), name)
@@ -600,9 +606,9 @@ class SteadyDBCursor:
         return value
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, of the driver cursor if that takes it.
+        """Set an attribute, of the driver cursor if that accepts it.
 
-        If the driver cursor is replaced, the next one gets it as well.
+        A driver cursor that replaces this one gets the attribute, too.
         """
         state = getattr(self, "_state", None)
         if (name.startswith("_") or state is None or name in self.__dict__
@@ -619,29 +625,29 @@ class SteadyDBCursor:
             super().__delattr__(name)
 
     def __del__(self) -> None:
-        """Close the cursor when nobody holds it any more."""
+        """Close the cursor after its last reference was dropped."""
         try:
             state = self._state
             if state is not None and not state.closed:
                 state.close()
         except AttributeError:
-            pass  # it was not even begun to be made
-        except BaseException as error:  # noqa: BLE001 - nobody is above
+            pass  # __init__() did not even begin
+        except BaseException as error:  # noqa: BLE001 - no caller can catch it
             # the driver closes its cursor when that is dropped
             note_lost("closing a cursor that was dropped", error)
 
 
-# This is not done by __setattr__(), since it is done so often.
+# Sets the state faster than __setattr__(), since this is done often.
 _set_state = SteadyDBCursor._state.__set__  # noqa: SLF001 - of this module
 
 
 class _Invalid:
-    """A cursor without a driver cursor, of which nothing can be used."""
+    """A cursor without a driver cursor, which can only be closed."""
 
     __slots__ = ()
 
     def __getattribute__(self, name: str) -> Any:
-        """Raise an error, as DBUtils 3.x does, but for what closes it."""
+        """Raise the error of DBUtils 3.x, except for close() and sizes."""
         if name.startswith("_") or name in {
                 "close", "setinputsizes", "setoutputsize"}:
             return super().__getattribute__(name)
@@ -650,7 +656,7 @@ class _Invalid:
 
 @lru_cache(maxsize=None)
 def _other_kind(kind: Any) -> Any:
-    """Return the class of invalid cursors for another one, and back."""
+    """Return the invalid variant of a cursor class, or the valid one."""
     if issubclass(kind, _Invalid):
         return kind.__mro__[2]
     return type(kind.__name__, (_Invalid, kind), {"__slots__": ()})
@@ -662,25 +668,25 @@ _new = object.__new__
 def cursor_for(
         con: SteadyDBConnection, lease: Any, checkout: Any,
         args: tuple[Any, ...], kwargs: dict[str, Any]) -> SteadyDBCursor:
-    """Return a new cursor that can be used for as long as a visit lasts.
+    """Return a new cursor that can be used until a checkout ends.
 
-    The parameters are those of bind(), and those of the cursor.
+    The parameters are those of bind(), and those of the driver's cursor().
     """
     cursor = _new(SteadyDBCursor)
     _set_state(cursor, state_for(
-        con._session, args, kwargs, con, lease, checkout))  # noqa: SLF001 - line_of()
+        con._session, args, kwargs, con, lease, checkout))  # noqa: SLF001 - session_of(), without a call
     return cursor
 
 
 def bind(
         cursor: SteadyDBCursor, lease: Any, checkout: Any,
         runner: Any = None) -> SteadyDBCursor:
-    """Let a cursor be used for as long as a visit to its connection lasts.
+    """Tie a cursor to the checkout of its connection.
 
-    visit: what is false when that is over
-    runner: what executes its statements, if these are not just the rules
+    checkout: is false after its end, when the cursor refuses statements
+    runner: executes the statements, by default the failover policy
 
-    The visit does not end before the cursor is gone, unless it is ended.
+    The cursor keeps the lease alive until one of the two is closed.
     """
     state = cursor._state  # noqa: SLF001 - of this module
     state.lease = lease

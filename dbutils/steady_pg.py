@@ -1,12 +1,11 @@
 """Hardened connections for classic PyGreSQL.
 
-A steady connection is reset, or opened again, when it was lost or used
-more often than a limit allows, and the query that failed is sent once
-more.  Between begin() and the end of the transaction errors are raised
-instead.
+A steady connection is reset, or reconnects, when it was lost or used more
+often than a limit allows, and sends the failed query once more.  Between
+begin() and the end of the transaction it raises the error instead.
 
 Use it directly for a single connection that must not break; the modules
-pooled_pg and persistent_pg hand out connections of this kind to threads.
+pooled_pg and persistent_pg hand out such connections to threads.
 """
 
 from __future__ import annotations
@@ -43,11 +42,12 @@ class InvalidConnectionError(SteadyPgError):
 InvalidConnection = InvalidConnectionError
 
 
-_RULES = {"always": PgClassic(), "safe": PgSafe(True), "never": PgSafe(False)}
+_POLICIES = {
+    "always": PgClassic(), "safe": PgSafe(True), "never": PgSafe(False)}
 
 
 def _connect(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Return a new connection of the driver."""
+    """Return a new driver connection."""
     try:
         return connect_pg(*args, **kwargs)
     except Exception as error:
@@ -66,17 +66,17 @@ class SteadyPgConnection(Steady):
             ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
             failover: str = "safe", **kwargs: Any) -> None:
-        """Open a connection with the parameters for pg.DB().
+        """Open a connection with the parameters of pg.DB().
 
         failures: an exception class, or a tuple of classes, that means a
             lost connection although the driver's status is still good;
-            with a bad status any exception means that
+            with a bad status every exception means a lost connection
         ping: the moments 1 (when a connection is handed out) and 4 (before
-            a query) make sense here; the question is the driver's status,
-            which needs no round trip, if no other is given
+            a query) make sense here; the default check reads the driver's
+            status, which needs no round trip
 
-        All other parameters are those of steady_db.connect(), only that
-        the connection is reset where another one would be opened there.
+        All other parameters are those of steady_db.connect(), but this
+        connection is reset where that one would open another one.
         """
         session = PgSession(
             check_options(
@@ -85,7 +85,7 @@ class SteadyPgConnection(Steady):
         session.store(_connect(args, kwargs))
         if failover == "safe" and not session.profile.is_telling:
             failover = "always"  # it is no PyGreSQL that we know
-        session.failover = _RULES[failover]
+        session.failover = _POLICIES[failover]
         self._session = session
         session.prepare()
 
@@ -95,11 +95,11 @@ class SteadyPgConnection(Steady):
         return self
 
     def reopen(self) -> None:
-        """Reopen the connection; it is no error if that is impossible."""
+        """Reopen the connection; an error is logged instead of raised."""
         self._session.reopen()
 
     def reset(self) -> None:
-        """Reset the connection, or reopen it if that is not possible."""
+        """Reset the connection, or reopen it if it cannot be reset."""
         self._session.reset()
 
     def begin(self, sql: str | None = None) -> Any:
@@ -119,8 +119,8 @@ class SteadyPgConnection(Steady):
         return self._session.failover.end(self._session, "rollback", sql)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the pg.DB object has; its queries are hardened."""
-        if name in {"_con", "_session"}:  # it was not even begun to be made
+        """Return an attribute of the pg.DB object; queries are hardened."""
+        if name in {"_con", "_session"}:  # __init__() did not even begin
             raise AttributeError(name)
         if self._con is None:
             raise InvalidConnectionError("This connection was never opened.")
@@ -143,7 +143,7 @@ class SteadyPgConnection(Steady):
         return getattr(session.con, name)(*args, **kwargs)
 
     def __dir__(self) -> list[str]:
-        """List what this connection has, also that of the pg.DB object."""
+        """Return the attributes of this connection and its pg.DB object."""
         return sorted({*super().__dir__(), *names_of(self._con)})
 
 

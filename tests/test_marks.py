@@ -244,9 +244,9 @@ def _forgetful():
 
 def test_statements_in_use_are_remembered_among_many_others(monkeypatch):
     looks = []
-    look_at = _sql._look_at
+    look_at = _sql._classify
     monkeypatch.setattr(
-        _sql, "_look_at", lambda text: looks.append(text) or look_at(text))
+        _sql, "_classify", lambda text: looks.append(text) or look_at(text))
     for number in range(10 * _sql._LIMIT):
         kind_of(f"select {number}")
         if not number % 100:

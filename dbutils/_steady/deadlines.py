@@ -1,8 +1,8 @@
-"""A time limit for what the library itself asks of a server.
+"""A time limit for the calls that the library itself makes to a server.
 
-If the other side of a connection has vanished without a word, then an answer
-never comes.  When the time is up, the socket is shut down, whereupon the call
-of the driver ends with an error at once.
+If the server has vanished without a word, its answer never comes.  When the
+time is up, the watchdog shuts the socket down, and the call of the driver ends
+with an error at once.
 
 While the interpreter ends, no thread can do that.  Then the socket is shut
 down before the call, so that no server keeps a program from ending.
@@ -26,18 +26,18 @@ from .._base.threads import Attendant, fill_vacancies, is_ending, vacancies
 __all__ = ["Limit", "end_deadline", "start_deadline"]
 
 # In seconds: the longest time that a call may take, and the time after which
-# the thread ends if it has nothing to do.
+# an idle watchdog thread ends.
 LIMIT = 5.0
 _REST = 1.0
 
 
-# Where the kernel tells how many milliseconds ago the last data were sent and
-# received, and how long what it tells must be for that.
+# Places in the struct of TCP_INFO that say how many milliseconds ago the last
+# data were sent and received, and the least length of the struct.
 _SENT, _RECEIVED, _LENGTH = 44, 52, 104
 
 
 def _silence_on(sock: socket.socket) -> float:
-    """Return for how many seconds nothing was sent or received, if known."""
+    """Return the seconds since the last traffic, infinity if unknown."""
     info = b""
     if hasattr(socket, "TCP_INFO"):
         with suppress(OSError):  # a local socket, for instance
@@ -51,10 +51,10 @@ def _silence_on(sock: socket.socket) -> float:
 
 
 class Limit(List[Any]):
-    """The deadline and the descriptor of a call that may be silent for a time.
+    """The deadline and the descriptor of a call with a limit for silence.
 
-    As a context it watches the call, unless that is done already.  The
-    deadline moves on as long as something is sent or received.
+    As a context it puts the call under the watchdog, unless the call is there
+    already.  The deadline moves on as long as data are sent or received.
     """
 
     def __init__(self, session: Any, seconds: float) -> None:
@@ -65,22 +65,22 @@ class Limit(List[Any]):
         self.was_cut = False
 
     def __enter__(self) -> None:
-        """Begin to watch the call."""
+        """Start the deadline of the call."""
         session = self._session
         if session.descriptor is None or is_ending() or (
                 session in _watchdog.calls):
-            return  # at the end nobody could cut it off in time
+            return  # while the interpreter ends, no thread could cut it off
         self[:] = monotonic() + self.seconds, session.descriptor
         _watchdog.start_deadline(session, session.descriptor, self.seconds)
         _watchdog.calls[session] = self
 
     def __exit__(self, *exc: object) -> None:
-        """End that."""
+        """End the deadline."""
         if self:
             end_deadline(self._session)
 
     def goes_on(self, sock: socket.socket) -> bool:
-        """Move the deadline if there was traffic; return whether so.
+        """Return whether there was traffic; if so, move the deadline.
 
         Only the deadline is changed: the call may be over by now.
         """
@@ -91,7 +91,7 @@ class Limit(List[Any]):
 
 
 class _Watchdog:
-    """The thread that shuts sockets down; it is there while it is needed."""
+    """The thread that shuts sockets down, and ends when it is idle."""
 
     def __init__(self) -> None:
         self._attendant = Attendant(
@@ -100,20 +100,20 @@ class _Watchdog:
         register_for_fork(self)
 
     def _begin(self) -> None:
-        # The deadlines and descriptors of the calls that are going on; setting
-        # and popping items is atomic and needs no lock.
+        # The deadlines and descriptors of running calls; setting and popping
+        # items is atomic and needs no lock.
         self.calls: dict[object, Any] = {}
         self._wakes_at = 0.0
         self._has_rested = False
 
     def after_fork(self) -> None:
-        """Have no thread in a forked child."""
+        """Forget the thread and the calls of the parent process."""
         self._attendant.after_fork()
         self._begin()
 
     def start_deadline(
             self, key: object, descriptor: int, seconds: float) -> None:
-        """Begin to watch a call."""
+        """Start the deadline of a call."""
         deadline = monotonic() + seconds
         self.calls[key] = deadline, descriptor
         if self._attendant.link is None or vacancies:
@@ -124,9 +124,9 @@ class _Watchdog:
             self._end_quietly(key, descriptor)
 
     def _start(self, key: object, descriptor: int) -> None:
-        """Start what is missing.
+        """Start the missing threads.
 
-        A call that nobody can end is not begun: it finds its socket closed.
+        If no thread can end the call, its socket is shut down before it.
         """
         self._attendant.fill()
         fill_vacancies()
@@ -134,7 +134,7 @@ class _Watchdog:
             self._end_quietly(key, descriptor)
 
     def _look(self) -> float | None:
-        """End what takes too long; return for how long nothing will."""
+        """End overdue calls; return the seconds to wait, None to end."""
         now = monotonic()
         for key, (deadline, descriptor) in self.calls.copy().items():
             if deadline <= now or is_ending():
@@ -143,8 +143,8 @@ class _Watchdog:
         if has_rested and self._has_rested:
             self._has_rested = False
             return None
-        # First the time, then the calls: a call that comes in between sees
-        # the one, or is seen by the other.
+        # Set the time first, then read the calls: a call that starts between
+        # these steps either sees the time or is among the calls.
         self._wakes_at = monotonic() + _REST
         ends = [deadline for deadline, _ in self.calls.copy().values()]
         self._wakes_at = min([self._wakes_at, *ends])
@@ -158,13 +158,13 @@ class _Watchdog:
             self._end(key, descriptor)
 
     def _end(self, key: object, descriptor: int) -> None:
-        """Shut the socket of a call down, if it is still going on."""
+        """Shut the socket of a call down, if the call is still running."""
         copy = socket.socket(fileno=os.dup(descriptor))
         call = self.calls.get(key)
         try:
             if isinstance(call, Limit) and call.goes_on(copy):
                 return
-            # only now it is certain that the copy is of the right socket
+            # only a call that still runs proves the copy is of its socket
             if self.calls.pop(key, None) is not None:
                 if isinstance(call, Limit):
                     call.was_cut = True
@@ -178,9 +178,9 @@ _watchdog = _Watchdog()
 
 def start_deadline(
         key: object, descriptor: int | None, seconds: float | None) -> None:
-    """Shut a socket down after so many seconds, unless it is forgotten.
+    """Shut a socket down after some seconds, at most LIMIT.
 
-    Without a descriptor nothing happens.  The time is LIMIT at most.
+    end_deadline() prevents that.  Without a descriptor nothing happens.
     """
     if descriptor is not None:
         limit = LIMIT if seconds is None else min(max(seconds, 0), LIMIT)
@@ -188,5 +188,5 @@ def start_deadline(
 
 
 def end_deadline(key: object) -> None:
-    """Do not shut that socket down."""
+    """End the deadline of a call that is over."""
     _watchdog.calls.pop(key, None)

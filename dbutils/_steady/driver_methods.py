@@ -1,8 +1,8 @@
 """The methods of a driver connection, as the program calls them.
 
-The program calls them on what it holds: a steady connection, or a lease of
-one.  So they can be called for as long as that has the connection, and so can
-those of the objects that they return and that reach the connection.
+The program calls them on a steady connection or on its lease.  They work until
+the lease ends, and so do the methods of returned objects that reach the
+connection.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ __all__ = [
     "EXECUTING", "Method", "Tied", "execute_on", "is_method_of", "lend",
     "names_of", "plain", "tied"]
 
-# The methods of a connection that open a cursor for a statement.
+# Methods of a connection that open a cursor for a statement.
 EXECUTING = frozenset(("execute", "executemany", "executescript"))
 
 
 class Method:
     """A method that is called by its name.
 
-    act: gets the name and the arguments
+    act: is called with the name and the arguments
     """
 
     __slots__ = ("_act", "_name", "_of")
@@ -42,7 +42,7 @@ class Method:
 
     @property
     def __doc__(self) -> Any:  # type: ignore[override]
-        """What the driver says about the method."""
+        """The docstring of the driver's method."""
         return getattr(self._of, "__doc__", None)
 
     def __repr__(self) -> str:
@@ -56,7 +56,7 @@ def is_method_of(thing: Any, value: Any) -> bool:
 
 
 def names_of(con: Any) -> list[str]:
-    """Return the public names that a connection has."""
+    """Return the public attributes of a connection."""
     return [name for name in dir(con) if not name.startswith("_")]
 
 
@@ -65,7 +65,7 @@ def execute_on(
         args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Execute a statement with a new hardened cursor.
 
-    options: the parameters that the driver's cursor() has as well
+    options: the parameters that belong to the driver's cursor()
     """
     cursor = owner.cursor(
         **{option: kwargs.pop(option) for option in options & kwargs.keys()})
@@ -74,7 +74,7 @@ def execute_on(
 
 
 def plain(value: Any) -> Any:
-    """Return what a driver can take instead of something of ours."""
+    """Return the driver's object for an object of ours, else the value."""
     if type(value) is Tied:  # isinstance() sees the class of the driver
         return value._thing  # noqa: SLF001 - of this module
     if getattr(type(value), "_stands_for_driver", False) is True:
@@ -83,11 +83,11 @@ def plain(value: Any) -> Any:
 
 
 def tied(result: Any, session: Any, owner: Any) -> Any:
-    """Return what a method of the driver connection has returned.
+    """Return a result of the driver connection as the program gets it.
 
-    owner: what stands for the driver connection
+    owner: the steady connection or lease, returned for the driver connection
 
-    An object that reaches the connection is only used through another one.
+    An object that reaches the connection is wrapped in a Tied object.
     """
     if result is session.con:
         return owner
@@ -98,9 +98,9 @@ def tied(result: Any, session: Any, owner: Any) -> Any:
 
 
 def lend(thing: Any, owner: Any, refusal: Callable[[str], Any]) -> Any:
-    """Let what was returned be used only with a lease, if it is tied.
+    """Tie a returned object to a lease, if it reaches the connection.
 
-    refusal: returns the error if that is over
+    refusal: returns the error if the lease has ended, otherwise None
     """
     if type(thing) is Tied:  # isinstance() sees the class of the driver
         set_own(thing, "_owner", owner)
@@ -109,17 +109,17 @@ def lend(thing: Any, owner: Any, refusal: Callable[[str], Any]) -> Any:
 
 
 def _never(name: str) -> None:
-    """Let something be used at any time."""
+    """Return no error: the object can be used at any time."""
 
 
 set_own = object.__setattr__
 
 
 class Tied:
-    """An object of the driver that is used as long as its connection is.
+    """An object of the driver that can be used until the lease ends.
 
-    It is closed at the end of the visit, or if it cannot be closed and is a
-    context that did not end, the connection is.
+    The end of the lease closes it.  If it cannot be closed, and is a context
+    that was not left, the connection is closed instead.
     """
 
     __slots__ = (
@@ -146,7 +146,7 @@ class Tied:
         error = self._refusal(name)
         if error is not None:
             raise error
-        self._session.work = None  # to be asked for
+        self._session.work = None  # unknown until the driver is asked
         return self._thing
 
     def _ours(self, result: Any) -> Any:
@@ -164,7 +164,7 @@ class Tied:
         finally:
             self._session.work = None
 
-    # What looks up and changes attributes is the object of the driver.
+    # Attributes are those of the driver's object.
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -198,7 +198,7 @@ class Tied:
 
     def __exit__(self, *exc: Any) -> Any:
         if exc[0] is not None and self._refusal("__exit__") is not None:
-            return False  # what is raised says more
+            return False  # the error being raised says more
         thing, session = self._use("__exit__"), self._session
         try:
             result = thing.__exit__(*exc)

@@ -1,7 +1,7 @@
-"""Mistakes of programs, and what these are told about them.
+"""Mistakes of programs, and the errors that explain them.
 
-A mistake is an error where it is made.  Where only the driver can notice it,
-the error of the driver gets a note with the cure.
+A mistake raises an error where it is made.  Where only the driver can notice
+it, the error of the driver gets a note with the cure.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OPTIONS = (
     "failover", "maxwait", "maxwaiting", "maxlifetime", "maxidletime",
     "keepalive", "refill", "leakafter", "features")
 
-# How other pools call them, in lower case and without underscores.
+# Their names in other pools, in lower case and without underscores.
 _NAMES_ELSEWHERE = {
     "maxconnections": (
         "maxconn", "maxconns", "maxoverflow", "maxpoolsize", "maxsize",
@@ -49,7 +49,7 @@ _MEANT = {
     name: option for option, names in _NAMES_ELSEWHERE.items()
     for name in names}
 _LIKENESS = 0.8
-# How drivers call what they refuse; a timeout is no matter of options.
+# Words of errors about refused options; a time-out has none of them.
 _REFUSED = re.compile("option|argument|keyword|parameter", re.IGNORECASE)
 
 _BORROW = "connections are borrowed with connection()."
@@ -76,10 +76,10 @@ def check_creator(creator: Any) -> None:
 
 
 def mistake_in(creator: Any) -> str | None:
-    """Say why a creator cannot open connections, None if it may do.
+    """Return why a creator cannot open connections, None if it may.
 
-    The text does not show the creator, which may contain a password, unless
-    it is the name of a driver.
+    The text shows only the name of a driver, not any other creator, which may
+    contain a password.
     """
     if isinstance(creator, str):
         name = creator if creator in profiles() else "the driver"
@@ -104,10 +104,10 @@ def mistake_in(creator: Any) -> str | None:
 
 
 def is_connection(thing: Any) -> bool:
-    """Return whether something is a connection, open or not.
+    """Return whether an object is a connection, open or not.
 
-    What has a method connect(), or can be called, may open connections
-    nevertheless, unless its driver or we know better.
+    An object that has a method connect(), or can be called, counts as one
+    only if its class is one of ours or of a known driver.
     """
     kind = type(thing)
     if isinstance(thing, type) or not (
@@ -120,7 +120,7 @@ def is_connection(thing: Any) -> bool:
 
 
 def explain_options(error: Exception, options: Iterable[str]) -> None:
-    """Tell which of our options was meant by one that the driver refuses."""
+    """Add a note about the option that was meant to a driver's error."""
     text = str(error)
     if not _REFUSED.search(text):
         return
@@ -129,13 +129,13 @@ def explain_options(error: Exception, options: Iterable[str]) -> None:
             meant = _option_like(name)
             if meant is not None:
                 explain(
-                    error, f"DBUtils: {name!r} is none of our options, so"
-                    f" the driver got it; did you mean {meant}?")
+                    error, f"DBUtils: {name!r} is not an option of DBUtils,"
+                    f" so the driver got it; did you mean {meant}?")
                 return
 
 
 def _option_like(name: str) -> str | None:
-    """Return the option of ours that a wrong one resembles, if any."""
+    """Return our option that resembles a name, None if none does."""
     from difflib import get_close_matches  # noqa: PLC0415 - rarely needed
     name = name.lower().replace("_", "")
     if name in OPTIONS:
@@ -147,35 +147,35 @@ def _option_like(name: str) -> str | None:
 
 
 def explain_thread(error: BaseException) -> None:
-    """Tell how a connection of sqlite3 can be used by several threads."""
+    """Add a note on how several threads can use a connection of sqlite3."""
     if "same thread" in str(error) and (
             type(error).__module__.startswith("sqlite3")):
         explain(
-            error, "DBUtils: pass check_same_thread=False, so that the threads"
-            " that borrow this connection one after the other can use it.")
+            error, "DBUtils: pass check_same_thread=False, so that all the"
+            " threads that borrow this connection in turn can use it.")
 
 
-# How psycopg2 and psycopg refuse what is not their own connection.
+# Errors of psycopg2 and psycopg about anything but their own connections.
 _NOT_THEIRS = re.compile(
     r"must be (?:a |\S+\.)connection\b|expected Connection\b")
 
 
 def explain_refusal(error: BaseException | None) -> None:
-    """Tell what to pass to functions that refuse what was borrowed.
+    """Add a note on what to pass to functions that refuse a lease.
 
-    error: what is being handled, if anything is
+    error: the exception being handled, None if there is none
     """
     if isinstance(error, TypeError) and _NOT_THEIRS.search(str(error)):
         text = (
-            "DBUtils: what was borrowed from a pool is no connection of the"
-            " driver itself: pass its dbapi_connection to functions that want"
-            " one, or plugins=['dbutils'] to create_engine() of SQLAlchemy.")
+            "DBUtils: a lease of a pool is not the driver's own connection:"
+            " pass its dbapi_connection to functions that want one, or"
+            " plugins=['dbutils'] to create_engine() of SQLAlchemy.")
         if text not in getattr(error, "__notes__", ()):
             explain(error, text)
 
 
 def missing_text(owner: Any, name: str) -> str:
-    """Say that a pool has no such attribute, and what it has instead."""
+    """Return the error text for an attribute that a pool does not have."""
     hint = _HINTS.get(name)
     return f"{type(owner).__name__!r} object has no attribute {name!r}" + (
         "" if hint is None else f": {hint}")

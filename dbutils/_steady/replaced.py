@@ -1,9 +1,9 @@
 """Methods of steady connections that programs have replaced.
 
-The library works with the inner side, and does not call the methods that a
-program sees.  If a subclass or a package has replaced one of those that
-DBUtils 3.x calls, then the rules of the connection call it instead.  That is
-found out when a connection is made, so that all others pay nothing.
+The library works with sessions, and does not call the methods of the steady
+connection.  If a subclass or a package has replaced one of the methods that
+DBUtils 3.x calls, the failover policy calls the replacement.  Replacements are
+searched for when a connection is made, so that all others pay nothing.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Replaced", "replaced_in"]
 def replaced_in(con: Any, originals: dict[str, Any]) -> set[str]:
     """Return the names of the methods that were replaced.
 
-    originals: the methods of ours that can be replaced
+    originals: our own methods that can be replaced, by name
     """
     kind = type(con)
     return {
@@ -26,9 +26,9 @@ def replaced_in(con: Any, originals: dict[str, Any]) -> set[str]:
 
 
 class Replaced:
-    """Rules for a connection that has methods of its own.
+    """The failover policy of a connection with replaced methods.
 
-    These may call ours, which use the usual rules.
+    These may call the original methods, which use the usual policy.
     """
 
     def __init__(self, con: Any, usual: Any, names: set[str]) -> None:
@@ -36,22 +36,22 @@ class Replaced:
         self._con = ref(con)
         self._names = names
 
-    def with_usual(self, rules: Any) -> Any:
-        """Return these rules for the methods of ours that these call."""
-        return Replaced(self._con(), rules, self._names)
+    def with_usual(self, policy: Any) -> Any:
+        """Return the same with another usual policy."""
+        return Replaced(self._con(), policy, self._names)
 
     def __getattr__(self, name: str) -> Any:
-        """Return what the usual rules do."""
+        """Return an attribute of the usual policy."""
         return getattr(self.usual, name)
 
     def _method(self, name: str) -> Any:
-        """Return a method that was replaced, or None."""
+        """Return a replaced method, None for an original one."""
         con = self._con()
         return getattr(con, name) if name in self._names else None
 
     def check(
             self, session: Any, reconnect: bool, is_dead: bool = False) -> Any:
-        """Tell whether the connection is alive, None if that is unknown."""
+        """Return whether the connection is alive, None if that is unknown."""
         ping_check = self._method("_ping_check")
         if ping_check is None:
             return self.usual.check(session, reconnect, is_dead)
@@ -68,15 +68,15 @@ class Replaced:
         return cursor(*args, **kwargs)
 
     def quick_reset(self, session: Any) -> bool:
-        """Tell whether nothing has to be done after a visit."""
+        """Return whether the session needs no reset."""
         return "_reset" not in self._names and self.usual.quick_reset(session)
 
     def reset_session(self, session: Any, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
+        """Reset the session after use; return whether it can be kept."""
         own_reset = self._method("_reset")
         if own_reset is None or session.lost or session.closed:
             return bool(self.usual.reset_session(session, reset))
         own_reset(force=bool(reset))
-        # what the program has not done belongs to no transaction
+        # _reset() stands for the rollback; a callable or "session" does more
         goes_on = callable(reset) or reset == "session"
         return bool(self.usual.reset_session(session, goes_on and reset))

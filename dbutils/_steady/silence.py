@@ -1,8 +1,8 @@
-"""The safe rules for a program that does not wait for ever for an answer.
+"""The safe failover policy with a time limit for silent servers.
 
-A statement is cut off when the server is silent for too long: its socket is
-shut down, whereupon the driver raises an error.  The connection is given up,
-and the statement is not executed again, since the server may be busy with it.
+A statement is cut off when the server is silent for too long: the socket is
+shut down, and the driver raises an error.  The session is invalidated, and the
+statement is not executed again, since the server may still be busy with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["Impatient"]
 
 
 class _LimitedCall(Call):
-    """A call of a cursor method that is cut off if there is no answer."""
+    """A call of a cursor method that is cut off if the server is silent."""
 
     limit: Limit
 
@@ -32,7 +32,7 @@ class _LimitedCall(Call):
 
 
 class Impatient(SafeFailover):
-    """Fail over where that is safe, and wait only so long for an answer."""
+    """The safe failover policy, with a limit for the server's silence."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(True)
@@ -45,13 +45,13 @@ class Impatient(SafeFailover):
         return self.run(state, execution(operation, parameters))
 
     def run(self, state: CursorState, call: Call) -> Any:
-        """Make a call of a cursor, again if that loses and doubles nothing."""
+        """Make a call, and repeat it if that loses and doubles nothing."""
         limited = _LimitedCall(*call)
         limited.limit = Limit(state.session, self._seconds)
         return super().run(state, limited)
 
     def end(self, session: DbSession, verb: str) -> None:
-        """Commit or roll back; that is never done again."""
+        """Commit or roll back; neither is ever repeated."""
         limit = Limit(session, self._seconds)
         try:
             with limit:
@@ -73,7 +73,7 @@ class Impatient(SafeFailover):
 
     @staticmethod
     def _explain(limit: Limit, error: Exception) -> None:
-        """Say in a note of an error that the library has caused it."""
+        """Add a note to an error that the limit has caused."""
         if limit.was_cut:
             add_note(
                 error, "DBUtils: the connection was cut off, because the"

@@ -1,12 +1,12 @@
-"""What a statement may do to the data and to the session.
+"""The effect of a statement on the data and on the session.
 
-A statement is not parsed, only looked at; in doubt it counts as work, and as
-one that marks the session.  Both only make the library more careful.
+A statement is not parsed, only searched for words; in doubt it counts as work
+and as marking the session.  Both only make the library more careful.
 
-First comments and strings are taken out, which depends on the database: a
-statement that has different parts for different ones is looked at in all
-ways.  Then the first words of its parts tell what they are; those that are
-not known to leave the session alone mark it.  Some words mark anywhere.
+Comments and strings are removed first.  Databases differ in what these are:
+a statement that they read differently is classified in each of the ways.
+Then the first words of its parts tell their kinds; a part that is not known
+to leave the session alone marks it.  Some words mark it wherever they are.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ __all__ = ["AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
 
 
 class Kind(NamedTuple):
-    """What is known about a statement."""
+    """The effect of a statement, as far as it is known."""
 
-    # It changes nothing and locks nothing, so it can be executed again.
+    # The statement changes and locks nothing, so it can be executed again.
     is_read: bool
-    # The session is not as before afterwards: other statements can have
-    # another meaning, or find things that no other session has.
+    # The statement changes the session: later statements can mean something
+    # else, or find things that no other session has.
     marks: bool
 
 
 READ = Kind(is_read=True, marks=False)
 UNKNOWN_WORK = Kind(is_read=False, marks=False)
 MARK = Kind(is_read=False, marks=True)
-# It is about the next transaction, or about all that follow, if the database
-# takes it like that; otherwise only about this one.
+# A setting of the next transaction, or of all that follow, depending on the
+# database; with others it only concerns the current transaction.
 AHEAD = Kind(is_read=False, marks=False)
 
-# The kinds of the statements that were seen last, so that most statements
-# cost one look into a dictionary, also by others.  When it is full, it
-# becomes the older generation, of which those that are used come back.
+# The kinds of recent statements: for most statements one lookup is enough,
+# which other modules do, too.  A full dictionary becomes the older generation,
+# from which statements return to it when they are used again.
 _LIMIT = 1000
 _LONGEST = 5000
 seen: dict[Any, Kind] = {}
@@ -44,7 +44,7 @@ _older: dict[Any, Kind] = {}
 
 
 def kind_of(statement: Any) -> Kind:
-    """Return what is known about a statement."""
+    """Return the kind of a statement."""
     try:
         return seen[statement]
     except (KeyError, TypeError):  # not seen yet, or not hashable
@@ -61,16 +61,16 @@ def _new_kind(statement: Any) -> Kind:
         return _kind_of_text(text)
     if statement is None or isinstance(statement, (int, float)):
         return UNKNOWN_WORK  # an error
-    # It is something that we do not know; its parts are in what it shows.
+    # An object of an unknown class; its repr() contains its parts.
     parts = re.sub(r"""\w+\(|["'\[\](),]""", " ", repr(statement))
-    return MARK if _look_at(parts).marks else UNKNOWN_WORK
+    return MARK if _classify(parts).marks else UNKNOWN_WORK
 
 
 def _kind_of_text(text: str) -> Kind:
     if len(text) > _LONGEST:
-        return _look_at(text)
-    kind = seen.get(text) or _older.get(text) or _look_at(text)
-    if kind is AHEAD:  # so that it is not taken for one of the usual ones
+        return _classify(text)
+    kind = seen.get(text) or _older.get(text) or _classify(text)
+    if kind is AHEAD:  # not stored: readers of seen treat it as usual work
         return kind
     if len(seen) >= _LIMIT:
         _older.clear()
@@ -80,13 +80,13 @@ def _kind_of_text(text: str) -> Kind:
     return kind
 
 
-# Statements that the tools of a driver or of Python have made.
+# Statements composed with the tools of a driver or of Python.
 
 
 def _text_of(statement: Any) -> str | None:
-    """Return the text of a template, or of what psycopg has composed."""
+    """Return the text of a template string or an object of psycopg.sql."""
     values = getattr(statement, "interpolations", None)
-    if isinstance(values, tuple):  # it is a template string
+    if isinstance(values, tuple):  # a template string
         return _joined(statement.strings, values)
     if not type(statement).__module__.startswith("psycopg"):
         return None
@@ -110,7 +110,7 @@ def _joined(strings: Sequence[str], values: Sequence[Any]) -> str:
 
 
 def _inserted(interpolation: Any) -> str:
-    """Return what stands for a value of a template."""
+    """Return the text that a value has in a template."""
     value = getattr(interpolation, "value", interpolation)
     if getattr(interpolation, "format_spec", "") == "i":
         return _quoted(str(value))
@@ -118,7 +118,7 @@ def _inserted(interpolation: Any) -> str:
 
 
 def _part(value: Any) -> str:
-    """Return what stands for a part: its text, or a parameter."""
+    """Return the text of a part, or a placeholder for a parameter."""
     text = None if isinstance(value, str) else _text_of(value)
     return " ? " if text is None else text
 
@@ -131,12 +131,12 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-# Taking comments and strings out.  The patterns go over a text once: what
-# has no end takes all that is left, or is not tried again.
+# Removing comments and strings.  The patterns scan a text once: a comment or
+# string without an end takes the rest of the text, or is not tried again.
 
-# Quoted names stay if they are words, also without their quotes.  In the
-# standard, and in PostgreSQL, a backslash means nothing, and comments can be
-# nested, which we do not follow: the beginning of the inner one stays.
+# Quoted names stay, without their quotes, if they are words.  In the standard,
+# and in PostgreSQL, a backslash means nothing.  Comments can be nested, which
+# the pattern does not follow: the beginning of the inner comment stays.
 _IN_STANDARD = r"""[-/'"`$](?:
       (?<=-) - [^\n]*
     | (?<=/) \* [^*/]* (?: (?: \*(?!/) | /(?!\*) ) [^*/]* )*
@@ -147,11 +147,11 @@ _IN_STANDARD = r"""[-/'"`$](?:
     | (?<=\$) (?<![\w$]\$) ((?:[^\W\d]\w*)?) \$ (?: .*? \$\4\$ | .* )
     )"""
 _STANDARD = re.compile(_IN_STANDARD % "", re.S | re.X)
-# The same, with backslashes in the strings of PostgreSQL that have an E.
+# The same, with backslashes in the E'...' strings of PostgreSQL.
 _EXTENDED = re.compile(_IN_STANDARD % (
     r"(?<=\b[eE]') [^'\\]* (?: (?:\\.|'') [^'\\]* )* ' | (?<=') "),
     re.S | re.X)
-# In MySQL, comments with an exclamation mark are executed.
+# MySQL executes comments with an exclamation mark.
 _MYSQL = re.compile(r"""[-/'"`#*](?:
       (?<=-) - (?=\s|\Z) [^\n]*
     | (?<=\#) [^\n]*
@@ -163,8 +163,8 @@ _MYSQL = re.compile(r"""[-/'"`#*](?:
     | (?<=`) (?: (\w*) ` | [^`]* ` )
     )""", re.S | re.X)
 
-# What may be a quote of another kind: names with escapes, q'[it's]' of
-# Oracle, and [it's] of SQL Server.
+# Other kinds of quotes: names with escapes, q'[it's]' of Oracle, and [it's]
+# of SQL Server.
 _STRANGE = re.compile(
     r"""\bu&" | \bn?q' | (?<![\w\]])\[ [^\W\d] [^]['"]* ['"]""", re.I | re.X)
 _FIRST_LINES = re.compile(r"(?:\s*#[^\n]*)*")
@@ -174,7 +174,7 @@ _EXTENDED_STRING = re.compile(r"\be'", re.I)
 
 def _clean(text: str) -> Iterator[str]:
     """Yield the text without comments and strings, as databases read it."""
-    if text.startswith("#"):  # a comment, or an error
+    if text.startswith("#"):  # a comment of MySQL, or an error
         text = text[_FIRST_LINES.match(text).end():]  # type: ignore[union-attr]
     pieces = _pieces_of(text)
     if pieces:
@@ -187,10 +187,10 @@ def _clean(text: str) -> Iterator[str]:
 
 
 def _pieces_of(text: str) -> list[str]:
-    """Return what is between the strings, nothing if that is not certain.
+    """Return the text between the strings, an empty list in doubt.
 
-    It is for nearly all statements.  No quoted name can contain the mark of
-    a string if those before it are complete.
+    This is the fast way for nearly all statements.  It relies on the quoted
+    names in each piece being complete: then no apostrophe is in a name.
     """
     if "--" in text or "/*" in text or "\\" in text or "#" in text or (
             "$" in text and _TAG.search(text)):
@@ -205,8 +205,8 @@ def _pieces_of(text: str) -> list[str]:
     return pieces
 
 
-# Looking at what is left, in small letters.  A rule is a pattern, and what
-# must be there for the pattern to be tried; the search for that is fast.
+# Classifying the rest, in lower case.  A rule is a pattern, and a string that
+# every match contains: searching for the string first is fast.
 _Rules = Tuple[Tuple[str, Any], ...]
 
 
@@ -216,15 +216,15 @@ def _rules(*rows: tuple[str, str]) -> _Rules:
 
 
 def _match(rules: _Rules, text: str) -> bool:
-    """Return whether one of the rules matches."""
+    """Return whether any of the rules matches."""
     for needle, pattern in rules:
         if needle in text and pattern.search(text):
             return True
     return False
 
 
-# How a statement begins that leaves the session alone, unless there is one
-# of the words that mark.
+# Beginnings of statements that leave the session alone, unless they contain
+# one of the words in _MARKS.
 _HARMLESS = re.compile(r"""\W*(?: $ | (?:
       select | insert | update | delete | merge | replace | upsert | with
     | values | table | show | explain | desc | describe | from | summarize
@@ -251,7 +251,7 @@ _AHEAD = re.compile(r"\W*set\s+transaction\b")
 _PAREN = r"""["`\s\]]* \("""
 _ARGUMENT = r"(?: %\(\w+\)s | [^(),;] )*"
 
-# What marks the session wherever it is.
+# Words that mark the session wherever they are.
 _MARKS = _rules(
     (":=", "@"),
     ("pg_temp", "pg_temp"),
@@ -272,7 +272,7 @@ _MARKS = _rules(
     ("origin_session", "replication_origin_session"),
     ("load_extension", "load_extension"), ("dbms_", "dbms_session"),
     ("sp_", r"\bsp_(?:set|unset|getapp|releaseapp|prep|exec|cursor)"),
-    # SQL Server needs nothing between statements
+    # SQL Server needs no semicolon between statements
     ("set", r"""set (?<![\w.]set) \s+ (?: @ | (?! (?: null | default | not
         | schema | data | storage | statistics \s+ [-\d] | tablespace | with
         | without | logged | unlogged | utf | latin | ascii | binary | ucs
@@ -280,7 +280,7 @@ _MARKS = _rules(
         )) [a-z_]+ \s+ [\w.] )"""),
 )
 
-# What a statement that begins like a read must not contain.
+# Words that a statement which begins like a read must not contain.
 _READS = re.compile(
     r"\W*(?:select|show|explain|desc|describe|values|table)\b")
 _WRITES = _rules(
@@ -314,7 +314,7 @@ _KEYWORDS = """
     preceding range regexp rlike rollup row rows select set sets similar
     some table then top union unnest using values when where window with
     within zone"""
-# Those that databases bring along, and that only read.
+# The functions of databases that only read:
 _FUNCTIONS = """
     abbrev abs acos acosd acosh age area ascii asin asind asinh atan atan2
     atan2d atand atanh avg benchmark bin bit_and bit_count bit_length
@@ -365,7 +365,7 @@ _FUNCTIONS = """
     variance version week weekday weekofyear width width_bucket xmlagg year
     yearweek zeroblob"""
 _QUIET = frozenset(f"{_KEYWORDS} {_FUNCTIONS}".split())
-# And families of them.
+# And their families:
 _QUIET_FAMILY = re.compile(r"""(?:
       (?: array | covar | gen_random | inet | json | jsonb | justify | pg
         | quote | regexp | regr | sqlite | st | string_to | ts | tsvector
@@ -393,14 +393,15 @@ def _calls_what_may_write(text: str) -> bool:
     return False
 
 
-def _look_at(text: str) -> Kind:
+def _classify(text: str) -> Kind:
+    """Return the strictest kind among the ways to read a statement."""
     if _is_strange(text):
         return MARK
     kind = READ
     for clean in _clean(text):
         if not _is_complete(clean):
             if "\\" in text:
-                continue  # then it is for a database with backslashes
+                continue  # meant for a database with backslashes
             return MARK
         reading = _judge(clean.lower())
         if reading.marks:
@@ -411,18 +412,18 @@ def _look_at(text: str) -> Kind:
 
 
 def _is_strange(text: str) -> bool:
-    """Return whether there are quotes of which we know too little."""
+    """Return whether there are quotes that the patterns do not cover."""
     return ("[" in text or '&"' in text or "q'" in text or "Q'" in text) and (
         _STRANGE.search(text) is not None)
 
 
 def _is_complete(clean: str) -> bool:
-    """Return whether everything that has a beginning has an end."""
+    """Return whether every string, name and comment has an end."""
     return not ("'" in clean or "/*" in clean or clean.count('"') % 2)
 
 
 def _judge(text: str) -> Kind:
-    """Return the kind of a statement without comments and strings."""
+    """Return the kind of a text without comments and strings."""
     parts = text.split(";")
     for part in parts:
         if not _HARMLESS.match(part):

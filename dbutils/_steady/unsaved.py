@@ -1,8 +1,8 @@
-"""The warnings of Python's development mode about work that nobody has saved.
+"""The warnings of Python's development mode about unsaved work.
 
-Work that was neither committed nor rolled back is reported when its borrower
-gives the connection back, with the place in the program.  Where an error ends
-a visit, its work should be lost, and there is no warning.
+Work that was neither committed nor rolled back is reported when its connection
+is given back, with the place in the program.  If an error is being raised,
+there is no warning: then the work is meant to be lost.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .._base.callers import caller, where
 __all__ = ["Place", "forgets_work", "is_failing", "is_strict", "place_here",
            "warn_of_work"]
 
-# Whether there are such warnings.  Nothing is noted for them otherwise.
+# Whether there are such warnings.  Otherwise no places are recorded.
 is_strict = sys.flags.dev_mode
 
 Place = Tuple[CodeType, int]  # the code and one of its instructions
@@ -30,14 +30,14 @@ def place_here() -> Place:
 
 
 def is_failing() -> bool:
-    """Return whether an error is on its way."""
+    """Return whether an error is being handled or raised."""
     return sys.exc_info()[0] is not None
 
 
 def forgets_work(session: Any) -> bool:
-    """Return whether work is left that a program has done without an error.
+    """Return whether a session has unsaved work while no error is raised.
 
-    line: the inner side of a steady connection
+    session: the session of a steady connection
     """
     return not is_failing() and bool(session.forgets_work())
 
@@ -45,9 +45,9 @@ def forgets_work(session: Any) -> bool:
 def warn_of_work(
         consequence: str, place: Place | None = None,
         event: str = "A connection was given back") -> None:
-    """Warn at a place in the program, or where it has called the library.
+    """Warn at a place in the program, by default where it called us.
 
-    consequence: what becomes of the work, and what to do
+    consequence: the effect on the work, and the cure
     """
     position = where(*(place or place_here()))
     path, _, number = position.rpartition(":")
