@@ -1,15 +1,17 @@
-"""What the library knows about drivers, and how to tell it more.
+"""Descriptions of drivers that the library does not know.
 
-Most drivers need nothing of this.  One that is not known is followed by the
-safe rules, with an account of open work.  A program that knows more about its
-driver derives a class from Driver and registers it, and then dead connections
-are found earlier, and fewer errors are raised.  A package can do so with an
-entry point of the group "dbutils.drivers", whose name is that of the module.
+Most drivers need nothing of this.  With an unknown driver, the library uses
+the safe failover policy, and keeps account of open work.  A program that knows
+more about its driver derives a class from Driver and registers it; then the
+library finds dead connections earlier and raises fewer errors.  A package can
+do so with an entry point of the group "dbutils.drivers", whose name is that of
+the module.
 """
 
 from __future__ import annotations
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._drivers.more import Driver, register
+from ._drivers.driver import Driver
+from ._drivers.registered import register
 
 __all__ = ["Driver", "register"]

@@ -29,7 +29,7 @@ from ._drivers.creators import (
     module_of_creator,
     split_isfatal,
 )
-from ._drivers.driver import profile_in
+from ._drivers.registry import driver_in
 from ._pooled.attributes import Forwarded, forward
 from ._pooled.base import (
     UNSAVED,
@@ -385,7 +385,7 @@ class _DbBackend(SteadyBackend):
 
     def come_from(self, creator: Any) -> None:
         """Find out what is known about the connections of a creator."""
-        self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
+        self.is_embedded = driver_in(module_of_creator(creator)).is_embedded
 
     def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
         super().after_release(con, throttle)

@@ -13,7 +13,7 @@ from typing import Any
 from . import __version__
 from ._core.slots import Slot
 from ._drivers.creators import connect_pg
-from ._drivers.driver import profile_of
+from ._drivers.registry import driver_of
 from ._pooled.simple import Queued, SimpleLease, SimplePool
 from ._steady.pg_failover import WORKING, call_kind, is_query
 from ._steady.unsaved import is_strict
@@ -58,7 +58,7 @@ class PooledPg(SimplePool):
             self, slot: Slot, name: str, args: tuple[Any, ...]) -> None:
         """Note what a call means for the work that is not saved."""
         con = slot.con
-        if not profile_of(con).in_transaction(con):
+        if not driver_of(con).in_transaction(con):
             self._working.discard(slot)
         elif (is_query(name) or name in WORKING) and (
                 not call_kind(name, args).is_read):

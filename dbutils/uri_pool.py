@@ -24,7 +24,7 @@ from ._base.secrets import Secret, masked_url
 from ._base.uris import is_memory, memory_file, place_of, url_of
 from ._core.lease import Lease, is_released
 from ._core.pool import core_of
-from ._drivers.driver import profile_of
+from ._drivers.registry import driver_of
 from ._manager.connector import Connector, prepare_or_close
 from ._pooled.base import UNSAVED
 from ._steady.steady import Steady, session_of
@@ -525,7 +525,7 @@ class ConnectionPool:
         held.change(None)
         try:
             self.set_connection(connection, run_hooks=True)
-            if profile_of(connection).in_transaction(connection) is not False:
+            if driver_of(connection).in_transaction(connection) is not False:
                 connection.commit()
             held.was_prepared = True
         finally:

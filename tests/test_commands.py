@@ -181,7 +181,7 @@ def test_a_driver_that_is_not_there_is_an_error(capsys):
 
 
 def test_it_is_told_if_no_driver_is_known(capsys, monkeypatch):
-    monkeypatch.setattr("dbutils._cli.known_drivers.profiles", dict)
+    monkeypatch.setattr("dbutils._cli.known_drivers.drivers_by_name", dict)
     assert main(["drivers"]) == 0
     assert "No driver" in capsys.readouterr().out
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dbutils._drivers.driver import profile_of
+from dbutils._drivers.registry import driver_of
 from dbutils._steady.decisions import Loss, reason_not_to_repeat
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
@@ -72,7 +72,7 @@ LOSSES = [
 @pytest.mark.parametrize(("module", "problem", "lost"), LOSSES)
 def test_the_code_of_an_error_tells_whether_it_is_a_loss(
         module, problem, lost):
-    assert profile_of(fake(module)).is_loss(problem) is lost
+    assert driver_of(fake(module)).is_loss(problem) is lost
 
 
 @pytest.mark.parametrize(("module", "problem"), [
@@ -81,9 +81,9 @@ def test_the_code_of_an_error_tells_whether_it_is_a_loss(
     ("oracledb", error(ORACLE(code=60, full_code=""))),
     ("pyodbc", error("40001")), ("pymssql", error(1205))])
 def test_some_errors_pass_when_the_transaction_is_repeated(module, problem):
-    profile = profile_of(fake(module))
-    assert profile.is_transient(problem)
-    assert not profile.is_transient(error("nothing"))
+    known = driver_of(fake(module))
+    assert known.is_transient(problem)
+    assert not known.is_transient(error("nothing"))
 
 
 @pytest.mark.parametrize(("module", "problem"), [
@@ -92,9 +92,9 @@ def test_some_errors_pass_when_the_transaction_is_repeated(module, problem):
     ("mysql.connector", error(errno=1792)), ("pymssql", error(3906)),
     ("oracledb", error(ORACLE(code=16000, full_code="")))])
 def test_some_errors_say_that_the_server_takes_no_writes(module, problem):
-    profile = profile_of(fake(module))
-    assert profile.is_read_only(problem)
-    assert not profile.is_read_only(error("nothing"))
+    known = driver_of(fake(module))
+    assert known.is_read_only(problem)
+    assert not known.is_read_only(error("nothing"))
 
 
 @pytest.mark.parametrize("module", [
@@ -102,23 +102,23 @@ def test_some_errors_say_that_the_server_takes_no_writes(module, problem):
     "mysql.connector", "mariadb", "sqlite3", "oracledb", "pyodbc", "pymssql",
     "duckdb"])
 def test_what_is_missing_means_unknown(module):
-    profile = profile_of(fake(module, server_status=0, open=True,
+    known = driver_of(fake(module, server_status=0, open=True,
                               get_autocommit=lambda self: False))
-    assert profile.is_known
+    assert known.is_known
     con = fake(module, server_status=0, open=True,
                get_autocommit=lambda self: False)
-    assert profile.in_transaction(con) is None
-    assert profile.descriptor(con) is None
-    assert profile.is_closed(con) in {None, False, module == "pg"}
-    assert profile.is_private(con) is False
+    assert known.in_transaction(con) is None
+    assert known.descriptor(con) is None
+    assert known.is_closed(con) in {None, False, module == "pg"}
+    assert known.is_private(con) is False
 
 
 def test_a_driver_that_tells_about_transactions_is_believed():
-    telling = profile_of(fake("nobody.knows", in_transaction=True))
+    telling = driver_of(fake("nobody.knows", in_transaction=True))
     assert telling.is_telling
     assert not telling.is_known
     assert telling.in_transaction(fake("x", in_transaction=False)) is False
-    silent = profile_of(fake("nobody.knows", in_transaction="maybe"))
+    silent = driver_of(fake("nobody.knows", in_transaction="maybe"))
     assert not silent.is_telling
 
 
@@ -133,8 +133,8 @@ def test_the_class_of_a_connection_can_be_derived_or_wrapped():
         def __class__(self):
             return Derived
 
-    assert type(profile_of(Derived())).__name__ == "_Psycopg2"
-    assert type(profile_of(Wrapper())).__name__ == "_Psycopg2"
+    assert type(driver_of(Derived())).__name__ == "_Psycopg2"
+    assert type(driver_of(Wrapper())).__name__ == "_Psycopg2"
 
 
 def test_sessions_are_reset_in_the_way_of_the_driver():
@@ -142,10 +142,10 @@ def test_sessions_are_reset_in_the_way_of_the_driver():
     con = fake(
         "mariadb.connections", autocommit=True,
         reset=lambda self: calls.append("reset"))
-    assert profile_of(con).clean(con)
+    assert driver_of(con).clean(con)
     assert calls == ["reset"]
     con = fake("pyodbc")
-    assert not profile_of(con).clean(con)
+    assert not driver_of(con).clean(con)
 
 
 NOTHING = Loss(

@@ -95,18 +95,12 @@ FACES = {
     "ThreadedConnectionPool": f"closed maxconn minconn {KEYED}",
 }
 
-# What programs say about drivers, and what the library asks its own classes.
+# What programs say about drivers.
 DRIVER = (
     "autocommit autocommit_name clean close closed_name code descriptor"
     " has_transactions idle in_transaction is_closed is_embedded is_loss"
     " is_private is_read_only is_transient lost_codes question"
     " read_only_codes settings socket_name transaction_name transient_codes")
-PROFILE = (
-    "asks can_clean checks_types connect_timeout connected cursor_options"
-    " doors first has_written inside is_coarse is_known is_own_cursor"
-    " is_telling keeps_rows keeps_values moves needs_account pairs questions"
-    " read restore sets_ahead setters tells_closed tells_work unreadable"
-    " warning write")
 
 # Names of DBUtils 3.x that programs read, and that the manual does not teach.
 UNEXPLAINED = "con pooled_connection share shared thread unshare"
@@ -151,7 +145,7 @@ def test_a_kind_of_database_is_a_text():
 
 
 def test_a_driver_has_only_the_names_that_are_for_programs():
-    assert names_of(drivers.Driver()) == {*DRIVER.split(), *PROFILE.split()}
+    assert names_of(drivers.Driver()) == {*DRIVER.split()}
 
 
 # Objects, which can have more names than their classes.

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 
 from dbutils._base.secrets import secrets_in
-from dbutils._drivers.dialects import dialect_for
+from dbutils._drivers.registry import driver_named
 from dbutils.pool_manager import (
     ConnectionConfig,
     DatabaseType,
@@ -253,20 +253,20 @@ def test_terms_may_be_unlimited():
     assert PoolConfig(max_total=None, max_idle=500).min_idle == 0
 
 
-# Dialects.
+# Drivers.
 
-def words_for(kind, driver, module, **settings):
-    dialect, _ = dialect_for_known(kind, driver, module)
+def arguments_of(kind, driver, module, **settings):
+    known, _ = known_driver(kind, driver, module)
     config = ConnectionConfig(kind, driver=driver, **settings)
-    return dialect.translate(config, module)
+    return known.arguments_for(config, module)
 
 
-def dialect_for_known(kind, driver, module):
-    """Return a dialect, for a driver that may not be installed."""
+def known_driver(kind, driver, module):
+    """Return a driver, which need not be installed."""
     before = sys.modules.get(driver)
     sys.modules[driver] = module
     try:
-        return dialect_for(kind, driver)
+        return driver_named(kind, driver)
     finally:
         if before is None:
             del sys.modules[driver]
@@ -298,7 +298,7 @@ def test_what_a_driver_does_not_know_is_an_error_that_names_both(
         kind, driver, settings):
     setting = list(settings)[1 if kind == "sqlite" else 0]
     with pytest.raises(ValueError, match=f"{driver} .* '{setting}'"):
-        words_for(kind, driver, STANDARD, **settings)
+        arguments_of(kind, driver, STANDARD, **settings)
 
 
 @pytest.mark.parametrize(("kind", "driver"), [
@@ -311,7 +311,7 @@ def test_what_does_not_go_over_the_net_cannot_be_encrypted(
     if kind == "oracle" and host is not None:
         return
     with pytest.raises(ValueError, match="'ssl' needs the name of a 'host'"):
-        words_for(kind, driver, STANDARD, host=host, ssl=True)
+        arguments_of(kind, driver, STANDARD, host=host, ssl=True)
 
 
 @pytest.mark.parametrize(("kind", "driver", "option"), [
@@ -323,39 +323,39 @@ def test_what_does_not_go_over_the_net_cannot_be_encrypted(
 def test_options_do_not_overrule_settings(kind, driver, option):
     module = SimpleNamespace(**vars(STANDARD), drivers=list)
     with pytest.raises(ValueError, match=f"The option '{option}' of {driver}"):
-        words_for(
+        arguments_of(
             kind, driver, module, host="h", ssl=True, options={option: "x"})
 
 
 def test_an_option_can_be_none():
-    words = words_for(
+    words = arguments_of(
         "postgresql", "psycopg", STANDARD,
         options={"prepare_threshold": None})
     assert words.parameters == {"prepare_threshold": None}
 
 
 def test_drivers_have_several_names():
-    assert dialect_for("sqlite", "SQLite3")[0].module == "sqlite3"
-    mysql = dialect_for_known("mysql", "MySQLdb", STANDARD)[0]
+    assert driver_named("sqlite", "SQLite3")[0].module == "sqlite3"
+    mysql = known_driver("mysql", "MySQLdb", STANDARD)[0]
     assert mysql.module == "MySQLdb"
     with pytest.raises(ValueError, match="'mxodbc' is no driver for oracle"):
-        dialect_for("oracle", "mxodbc")
+        driver_named("oracle", "mxodbc")
     with pytest.raises(ValueError, match="'pymysql' is no driver for"):
-        dialect_for("postgresql", "pymysql")
+        driver_named("postgresql", "pymysql")
 
 
 def test_the_first_driver_is_taken_that_is_installed(monkeypatch):
     for name in ("psycopg2", "psycopg"):
         monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setitem(sys.modules, "pg8000.dbapi", STANDARD)
-    dialect, module = dialect_for("postgresql", None)
-    assert (dialect.module, module) == ("pg8000.dbapi", STANDARD)
+    known, module = driver_named("postgresql", None)
+    assert (known.module, module) == ("pg8000.dbapi", STANDARD)
     monkeypatch.setitem(sys.modules, "pg8000.dbapi", None)
     monkeypatch.setitem(sys.modules, "pgdb", None)
     with pytest.raises(ImportError, match="No driver for postgresql is inst"):
-        dialect_for("postgresql", None)
+        driver_named("postgresql", None)
     with pytest.raises(ImportError, match="pgdb is not installed") as caught:
-        dialect_for("postgresql", "pgdb")
+        driver_named("postgresql", "pgdb")
     assert isinstance(caught.value.__cause__, ImportError)
 
 
@@ -365,7 +365,7 @@ ALL = {
 
 
 def test_mysqlclient_is_told():
-    words = words_for(
+    words = arguments_of(
         "mysql", "MySQLdb", STANDARD, **ALL, ssl_ca="ca.pem",
         socket_timeout=0.5)
     assert words.parameters == {
@@ -373,17 +373,17 @@ def test_mysqlclient_is_told():
         "charset": "utf8mb4", "autocommit": True, "connect_timeout": 3,
         "read_timeout": 1, "write_timeout": 1, "ssl": {"ca": "ca.pem"},
         "ssl_mode": "VERIFY_IDENTITY"}
-    words = words_for("mysql", "MySQLdb", STANDARD, host="/sock", ssl=False)
+    words = arguments_of("mysql", "MySQLdb", STANDARD, host="/sock", ssl=False)
     assert words.parameters == {"unix_socket": "/sock", "ssl_mode": "DISABLED"}
 
 
 def test_mariadb_is_told():
-    words = words_for("mysql", "mariadb", STANDARD, **ALL, ssl_ca="ca.pem")
+    words = arguments_of("mysql", "mariadb", STANDARD, **ALL, ssl_ca="ca.pem")
     assert words.parameters == {
         "host": "h", "port": 1234, "database": "d", "user": "u",
         "autocommit": True, "connect_timeout": 3, "ssl": True,
         "ssl_verify_cert": True, "ssl_ca": "ca.pem"}
-    words = words_for("mysql", "mariadb", STANDARD, ssl=False)
+    words = arguments_of("mysql", "mariadb", STANDARD, ssl=False)
     assert words.parameters == {"ssl": False}
 
 
@@ -396,7 +396,7 @@ def module_of(name):
 @pytest.mark.slow
 def test_oracledb_understands_all_words():
     oracledb = module_of("oracledb")
-    words = words_for(
+    words = arguments_of(
         "oracle", "oracledb", oracledb, **ALL, socket_timeout=0.5,
         application_name="a")
     known = inspect.signature(oracledb.connect).parameters
@@ -411,14 +411,14 @@ def test_oracledb_understands_all_words():
         "autocommit": True, "call_timeout": 500, "module": "a"}
     for name in vars(con):
         assert hasattr(oracledb.Connection, name)
-    words = words_for("oracle", "oracledb", oracledb, database="name")
+    words = arguments_of("oracle", "oracledb", oracledb, database="name")
     assert words.parameters == {"dsn": "name"}
 
 
 @pytest.mark.slow
 def test_pymssql_understands_all_words():
     pymssql = module_of("pymssql")
-    words = words_for(
+    words = arguments_of(
         "sqlserver", "pymssql", pymssql, **ALL, socket_timeout=3,
         application_name="a")
     known = inspect.signature(pymssql.connect).parameters
@@ -448,11 +448,11 @@ def test_pyodbc_gets_a_text_in_which_everything_is_quoted():
     pyodbc = FakeOdbc(
         "SQLite3", "ODBC Driver 9 for SQL Server",
         "ODBC Driver 18 for SQL Server", "SQL Server")
-    dialect, _ = dialect_for_known("sqlserver", "pyodbc", pyodbc)
-    words = words_for(
+    known, _ = known_driver("sqlserver", "pyodbc", pyodbc)
+    words = arguments_of(
         "sqlserver", "pyodbc", pyodbc, **ALL, socket_timeout=3,
         application_name="a;b")
-    (text,), others = dialect.connect(
+    (text,), others = known.connect(
         pyodbc, words.parameters, "p};Encrypt=no")
     assert text == (
         "PWD={p}};Encrypt=no};SERVER={h,1234};DATABASE={d};UID={u};"
@@ -467,8 +467,8 @@ def test_pyodbc_gets_a_text_in_which_everything_is_quoted():
 
 def test_pyodbc_needs_a_driver_of_its_own():
     with pytest.raises(ValueError, match="no ODBC driver for SQL Server"):
-        words_for("sqlserver", "pyodbc", FakeOdbc("SQLite3"))
-    words = words_for(
+        arguments_of("sqlserver", "pyodbc", FakeOdbc("SQLite3"))
+    words = arguments_of(
         "sqlserver", "pyodbc", FakeOdbc(), port=5,
         options={"DRIVER": "FreeTDS"})
     assert words.parameters == {"SERVER": "localhost,5", "DRIVER": "FreeTDS"}
@@ -486,10 +486,10 @@ def test_pyodbc_understands_all_words():
     connect = next(
         node for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name == "connect")
-    known = {arg.arg for arg in connect.args.kwonlyargs}
-    dialect, _ = dialect_for_known("sqlserver", "pyodbc", FakeOdbc())
-    assert known - {"driver_completion"} <= dialect.own
-    assert {"autocommit", "timeout"} <= known
+    understood = {arg.arg for arg in connect.args.kwonlyargs}
+    known, _ = known_driver("sqlserver", "pyodbc", FakeOdbc())
+    assert understood - {"driver_completion"} <= known.own
+    assert {"autocommit", "timeout"} <= understood
     connection = next(
         node for node in tree.body
         if isinstance(node, ast.ClassDef) and node.name == "Connection")

@@ -14,7 +14,7 @@ from conftest import ready
 from patience import wait_until
 from proxies import Proxy
 
-from dbutils._drivers.driver import profile_of
+from dbutils._drivers.registry import driver_of
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="some of the programs fork")
@@ -53,7 +53,7 @@ def shows_its_socket(driver):
     """Return whether the socket of a driver's connection is known."""
     con = driver.connect()
     try:
-        return profile_of(con).descriptor(con) is not None
+        return driver_of(con).descriptor(con) is not None
     finally:
         con.close()
 

@@ -24,7 +24,7 @@ from drivers import ask
 from test_interrupts import failing_cursor
 from test_ledger import autocommitting
 
-from dbutils._drivers.driver import profile_of
+from dbutils._drivers.registry import driver_of
 from dbutils.pooled_db import PooledDB
 
 WORKERS = 5
@@ -246,7 +246,7 @@ def test_nothing_is_lost_or_doubled_by_what_is_thrown(
 
 def descriptor_of(con):
     """Return the descriptor of the socket of a driver connection."""
-    number = profile_of(con).descriptor(con)
+    number = driver_of(con).descriptor(con)
     if number is None:
         pytest.skip("this release of the driver does not show its socket")
     return number

@@ -10,8 +10,10 @@ import stand_ins
 from stand_ins import SHAPES, Driver, Server, Shape, Wrapper, wrapped
 
 from dbutils import drivers, steady_db
-from dbutils._drivers import more
-from dbutils._drivers.driver import profile_of, profiles
+from dbutils._drivers import registered, registry
+from dbutils._drivers.registered import Registered
+from dbutils._drivers.registry import driver_of, drivers_by_name
+from dbutils._drivers.unknown import Wrapped
 from dbutils._steady.account import AskingSafe, Independent, OwnAccount
 from dbutils._steady.classic import ClassicFailover
 from dbutils._steady.steady import session_of
@@ -404,7 +406,7 @@ def test_a_number_is_no_loss_in_an_error_of_the_program(make):
     assert drivers.Driver().is_loss(RuntimeError(3114))
     con = make("snowflake").connect()
     wrong.errno = 390114  # the token has expired
-    assert profile_of(con).is_loss(wrong())
+    assert driver_of(con).is_loss(wrong())
 
 
 def test_codes_are_found_in_the_causes_of_errors():
@@ -423,27 +425,27 @@ def test_what_a_shape_tells_is_understood(make, shape):
     driver = make(shape)
     con = driver.connect()
     session = session_in(driver)
-    profile = profile_of(con, driver)
-    assert profile.is_telling
+    known = driver_of(con, driver)
+    assert known.is_telling
     hides = shape.wraps == "-"
     tells = bool(shape.status) and not hides
-    busy = profile.in_transaction(con)
+    busy = known.in_transaction(con)
     assert busy is (False if tells or not shape.transactional else None)
     session.in_transaction = True
-    assert profile.in_transaction(con) is (
+    assert known.in_transaction(con) is (
         True if tells else None if shape.transactional else False)
     if shape.closed and not hides:
-        assert profile.is_closed(con) is False
+        assert known.is_closed(con) is False
         driver.inner[-1]._is_closed_here = True
-        assert profile.is_closed(con) is True
+        assert known.is_closed(con) is True
     else:
-        assert not profile.is_closed(con)
+        assert not known.is_closed(con)
     if shape.fileno and not hides:
-        assert profile.descriptor(con) == session.here.fileno()
+        assert known.descriptor(con) == session.here.fileno()
     if shape.autocommit and shape.transactional and not hides and (
-            profile.needs_account):
+            known.needs_account):
         session.autocommit = True
-        assert profile.in_transaction(con) is False
+        assert known.in_transaction(con) is False
 
 
 def test_databricks_is_not_asked_for_its_autocommit(make):
@@ -461,7 +463,7 @@ def test_vertica_is_not_made_to_connect_again(make):
     driver.Connection._socket = lambda con: pytest.fail("that connects")
     driver.Connection.socket = None
     con = driver.connect()
-    assert profile_of(con, driver).descriptor(con) is None
+    assert driver_of(con, driver).descriptor(con) is None
 
 
 def test_mysql_and_oracle_tell_more_than_before(make):
@@ -470,17 +472,17 @@ def test_mysql_and_oracle_tell_more_than_before(make):
 
     for status, expected in ((0, None), (1, True), (2, False), (3, True)):
         con = fake("mariadb.connections", server_status=status)
-        assert profile_of(con).in_transaction(con) is expected
+        assert driver_of(con).in_transaction(con) is expected
     con = fake("mariadb.connections", open=False, socket=7)
-    assert profile_of(con).is_closed(con)
-    assert profile_of(con).descriptor(con) == 7
+    assert driver_of(con).is_closed(con)
+    assert driver_of(con).descriptor(con) == 7
     con = fake("oracledb.connection", is_healthy=lambda self: False)
-    assert profile_of(con).is_closed(con)
+    assert driver_of(con).is_closed(con)
     con = fake("pymssql._pymssql", autocommit_state=True,
                _conn=SimpleNamespace(connected=False))
-    assert profile_of(con).in_transaction(con) is False
-    assert profile_of(con).is_closed(con)
-    assert profile_of(con).code(RuntimeError((20047, b"dead"))) == 20047
+    assert driver_of(con).in_transaction(con) is False
+    assert driver_of(con).is_closed(con)
+    assert driver_of(con).code(RuntimeError((20047, b"dead"))) == 20047
 
 
 def test_an_embedded_database_in_memory_is_not_replaced(make):
@@ -497,7 +499,7 @@ def test_an_embedded_database_in_memory_is_not_replaced(make):
 def test_a_wrapper_that_fails_over_says_that_work_is_lost(make, name, lost):
     driver = make("aws wrapper")
     error = type(name, (driver.OperationalError,), {})
-    assert profile_of(driver.connect(), driver).is_loss(error()) is lost
+    assert driver_of(driver.connect(), driver).is_loss(error()) is lost
 
 
 def test_work_is_told_to_be_lost_when_a_wrapper_has_failed_over(make):
@@ -527,9 +529,9 @@ def test_wrappers_are_looked_through_four_deep(make):
     names = "_con target_connection dbapi_connection __wrapped__"
     for path, tells in ((names, True), (names + " driver_connection", False)):
         con = wrapped(driver.connect(), path)
-        profile = profile_of(con, driver)
-        assert profile.tells_work is tells
-        assert isinstance(profile, more.Wrapped)
+        known = driver_of(con, driver)
+        assert known.tells_work is tells
+        assert isinstance(known, Wrapped)
 
 
 def test_a_property_that_raises_ends_the_look(make):
@@ -544,25 +546,25 @@ def test_a_property_that_raises_ends_the_look(make):
 
     driver = make("psycopg2")
     con = Broken(driver.connect())
-    profile = profile_of(con, driver)
-    assert profile.is_telling
-    assert profile.needs_account
+    known = driver_of(con, driver)
+    assert known.is_telling
+    assert known.needs_account
 
 
 def test_a_wrapper_that_is_empty_tells_nothing(make):
     driver = make("target proxy")
     con = driver.connect()
-    profile = profile_of(con, driver)
-    assert profile.in_transaction(con) is False
+    known = driver_of(con, driver)
+    assert known.in_transaction(con) is False
     con.target_connection = None
-    assert profile.in_transaction(con) is None
-    assert profile.is_closed(con) is None
-    assert profile.autocommit(con) is None
-    assert profile.descriptor(con) is None
-    assert not profile.clean(con)
-    assert not profile.is_private(con)
+    assert known.in_transaction(con) is None
+    assert known.is_closed(con) is None
+    assert known.autocommit(con) is None
+    assert known.descriptor(con) is None
+    assert not known.clean(con)
+    assert not known.is_private(con)
     del con.target_connection
-    assert profile.in_transaction(con) is None
+    assert known.in_transaction(con) is None
 
 
 def test_an_endless_wrapper_is_no_driver():
@@ -573,7 +575,7 @@ def test_an_endless_wrapper_is_no_driver():
             return Endless()
 
     con = Endless()
-    assert not profile_of(con, SimpleNamespace(apilevel=con)).is_telling
+    assert not driver_of(con, SimpleNamespace(apilevel=con)).is_telling
 
 
 # Databases without transactions.
@@ -687,10 +689,8 @@ def test_the_socket_is_that_of_the_connection_inside(make):
 @pytest.fixture
 def _as_before(monkeypatch):
     """Forget the drivers that a test registers."""
-    from dbutils._drivers import driver as _drivers
-
-    monkeypatch.setattr(_drivers, "_PROFILES", profiles())
-    monkeypatch.setattr(more, "_is_loaded", [])
+    monkeypatch.setattr(registry, "_drivers", drivers_by_name())
+    monkeypatch.setattr(registered, "_is_loaded", [])
 
 
 class Better(drivers.Driver):
@@ -702,27 +702,54 @@ class Better(drivers.Driver):
         return con._session_of_test.in_transaction
 
 
+def answers_for(driver):
+    """Return what a program has registered for the connections of a driver."""
+    return driver_of(driver.connect(), driver).answers
+
+
 @pytest.mark.usefixtures("_as_before")
 @pytest.mark.parametrize("better", [Better, Better()])
 def test_a_program_can_tell_what_it_knows(make, better):
     driver = make("stranger with a flag")
     drivers.register("nobody.knows.flag", better)
     con = driver.connect()
-    profile = profile_of(con)
-    assert profile.tells_work
-    assert profile.tells_closed
-    assert not profile.needs_account
-    assert profile.in_transaction(con) is False
+    known = driver_of(con)
+    assert known.tells_work
+    assert known.tells_closed
+    assert not known.needs_account
+    assert known.in_transaction(con) is False
     other = make("stranger").connect()
-    assert not isinstance(profile_of(other, driver), Better)
+    assert not isinstance(driver_of(other, driver), Registered)
 
 
 @pytest.mark.usefixtures("_as_before")
 def test_a_program_knows_better_than_the_library(make):
     drivers.register("psycopg2.extensions", Better)
     drivers.register("trino", Better)
-    assert isinstance(profile_of(make("psycopg2").connect()), Better)
-    assert isinstance(profile_of(make("trino").connect()), Better)
+    assert isinstance(answers_for(make("psycopg2")), Better)
+    assert isinstance(answers_for(make("trino")), Better)
+
+
+@pytest.mark.usefixtures("_as_before")
+def test_a_program_may_have_other_names_that_the_library_uses_inside(make):
+    class Own(Better):
+        """Knows the driver, and has a log of its own."""
+
+        settings = ("autocommit",)
+
+        def read(self):
+            pytest.fail("that is for the program")
+
+        warning = moves = needs_account = read
+
+    driver = make("stranger with a flag")
+    drivers.register("nobody.knows.flag", Own)
+    pool = PooledDB(driver, maxconnections=1)
+    with pool.connection() as db:
+        execute(db, "insert a row")
+        db.commit()
+    assert driver.server.stored == {"a row": 1}
+    pool.close()
 
 
 def test_nothing_is_registered_for_all_classes():
@@ -755,13 +782,12 @@ def test_other_packages_can_bring_drivers(make, monkeypatch, caplog):
         """Known by another package."""
 
     drivers.register("nobody.knows.codes", Better)
-    monkeypatch.setattr(more, "_entry_points", lambda: [
+    monkeypatch.setattr(registered, "_entry_points", lambda: [
         Point("nobody.knows", Other), Point("nobody.knows.codes", Other),
         Point("broken", None)])
     driver = make("stranger")
-    assert isinstance(profile_of(driver.connect(), driver), Other)
-    own = make("stranger with codes").connect()
-    assert type(profile_of(own, driver)) is Better
+    assert isinstance(answers_for(driver), Other)
+    assert type(answers_for(make("stranger with codes"))) is Better
     assert "broken" in caplog.text
 
 
@@ -770,18 +796,22 @@ def test_entry_points_are_read(monkeypatch):
     point = Point("somebody", Better)
     group = {"dbutils.drivers": [point]}
     monkeypatch.setattr(metadata, "entry_points", lambda: group)
-    assert more._entry_points() == [point]
+    assert registered._entry_points() == [point]
     monkeypatch.setattr(metadata, "entry_points", lambda: SimpleNamespace(
         select=lambda group: [point] if group == "dbutils.drivers" else []))
-    assert more._entry_points() == [point]
+    assert registered._entry_points() == [point]
 
 
 def test_what_is_seldom_needed_is_loaded_late():
     code = (
         "import sys, sqlite3; from dbutils.pooled_db import PooledDB;"
         "PooledDB(sqlite3, database=':memory:', mincached=1).close();"
-        "print('dbutils._drivers.more' in sys.modules)")
+        "print(*(name.rpartition('.')[2] for name in sys.modules"
+        "       if name.startswith('dbutils._drivers.')))")
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, stdout=subprocess.PIPE,
         text=True, timeout=60)
-    assert done.stdout.split() == ["False"]
+    loaded = {*done.stdout.split()}
+    assert {"driver", "registry", "embedded"} <= loaded
+    assert not loaded & {
+        "postgresql", "mysql", "others", "registered", "unknown"}

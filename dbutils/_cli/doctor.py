@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, Callable, NamedTuple, Sequence
 
 from .._core.throttle import is_refusal
-from .._drivers.driver import profile_of
+from .._drivers.registry import driver_named
 from .._manager.connector import Connector
 from ..pool_manager import ConnectionConfig
 from ..pooled_db import PooledDB
@@ -151,9 +151,11 @@ def _examine(
         lambda: connector().close()) for _ in range(_CONNECTS))
     kind = config.db_type.value
     with closing(connector()) as one, closing(connector()) as two:
-        question = profile_of(one).question
+        driver, _ = driver_named(kind, config.driver)
+        question = driver.question
         trip = _trip(one, question)
-        facts = ask_server(kind, (one, two), config.port or _PORTS.get(kind))
+        facts = ask_server(
+            driver, (one, two), config.port or _PORTS.get(kind))
     if facts.processors is None and _is_here(config, facts):
         facts = facts._replace(processors=os.cpu_count())
     return _Case(

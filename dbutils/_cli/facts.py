@@ -1,4 +1,4 @@
-"""What a server tells about itself, as far as it matters for pools."""
+"""Facts about a server that matter for the sizes of pools."""
 
 from __future__ import annotations
 
@@ -6,81 +6,24 @@ import math
 from typing import Any, Mapping, NamedTuple
 
 from .._base.errors import quietly
+from .._drivers.driver import DriverFacts
 
 __all__ = ["Facts", "ask_server"]
 
-# Which part of a server's connections is left to deployments, in which there
-# are the old processes and the new ones, to administrators and other programs.
+# The part of a server's connections that is left to deployments, when old
+# and new processes run, to administrators and to other programs.
 _RESERVE = 0.2
-# The questions for each kind of database.  The last column of the first row
-# is the answer; what a server does not understand stays unknown.
-_SETTING = "select setting from pg_settings where name = '{}'"
-_QUESTIONS: Mapping[str, Mapping[str, str]] = {
-    "postgresql": {
-        "version": _SETTING.format("server_version"),
-        "limit": _SETTING.format("max_connections"),
-        "reserved": _SETTING.format("superuser_reserved_connections"),
-        "in_use": (
-            "select count(*) - 1 from pg_stat_activity"
-            " where backend_type = 'client backend'"),
-        "idle_timeout": (
-            "select setting::numeric / 1000 from pg_settings"
-            " where name = 'idle_session_timeout'"),
-        "transaction_timeout": (
-            "select setting::numeric / 1000 from pg_settings"
-            " where name = 'idle_in_transaction_session_timeout'"),
-        "isolation": _SETTING.format("default_transaction_isolation"),
-        "read_only": (
-            "select pg_is_in_recovery()"
-            " or current_setting('transaction_read_only') = 'on'"),
-        "encrypted": (
-            "select ssl from pg_stat_ssl where pid = pg_backend_pid()"),
-        "port": "select inet_server_port()",
-        # which only privileged users are told
-        "processors": (
-            "select count(*) from pg_ls_dir('/sys/devices/system/cpu') as file"
-            " where file ~ '^cpu[0-9]+$'"),
-        "session": "select pg_backend_pid()"},
-    "mysql": {
-        "version": "select version()",
-        "limit": "select @@max_connections",
-        "own_limit": "select @@max_user_connections",
-        "in_use": "show status like 'Threads_connected'",
-        "idle_timeout": "select @@wait_timeout",
-        "isolation": "select @@transaction_isolation",
-        "old_isolation": "select @@tx_isolation",
-        "read_only": "select @@global.read_only",
-        "encrypted": "show session status like 'Ssl_cipher'",
-        "port": "select @@port",
-        # by default as many as processors, in MariaDB
-        "processors": (
-            "select @@thread_pool_size from dual"
-            " where version() like '%MariaDB%'"),
-        "session": "select connection_id()"},
-    "sqlite": {
-        "version": "select sqlite_version()",
-        "journal": "pragma journal_mode",
-        "file": "pragma database_list"},
-    "oracle": {
-        "version": "select banner from v$version",
-        "processors": (
-            "select value from v$parameter where name = 'cpu_count'")},
-    "sqlserver": {
-        "version": "select serverproperty('productversion')",
-        "limit": "select @@max_connections",
-        "processors": "select cpu_count from sys.dm_os_sys_info"},
-}
 
 
 class Facts(NamedTuple):
-    """What is known about a server; None means unknown, or no limit."""
+    """Facts about a server; None means unknown, or no limit."""
 
     version: str | None = None
-    # How many connections there may be, and how many others have.
+    # How many connections the server allows us, and how many others have.
     limit: int | None = None
     in_use: int | None = None
     processors: int | None = None
-    # After how many seconds the server ends idle sessions, and those that
+    # The seconds after which the server ends idle sessions, and sessions that
     # are idle in a transaction.
     idle_timeout: float | None = None
     transaction_timeout: float | None = None
@@ -97,26 +40,26 @@ class Facts(NamedTuple):
 
     @property
     def free(self) -> int | None:
-        """How many of these we should have, so that others have some, too."""
+        """The number of connections to use, so that others have some, too."""
         if self.limit is None or self.room is None:
             return None
         return max(self.room - math.ceil(self.limit * _RESERVE), 0)
 
     @property
     def most_at_work(self) -> int | None:
-        """How many connections at work make the server faster, about."""
+        """The number of busy connections beyond which nothing is faster."""
         return None if self.processors is None else 2 * self.processors + 1
 
     @property
     def room(self) -> int | None:
-        """How many connections are left for us."""
+        """The number of connections that are left for us."""
         if self.limit is None:
             return None
         return max(self.limit - (self.in_use or 0), 0)
 
 
 def _answer(con: Any, question: str) -> Any:
-    """Return the answer of a server, None if there is none."""
+    """Return the answer of a server, or None."""
     with quietly("asking a server about itself"):
         cursor = con.cursor()
         try:
@@ -130,22 +73,22 @@ def _answer(con: Any, question: str) -> Any:
     return None
 
 
-def ask_server(kind: str, cons: Any, port: int | None) -> Facts:
-    """Return what is known about a server.
+def ask_server(driver: DriverFacts, cons: Any, port: int | None) -> Facts:
+    """Ask a server the questions of its driver, and return the facts.
 
-    cons: two connections at the same time
-    port: where we believe it to be
+    cons: two connections that are open at the same time
+    port: the port to which they were made
     """
     said = {
         name: _answer(cons[0], question)
-        for name, question in _QUESTIONS[kind].items()}
-    sessions = _sessions(cons, _QUESTIONS[kind].get("session"))
+        for name, question in driver.server_questions.items()}
+    sessions = _sessions(cons, driver.server_questions.get("session"))
     its_port = said.get("port")
     file = said.get("file")
     return Facts(
         version=_text(said.get("version")),
         limit=_limit_of(said),
-        in_use=_others(said.get("in_use"), kind),
+        in_use=_others(said.get("in_use")),
         processors=_whole(said.get("processors")),
         idle_timeout=_positive(said.get("idle_timeout")),
         transaction_timeout=_positive(said.get("transaction_timeout")),
@@ -161,7 +104,7 @@ def ask_server(kind: str, cons: Any, port: int | None) -> Facts:
 
 
 def _limit_of(said: Mapping[str, Any]) -> int | None:
-    """Return how many connections we may have with those of others."""
+    """Return how many connections the server allows to all programs."""
     limits = [
         limit for limit in map(
             _positive, (said.get("limit"), said.get("own_limit")))
@@ -170,18 +113,16 @@ def _limit_of(said: Mapping[str, Any]) -> int | None:
     return int(min(limits) - reserved) if limits else None
 
 
-def _others(in_use: Any, kind: str) -> int | None:
+def _others(in_use: Any) -> int | None:
     """Return how many connections others have, without our own two."""
-    if in_use is None:
-        return None
-    own = 1 if kind == "postgresql" else 2  # which does not count this one
-    return max(int(in_use) - own, 0)
+    return None if in_use is None else max(int(in_use) - 2, 0)
 
 
 def _sessions(cons: Any, question: str | None) -> bool | None:
-    """Tell whether transactions of a connection meet several sessions.
+    """Return whether transactions of a connection meet several sessions.
 
-    Between two of them, the other connection takes the session if it can.
+    Between two transactions, the other connection takes the session if it
+    can.
     """
     if question is None:
         return None
@@ -203,7 +144,7 @@ def _text(value: Any) -> str | None:
 
 
 def _positive(value: Any) -> float | None:
-    """Return a number, None if there is none or if it stands for that."""
+    """Return a number if it is positive, otherwise None."""
     number = None if value is None else float(value)
     return number if number is not None and number > 0 else None
 

@@ -1,4 +1,4 @@
-"""What is known about the drivers that are installed."""
+"""The command that prints what is known about the installed drivers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 from .._drivers.creators import is_driver
-from .._drivers.driver import Profile, profiles
-from .._drivers.more import load_entry_points
+from .._drivers.driver import DriverFacts, is_told
+from .._drivers.registered import load_entry_points
+from .._drivers.registry import drivers_by_name
 from .terminal import complain, say, show_table
 
 __all__ = ["show_drivers"]
@@ -17,7 +18,7 @@ __all__ = ["show_drivers"]
 _TOLD, _ACCOUNT, _NONE, _OLD = (
     "the driver", "own account", "no transactions", "unknown")
 
-# What follows from how open work is known.
+# The consequences of how open work is known.
 _RULES = {
     _TOLD: (
         "Statements are repeated only if no work is open, as the driver"
@@ -34,22 +35,22 @@ _RULES = {
 
 
 class _Row(NamedTuple):
-    """What is known about one driver."""
+    """The facts about one driver."""
 
     driver: str
-    # What tells whether work is open, and that a connection is lost.
+    # How the library knows that work is open, and that a connection is lost.
     open_work: str
     loss: str
-    # What becomes of a connection that is lost while nobody uses it, and of
-    # a session that statements have changed.
+    # The fate of a connection that is lost while nobody uses it, and of a
+    # session that statements have changed.
     idle: str
     session: str
 
 
 def show_drivers(arguments: Any) -> int:
-    """Print what is known; return the exit status."""
+    """Print what is known, and return the exit status."""
     load_entry_points()
-    known = profiles()
+    known = drivers_by_name()
     names = arguments.modules or sorted(filter(_is_installed, known), key=(
         str.lower))
     try:
@@ -73,35 +74,33 @@ def _is_installed(name: str) -> bool:
         return False
 
 
-def _row(name: str, profile: Profile | None) -> _Row:
-    if profile is None:
+def _row(name: str, driver: DriverFacts | None) -> _Row:
+    if driver is None:
         work = _ACCOUNT if is_driver(import_module(name)) else _OLD
         return _Row(name, work, "code, question", "noticed", "replaced")
-    kind = type(profile)
-    sees = kind.descriptor is not Profile.descriptor and (
-        getattr(profile, "socket_name", "") is not None)
+    sees = driver.socket_name is not None or is_told(driver.descriptor)
     signs = [sign for sign, applies in (
-        ("socket", sees), ("flag", profile.tells_closed),
-        ("code", kind.code is not Profile.code),
-        ("question", not profile.is_known)) if applies]
+        ("socket", sees), ("flag", driver.tells_closed),
+        ("code", is_told(driver.code)),
+        ("question", not driver.is_known)) if applies]
     return _Row(
-        name, _work(profile), ", ".join(signs),
-        "in the process" if profile.is_embedded
+        name, _work(driver), ", ".join(signs),
+        "in the process" if driver.is_embedded
         else "replaced" if sees else "noticed",
-        "reset" if profile.can_clean else "replaced")
+        "reset" if driver.can_clean else "replaced")
 
 
-def _work(profile: Profile) -> str:
-    if not profile.has_transactions:
+def _work(driver: DriverFacts) -> str:
+    if not driver.has_transactions:
         return _NONE
-    return _TOLD if profile.tells_work else _ACCOUNT
+    return _TOLD if driver.tells_work else _ACCOUNT
 
 
 def _show(rows: list[_Row]) -> None:
     if not rows:
         say("No driver is installed that is known.")
         return
-    show_table("What is known about drivers", rows, (
+    show_table("Facts about drivers", rows, (
         "driver", "open work is told by", "a loss by", "dead idle ones",
         "changed sessions"))
     say()

@@ -1,8 +1,8 @@
-"""Finding out what stands behind a connection creator.
+"""Look-ups behind a connection creator.
 
 A creator is a DB-API 2 module, a class, or any function that returns
-DB-API 2 connections.  What the library has to know about the driver
-(its module, its exceptions, its thread safety) is looked up here.
+DB-API 2 connections.  These functions find the driver's module, its
+exceptions and its thread safety.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = [
     "failures_of", "is_clear", "is_driver", "is_unsupported",
     "module_of_connection", "module_of_creator", "split_isfatal"]
 
-# The exceptions that stand for a lost connection if nothing else is said.
+# The exceptions that stand for a lost connection unless 'failures' is given.
 _FAILURES = ("OperationalError", "InterfaceError", "InternalError")
 
 
@@ -32,7 +32,7 @@ def connect_of(creator: Any) -> Callable[..., Any]:
 def _connect_of_class(creator: type, connect: Any) -> Any:
     """Return the class if its function is a method of its connections.
 
-    So it is with PyMySQL, whose connections open themselves when made.
+    The connections of PyMySQL, for one, open themselves when made.
     """
     is_static = any(
         isinstance(vars(base).get("connect"), staticmethod)
@@ -43,7 +43,7 @@ def _connect_of_class(creator: type, connect: Any) -> Any:
 def module_of_creator(creator: Any) -> Any:
     """Return the DB-API 2 module of a creator, or None if it is not clear.
 
-    The creator may say so itself by having the module as its ``dbapi``.
+    A creator can have the module as its ``dbapi``.
     """
     declared = getattr(creator, "dbapi", None)
     if hasattr(creator, "connect"):
@@ -61,8 +61,8 @@ def module_of_creator(creator: Any) -> Any:
 def module_of_connection(con: Any) -> Any:
     """Return the DB-API 2 module that a connection comes from, or None.
 
-    One that declares that it is a driver is better than one that only has a
-    function by the name of connect().
+    A module that declares that it is a driver is better than one that only
+    has a function connect().
     """
     found = None
     for thing in _with_error(con):
@@ -74,18 +74,18 @@ def module_of_connection(con: Any) -> Any:
 
 
 def _with_error(con: Any) -> Iterator[Any]:
-    """Yield a connection, and if that is asked for, an exception of it.
+    """Yield a connection, and then, if that is needed, its OperationalError.
 
-    Reading that leads to a warning with some drivers.
+    Reading this attribute leads to a warning with some drivers.
     """
     yield con
     yield getattr(con, "OperationalError", None)
 
 
 def is_driver(module: Any) -> bool:
-    """Tell whether a module declares that it is a DB-API 2 driver.
+    """Return whether a module declares that it is a DB-API 2 driver.
 
-    Both names are demanded by PEP 249, and a mock does not need them.
+    PEP 249 demands both names, and a mock does not need them.
     """
     return all(
         isinstance(getattr(module, name, None), str)
@@ -98,12 +98,12 @@ _CLEAR = frozenset((
 
 
 def is_clear(error: BaseException) -> bool:
-    """Tell whether an error is of a kind that is usually no loss."""
+    """Return whether an error is of a kind that is usually no loss."""
     return any(base.__name__ in _CLEAR for base in type(error).__mro__)
 
 
 def is_unsupported(error: BaseException) -> bool:
-    """Tell whether an error says that there is no commit() or rollback().
+    """Return whether an error says that there is no commit() or rollback().
 
     PEP 249 allows that where there are no transactions.
     """
@@ -112,10 +112,10 @@ def is_unsupported(error: BaseException) -> bool:
 
 
 def driver_module(dbapi: Any, con: Any, failures: Any) -> Any:
-    """Return the module of a driver that is behind a connection, or None.
+    """Return the module of the driver behind a connection, or None.
 
-    dbapi: what has been taken for it, such as the program's own module if
-        that has a function by the name of connect()
+    dbapi: the module that was found for the creator; this can be the
+        program's own if that has a function connect()
     failures: exceptions of the driver, if the program has given any
     """
     if is_driver(dbapi):
@@ -138,7 +138,7 @@ def _module_named(name: Any) -> Any:
 
 
 def _prefixes(name: Any) -> Iterator[str]:
-    """Yield a dotted name, and what is left without its last parts."""
+    """Yield a dotted name, and the names of the packages around it."""
     while name:
         yield name
         name = name.rpartition(".")[0]
@@ -147,7 +147,7 @@ def _prefixes(name: Any) -> Iterator[str]:
 def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
     """Return the failure exceptions of the first source that has them.
 
-    A source that has all of them is better than one that has only some.
+    A source with all of them is better than one with only some.
     """
     best: tuple[type[Exception], ...] = ()
     for source in sources:
@@ -173,7 +173,7 @@ def _failures_in(source: Any) -> Iterator[type[Exception]]:
 def creator_threadsafety(creator: Any) -> int:
     """Return the level of thread safety that a creator promises.
 
-    A function is taken to know what it does, and counts as level 1.
+    A function without a level counts as level 1.
     """
     sources = [creator, getattr(creator, "dbapi", None)]
     if isinstance(creator, type):
@@ -188,8 +188,8 @@ def split_isfatal(
         isfatal: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
     """Separate 'isfatal' from the positional arguments for the driver.
 
-    DBUtils 3.2 had it as the first of them.  What is None or callable there
-    is meant as 'isfatal', since no driver takes such an argument first.
+    DBUtils 3.2 had it as the first of them.  A first argument that is None
+    or callable is 'isfatal', since no driver takes such an argument first.
     """
     if isfatal is None and args and (args[0] is None or callable(args[0])):
         return args[0], args[1:]
@@ -199,7 +199,7 @@ def split_isfatal(
 
 
 def connect_pg(*args: Any, **kwargs: Any) -> Any:
-    """Open a connection with whatever module is called pg by now."""
+    """Open a connection with the module that is called pg at this time."""
     try:
         from pg import DB  # noqa: PLC0415 - PyGreSQL is not required
     except ImportError as error:

@@ -1,66 +1,93 @@
-"""How the drivers for MySQL and MariaDB are told the settings."""
+"""Drivers for MySQL and MariaDB."""
 
 from __future__ import annotations
 
 from typing import Any, Mapping
 
-from .arguments import (
-    ConnectArguments,
-    Dialect,
-    SpeaksUtf8,
-    tls_context,
-    whole,
-)
+from .arguments import ConnectArguments, accept_utf8, tls_context, whole
+from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
 
-__all__ = ["MYSQL"]
+__all__ = ["DRIVERS"]
+
+_RESET_CONNECTION = 31  # the number of a command of MySQL
 
 
-class _MySql(Dialect):
-    """What the drivers for MySQL and MariaDB have in common."""
+class _MySql(ExactDriver):
+    """The base of the drivers for MySQL and MariaDB."""
 
-    names: Mapping[str, str] = {
+    lost_codes = frozenset((1053, 1927, 2002, 2006, 2013, 2055, 4031))
+    transient_codes = frozenset((1205, 1213))
+    read_only_codes = frozenset((1047, 1290, 1792, 1836))
+    unreadable = frozenset(("database",))
+    questions = frozenset((
+        "affected_rows", "character_set_name", "escape", "escape_string",
+        "get_autocommit", "get_character_set_info", "get_host_info",
+        "get_proto_info", "get_server_info", "get_server_version",
+        "get_transaction_status", "insert_id", "is_connected", "literal",
+        "string_literal", "thread_id"))
+    sets_ahead = True
+
+    def code(self, error: BaseException) -> Any:
+        code = getattr(error, "errno", None)
+        if code is None and error.args:
+            code = error.args[0]
+        return code if isinstance(code, int) and code > 0 else None
+
+    parameter_names: Mapping[str, str] = {
         "port": "port", "database": "database", "user": "user",
         "autocommit": "autocommit"}
+    server_questions: Mapping[str, str] = {
+        "version": "select version()",
+        "limit": "select @@max_connections",
+        "own_limit": "select @@max_user_connections",
+        "in_use": "show status like 'Threads_connected'",
+        "idle_timeout": "select @@wait_timeout",
+        "isolation": "select @@transaction_isolation",
+        "old_isolation": "select @@tx_isolation",
+        "read_only": "select @@global.read_only",
+        "encrypted": "show session status like 'Ssl_cipher'",
+        "port": "select @@port",
+        # by default as many as processors, in MariaDB
+        "processors": (
+            "select @@thread_pool_size from dual"
+            " where version() like '%MariaDB%'"),
+        "session": "select connection_id()"}
 
-    def say_host(self, arguments: ConnectArguments, value: str) -> None:
+    def add_host(self, arguments: ConnectArguments, value: str) -> None:
         is_path = value.startswith("/")
         arguments.add(**{"unix_socket" if is_path else "host": value})
 
-    def say_charset(self, arguments: ConnectArguments, value: str) -> None:
+    def add_charset(self, arguments: ConnectArguments, value: str) -> None:
         arguments.add(charset="utf8mb4" if value.lower() == "utf-8" else value)
 
-    def say_connection_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.add(connect_timeout=whole(value))
-
-    def say_socket_timeout(
+    def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.add(read_timeout=whole(value), write_timeout=whole(value))
 
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
+    def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         if config.ssl:
             self.encrypt(arguments, config)
-            arguments.steps.append(_Demand(arguments.driver))
+            arguments.steps.append(_EncryptionCheck(arguments.dbapi))
         else:
             self.leave_plain(arguments)
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
-        """Demand that the connection is encrypted."""
+        """Add the arguments that demand encryption."""
         raise NotImplementedError
 
     def leave_plain(self, arguments: ConnectArguments) -> None:
-        """Demand that it is not."""
+        """Add the arguments that demand a plain connection."""
         arguments.add(ssl_disabled=True)
 
 
-class _Demand:
-    """Looks whether a connection is encrypted.
+class _EncryptionCheck:
+    """A step that raises an error if a connection is not encrypted.
 
-    Some of the drivers go on without that if the server cannot do it.
+    Some of the drivers go on without encryption if the server cannot do it.
     """
 
-    def __init__(self, driver: Any) -> None:
-        self._error = driver.OperationalError
+    def __init__(self, dbapi: Any) -> None:
+        self._error = dbapi.OperationalError
 
     def __call__(self, con: Any) -> None:
         cursor = con.cursor()
@@ -77,10 +104,95 @@ def _values_of(row: Any) -> Any:
     return row.values() if isinstance(row, dict) else row
 
 
-class _PyMySql(_MySql):
-    module = "pymysql"
+class _LikePyMySql(_MySql):
+    """The base of PyMySQL and mysqlclient."""
 
-    def say_connection_timeout(
+    def first(self, con: Any) -> dict[str, Any]:
+        return _with_database(super().first(con), con, "db")
+
+    def read(self, con: Any, name: str) -> Any:
+        return con.get_autocommit() if name == "autocommit" else getattr(
+            con, name)
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "autocommit":
+            con.autocommit(value)
+        elif name == "database":
+            con.select_db(value)
+        elif name == "charset":
+            con.set_character_set(value)
+        elif name == "collation":
+            con.set_character_set(con.charset, value)
+        else:
+            setattr(con, name, value)
+
+    def restore(self, con: Any, start: Any) -> bool:
+        database = start.get("database")
+        if database:
+            con.select_db(database)
+            return True
+        cursor = con.cursor()
+        cursor.execute("select database()")
+        row = cursor.fetchone()
+        cursor.close()
+        return row is not None and not any(_values_of(row))
+
+
+class _PyMySql(_LikePyMySql):
+    module = "pymysql"
+    parameter_names: Mapping[str, str] = {
+        **_MySql.parameter_names, "application_name": "program_name"}
+    # its connect_timeout does not cover the greeting of the server
+    connect_timeout = "read_timeout"
+    settings = (
+        "autocommit", "cursorclass", "charset", "collation")
+    setters: Mapping[str, str] = {
+        "autocommit": COMPARED, "select_db": "database",
+        "set_charset": COMPARED, "set_character_set": COMPARED}
+
+    def connected(self, con: Any) -> None:
+        con._read_timeout = None  # noqa: SLF001 - there is no other way
+
+    def in_transaction(self, con: Any) -> bool | None:
+        # The flag is not up to date after a query, so that it can be false
+        # although a transaction is open, unless in autocommit mode.
+        if con.server_status & 1:
+            return True
+        return False if con.get_autocommit() else None
+
+    def is_closed(self, con: Any) -> bool | None:
+        return not con.open
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "_sock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        return not hasattr(cursor, "read_next")  # those of an SSCursor
+
+    def clean(self, con: Any, start: Any = None) -> bool:
+        con._execute_command(_RESET_CONNECTION, b"")  # noqa: SLF001 - of the driver
+        con._read_ok_packet()  # noqa: SLF001 - of the driver
+        start = start or {}
+        self._begin_again(con, start)
+        return self.restore(con, start)
+
+    def _begin_again(self, con: Any, start: Any) -> None:
+        """Repeat what the driver does at the beginning of a session."""
+        if start.get("collation"):
+            con.set_character_set(start["charset"], start["collation"])
+        else:
+            con.set_character_set(start.get("charset", con.charset))
+        cursor = con.cursor()
+        if con.sql_mode is not None:
+            cursor.execute("set sql_mode = %s", (con.sql_mode,))
+        if con.init_command is not None:
+            cursor.execute(con.init_command)
+        cursor.close()
+        autocommit = start.get("autocommit", con.autocommit_mode)
+        if con.get_autocommit() is not autocommit is not None:
+            con.autocommit(autocommit)
+
+    def add_connection_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         """Limit the greeting of the server, too, which is read at first."""
         arguments.add(
@@ -88,28 +200,47 @@ class _PyMySql(_MySql):
         arguments.after_connect("_read_timeout", None)
         arguments.after_connect("_write_timeout", None)
 
-    def say_socket_timeout(
+    def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.after_connect("_read_timeout", value)
         arguments.after_connect("_write_timeout", value)
 
     def connect(
-            self, driver: Any, parameters: dict[str, Any],
+            self, dbapi: Any, parameters: dict[str, Any],
             password: Any) -> Any:
         """Open a connection; PyMySQL itself would take passwords as Latin."""
         return super().connect(
-            driver, parameters, password and password.encode())
+            dbapi, parameters, password and password.encode())
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         arguments.add(ssl=tls_context(config))
 
-    def say_application_name(
-            self, arguments: ConnectArguments, value: str) -> None:
-        arguments.add(program_name=value)
 
-
-class _MySqlClient(_MySql):
+class _MySqlClient(_LikePyMySql):
     module = "MySQLdb"
+    connect_timeout = "connect_timeout"
+    settings = ("autocommit", "charset")
+    setters: Mapping[str, str] = {
+        "autocommit": COMPARED, "select_db": "database",
+        "set_character_set": COMPARED, "set_sql_mode": MARKS,
+        "set_server_option": MARKS, "change_user": SPOILS}
+    questions = _MySql.questions | {
+        "errno", "error", "field_count", "fileno", "info", "stat",
+        "warning_count"}
+
+    def read(self, con: Any, name: str) -> Any:
+        if name == "charset":
+            return con.character_set_name()
+        return super().read(con, name)
+
+    def is_closed(self, con: Any) -> bool | None:
+        return not getattr(con, "open", True)
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        return _has_base(cursor, "CursorStoreResultMixIn")
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         files = {
@@ -125,7 +256,80 @@ class _MySqlClient(_MySql):
 
 class _MySqlConnector(_MySql):
     module = "mysql.connector"
-    hints: Mapping[str, str] = {"socket_timeout": " before its release 9.2"}
+    connect_timeout = "connection_timeout"
+    settings = ("autocommit", "sql_mode", "time_zone", "charset")
+    unreadable = frozenset(("database", "user"))
+    is_coarse = True
+    setters: Mapping[str, str] = {
+        "cmd_init_db": "database", "set_charset_collation": COMPARED,
+        "cmd_change_user": SPOILS, "cmd_reset_connection": MARKS,
+        "reset_session": MARKS}
+    # Reading a setting can ask the server; where the driver notes it instead.
+    _notes: Mapping[str, str] = {
+        "autocommit": "_autocommit", "sql_mode": "_sql_mode",
+        "time_zone": "_time_zone", "charset": "_charset_id"}
+
+    def in_transaction(self, con: Any) -> bool | None:
+        # It knows what the answers say that were read.
+        is_to_come = getattr(con, "_have_next_result", False)
+        return None if is_to_come else ask(con, "in_transaction")
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "_socket.sock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        return _has_base(
+            cursor, "CMySQLCursorBuffered", "MySQLCursorBuffered")
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        lost = super().is_loss(error)
+        return lost if lost is not None else (
+            "Connection not available" in str(error) or None)
+
+    def first(self, con: Any) -> dict[str, Any]:
+        found = _with_database(super().first(con), con, "_database")
+        return {**found, "user": getattr(con, "_user", None)}
+
+    def read(self, con: Any, name: str) -> Any:
+        return getattr(con, self._notes.get(name, name))
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "charset":
+            con.set_charset_collation(value)
+        elif value is not None or name not in self._notes:
+            setattr(con, name, value)
+
+    def clean(self, con: Any, start: Any = None) -> bool:
+        start = start or {}
+        for name, note in self._notes.items():
+            if name in start:  # the driver sets them again after a reset
+                setattr(con, note, start[name])
+        if con.cmd_reset_connection() is False:
+            return False
+        return self._use(con, start)
+
+    def restore(self, con: Any, start: Any) -> bool:
+        for name in self._notes:
+            if name == "autocommit" or self.read(con, name) != start[name]:
+                if start[name] is None:  # only the server knows it
+                    return False
+                self.write(con, name, start[name])
+        return self._use(con, start)
+
+    def _use(self, con: Any, start: Any) -> bool:
+        """Use the database of the beginning again; return whether it can.
+
+        It cannot if the connection has another user now.
+        """
+        user, database = con.info_query("select user(), database()")
+        if start.get("user") not in {None, user.rpartition("@")[0]}:
+            return False
+        if start.get("database") == database:
+            return True
+        if not start.get("database"):
+            return False
+        con.cmd_init_db(start["database"])
+        return True
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         is_checked = True if config.ssl_ca else None
@@ -134,25 +338,60 @@ class _MySqlConnector(_MySql):
             ssl_verify_cert=is_checked, ssl_verify_identity=is_checked,
             ssl_cert=config.ssl_cert, ssl_key=config.ssl_key)
 
-    def say_application_name(
+    def add_application_name(
             self, arguments: ConnectArguments, value: str) -> None:
         arguments.add(conn_attrs={"program_name": value})
 
-    def say_connection_timeout(
+    def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
-        arguments.add(connection_timeout=whole(value))
-
-    def say_socket_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        constants = getattr(arguments.driver, "constants", None)
+        constants = getattr(arguments.dbapi, "constants", None)
         if "read_timeout" not in getattr(
                 constants, "DEFAULT_CONFIGURATION", ()):
-            self.refuse("socket_timeout")
-        super().say_socket_timeout(arguments, value)
+            self.refuse("socket_timeout", " before its release 9.2")
+        super().add_socket_timeout(arguments, value)
 
 
-class _MariaDb(SpeaksUtf8, _MySql):
+class _MariaDb(_MySql):
     module = "mariadb"
+    connect_timeout = "connect_timeout"
+    settings = ("autocommit",)
+    setters: Mapping[str, str] = {
+        "select_db": "database", "change_user": SPOILS, "reset": MARKS}
+    add_charset = accept_utf8
+
+    def in_transaction(self, con: Any) -> bool | None:
+        status = getattr(con, "server_status", None)
+        if not isinstance(status, int):
+            return None
+        # as with PyMySQL, the first flag may not be up to date
+        return True if status & 1 else False if status & 2 else None
+
+    def is_closed(self, con: Any) -> bool | None:
+        return not getattr(con, "open", True)
+
+    def descriptor(self, con: Any) -> int | None:
+        number = getattr(con, "socket", None)  # there is none since 2.0
+        return number if type(number) is int and number >= 0 else None
+
+    def clean(self, con: Any, start: Any = None) -> bool:
+        start = start or {}
+        autocommit = start.get("autocommit", con.autocommit)
+        con.reset()
+        con.autocommit = not autocommit  # it does not know of the reset
+        return self.restore(con, {**start, "autocommit": autocommit})
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "database":
+            con.select_db(value)
+        else:
+            setattr(con, name, value)
+
+    def restore(self, con: Any, start: Any) -> bool:
+        con.autocommit = start["autocommit"]
+        if start.get("database"):
+            con.select_db(start["database"])
+            return True
+        return not ask(con, "database")
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         arguments.add(
@@ -164,5 +403,19 @@ class _MariaDb(SpeaksUtf8, _MySql):
         arguments.add(ssl=False)
 
 
-# in the order of preference
-MYSQL = (_PyMySql(), _MySqlClient(), _MySqlConnector(), _MariaDb())
+def _with_database(
+        found: dict[str, Any], con: Any, name: str) -> dict[str, Any]:
+    """Return settings with the database that a driver was told to use."""
+    database = getattr(con, name, None)
+    return {**found, "database": database} if database else found
+
+
+def _has_base(thing: Any, *names: str) -> bool:
+    """Return whether the class of a thing has a base of one of the names."""
+    return any(base.__name__ in names for base in type(thing).__mro__)
+
+
+DRIVERS = {
+    "pymysql": _PyMySql(), "MySQLdb": _MySqlClient(),
+    "mysql": _MySqlConnector(), "mariadb": _MariaDb(),
+}

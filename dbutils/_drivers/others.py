@@ -1,196 +1,113 @@
-"""How the drivers for SQLite, Oracle and SQL Server are told the settings."""
+"""Drivers for less usual databases, and for those without transactions."""
 
 from __future__ import annotations
 
-import math
-from typing import Any, Mapping
+import re
+from typing import Any
 
-from .._base.secrets import Secret
-from .arguments import (
-    ConnectArguments,
-    Dialect,
-    SpeaksUtf8,
-    tls_context,
-    whole,
-)
+from .driver import LOST, DriverFacts
 
-__all__ = ["ORACLE", "SQLITE", "SQLSERVER"]
+__all__ = ["DRIVERS"]
 
 
-class _Sqlite(SpeaksUtf8):
-    module = "sqlite3"
-    # all that can be waited for there is that others have written
-    names: Mapping[str, str] = {
-        "database": "database", "connection_timeout": "timeout"}
+class _Vertica(DriverFacts):
+    is_known = True
+    transaction_name = "transaction_status"
+    idle = ("no_transaction", 0)
+    closed_name = "closed"
+    socket_name = "socket.fileno"  # _socket() would connect again
 
-    def translate(self, config: Any, driver: Any) -> ConnectArguments:
-        if config.password is not None:
-            self.refuse("password")
-        if config.database is None:
-            raise ValueError("A SQLite database needs the name of a file.")
-        arguments = super().translate(config, driver)
-        arguments.parameters.setdefault("check_same_thread", False)
-        return arguments
-
-    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        if value:
-            arguments.parameters["isolation_level"] = None
-
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:  # noqa: ARG002
-        if config.ssl:
-            self.refuse("ssl")
+    def is_loss(self, error: BaseException) -> bool | None:
+        if type(error).__name__ in {
+                "ConnectionError", "ConnectionFailure",
+                "LostConnectivityFailure"}:
+            return True
+        return super().is_loss(error)
 
 
-class _OracleDb(SpeaksUtf8):
-    module = "oracledb"
-    names: Mapping[str, str] = {
-        "host": "host", "port": "port", "database": "service_name",
-        "user": "user", "connection_timeout": "tcp_connect_timeout"}
-    hints: Mapping[str, str] = {
-        **SpeaksUtf8.hints, "ssl_cert": " without 'ssl_ca'"}
-    overruling = frozenset(("dsn", "params"))
-
-    def translate(self, config: Any, driver: Any) -> ConnectArguments:
-        arguments = super().translate(config, driver)
-        if config.host is None and config.database is not None:
-            arguments.parameters["dsn"] = arguments.parameters.pop(
-                "service_name")
-        return arguments
-
-    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.after_connect("autocommit", value)
-
-    def say_socket_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.after_connect("call_timeout", math.ceil(value * 1000))
-
-    def say_application_name(
-            self, arguments: ConnectArguments, value: str) -> None:
-        arguments.after_connect("module", value)
-
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
-        if config.ssl and config.host is None:
-            raise ValueError("'ssl' needs the name of a 'host'.")
-        arguments.add(protocol="tcps" if config.ssl else "tcp")
-        if config.ssl_ca:
-            arguments.add(
-                ssl_context=tls_context(config), ssl_server_dn_match=True)
-        elif config.ssl_cert:
-            self.refuse("ssl_cert")
-
-    def connect(
-            self, driver: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
-        """Open a connection with plain texts; the driver takes no others."""
-        plain = {
-            name: str(value) if isinstance(value, str) else value
-            for name, value in parameters.items()}
-        return super().connect(
-            driver, plain, None if password is None else str(password))
+class _Trino(DriverFacts):
+    def in_transaction(self, con: Any) -> bool | None:
+        return getattr(con, "transaction", con) is not None
 
 
-class _SqlServer(Dialect):
-    """What the drivers for SQL Server have in common."""
-
-    files = ("ssl_ca", "ssl_cert", "ssl_key")
-    hints: Mapping[str, str] = dict.fromkeys(files, ", but only the system")
-
-    def check_files(self, config: Any) -> None:
-        """Refuse what the driver does not know."""
-        for setting in self.files:
-            if getattr(config, setting) is not None:
-                self.refuse(setting)
+class _Snowflake(DriverFacts):
+    closed_name = "is_closed"
+    lost_codes = LOST | {
+        250001, 250002, 250003, 390111, 390112, 390114, 390195}
 
 
-class _PyOdbc(SpeaksUtf8, _SqlServer):
-    module = "pyodbc"
-    names: Mapping[str, str] = {
-        "host": "SERVER", "database": "DATABASE", "user": "UID",
-        "application_name": "APP", "autocommit": "autocommit"}
-    hints: Mapping[str, str] = {**SpeaksUtf8.hints, **_SqlServer.hints}
-    # what is a parameter of the driver, and no part of the text
-    own = frozenset((
-        "ansi", "attrs_before", "autocommit", "encoding", "readonly",
-        "timeout"))
-
-    def translate(self, config: Any, driver: Any) -> ConnectArguments:
-        arguments = super().translate(config, driver)
-        if not {name.upper() for name in arguments.parameters} & {
-                "DRIVER", "DSN"}:
-            arguments.add(DRIVER=_odbc_driver(driver))
-            arguments.parameters.setdefault("SERVER", "localhost")
-        return arguments
-
-    def say_port(self, arguments: ConnectArguments, value: int) -> None:
-        server = arguments.parameters.get("SERVER", "localhost")
-        arguments.add(SERVER=f"{server},{value}")
-
-    def say_connection_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.add(timeout=whole(value))
-
-    def say_socket_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.after_connect("timeout", whole(value))
-
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
-        self.check_files(config)
-        arguments.add(Encrypt="yes" if config.ssl else "no")
-
-    def connect(
-            self, driver: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
-        """Open a connection with a text in which everything is quoted."""
-        said = {"PWD": password} if password is not None else {}
-        others: dict[str, Any] = {}
-        for name, value in parameters.items():
-            (others if name in self.own else said)[name] = value
-        text = ";".join(
-            f"{name}={_quote(value)}" for name, value in said.items())
-        return driver.connect(Secret(text), **others)
+class _Databricks(DriverFacts):
+    closed_name = "!open"  # reading "autocommit" would ask the server
 
 
-def _quote(value: Any) -> str:
-    text = str(value).replace("}", "}}")
-    return f"{{{text}}}"
+class _Spanner(DriverFacts):
+    closed_name = "is_closed"
+    autocommit_name = "autocommit"
 
 
-def _odbc_driver(driver: Any) -> str:
-    """Return the newest ODBC driver for SQL Server that is installed."""
-    names = [
-        name for name in driver.drivers() if name.endswith("for SQL Server")]
-    if not names:
-        raise ValueError(
-            "There is no ODBC driver for SQL Server; if there is another"
-            " one, name it with options={'DRIVER': ...}.")
-    return max(names, key=lambda name: [
-        int(word) for word in name.split() if word.isdigit()])
+class _Adbc(DriverFacts):
+    closed_name = "_closed"
+    autocommit_name = "_autocommit"
 
 
-class _PyMsSql(_SqlServer):
-    module = "pymssql"
-    names: Mapping[str, str] = {
-        "host": "server", "database": "database", "user": "user",
-        "charset": "charset", "autocommit": "autocommit",
-        "application_name": "appname"}
-
-    def say_port(self, arguments: ConnectArguments, value: int) -> None:
-        arguments.add(port=str(value))
-
-    def say_connection_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.add(login_timeout=whole(value))
-
-    def say_socket_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.add(timeout=whole(value))
-
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
-        self.check_files(config)
-        arguments.add(encryption="require" if config.ssl else "off")
+class _DmPython(DriverFacts):
+    autocommit_name = "autoCommit"
 
 
-# in the order of preference
-SQLITE = (_Sqlite(),)
-ORACLE = (_OracleDb(),)
-SQLSERVER = (_PyOdbc(), _PyMsSql())
+class _Hdbcli(DriverFacts):
+    question = "select 1 from dummy"
+    closed_name = "!isconnected"
+    autocommit_name = "getautocommit"
+
+
+class _JayDeBeApi(DriverFacts):
+    closed_name = "jconn.isClosed"
+    autocommit_name = "jconn.getAutoCommit"
+
+
+class _Teradata(DriverFacts):
+    autocommit_name = "autocommit"
+
+
+_LOSS = re.compile(
+    "connection (?:was )?(?:lost|closed|reset|aborted|refused|broken)"
+    "|broken pipe|gone away|closed the connection|remote end closed"
+    "|connection error|max retries", re.IGNORECASE)
+
+
+class _NoTransactions(DriverFacts):
+    """A driver for a database without transactions.
+
+    The library neither commits nor rolls back, and keeps no account.
+    """
+
+    has_transactions = False
+    is_known = True
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        lost = super().is_loss(error)
+        return bool(_LOSS.search(str(error))) if lost is None else lost
+
+    def is_transient(
+            self, error: BaseException) -> bool:  # noqa: ARG002 - never
+        return False  # what was done before it would be done again
+
+
+class _BigQuery(_NoTransactions):
+    closed_name = "_closed"
+
+
+class _ClickHouse(_NoTransactions):
+    closed_name = "is_closed"
+
+
+DRIVERS: dict[str, DriverFacts] = {
+    "adbc_driver_manager": _Adbc(), "clickhouse_connect": _NoTransactions(),
+    "clickhouse_driver": _ClickHouse(), "databricks": _Databricks(),
+    "dmPython": _DmPython(), "google.cloud.bigquery": _BigQuery(),
+    "google.cloud.spanner_dbapi": _Spanner(), "hdbcli": _Hdbcli(),
+    "jaydebeapi": _JayDeBeApi(), "pinotdb": _NoTransactions(),
+    "pyathena": _NoTransactions(), "snowflake": _Snowflake(),
+    "teradatasql": _Teradata(), "trino": _Trino(),
+    "vertica_python": _Vertica(),
+}

@@ -1,4 +1,4 @@
-"""How the drivers for PostgreSQL are told the settings of a connection."""
+"""Drivers for PostgreSQL, and for databases that speak like it."""
 
 from __future__ import annotations
 
@@ -6,49 +6,115 @@ import math
 from importlib import import_module
 from typing import Any, Callable, Mapping
 
+from .._base.errors import quietly
 from .arguments import (
     ConnectArguments,
-    Dialect,
-    SpeaksUtf8,
-    needs_host,
+    accept_utf8,
+    demand_host,
     tls_context,
     whole,
 )
+from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask
 
-__all__ = ["POSTGRESQL"]
+__all__ = ["DRIVERS"]
 
+_UNKNOWN = 4  # the status of the transaction of a bad connection
 # The first release of libpq that knows tcp_user_timeout.
 _USER_TIMEOUT = 120000
+_SETTING = "select setting from pg_settings where name = '{}'"
 
 
-class _LibPq(Dialect):
-    """What the drivers that use libpq have in common."""
+class _PostgreSql(ExactDriver):
+    """The base of the drivers for PostgreSQL."""
 
-    names: Mapping[str, str] = {
+    lost_codes = frozenset(("57P01", "57P02", "57P05", "25P03"))
+    transient_codes = frozenset(("40001", "40P01"))
+    read_only_codes = frozenset(("25006",))
+    settings: tuple[str, ...] = ("autocommit",)
+    connect_timeout: str | None = "connect_timeout"
+    server_questions: Mapping[str, str] = {
+        "version": _SETTING.format("server_version"),
+        "limit": _SETTING.format("max_connections"),
+        "reserved": _SETTING.format("superuser_reserved_connections"),
+        "in_use": (
+            "select count(*) from pg_stat_activity"
+            " where backend_type = 'client backend'"),
+        "idle_timeout": (
+            "select setting::numeric / 1000 from pg_settings"
+            " where name = 'idle_session_timeout'"),
+        "transaction_timeout": (
+            "select setting::numeric / 1000 from pg_settings"
+            " where name = 'idle_in_transaction_session_timeout'"),
+        "isolation": _SETTING.format("default_transaction_isolation"),
+        "read_only": (
+            "select pg_is_in_recovery()"
+            " or current_setting('transaction_read_only') = 'on'"),
+        "encrypted": (
+            "select ssl from pg_stat_ssl where pid = pg_backend_pid()"),
+        "port": "select inet_server_port()",
+        # only privileged users are told
+        "processors": (
+            "select count(*) from pg_ls_dir('/sys/devices/system/cpu') as file"
+            " where file ~ '^cpu[0-9]+$'"),
+        "session": "select pg_backend_pid()"}
+
+    def autocommit(self, con: Any) -> bool | None:
+        return ask(con, "autocommit")
+
+    def is_closed(self, con: Any) -> bool | None:
+        closed = getattr(con, "closed", None)
+        return None if closed is None else bool(closed)
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "fileno")
+
+    def code(self, error: BaseException) -> Any:
+        return getattr(error, "sqlstate", None)
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        code = self.code(error)
+        if code is None:
+            return None
+        return code in self.lost_codes or str(code).startswith("08")
+
+    def clean(
+            self, con: Any,
+            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
+        before = con.autocommit
+        con.rollback()
+        con.autocommit = True
+        cursor = con.cursor()
+        try:
+            cursor.execute("discard all")
+        finally:
+            cursor.close()
+            con.autocommit = before
+        return True
+
+    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
+        arguments.after_connect("autocommit", value)
+
+
+class _LibPq(_PostgreSql):
+    """The base of the drivers that use libpq."""
+
+    parameter_names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "dbname", "user": "user",
         "charset": "client_encoding", "application_name": "application_name"}
 
-    def translate(self, config: Any, driver: Any) -> ConnectArguments:
-        arguments = super().translate(config, driver)
+    def arguments_for(self, config: Any, dbapi: Any) -> ConnectArguments:
+        arguments = super().arguments_for(config, dbapi)
         if arguments.silence is not None:
-            for name, value in _signs_of_life(arguments.silence, driver).items(
-                    ):
-                arguments.parameters.setdefault(name, value)
+            keepalives = _keepalives(arguments.silence, dbapi)
+            arguments.parameters = {**keepalives, **arguments.parameters}
         return arguments
 
-    def say_socket_timeout(
+    def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.silence = value
 
-    def say_connection_timeout(
-            self, arguments: ConnectArguments, value: float) -> None:
-        arguments.add(connect_timeout=whole(value))
-
-    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.after_connect("autocommit", value)
-
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
-        needs_host(config)
+    def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
+        demand_host(config)
         mode = "verify-full" if config.ssl_ca else "require"
         arguments.add(
             sslmode=mode if config.ssl else "disable",
@@ -56,66 +122,134 @@ class _LibPq(Dialect):
             sslkey=config.ssl_key)
 
 
-def _signs_of_life(seconds: float, driver: Any) -> dict[str, int]:
-    """Return the parameters that notice a server that is gone in time."""
+def _keepalives(seconds: float, dbapi: Any) -> dict[str, int]:
+    """Return the parameters that notice in time that a server is gone."""
     probes = 3
     parameters = {
         "keepalives": 1, "keepalives_idle": whole(seconds / 2),
         "keepalives_interval": whole(seconds / 2 / probes),
         "keepalives_count": probes}
-    if getattr(driver, "__libpq_version__", _USER_TIMEOUT) >= _USER_TIMEOUT:
+    if getattr(dbapi, "__libpq_version__", _USER_TIMEOUT) >= _USER_TIMEOUT:
         parameters["tcp_user_timeout"] = math.ceil(seconds * 1000)
     return parameters
 
 
 class _Psycopg2(_LibPq):
     module = "psycopg2"
+    checks_types = True
+    settings = (
+        "autocommit", "isolation_level", "readonly", "deferrable",
+        "cursor_factory", "encoding")
+    setters: Mapping[str, str] = {
+        "set_session": COMPARED, "set_isolation_level": COMPARED,
+        "set_client_encoding": COMPARED, "reset": MARKS}
+    questions = frozenset((
+        "fileno", "get_backend_pid", "get_dsn_parameters",
+        "get_parameter_status", "get_transaction_status", "isexecuting",
+        "xid"))
+
+    def in_transaction(self, con: Any) -> bool | None:
+        try:
+            status = con.get_transaction_status()
+        except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+            return None
+        if status == 0:  # as nearly always
+            return False
+        is_closed = status == _UNKNOWN and con.closed == 1  # by the program
+        return None if is_closed else True
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        return getattr(cursor, "name", "") is None  # the server has no names
+
+    def code(self, error: BaseException) -> Any:
+        return getattr(error, "pgcode", None)
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "encoding":
+            con.set_client_encoding(value)
+        else:
+            setattr(con, name, value)
 
 
 class _Psycopg(_LibPq):
     module = "psycopg"
+    checks_types = True
+    settings = (
+        "autocommit", "isolation_level", "read_only", "deferrable",
+        "row_factory", "cursor_factory", "server_cursor_factory",
+        "prepare_threshold", "prepared_max")
+    setters: Mapping[str, str] = {
+        "set_autocommit": COMPARED, "set_isolation_level": COMPARED,
+        "set_read_only": COMPARED, "set_deferrable": COMPARED}
+    pairs: Mapping[str, str] = {
+        "add_notice_handler": "remove_notice_handler",
+        "add_notify_handler": "remove_notify_handler"}
+    questions = frozenset(("fileno", "xid"))
+    doors = frozenset(("pgconn",))
+    cursor_options = frozenset(("binary",))
 
-    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
+    def in_transaction(self, con: Any) -> bool | None:
+        status = ask(con, "pgconn.transaction_status")
+        if status == 0:  # as nearly always
+            return False
+        is_closed = status == _UNKNOWN and ask(con, "_closed")
+        return None if status is None or is_closed else True
+
+    def keeps_rows(self, cursor: Any) -> bool:
+        # server-side cursors have names; a pipeline may owe the result
+        return not hasattr(cursor, "name") and cursor.pgresult is not None
+
+    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
         arguments.add(autocommit=value)
 
 
-class _Pgdb(_LibPq):
-    module = "pgdb"
-
-    def connect(
-            self, driver: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
-        """Open a connection with a text, since pgdb quotes too little."""
-        text = " ".join(
-            f"{name}={_quote(value)}" for name, value in parameters.items())
-        return driver.connect(database=text or None, password=password)
-
-
-def _quote(value: Any) -> str:
-    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{text}'"
-
-
-class _Pg8000(SpeaksUtf8):
+class _Pg8000(_PostgreSql):
     module = "pg8000.dbapi"
-    names: Mapping[str, str] = {
+    connect_timeout = "timeout"
+    parameter_names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "database",
         "user": "user", "application_name": "application_name"}
+    add_charset = accept_utf8
 
-    def say_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.after_connect("autocommit", value)
+    def connected(self, con: Any) -> None:
+        con._usock.settimeout(None)  # noqa: SLF001 - there is no other way
 
-    def say_connection_timeout(
+    def in_transaction(self, con: Any) -> bool | None:
+        return getattr(con, "_in_transaction", None)
+
+    def is_closed(self, con: Any) -> bool | None:
+        if getattr(con, "_sock", con) is None:
+            return True
+        descriptor = self.descriptor(con)
+        return None if descriptor is None else descriptor < 0
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "_usock.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+        return True
+
+    def code(self, error: BaseException) -> Any:
+        details = error.args[0] if error.args else None
+        return details.get("C") if isinstance(details, dict) else None
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        return _or_network_error(super().is_loss(error), error)
+
+    def close(self, con: Any) -> None:
+        _close_with_stream(con)
+
+    def add_connection_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.add(timeout=value)
-        arguments.steps.append(_limit_socket(None))  # which it stays for
+        arguments.steps.append(_limit_socket(None))  # it would keep the limit
 
-    def say_socket_timeout(
+    def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.steps.append(_limit_socket(value))
 
-    def say_ssl(self, arguments: ConnectArguments, config: Any) -> None:
-        needs_host(config)
+    def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
+        demand_host(config)
         if config.ssl:
             arguments.add(ssl_context=tls_context(config))
         elif hasattr(import_module("pg8000.core"), "_make_socket"):
@@ -123,7 +257,7 @@ class _Pg8000(SpeaksUtf8):
             arguments.add(ssl_context=False)
 
     def connect(
-            self, driver: Any, parameters: dict[str, Any],
+            self, dbapi: Any, parameters: dict[str, Any],
             password: Any) -> Any:
         """Open a connection, to a local socket if the host is a folder."""
         parameters = parameters.copy()
@@ -132,7 +266,23 @@ class _Pg8000(SpeaksUtf8):
             del parameters["host"]
             parameters["unix_sock"] = (
                 f"{host}/.s.PGSQL.{parameters.get('port', 5432)}")
-        return super().connect(driver, parameters, password)
+        return super().connect(dbapi, parameters, password)
+
+
+def _or_network_error(lost: bool | None, error: BaseException) -> bool | None:
+    """Return whether an error is a loss, by its text if by nothing else."""
+    return lost if lost is not None else (
+        str(error) in {"network error", "connection is closed"} or None)
+
+
+def _close_with_stream(con: Any) -> None:
+    stream = getattr(con, "_sock", None)
+    try:
+        con.close()
+    finally:  # of a lost connection this is left open, and cannot be sent
+        if stream is not None:
+            with quietly("closing the stream of a lost connection"):
+                stream.close()
 
 
 def _limit_socket(seconds: float | None) -> Callable[[Any], None]:
@@ -141,5 +291,96 @@ def _limit_socket(seconds: float | None) -> Callable[[Any], None]:
     return step
 
 
-# in the order of preference
-POSTGRESQL = (_Psycopg2(), _Psycopg(), _Pg8000(), _Pgdb())
+class _Pgdb(_LibPq):
+    module = "pgdb"
+
+    def in_transaction(self, con: Any) -> bool | None:
+        status = ask(con, "_cnx.transaction")
+        return None if status is None else status != 0
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "_cnx.fileno")
+
+    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+        return True
+
+    def connect(
+            self, dbapi: Any, parameters: dict[str, Any],
+            password: Any) -> Any:
+        """Open a connection with a text, since pgdb quotes too little."""
+        text = " ".join(
+            f"{name}={_quote(value)}" for name, value in parameters.items())
+        return dbapi.connect(database=text or None, password=password)
+
+
+def _quote(value: Any) -> str:
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"
+
+
+class _ClassicPg(_PostgreSql):
+    """The class DB of classic PyGreSQL."""
+
+    settings = ()
+
+    def in_transaction(self, con: Any) -> bool | None:
+        status = ask(con, "db.transaction")
+        return None if status is None else status != 0
+
+    def is_closed(self, con: Any) -> bool | None:
+        return not getattr(getattr(con, "db", None), "status", False)
+
+    def descriptor(self, con: Any) -> int | None:
+        return ask(con, "db.fileno")
+
+    def clean(
+            self, con: Any,
+            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
+        con.query("discard all")
+        return True
+
+
+class _Relative(DriverFacts):
+    """A relative of the drivers for PostgreSQL."""
+
+    is_known = True
+    settings = ("autocommit",)
+    autocommit_name = "autocommit"
+
+
+class _LikePsycopg2(_Relative):
+    transaction_name = "get_transaction_status"
+    closed_name = "closed"
+    socket_name = "fileno"
+
+    def clean(self, con: Any, start: Any = None) -> bool:
+        return DRIVERS["psycopg2"].clean(con, start)
+
+
+class _LikePsycopg(_LikePsycopg2):
+    transaction_name = "info.transaction_status"
+
+
+class _Redshift(_Relative):
+    """A relative of pg8000."""
+
+    transaction_name = "in_transaction"
+    socket_name = "_usock.fileno"
+
+    def is_closed(self, con: Any) -> bool | None:
+        number = ask(con, "_usock.fileno")
+        return None if number is None else number < 0
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        return _or_network_error(super().is_loss(error), error)
+
+    def close(self, con: Any) -> None:
+        _close_with_stream(con)
+
+
+DRIVERS: dict[str, DriverFacts] = {
+    "psycopg2": _Psycopg2(), "psycopg": _Psycopg(), "pg8000": _Pg8000(),
+    "pgdb": _Pgdb(), "pg": _ClassicPg(), "psycopg2cffi": _LikePsycopg2(),
+    "ksycopg2": _LikePsycopg2(), "gaussdb": _LikePsycopg(),
+    "redshift_connector": _Redshift(),
+}

@@ -7,7 +7,7 @@ from typing import Any, Callable, Iterable
 from .._base.errors import quietly
 from .._base.secrets import Secret, SecretDigest, hide_secrets, secrets_in
 from .._core.throttle import is_refusal
-from .._drivers.dialects import dialect_for
+from .._drivers.registry import driver_named
 
 __all__ = ["Connector", "prepare_or_close"]
 
@@ -43,19 +43,19 @@ class Connector:
     is_plain = True
 
     def __init__(self, config: Any) -> None:
-        self._dialect, self.dbapi = dialect_for(
+        self._driver, self.dbapi = driver_named(
             config.db_type.value, config.driver)
-        self._arguments = self._dialect.translate(config, self.dbapi)
+        self._arguments = self._driver.arguments_for(config, self.dbapi)
         self._secrets = secrets_in(config.options)
         self._credentials = _Credentials(config.password, self._secrets)
 
     def __repr__(self) -> str:
-        return f"<connector with {self._dialect.module}>"
+        return f"<connector with {self._driver.module}>"
 
     @property
     def driver(self) -> str:
         """The name of the driver."""
-        return self._dialect.module
+        return self._driver.module
 
     @property
     def silence(self) -> float | None:
@@ -113,7 +113,7 @@ class Connector:
 
     def _connect(self, password: Any) -> Any:
         try:
-            con = self._dialect.connect(
+            con = self._driver.connect(
                 self.dbapi, self._arguments.parameters, password)
         except Exception as error:
             hide_secrets(error, [password, *self._secrets])

@@ -19,7 +19,7 @@ from .._core.lease import Lease, hold, permit_of, return_by
 from .._core.ledger import Ledger, Limits
 from .._core.pool import Pool
 from .._core.slots import LAST, Checkout, Permit, Slot, end, new_checkout
-from .._drivers.driver import profile_of
+from .._drivers.registry import driver_of
 from .._steady.mistakes import missing_text
 from .._steady.unsaved import is_failing, is_strict, warn_of_work
 
@@ -208,7 +208,7 @@ class SimplePool:
     def _begin_anew(self) -> None:
         """Open other connections in a forked child when they are needed."""
         for con in self._connections:
-            abandon_socket(con, profile_of(con).descriptor(con))
+            abandon_socket(con, driver_of(con).descriptor(con))
         self._connections = []
         for slot in self._store.slots:  # for those who look for them there
             slot.con = Orphan(None)
@@ -301,7 +301,7 @@ class SimplePool:
     def _has_work(self, slot: Slot) -> bool:
         """Return whether a connection is known to have work in it."""
         con = slot.con
-        return profile_of(con).has_written(con) is True
+        return driver_of(con).has_written(con) is True
 
     def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
         """Return a connection, like connection()."""

@@ -26,7 +26,7 @@ from .._drivers.creators import (
     module_of_connection,
     module_of_creator,
 )
-from .._drivers.driver import profile_in, profile_of
+from .._drivers.registry import driver_in, driver_of
 from .cursor import Call
 from .deadlines import end_deadline, start_deadline
 from .driver_methods import EXECUTING, plain
@@ -126,7 +126,7 @@ class _Opener(Session):
         A limit of the program stays, wherever it may have put it.
         """
         limit, module = time_limit(), self.dbapi
-        option = profile_in(module).connect_timeout
+        option = driver_in(module).connect_timeout
         if limit is None or option is None or len(self.args) > 1 or (
                 self.creator != getattr(module, "connect", None)):
             return {}
@@ -144,7 +144,7 @@ class _Opener(Session):
         """Find out what the creator did not tell."""
         if self.dbapi is None:
             self.dbapi = module_of_connection(con)
-        self.profile = profile_of(
+        self.profile = driver_of(
             con, driver_module(self.dbapi, con, self.failures))
         if self.dbapi is None:
             self.dbapi = module_of_connection(self.profile.inside(con))

@@ -12,7 +12,7 @@ from typing import Any, Iterable
 
 from .._base.checks import shown
 from .._base.errors import explain
-from .._drivers.driver import profile_of, profiles
+from .._drivers.registry import driver_of, drivers_by_name
 
 __all__ = [
     "OPTIONS", "check_creator", "explain_options", "explain_refusal",
@@ -82,7 +82,7 @@ def mistake_in(creator: Any) -> str | None:
     contain a password.
     """
     if isinstance(creator, str):
-        name = creator if creator in profiles() else "the driver"
+        name = creator if creator in drivers_by_name() else "the driver"
         return (
             "The creator is not a connection provider, but"
             f" {shown(creator)}: import {name} and pass the module instead.")
@@ -115,7 +115,7 @@ def is_connection(thing: Any) -> bool:
             and (hasattr(kind, "commit") or hasattr(kind, "rollback"))):
         return False
     return kind.__module__.partition(".")[0] == _US or (
-        profile_of(thing).is_known) or not (
+        driver_of(thing).is_known) or not (
         callable(getattr(thing, "connect", thing)))
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from .._base.errors import quietly
-from .._drivers.driver import profile_of
+from .._drivers.registry import driver_of
 from .deadlines import end_deadline, start_deadline
 from .ping import ask
 from .sockets import GONE, SocketProbe, probe_of
@@ -40,7 +40,7 @@ class PgSession(Session):
 
     def store(self, con: Any) -> None:
         """Begin with a pg.DB object."""
-        self.profile = profile_of(con)
+        self.profile = driver_of(con)
         super().store(con)
         self._look_anew()
 

@@ -17,7 +17,7 @@ from .._base.finalizers import note_lost
 from .._base.fork import abandon_socket, register_for_fork
 from .._base.threads import is_ending
 from .._core.throttle import ConnectThrottle
-from .._drivers.driver import MARKS, SPOILS, Profile
+from .._drivers.driver import MARKS, NO_DRIVER, SPOILS, DriverFacts
 from .deadlines import end_deadline, start_deadline
 from .ping import PingError, SqlPinger, ask, name_of, parse_ping, prove
 from .sockets import shut_down
@@ -141,7 +141,7 @@ class Session:
         self.inherited = False
         # Whether an interrupt may have left something unsent or unread.
         self.is_in_doubt = False
-        self.profile = Profile()
+        self.profile: DriverFacts = NO_DRIVER
         # Whether statements have changed the session, and whether the
         # connection is known to be lost; the safe rules keep account.
         self.session_dirty = False
