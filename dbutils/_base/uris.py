@@ -6,7 +6,7 @@ import os
 from pathlib import PurePath
 from urllib.parse import quote
 
-__all__ = ["is_memory", "memory_file", "place_of", "url_of"]
+__all__ = ["absolute_uri", "is_memory", "memory_file", "url_of"]
 
 # Names of pyDAL that only differ in the SQL that it generates.
 _KINDS = {"postgres2": "postgres", "postgres3": "postgres"}
@@ -22,7 +22,7 @@ def memory_file() -> str:
     return f"file:dbutils-{os.urandom(8).hex()}?mode=memory&cache=shared"
 
 
-def place_of(uri: str, folder: str) -> str:
+def absolute_uri(uri: str, folder: str) -> str:
     """Return a URI that means the same in every folder.
 
     Only a URI of SQLite changes.
