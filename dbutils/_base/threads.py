@@ -176,7 +176,7 @@ def _run(
 
 
 def _trace() -> None:
-    """Let debuggers trace this thread like those of the program."""
+    """Install the trace function that debuggers have set for threads."""
     gettrace = getattr(threading, "gettrace", None)  # from Python 3.10 on
     trace = None if gettrace is None else gettrace()
     if trace is not None:

@@ -57,10 +57,10 @@ class _Shop:
         con.execute("pragma synchronous = off")
         return con
 
-    def serve(self, visit: Callable[[Callable[[Any], None]], None]) -> None:
+    def serve(self, use: Callable[[Callable[[Any], None]], None]) -> None:
         """Serve requests until the end.
 
-        visit: calls a function with a connection
+        use: calls a function with a connection
         """
         rng = random.Random()  # noqa: S311 - no secret
         while not self.end.is_set():
@@ -68,14 +68,14 @@ class _Shop:
             page = rng.randrange(_PAGES)
             work = _write if rng.random() * _WRITES < 1 else _read
             try:
-                visit(partial(work, page))
+                use(partial(work, page))
             except Exception:  # noqa: BLE001 - it is counted
                 self.errors.step()
             else:
                 self.requests.add(monotonic() - start)
 
     def run(
-            self, visit: Callable[[Any], None], seconds: float,
+            self, use: Callable[[Any], None], seconds: float,
             look: Callable[[float], None]) -> float:
         """Serve requests in threads.  Return their number per second.
 
@@ -83,7 +83,7 @@ class _Shop:
         look: is called from time to time with the seconds that have passed
         """
         threads = [
-            threading.Thread(target=self.serve, args=(visit,), daemon=True)
+            threading.Thread(target=self.serve, args=(use,), daemon=True)
             for _ in range(_THREADS)]
         start = monotonic()
         for thread in threads:

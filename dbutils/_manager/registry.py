@@ -76,7 +76,7 @@ class Probe:
 
     def start(self, ask: Callable[[], bool]) -> bool:
         """Start the check.  Return whether a thread could be started."""
-        question = _Question(ask)
+        question = partial(ask)  # a new object, which only the thread holds
         self._asking = ref(question)
         return start_thread(partial(self._run, [question]), "DBUtils probe")
 
@@ -84,20 +84,13 @@ class Probe:
         """Wait for the result.  Return whether the server has answered."""
         return self._done.wait(seconds) and self._is_well
 
-    def _run(self, questions: list[_Question]) -> None:
+    def _run(self, questions: list[Callable[[], bool]]) -> None:
         question = questions.pop()
         try:
             with quietly("checking a pool"):
-                self._is_well = question.ask()
+                self._is_well = question()
         finally:
             self._done.set()
-
-
-class _Question:
-    """The question of a probe, which lives as long as its thread."""
-
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self.ask = ask
 
 
 def _nothing() -> None:
