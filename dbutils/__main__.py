@@ -1,4 +1,4 @@
-"""What can be done from the command line."""
+"""The entry point of `python -m dbutils`."""
 
 import sys
 

@@ -1,8 +1,8 @@
-"""The pools of psycopg2, for every driver and with hardened connections.
+"""The pools of psycopg2, for every driver and with steady connections.
 
 Programs that were written for psycopg2.pool only have to import this module
-instead.  Connections are got and put back, by themselves or by a key; one
-that is dropped instead comes back, too.
+instead.  Connections are taken and put back, optionally by a key.  Dropped
+connections return to the pool as well.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ __all__ = [
     "SimpleConnectionPool", "ThreadedConnectionPool"]
 
 
-# In seconds: how often a thread looks whether the one that opens the
-# connection of its key was interrupted.
+# In seconds: the time between two looks whether another thread, which opens
+# the connection for the same key, was interrupted.
 _LOOK = 0.05
 
 
 class PoolError(Exception):
-    """A pool was not used as it can be.
+    """A pool was misused, or has no connection to lend.
 
-    What a pool raises is also an Error of its driver.
+    Errors of a pool are also instances of the Error of its driver.
     """
 
     def __reduce__(self) -> Any:
-        """Be pickled as a PoolError, which every process knows."""
+        """Return a plain PoolError, which every process can unpickle."""
         return PoolError, self.args
 
 
 def _error_class(creator: Any) -> type[Exception]:
-    """Return the class of the errors of a pool."""
+    """Return the class of the errors that a pool raises."""
     base = getattr(
         creator, "Error", getattr(module_of_creator(creator), "Error", None))
     if not (isinstance(base, type) and issubclass(base, Exception)):
@@ -70,14 +70,14 @@ class KeyedConnection(PooledDedicatedDBConnection):
 
     @property
     def closed(self) -> Any:
-        """What the driver says, and 1 if the pool has it back."""
+        """Return the value of the driver, or 1 after the release."""
         permit = self._held()
         if permit is None:
             return 1
         return getattr(session_of(permit.slot.con).con, "closed", 0)
 
     def __exit__(self, *exc: object) -> None:
-        """Commit, or roll back if there was an error; do not give back."""
+        """Commit, or roll back after an error, without releasing."""
         if exc[0] is None:
             self.commit()
         else:
@@ -86,42 +86,42 @@ class KeyedConnection(PooledDedicatedDBConnection):
 
 @lru_cache(maxsize=None)
 def _class_for(kind: type) -> type:
-    """Return the class of connections that were lent as another kind."""
+    """Return the keyed class for leases of a certain class."""
     if kind is PooledDedicatedDBConnection:
         return KeyedConnection
-    return type(  # as of those whose use is measured
+    return type(  # as for pools that measure
         "KeyedConnection", (KeyedConnection, kind), {
             "__slots__": (), "__module__": __name__})
 
 
 class _Attempt(NamedTuple):
-    """The work of a thread to get a connection for a key."""
+    """The attempt of a thread to acquire the connection for a key."""
 
-    # Returns what is alive for as long as the thread is at work.
+    # Returns the token, which lives for as long as the thread is at work.
     token: Callable[[], Any]
     thread: int
     over: Any
 
     def is_released(self) -> bool:
-        """Return whether others have to look again."""
+        """Return whether the attempt has ended."""
         return self.over.is_set() or self.token() is None
 
 
 class _Token:
-    """What a thread holds while it is at work."""
+    """An object that a thread holds during its attempt."""
 
     __slots__ = ("__weakref__",)
 
 
 class _Attempts:
-    """Which threads are at work to get a connection for a key."""
+    """The running attempts by their keys."""
 
     def __init__(self) -> None:
         self._mutex = Mutex()
         self._running: dict[Any, _Attempt] = {}
 
     def begin(self, key: Any, token: _Token) -> _Attempt:
-        """Return the attempt for a key, a new one if there is none."""
+        """Return the running attempt for a key, or a new one."""
         with self._mutex.take():
             attempt = self._running.get(key)
             if attempt is None or attempt.is_released():
@@ -130,7 +130,7 @@ class _Attempts:
         return attempt
 
     def end(self, key: Any, token: _Token) -> None:
-        """End the attempt for a key, if it is that of the token."""
+        """End the attempt for a key, if it was begun with the token."""
         with self._mutex.take():
             attempt = self._running.get(key)
             if attempt is not None and attempt.token() is token:
@@ -139,22 +139,23 @@ class _Attempts:
 
 
 class AbstractConnectionPool:
-    """What the pools have in common, for those who make others."""
+    """The common base of the pools; programs can derive others from it."""
 
     def __init__(
             self, minconn: int, maxconn: int, *args: Any,
             creator: Any = None, maxwait: float | None = None,
             **kwargs: Any) -> None:
-        """Open so many connections.
+        """Open the first connections.
 
-        minconn: how many connections are opened, and may be idle
-        maxconn: how many connections may be in use, if minconn is not greater
-        creator: a DB-API 2 module; if there is none, psycopg2
-        maxwait: for how many seconds a request waits for a connection if
-            all of them are in use
+        minconn: the number of connections to open, and the maximum of idle
+            ones
+        maxconn: the maximum number of connections in use, at least minconn
+        creator: a DB-API 2 module; the default is psycopg2
+        maxwait: the seconds for which a request waits when all connections
+            are in use
 
-        All other parameters are those of the driver, or by keyword those of
-        pooled_db.PooledDB.
+        The other parameters are those of the driver.  Keyword parameters can
+        also be those of pooled_db.PooledDB.
         """
         if creator is None:
             creator = import_module("psycopg2")
@@ -167,7 +168,7 @@ class AbstractConnectionPool:
         if not limit:
             raise self._error("minconn and maxconn must not both be 0.")
         self.closed = False
-        # The connections of psycopg2 that were put back with autocommit.
+        # The steady connections that were put back with autocommit.
         self._autocommit: Any = WeakKeyDictionary()
         self._health = HealthCheck(None)
         self._pool = PooledDB(
@@ -179,13 +180,13 @@ class AbstractConnectionPool:
         core = core_of(self._pool)
         core.change_limits(
             lambda limits: limits._replace(maxcached=self.minconn))
-        self._begin_anew()
-        register_for_fork(self, method="_begin_anew")
+        self._after_fork()
+        register_for_fork(self, method="_after_fork")
 
-    def _begin_anew(self) -> None:
-        """Have lent nothing, as in a forked child."""
-        # The connections that are in use, by their identities, and those
-        # that were asked for by a key, changed by one thread at a time.
+    def _after_fork(self) -> None:
+        """Start with nothing lent, also in a forked child."""
+        # The leases in use by their identities, and those that were taken
+        # by a key.  Only one thread at a time changes the latter.
         self._mutex = Mutex()
         self._out: Any = WeakValueDictionary()
         self._keyed: dict[Any, KeyedConnection] = {}
@@ -195,11 +196,11 @@ class AbstractConnectionPool:
         state = "closed" if self.closed else f"of {self.maxconn} connections"
         return f"<{type(self).__name__} {state}>"
 
-    # What subclasses of the original make their methods of.
+    # Subclasses of the original class build their methods from these.
 
     def _getconn(
             self, key: Any = None, maxwait: float | None = None) -> Any:
-        """Return a connection; that of the key, if it is in use."""
+        """Return a connection, or the one in use if it has the same key."""
         self._check_open()
         if key is None:
             return self._lend(None, maxwait)
@@ -214,20 +215,20 @@ class AbstractConnectionPool:
                 lease = self._lend_once(key, maxwait, deadline)
             return lease
         finally:
-            lease = None  # not to be kept by a traceback
+            lease = None  # a traceback must not keep it
 
     def _known(self, key: Any) -> Any:
-        """Return the connection with a key, None if none is in use."""
+        """Return the connection in use with a key, or None."""
         lease = self._keyed.get(key)
         return None if lease is None or is_released(lease) else lease
 
     def _lend_once(
             self, key: Any, maxwait: float | None,
             deadline: float | None) -> Any:
-        """Return a connection for a key, which one thread works for.
+        """Return the connection for a key, or None to try again.
 
-        The others need no places of their own: they wait for its outcome.
-        This returns None if they have to look again.
+        Only one thread acquires it.  The others wait for the outcome, and
+        need no slots of their own.
         """
         token, lease = _Token(), None
         try:
@@ -242,12 +243,13 @@ class AbstractConnectionPool:
             return lease
         finally:
             self._attempts.end(key, token)
-            token = lease = None  # type: ignore[assignment]  # as above
+            # a traceback must not keep them
+            token = lease = None  # type: ignore[assignment]
 
     def _wait_for(
             self, attempt: _Attempt, key: Any,
             deadline: float | None) -> None:
-        """Wait until another thread has got a connection for a key, or not."""
+        """Wait until the attempt of another thread has ended."""
         while not attempt.is_released():
             pause = _LOOK
             if deadline is not None:
@@ -283,7 +285,7 @@ class AbstractConnectionPool:
         return lease
 
     def _first_of(self, key: Any, lease: KeyedConnection) -> KeyedConnection:
-        """Return the connection with a key, which is this if there is none."""
+        """Return the connection in use with a key, else record this one."""
         with self._mutex.take():
             known = self._keyed.get(key)
             if known is None or is_released(known):
@@ -293,17 +295,18 @@ class AbstractConnectionPool:
     def _putconn(
             self, conn: Any = None, key: Any = None,
             close: bool = False) -> None:
-        """Take a connection back, or close it."""
+        """Release a connection, or destroy it."""
         self._check_open()
         lease: Any = conn
         if conn is None:
             lease = self._keyed.get(key)
         if lease is not None and self._out.get(id(lease)) is lease:
-            self._forget(lease)  # first: it would keep what is not put back
+            # First: the key would keep the lease alive after an interrupt.
+            self._forget(lease)
         if lease is None or self._out.pop(id(lease), None) is not lease:
             raise self._error(
-                "A connection was put back that is not in use, or not of this"
-                " pool." if conn is not None else
+                "The connection that was put back is not in use, or not of"
+                " this pool." if conn is not None else
                 f"No connection with the key {key!r} is in use.")
         if close:
             is_forgotten = is_strict and _forgets(lease)
@@ -315,7 +318,7 @@ class AbstractConnectionPool:
             lease.close()
 
     def _note_mode(self, lease: KeyedConnection) -> None:
-        """Keep autocommit for the next one, as psycopg2.pool does."""
+        """Record autocommit for the next holder, as psycopg2.pool keeps it."""
         permit = permit_of(lease)
         if permit is None or not hasattr(lease, "get_transaction_status"):
             return
@@ -337,7 +340,7 @@ class AbstractConnectionPool:
                 del self._keyed[key]
 
     def _closeall(self) -> None:
-        """Close all connections, also those in use."""
+        """Close all connections, including those in use."""
         self._check_open()
         self.closed = True
         self._pool.shutdown(0)
@@ -354,18 +357,19 @@ class AbstractConnectionPool:
 
 
 def _forgets(lease: KeyedConnection) -> bool:
-    """Return whether work is lost with a connection."""
+    """Return whether closing a connection loses work."""
     permit = permit_of(lease)
     return permit is not None and forgets_work(session_of(permit.slot.con))
 
 
 class ThreadedConnectionPool(AbstractConnectionPool):
-    """A pool from which threads get connections."""
+    """A pool of connections for threads."""
 
     def getconn(self, key: Any = None, *, maxwait: float | None = None) -> Any:
-        """Return a connection, to be put back with putconn().
+        """Return a connection, which putconn() releases.
 
-        key: if a connection with this key is in use, it is that one
+        key: a name for the connection; the same key returns the same
+            connection while that is in use
 
         The other parameter is that of the pool, for this request only.
         """
@@ -374,23 +378,23 @@ class ThreadedConnectionPool(AbstractConnectionPool):
     def putconn(
             self, conn: Any = None, key: Any = None,
             close: bool = False) -> None:
-        """Put a connection back, given itself or only by its key.
+        """Release a connection, which can be named by its key only.
 
-        close: if true, it is closed for good
+        close: whether to close it for good
         """
         self._putconn(conn, key, close)
 
     def closeall(self) -> None:
-        """Close all connections, also those in use, and the pool for good."""
+        """Close the pool for good with all connections, used and idle."""
         self._closeall()
 
     @contextmanager
     def connection(
             self, key: Any = None, *,
             maxwait: float | None = None) -> Iterator[Any]:
-        """Get a connection for a context at whose end it is put back.
+        """Return a context with a connection, which ends with putconn().
 
-        This does not commit.
+        The context does not commit.
         """
         conn = self.getconn(key, maxwait=maxwait)
         try:
@@ -408,9 +412,9 @@ class ThreadedConnectionPool(AbstractConnectionPool):
             "idle": stats.idle, "waiting": stats.waiting}
 
     def health_check(self) -> dict[str, Any]:
-        """Replace the idle connections that are dead; report how it is.
+        """Replace dead idle connections, and return a report.
 
-        The report is that of a HealthCheckPooledDB.
+        The report is like that of a HealthCheckPooledDB.
         """
         self._check_open()
         self._health.check()
@@ -418,4 +422,4 @@ class ThreadedConnectionPool(AbstractConnectionPool):
 
 
 class SimpleConnectionPool(ThreadedConnectionPool):
-    """The same; that of psycopg2 must not be used by several threads."""
+    """The same pool; psycopg2 allows one thread to use the one so named."""

@@ -1,9 +1,9 @@
-"""Connections by URI, in the manner of the database layer of web2py.
+"""Connections by URI, with the interface of the database layer of web2py.
 
 Each thread has one current connection and one cursor, until it closes them
-at the end of a request.  Connections that were closed are kept, up to a
-number, for all that have the same URI.  The names and hooks are those of
-pyDAL's connection module, so that subclasses written for that one work.
+at the end of a request.  A limited number of closed connections is kept for
+all objects with the same URI.  The names and hooks are those of pyDAL's
+connection module, so that subclasses written for pyDAL work.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ._base.checks import check_size
 from ._base.errors import quietly
 from ._base.fork import register_for_fork
 from ._base.secrets import Secret, masked_url
-from ._base.uris import is_memory, memory_file, place_of, url_of
+from ._base.uris import absolute_uri, is_memory, memory_file, url_of
 from ._core.lease import Lease, is_released
 from ._core.pool import core_of
 from ._drivers.registry import driver_of
@@ -34,17 +34,17 @@ from .pooled_db import PooledDB
 
 __all__ = ["GLOBAL_LOCKER", "THREAD_LOCAL", "ConnectionPool"]
 
-GLOBAL_LOCKER: Any  # it is made when it is wanted
+GLOBAL_LOCKER: Any  # made at its first use
 
 _instances: WeakSet[ConnectionPool] = WeakSet()
-# What the pools hold in each thread, by the identities of the pools.
+# The holdings of threads, by the identities of their ConnectionPools.
 _holdings: WeakValueDictionary[int, Any] = WeakValueDictionary()
-_FOLDER = "_pydal_folder_"  # the name by which a thread knows its folder
+_FOLDER = "_pydal_folder_"  # the attribute for the folder of a thread
 _NAME = re.compile(r"_pydal_(connection|cursor)_(\d+)_(\d+)")
 
 
 class _Uri(Secret):
-    """A URI whose repr shows no password."""
+    """A URI whose repr masks the password."""
 
     __slots__ = ()
 
@@ -53,38 +53,39 @@ class _Uri(Secret):
 
 
 class _Held:
-    """What a thread holds, and the lease and the pool if that is lent.
+    """The connection and the cursor that a thread holds.
 
-    It is one for each thread when it is a threading.local, too.
+    The lease and its pool are set if the connection comes from a pool.  A
+    derived class is a threading.local, so that each thread has its own.
     """
 
     lease: Any = None
     pool: Any = None
     connection: Any = None
     cursor: Any = None
-    # Whether a connection was prepared since the last look.
+    # Whether take() has prepared a new connection.
     was_prepared = False
 
     def change(
             self, connection: Any, lease: Any = None, pool: Any = None,
             cursor: Any = None) -> None:
-        """Hold another connection, or none."""
+        """Hold another connection, or None."""
         self.cursor, self.connection = cursor, connection
         self.lease, self.pool = lease, pool
 
-    def let_go(self) -> None:
-        """Hold nothing, and close the cursor."""
+    def drop(self) -> None:
+        """Close the cursor, and hold nothing."""
         cursor = self.cursor
         self.change(None)
         _close(cursor)
 
     def close_cursor(self) -> None:
-        """Close the cursor, and have none."""
+        """Close the cursor, and hold none."""
         cursor, self.cursor = self.cursor, None
         _close(cursor)
 
     def take(self, pool: _UriPool, user: ConnectionPool) -> Any:
-        """Hold a connection of a pool; if it fails the test, return None."""
+        """Hold and return a connection, or return None if its test fails."""
         _opener_of(pool).work_for(user)
         self.was_prepared = False
         lease = pool.dedicated_connection()
@@ -99,24 +100,24 @@ class _Held:
         if is_good:
             self.lease, self.pool = lease, pool
             return lease
-        self.let_go()
+        self.drop()
         core_of(pool).destroy_lease(lease)
         return None
 
     def can_be_kept(self, size: Any) -> bool:
-        """Return whether the pool keeps what was lent, among so many."""
+        """Return whether the pool has room for the lease, given its size."""
         return self.pool is not None and _has_room(self.pool, int(size or 0))
 
     def leave_pool(self) -> bool:
-        """Hold what was lent as something that is not of a pool.
+        """Detach the connection from its pool.
 
-        Return whether there is anything left.
+        Return whether a connection is left.
         """
         lease, pool = self.lease, self.pool
         self.lease = self.pool = None
         if lease is not None and lease is self.connection:
             self.connection = core_of(pool).detach(lease)
-        elif lease is not None:  # a subclass has made something else of it
+        elif lease is not None:  # a subclass has replaced the connection
             core_of(pool).destroy_lease(lease)
         return self.connection is not None
 
@@ -127,16 +128,16 @@ def _held_kind(local: Any) -> Any:
 
 
 def _new_held() -> Any:
-    """Return what each thread holds.
+    """Return an object that holds other things in each thread.
 
-    Its class is looked up when it is made, since gevent may replace that.
+    Its base class is looked up here, since gevent may have replaced it.
     """
     return _held_kind(threading.local)()
 
 
 @lru_cache(maxsize=None)
 def _thread_local() -> Any:
-    """Return what else each thread has; it is made when it is needed."""
+    """Return the storage of threads for all other attributes."""
     return threading.local()
 
 
@@ -147,9 +148,9 @@ def _close(cursor: Any) -> None:
 
 
 class _ThreadLocal:
-    """What each thread has, by the names under which pyDAL keeps it.
+    """The storage of threads, with the names of attributes that pyDAL uses.
 
-    The names of connections and cursors lead to what a ConnectionPool holds.
+    The names of connections and cursors lead to those of a ConnectionPool.
     """
 
     __slots__ = ()
@@ -180,7 +181,10 @@ class _ThreadLocal:
 
 
 def _held_as(name: str) -> tuple[Any, str]:
-    """Return what a pool of this process holds, if a name means that."""
+    """Return the holding that a name means, and which part of it.
+
+    The former is None if the name means something else.
+    """
     found = _NAME.fullmatch(name)
     if found is None or int(found[3]) != os.getpid():
         return None, ""
@@ -191,45 +195,45 @@ THREAD_LOCAL = _ThreadLocal()
 
 
 def __getattr__(name: str) -> Any:
-    """Make the lock for programs that want it; nothing here needs it."""
+    """Make the lock for programs that use it; this module does not."""
     if name != "GLOBAL_LOCKER":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return globals().setdefault(name, threading.RLock())
 
 
 class _Opener:
-    """Opens connections for whoever uses them in this thread."""
+    """Opens connections for the present user of the thread."""
 
     def __init__(self) -> None:
         self.after_fork()
         register_for_fork(self)
 
     def after_fork(self) -> None:
-        """Have nobody who uses connections in a forked child."""
+        """Forget all users in a forked child."""
         self._users = threading.local()
 
     def work_for(self, user: ConnectionPool) -> None:
-        """Open the next connections of this thread for somebody."""
+        """Set the object for which this thread opens connections."""
         self._users.latest = ref(user)
 
     def __call__(self) -> Any:
-        """Open a connection, and let it be prepared."""
+        """Open a connection, and prepare it."""
         user = self._users.latest()
         if user is None:
             raise ReferenceError(
-                "The connection cannot be opened again, since the"
-                " ConnectionPool is gone that could do it.")
+                "The connection cannot be opened again, since its"
+                " ConnectionPool no longer exists.")
         con = user.connector()
         prepare_or_close(con, [user._prepare])  # noqa: SLF001 - of this module
         return con
 
 
 class _UriPool(PooledDB):
-    """The connections with a URI; its length is the number of idle ones.
+    """The pool for a URI; its length is the number of idle connections.
 
-    What the hooks have done with a new connection would be lost with its
-    session, therefore a connection is not kept if its session has changed.
-    The connection that was kept last is lent first.
+    A new session would lack what the hooks did with the first one.  Therefore
+    a connection with a changed session is not kept.  The connection that was
+    kept last is lent first.
     """
 
     def __init__(self, ping: int) -> None:
@@ -244,12 +248,12 @@ class _UriPool(PooledDB):
 
 
 def _opener_of(pool: _UriPool) -> _Opener:
-    """Return what opens the connections of a pool."""
+    """Return the opener of a pool."""
     return pool._opener  # noqa: SLF001 - of this module
 
 
 def _keep(pool: _UriPool, number: int) -> None:
-    """Keep at least so many idle connections."""
+    """Make a pool keep at least `number` idle connections."""
     core = core_of(pool)
     if number > core.limits.maxcached:
         core.change_limits(lambda limits: limits._replace(
@@ -257,43 +261,43 @@ def _keep(pool: _UriPool, number: int) -> None:
 
 
 def _has_room(pool: _UriPool, number: int) -> bool:
-    """Tell whether one more can be idle of so many."""
+    """Return whether fewer than `number` connections are idle."""
     return len(pool) < min(number, core_of(pool).limits.maxcached)
 
 
 class _Sources:
-    """The pools from which a ConnectionPool has its connections."""
+    """The pools from which a ConnectionPool takes its connections."""
 
     def __init__(self) -> None:
-        # Those that nobody else has, for connections to keep or not.
+        # The pools that are not shared: one keeps connections, one does not.
         self._own: dict[str, Any] = {}
 
     def pool_for(self, user: ConnectionPool, use_pool: bool) -> _UriPool:
-        """Return the pool for connections that are kept, or for others."""
+        """Return the pool for connections to keep, or the one for others."""
         size = int(user.pool_size or 0) if use_pool else 0
-        pools, place = self._own, str(bool(size))
+        pools, key = self._own, str(bool(size))
         if size and user.uri and not is_memory(user.uri):
-            pools, place = user.POOLS, _Uri(place_of(user.uri, user.folder))
-        pool = pools.get(place)
+            pools, key = user.POOLS, _Uri(absolute_uri(user.uri, user.folder))
+        pool = pools.get(key)
         if pool is None:
             is_asked = size and user.check_active_connection
-            pool = pools.setdefault(place, _UriPool(1 if is_asked else 0))
+            pool = pools.setdefault(key, _UriPool(1 if is_asked else 0))
         _keep(pool, size)
         return pool
 
 
 class _Pools(Dict[str, Any]):
-    """The pools by their URIs, also by those that depend on the folder."""
+    """The pools by their URIs; those of SQLite may depend on the folder."""
 
     def __missing__(self, uri: str) -> Any:
-        place = place_of(uri, getattr(THREAD_LOCAL, _FOLDER, ""))
-        if place == uri:
+        key = absolute_uri(uri, getattr(THREAD_LOCAL, _FOLDER, ""))
+        if key == uri:
             raise KeyError(masked_url(uri))
-        return self[_Uri(place)]
+        return self[_Uri(key)]
 
 
 class ConnectionPool:
-    """Gives each thread a connection, and keeps those that were closed."""
+    """Gives each thread a connection, and keeps closed ones for reuse."""
 
     # The pools of all instances, by their URIs.
     POOLS: dict[str, Any] = _Pools()
@@ -305,14 +309,15 @@ class ConnectionPool:
             self, uri: str = "", pool_size: int = 0,
             connector: Callable[[], Any] | None = None,
             after_connection: Callable[[Any], Any] | None = None) -> None:
-        """Set it up, without opening a connection.
+        """Set the object up without opening a connection.
 
         uri: a URL as for ConnectionConfig, or a URI of pyDAL, such as
             "sqlite://" and the name of a file in the current folder
-        pool_size: how many closed connections are kept for the next request
-        connector: opens a connection of the driver, if not the URI tells how
-        after_connection: is called with this object when a connection was
-            opened
+        pool_size: the number of closed connections kept for reuse
+        connector: a function that opens a connection of the driver, instead
+            of the URI
+        after_connection: a function that is called with this object for each
+            new connection
         """
         self.uri = uri
         self.pool_size = check_size("pool_size", pool_size) or 0
@@ -322,23 +327,23 @@ class ConnectionPool:
             self.connector = connector  # type: ignore[method-assign]
         self._connector: Connector | None = None
         self._sources = _Sources()
-        # Whether the first connection was prepared; and the turn to do that.
+        # Whether the first connection was prepared, and the turn to do it.
         self._first_connection = False
         self._turn = [True]
-        self._begin_anew()
+        self._after_fork()
         _instances.add(self)
-        register_for_fork(self, method="_begin_anew")
+        register_for_fork(self, method="_after_fork")
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.uri!r}>"
 
-    def _begin_anew(self) -> None:
-        """Have no connection in a forked child."""
+    def _after_fork(self) -> None:
+        """Start without connections, also in a forked child."""
         self._held = _holdings[id(self)] = _new_held()
 
     @property
     def uri(self) -> Any:
-        """Where to connect to; its repr shows no password."""
+        """Return the URI, whose repr masks the password."""
         return self._uri
 
     @uri.setter
@@ -355,38 +360,38 @@ class ConnectionPool:
 
     @staticmethod
     def set_folder(folder: str) -> None:
-        """Set the folder of this thread, where it finds files of SQLite."""
+        """Set the folder of this thread for files of SQLite."""
         setattr(THREAD_LOCAL, _FOLDER, folder)
 
     def _find_work_folder(self) -> None:
         self.folder = getattr(THREAD_LOCAL, _FOLDER, "")
 
     def connector(self) -> Any:
-        """Open a connection of the driver; subclasses may do it otherwise."""
+        """Open a connection of the driver; subclasses may override this."""
         if self._connector is None:
             self._connector = Connector(_config_of(self.uri, self.folder))
         return self._connector()
 
     @property
     def connection(self) -> Any:
-        """The connection of this thread, opened if there is none."""
+        """Return the connection of this thread, opened if necessary."""
         return self.get_connection()
 
     @property
     def cursor(self) -> Any:
-        """The cursor of this thread."""
+        """Return the cursor of this thread."""
         self.get_connection()
         if self._held.cursor is None:
             self.reset_cursor()
         return self._held.cursor
 
     def get_connection(self, use_pool: bool = True) -> Any:
-        """Return the connection of this thread, opened if there is none.
+        """Return the connection of this thread, opened if necessary.
 
-        use_pool: if false, a new one is opened, and not kept afterwards
+        use_pool: if false, a new connection is opened, and not kept later
         """
-        if _is_over(self._held.connection):
-            self._held.let_go()
+        if _is_closed(self._held.connection):
+            self._held.drop()
         connection = self._held.connection
         while connection is None:
             pool = self._sources.pool_for(self, use_pool)
@@ -394,13 +399,13 @@ class ConnectionPool:
         return connection
 
     def set_connection(self, connection: Any, run_hooks: bool = False) -> None:
-        """Make a connection that of this thread; None means to have none.
+        """Set the connection of this thread; None means no connection.
 
-        run_hooks: whether it is prepared like one that was just opened
+        run_hooks: whether to prepare it like a new connection
         """
         held = self._held
         lent = (held.lease, held.pool) if connection is held.lease else ()
-        held.let_go()
+        held.drop()
         held.change(connection, *lent)
         if connection is not None:
             held.cursor = connection.cursor()
@@ -410,17 +415,17 @@ class ConnectionPool:
                 self.test_connection()
 
     def reset_cursor(self) -> None:
-        """Go on with a new cursor of the same connection."""
+        """Replace the cursor by a new one of the same connection."""
         connection = self.get_connection()
         self._held.close_cursor()
         self._held.cursor = connection.cursor()
 
     def _clean_tlocals(self) -> None:
         """Forget the connection and the cursor of this thread."""
-        self._held.let_go()
+        self._held.drop()
 
     def reconnect(self) -> Any:
-        """Commit, and go on with another visit to a connection."""
+        """Commit, release the connection and take another one."""
         try:
             self.close()
         finally:
@@ -428,19 +433,19 @@ class ConnectionPool:
         return connection
 
     def commit(self) -> None:
-        """Commit what was done on the connection of this thread."""
+        """Commit the transaction of this thread."""
         self.get_connection().commit()
 
     def rollback(self) -> None:
-        """Roll back what was done on the connection of this thread."""
+        """Roll the transaction of this thread back."""
         self.get_connection().rollback()
 
     def close(self, action: Any = "commit", really: bool = True) -> None:
-        """End the use of the connection by this thread, if it has one.
+        """Release the connection of this thread, if it has one.
 
-        action: what is done before: "commit", "rollback" or another method,
-            a function that is called with this object, or None; what is not
-            committed then is rolled back
+        action: the step before: "commit", "rollback" or another method, a
+            function that is called with this object, or None; uncommitted
+            work is rolled back after it
         really: if false, a connection that is not kept is not closed
 
         If the action fails, the connection is closed, and the error raised.
@@ -456,7 +461,7 @@ class ConnectionPool:
             self._end(has_succeeded, really)
 
     def _end(self, has_succeeded: bool, really: bool) -> None:
-        """Keep the connection, close it, or leave it to who has it."""
+        """Keep the connection, close it, or leave it to other holders."""
         held = self._held
         held.close_cursor()
         try:
@@ -466,7 +471,7 @@ class ConnectionPool:
                 with quietly("closing a connection"):
                     self.close_connection()
         finally:
-            held.let_go()
+            held.drop()
             self.set_connection(None)
 
     def close_connection(self) -> None:
@@ -482,10 +487,10 @@ class ConnectionPool:
 
     @classmethod
     def close_all_instances(cls, action: Any = "commit") -> None:
-        """End the use of all connections by this thread.
+        """Release all connections of this thread.
 
-        The parameter is that of close(); a function is called with None at
-        the end.  The first error is raised when all have been closed.
+        The parameter is that of close().  A function is also called with None
+        at the end.  The first error is raised after all have been closed.
         """
         errors = list(_close_all(cls, action))
         try:
@@ -494,12 +499,12 @@ class ConnectionPool:
             if errors:
                 raise errors[0]
         finally:
-            errors.clear()  # or the error would refer to itself
+            errors.clear()  # the error would refer to itself
 
     # Hooks, in the order of their calls.
 
     def after_connection_hook(self) -> None:
-        """Call the hooks for a new connection that is that of this thread."""
+        """Call the hooks for the new connection of this thread."""
         if not self._first_connection:
             self._run_first_hook()
         if callable(self._after_connection):
@@ -507,18 +512,18 @@ class ConnectionPool:
         self.after_connection()
 
     def _after_first_connection(self) -> None:
-        """Do something with the first connection; for subclasses."""
+        """Prepare the first connection; subclasses may override this."""
 
     def after_connection(self) -> None:
-        """Do something with each new connection; for subclasses."""
+        """Prepare each new connection; subclasses may override this."""
 
     def test_connection(self) -> None:
-        """Raise an error if the connection is bad; for subclasses."""
+        """Raise an error if the connection is bad; subclasses may do so."""
 
     def _prepare(self, connection: Any) -> None:
         """Run the hooks with a new connection of the driver.
 
-        What they did is committed, so that the program cannot undo it.
+        Their work is committed, so that the program cannot roll it back.
         """
         held = self._held
         before = held.connection, held.lease, held.pool, held.cursor
@@ -529,11 +534,14 @@ class ConnectionPool:
                 connection.commit()
             held.was_prepared = True
         finally:
-            held.let_go()
+            held.drop()
             held.change(*before)
 
     def _run_first_hook(self) -> None:
-        """Run it, unless another thread does so; again if that fails."""
+        """Prepare the first connection, unless another thread does it.
+
+        After a failure, the next connection counts as the first.
+        """
         with suppress(IndexError):
             self._turn.pop()
             try:
@@ -554,7 +562,7 @@ def _close_all(kind: type, action: Any) -> Iterator[Exception]:
 
 
 def _config_of(uri: str, folder: str) -> ConnectionConfig:
-    """Return the settings of the connections with a URI."""
+    """Return the configuration of the connections with a URI."""
     if is_memory(uri):
         return ConnectionConfig(
             DatabaseType.SQLITE, database=memory_file(), options={"uri": True})
@@ -562,7 +570,7 @@ def _config_of(uri: str, folder: str) -> ConnectionConfig:
 
 
 def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
-    """Return what is to be done before a connection is closed."""
+    """Return the action before a connection is closed as a function."""
     if callable(action):
         return action
     if not isinstance(action, str) or not (
@@ -573,5 +581,5 @@ def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
     return methodcaller(action)
 
 
-def _is_over(connection: Any) -> bool:
+def _is_closed(connection: Any) -> bool:
     return isinstance(connection, Lease) and is_released(connection)

@@ -18,6 +18,7 @@ import dbutils
 from dbutils._cli import demo as _demo
 from dbutils._cli import doctor, terminal
 from dbutils._cli import facts as _server_facts
+from dbutils._cli.advice import Case, Load, advise
 from dbutils._cli.demo import demonstrate
 from dbutils._cli.facts import Facts
 from dbutils._cli.main import main
@@ -320,19 +321,19 @@ def test_a_refused_password_is_not_shown(servers_running, capsys):
 
 def case(**changes):
     """Return what could have been found out, with some changes."""
-    loads = [doctor._Load(size, size * 100.0, 0.01, 0) for size in (1, 2, 4)]
+    loads = [Load(size, size * 100.0, 0.01, 0) for size in (1, 2, 4)]
     facts = {
         name: changes.pop(name) for name in Facts._fields if name in changes}
     config = changes.pop("config", None) or ConnectionConfig(
         "postgresql", "127.0.0.1")
-    found = doctor._Case(
+    found = Case(
         config, "driver", 1, 4, Facts(transaction_timeout=5, **facts), 0.001,
         0.0001, 0.0001, loads)
     return found._replace(**changes)
 
 
 def test_without_anything_special_there_is_nothing_to_say():
-    advice = doctor._advise(case())
+    advice = advise(case())
     assert advice == ({"max_total": 4, "max_wait_time": 10}, 4, [], [])
 
 
@@ -342,13 +343,13 @@ def test_without_anything_special_there_is_nothing_to_say():
     ({"is_in_memory": True}, "in memory has its own data"),
     ({"config": ConnectionConfig("postgresql", "db.example"),
       "is_encrypted": False}, "to db.example is not encrypted"),
-    ({"loads": [doctor._Load(1, 10.0, 0.1, 3)]}, "3 statements have failed"),
+    ({"loads": [Load(1, 10.0, 0.1, 3)]}, "3 statements have failed"),
     ({"limit": 4}, "of which 1 should be left to others; therefore only 3"),
     ({"limit": 10, "in_use": 4, "processes": 2},
      "room for 6, of which 2 should be left to others; therefore only 2 each"),
     ({"limit": 3, "processes": 5}, "less than one for each process")])
 def test_what_will_hurt_is_a_warning(changes, text):
-    warnings = doctor._advise(case(**changes)).warnings
+    warnings = advise(case(**changes)).warnings
     assert len(warnings) == 1
     assert text in warnings[0]
 
@@ -361,7 +362,7 @@ def test_what_will_hurt_is_a_warning(changes, text):
     ({"journal": "delete"}, "journal mode 'delete'"),
     ({"connect": 0.25}, "takes 250 ms")])
 def test_what_is_good_to_know_is_a_hint(changes, text):
-    advice = doctor._advise(case(**changes))
+    advice = advise(case(**changes))
     assert advice.warnings == []
     assert len(advice.hints) == 1
     assert text in advice.hints[0]
@@ -377,9 +378,9 @@ def test_what_is_good_to_know_is_a_hint(changes, text):
     ([100], 1)])
 def test_the_knee_of_the_curve_is_recommended(rates, size):
     loads = [
-        doctor._Load(1 << power, float(rate), 0.1, 0)
+        Load(1 << power, float(rate), 0.1, 0)
         for power, rate in enumerate(rates)]
-    assert doctor._advise(case(loads=loads)).options["max_total"] == size
+    assert advise(case(loads=loads)).options["max_total"] == size
 
 
 @pytest.mark.parametrize(("processors", "processes", "size", "is_told"), [
@@ -388,8 +389,8 @@ def test_the_knee_of_the_curve_is_recommended(rates, size):
 def test_no_more_is_recommended_than_the_processors_suggest(
         processors, processes, size, is_told):
     """Once it was 56 of the 57 places of a server with 2 processors."""
-    loads = [doctor._Load(1, 100.0, 0.1, 0), doctor._Load(56, 5e3, 0.1, 0)]
-    advice = doctor._advise(case(
+    loads = [Load(1, 100.0, 0.1, 0), Load(56, 5e3, 0.1, 0)]
+    advice = advise(case(
         loads=loads, processors=processors, processes=processes))
     assert advice.options["max_total"] == size
     assert ["processors of the server suggest" in hint
@@ -398,8 +399,8 @@ def test_no_more_is_recommended_than_the_processors_suggest(
 
 
 def test_a_part_of_the_servers_limit_is_left_to_others():
-    loads = [doctor._Load(1, 100.0, 0.1, 0), doctor._Load(56, 5e3, 0.1, 0)]
-    advice = doctor._advise(case(loads=loads, limit=57))
+    loads = [Load(1, 100.0, 0.1, 0), Load(56, 5e3, 0.1, 0)]
+    advice = advise(case(loads=loads, limit=57))
     assert advice.options["max_total"] == 57 - 12
     assert len(advice.warnings) == 1
     assert Facts(limit=100, in_use=90).free == 0
@@ -488,13 +489,13 @@ def test_a_missing_password_is_asked_for_on_a_terminal(
 
 
 def test_options_follow_from_what_was_found():
-    options = doctor._advise(case(idle_timeout=100, connect=0.2)).options
+    options = advise(case(idle_timeout=100, connect=0.2)).options
     assert options == {
         "max_total": 4, "max_wait_time": 10, "min_idle": 1,
         "max_idle_time": 80}
-    loads = [doctor._Load(1, 50.0, 0.1, 0), doctor._Load(2, 95.0, 0.1, 0),
-             doctor._Load(4, 100.0, 0.1, 0)]
-    assert doctor._advise(case(loads=loads)).options["max_total"] == 2
+    loads = [Load(1, 50.0, 0.1, 0), Load(2, 95.0, 0.1, 0),
+             Load(4, 100.0, 0.1, 0)]
+    assert advise(case(loads=loads)).options["max_total"] == 2
     PoolConfig(**options)
 
 

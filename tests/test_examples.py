@@ -28,7 +28,7 @@ LAST_LINES = {
     "configuration": "all came back: True",
     "crawler": "200 pages",
     "dynamic": "3 are kept from now on",
-    "errors": "This pool was shut down, it has no connections any more.",
+    "errors": "This pool was shut down and hands out no connections.",
     "health": "healthy",
     "manager": (
         "{'total_pools': 2, 'total_pools_created': 3,"

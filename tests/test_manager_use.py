@@ -202,7 +202,7 @@ def test_a_database_has_to_be_named(manager):
     for ask in (
             manager.get_pool, manager.get_connection,
             lambda: manager.get_pool_by_name("main")):
-        with pytest.raises(TypeError, match="not said which database"):
+        with pytest.raises(TypeError, match="No database was given"):
             ask()
 
 

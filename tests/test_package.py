@@ -1,7 +1,10 @@
 """The package as a whole."""
 
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -103,3 +106,42 @@ def test_pooled_db_offers_the_persistent_connections_as_well():
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no_such_thing"):
         dbutils.no_such_thing()
+
+
+def run_mypy(folder, lines):
+    """Return what mypy says about a program, line by line."""
+    pytest.importorskip("mypy")
+    (folder / "program.py").write_text("\n".join(lines), encoding="utf-8")
+    parent = Path(dbutils.__file__).resolve().parents[1]
+    is_found = parent.name in {"site-packages", "dist-packages"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--follow-imports=silent",
+         "--config-file=", "--cache-dir=cache", "program.py"],
+        check=False,  # it finds what is wrong in the program
+        stdout=subprocess.PIPE, text=True, timeout=170, cwd=str(folder),
+        env={**os.environ, "MYPYPATH": "" if is_found else str(parent)})
+    return dict(re.findall(
+        r"^program\.py:(\d+): \w+: (.*)$", done.stdout, re.MULTILINE))
+
+
+@pytest.mark.slow
+def test_type_checkers_know_the_names_of_the_package(tmp_path):
+    names = [name for name in dbutils.__all__ if name != "__version__"]
+    said = run_mypy(tmp_path, [
+        f"from dbutils import {', '.join(names)}",
+        *(f"reveal_type({name})" for name in names),
+        "from dbutils import PooledDb", "import dbutils",
+        "dbutils.nonsense", "reveal_type(dbutils.uri_pool.ConnectionPool)",
+        "PooledDB()"])
+    types = [said.pop(str(number)) for number in range(2, len(names) + 2)]
+    for name, told in zip(names, types):
+        assert told.startswith('Revealed type is "'), name
+        assert told != 'Revealed type is "Any"', name
+        thing = getattr(dbutils, name)
+        if isinstance(thing, type) and name != "local":
+            assert re.search(rf"-> dbutils\..*\b{thing.__name__}\b", told)
+    unknown, member, public, missing = said.values()
+    assert 'has no attribute "PooledDb"' in unknown
+    assert 'has no attribute "nonsense"' in member
+    assert "-> dbutils.uri_pool.ConnectionPool" in public
+    assert missing.startswith('Missing positional argument "creator"')

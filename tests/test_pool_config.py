@@ -9,9 +9,10 @@ import os
 import pickle
 import subprocess
 import sys
-from dataclasses import FrozenInstanceError, asdict, replace
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_type_hints
 
 import pytest
 
@@ -122,6 +123,41 @@ def test_the_key_is_the_same_in_every_process():
         text=True, env={**os.environ, "PYTHONHASHSEED": "7"},
     ).stdout.strip()
     assert key == config.key
+
+
+# Made by an earlier version of the library.
+OLD_CONFIG = (
+    b"cfunctools\npartial\np0\n(cdbutils.pool_manager\nConnectionConfig\np1"
+    b"\ntp2\nRp3\n(g1\n(t(dp4\nVdb_type\np5\ncdbutils.pool_manager"
+    b"\nDatabaseType\np6\n(Vpostgresql\np7\ntp8\nRp9\nsVhost\np10"
+    b"\nVdb.example\np11\nsVport\np12\nI5433\nsVdatabase\np13\nVshop\np14"
+    b"\nsVoptions\np15\n(dp16\nVsslmode\np17\nVrequire\np18\nssNtp19"
+    b"\nb(tRp20\n.")
+OLD_POOL_CONFIG = (
+    b"ccopy_reg\n_reconstructor\np0\n(cdbutils.pool_manager\nPoolConfig\np1"
+    b"\nc__builtin__\nobject\np2\nNtp3\nRp4\n(dp5\nVmin_idle\np6\nI0"
+    b"\nsVmax_idle\np7\nNsVmax_total\np8\nI7\nsVmax_wait_time\np9\nI30"
+    b"\nsVtest_on_borrow\np10\nI01\nsVmax_lifetime\np11\nNsVmax_idle_time"
+    b"\np12\nNsVmax_usage\np13\nNsb.")
+
+
+@pytest.mark.parametrize(("old", "config"), [
+    (OLD_CONFIG, ConnectionConfig(
+        "pg", "db.example", 5433, "shop", options={"sslmode": "require"})),
+    (OLD_POOL_CONFIG, PoolConfig(max_total=7))])
+def test_pickles_load_and_name_the_public_module(old, config):
+    assert pickle.loads(old) == config
+    new = pickle.dumps(config, 0)
+    assert f"cdbutils.pool_manager\n{type(config).__name__}".encode() in new
+    assert pickle.loads(new) == config
+
+
+@pytest.mark.skipif(
+    sys.version_info < (3, 10), reason="types cannot be joined with '|'")
+@pytest.mark.parametrize("kind", [ConnectionConfig, PoolConfig])
+def test_the_types_of_settings_can_be_looked_up(kind):
+    hints = get_type_hints(kind)
+    assert hints.keys() == {setting.name for setting in fields(kind)}
 
 
 # Secrets.

@@ -93,8 +93,10 @@ def may_import(importer, imported):
         return True
     if part in PARTS:
         return target in PARTS[part]
-    if part not in PUBLIC:  # __init__ and __main__
-        return target in {"_cli"}
+    if part == "__init__":  # for type checkers only, see test_package.py
+        return target in PUBLIC
+    if part == "__main__":
+        return target == "_cli"
     if target in PUBLIC:
         return PUBLIC.index(target) < PUBLIC.index(part)
     return target in NEEDS.get(part, PARTS.keys())

@@ -1,9 +1,9 @@
-"""Taking things out of a deque that several threads use at the same time.
+"""Take items out of a deque that several threads use at the same time.
 
-Whoever was slower than another thread gets nothing, which is no error.
-There is no contextlib.suppress() here, which takes ten times as long as all
-the rest.  And nothing is returned from within a handler: an exception at that
-very moment would confuse Python before 3.11.
+A thread that comes too late gets nothing, which is no error.  The functions
+do not use contextlib.suppress(), which takes ten times as long as all the
+rest.  They never return from within a handler: an exception thrown into the
+thread at that very moment would confuse Python before 3.11.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ __all__ = ["first", "pop", "remove"]
 
 
 def first(queue: deque[Any]) -> Any:
-    """Return the first one, which stays there, or None."""
+    """Return the first item without removing it, or None."""
     item = None
-    try:  # noqa: SIM105 - see above
+    try:  # noqa: SIM105 - contextlib.suppress() is slow
         item = queue[0]
     except IndexError:
         pass  # it is empty
@@ -25,7 +25,7 @@ def first(queue: deque[Any]) -> Any:
 
 
 def pop(queue: deque[Any], last: bool = False) -> Any:
-    """Take the first or the last one, or return None."""
+    """Remove and return the first or the last item, or return None."""
     item = None
     try:
         if queue:
@@ -36,7 +36,7 @@ def pop(queue: deque[Any], last: bool = False) -> Any:
 
 
 def remove(queue: deque[Any], item: Any) -> bool:
-    """Take a certain one; tell whether it was still there."""
+    """Remove an item.  Return whether it was still in the queue."""
     is_there = True
     try:
         queue.remove(item)

@@ -1,6 +1,6 @@
-"""Where in the program something was asked for.
+"""The place in the program from which the library was called.
 
-Keeping this costs little, since it is only worked out when it is read.
+Recording it is cheap: the line is only computed when somebody reads it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from types import CodeType, FrameType
 
 __all__ = ["caller", "where"]
 
-# What stands between the program and us.
+# Frames of these files belong to the library, not to the program.
 _HERE = str(Path(__file__).parent.parent)
 _BETWEEN = (_HERE, sys.modules["contextlib"].__file__ or _HERE)
 
@@ -20,9 +20,9 @@ _BETWEEN = (_HERE, sys.modules["contextlib"].__file__ or _HERE)
 def caller(depth: int = 1) -> FrameType:
     """Return the innermost frame outside of this package.
 
-    depth: how many callers are known to be inside
+    depth: the number of callers that are known to be inside
     """
-    frame = sys._getframe(depth)  # noqa: SLF001 - nothing is as cheap
+    frame = sys._getframe(depth)  # noqa: SLF001 - the cheapest way
     while frame.f_code.co_filename.startswith(_BETWEEN):
         outer = frame.f_back
         if outer is None:
@@ -32,7 +32,7 @@ def caller(depth: int = 1) -> FrameType:
 
 
 def where(code: CodeType, instruction: int) -> str:
-    """Return the file and the line of an instruction."""
+    """Return the file and the line of an instruction as text."""
     line = code.co_firstlineno
     for offset, number in dis.findlinestarts(code):
         if offset > instruction:

@@ -1,4 +1,4 @@
-"""Checks of what programs pass as sizes and times."""
+"""Checks of the sizes and times that programs pass."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ __all__ = ["check_seconds", "check_size", "shown", "whole_number"]
 
 
 def shown(value: Any) -> str:
-    """Return how an error names a value; a text could contain a password."""
+    """Return how an error names a value.
+
+    A string is not shown, since it could contain a password.
+    """
     if value is None or isinstance(value, (int, float, ModuleType)):
         return repr(value)
     return f"an object of the type {type(value).__name__!r}"
 
 
 def check_size(name: str, value: Any) -> int | None:
-    """Return a size, of which None and 0 often mean that there is none."""
+    """Return a size unchanged, or raise an error.  None means no limit."""
     if value is None or (isinstance(value, int) and value >= 0):
         return value
     if isinstance(value, int):
@@ -25,7 +28,7 @@ def check_size(name: str, value: Any) -> int | None:
 
 
 def whole_number(name: str, value: Any) -> int:
-    """Return the number that a value, which may be a text, stands for."""
+    """Return a number, or a string of digits, as an integer."""
     try:
         return int(value)
     except (TypeError, ValueError) as error:
@@ -34,12 +37,12 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def check_seconds(name: str, value: Any, least: float = 0) -> float | None:
-    """Return a time in seconds, or None."""
+    """Return a time in seconds unchanged, or raise an error."""
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{name!r} must be a number, not {shown(value)}.")
-    if not value >= least:  # not a number is not greater either
+    if not value >= least:  # NaN compares as false
         raise ValueError(
             f"{name!r} must be at least {least} seconds, but is {value}.")
     return value

@@ -1,8 +1,8 @@
-"""A few threads for what may take long, for all pools of the process.
+"""A few worker threads for tasks that may take long, shared by all pools.
 
-A thread that is busy for longer than a moment, as when a server does not
-answer, does not count; another one takes its place, so that what else is due
-is done on time.
+A worker that is busy for longer than a moment, for instance because a server
+does not answer, counts as stuck.  Another worker is started in its place, so
+that the other tasks are done on time.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from .threads import (
 
 __all__ = ["Crew", "Task"]
 
-# How many threads there are that are not stuck, and how many in all.
+# The maximum number of workers that are not stuck, and of all workers.
 _THREADS = 4
 _MOST = 100
-# In seconds: when a thread counts as stuck, for how long one waits for more
-# to do, how long a new one may need to begin, and how soon it is time to look
-# for threads again if there is something to do.
+# In seconds: when a worker counts as stuck, how long an idle worker waits for
+# another task, how long a new worker may need to begin, and how soon to look
+# again when tasks are waiting.
 _MOMENT = 0.1
 _REST = 1.0
 _AGAIN = 0.05
@@ -38,35 +38,35 @@ _SOON = 0.05
 
 
 class Task:
-    """Something to be done in the background.
+    """A piece of work to be done in the background.
 
-    It is under way for as long as it lives; so it is never taken for that
-    when its thread was stopped.
+    A task runs for as long as the object lives.  A task whose thread was
+    stopped is therefore never taken for a running one.
     """
 
-    # After how many seconds it is given up, if at all.
+    # The time limit; None means that the task is never given up.
     seconds: float | None = None
-    # When it was begun, and whether it was given up.
+    # The time of its beginning, and whether it was given up.
     start: float | None = None
     is_given_up = False
 
     def run(self) -> None:
-        """Do it."""
+        """Do the work."""
         raise NotImplementedError
 
     def give_up(self) -> None:
-        """Go on without it; nothing is waited for in here."""
+        """Continue without the result of the task; must not block."""
         self.is_given_up = True
 
     def left(self) -> float | None:
-        """Return after how many seconds it is given up, if at all."""
+        """Return the seconds until the task is given up, or None."""
         if self.seconds is None or self.start is None or self.is_given_up:
             return None
         return self.start + self.seconds - monotonic()
 
 
 class _Worker:
-    """What one thread is doing."""
+    """The state of one worker thread."""
 
     __slots__ = ("__weakref__", "gate", "is_idle", "is_leaving", "task")
 
@@ -76,7 +76,7 @@ class _Worker:
         self.task: Task | None = None
 
     def is_useful(self, now: float) -> bool:
-        """Return whether it will do something else in a moment."""
+        """Return whether the worker can take another task in a moment."""
         task = self.task
         if task is None:
             return not self.is_leaving
@@ -84,30 +84,30 @@ class _Worker:
 
 
 class Crew:
-    """Does tasks in threads that are started when there is something to do."""
+    """Runs tasks in threads, which it starts when there are tasks."""
 
     def __init__(self) -> None:
         at_end(self._wake_all)
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Have nothing to do in a forked child."""
+        """Drop all tasks and threads in a forked child."""
         self._tasks: deque[Task] = deque()
-        # References to what only the threads hold; the callback that takes
-        # one out is written in C, so that a thread cannot be missed.
+        # Weak references to the workers, which only their threads hold.  The
+        # callback that removes one is written in C: nothing can interrupt it.
         self._links: dict[Any, None] = {}
-        # When threads were started that do not run yet.
+        # The times at which threads were started that do not run yet.
         self._attempts: deque[float] = deque(maxlen=_THREADS)
 
     def do(self, task: Task) -> bool:
-        """Take a task over; return whether a thread will do it."""
+        """Queue a task.  Return whether a thread will do it."""
         self._tasks.append(task)
         return self.ensure() or not remove(self._tasks, task)
 
     def ensure(self) -> bool:
-        """Return whether there is a thread for what waits; start one for it.
+        """Start a thread for the waiting tasks, if one is needed.
 
-        It can be called as often as wanted.
+        Return whether a thread will do them.  Calling it often does no harm.
         """
         if not self._tasks:
             return True
@@ -129,7 +129,10 @@ class Crew:
         return number > 0 and not is_ending()
 
     def look(self) -> float | None:
-        """Give up what takes too long; return when to look again, if ever."""
+        """Give up tasks that take too long.
+
+        Return the seconds until the next look, or None.
+        """
         self.ensure()
         pauses = [_SOON] if self._tasks else []
         for worker in self._workers():
@@ -143,7 +146,7 @@ class Crew:
         return min(pauses) if pauses else None
 
     def is_needed(self) -> bool:
-        """Return whether somebody has to look again."""
+        """Return whether look() has to be called again."""
         return bool(self._tasks) or any(
             worker.task is not None and worker.task.left() is not None
             for worker in self._workers())
@@ -165,16 +168,19 @@ class Crew:
             pass
 
     def _do_next(self, worker: _Worker, tasks: deque[Task]) -> bool:
-        """Do what waits, or wait for it; return whether there can be more."""
+        """Do the next task, or wait for one.
+
+        Return whether the worker is to go on.
+        """
         worker.is_leaving = False
-        worker.is_idle = True  # first, so that what comes now wakes us up
+        worker.is_idle = True  # first: a task that comes now wakes us
         was_woken = bool(tasks) or worker.gate.rest(_REST)
         worker.is_idle = False
         task = pop(tasks)
         if task is not None:
             self._do(worker, task)
             return True
-        worker.is_leaving = True  # first: what comes now does not rely on us
+        worker.is_leaving = True  # first: no task that comes now counts on us
         return was_woken or bool(tasks) or not can_start()
 
     def _do(self, worker: _Worker, task: Task) -> None:
@@ -182,7 +188,7 @@ class Crew:
         worker.task = task
         try:
             task.run()
-        except BaseException as error:  # noqa: BLE001 - nobody is above
+        except BaseException as error:  # noqa: BLE001 - there is no caller
             log_swallowed("a task in the background", error)
         finally:
             worker.task = None

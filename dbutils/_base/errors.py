@@ -1,7 +1,6 @@
-"""What the other modules say, and how they keep silent.
+"""Error messages, and the one place where exceptions may be swallowed.
 
-The texts of errors that more than one module raises, and the one helper
-through which an exception may be swallowed.
+The messages are those that more than one module raises.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ logger = logging.getLogger("dbutils")
 class quietly:  # noqa: N801 - used like a function: with quietly("...")
     """Swallow the exceptions of a step whose failure changes nothing.
 
-    What was swallowed is told to the logger "dbutils" at the level DEBUG,
-    without its text, since the texts of drivers may contain passwords.
+    The type of the exception is logged by the logger "dbutils" at the level
+    DEBUG.  Its text is not, since messages of drivers may contain passwords.
     """
 
     __slots__ = ("step",)
@@ -35,7 +34,7 @@ class quietly:  # noqa: N801 - used like a function: with quietly("...")
         """Begin the step."""
 
     def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
-        """End the step; interrupts and exits are not swallowed."""
+        """End the step.  Interrupts and exits are not swallowed."""
         if kind is None or not issubclass(kind, Exception):
             return False
         log_swallowed(self.step, error)
@@ -43,10 +42,10 @@ class quietly:  # noqa: N801 - used like a function: with quietly("...")
 
 
 def log_swallowed(step: str, error: BaseException) -> None:
-    """Log that a step has failed whose failure changes nothing.
+    """Log the failure of a step that changes nothing.
 
-    While the interpreter ends, a thread that was stopped may hold the lock of
-    a handler, so that nothing is logged.
+    Nothing is logged while the interpreter ends, since a thread that was
+    stopped may hold the lock of a handler.
     """
     if sys.is_finalizing():
         return
@@ -54,16 +53,16 @@ def log_swallowed(step: str, error: BaseException) -> None:
 
 
 def add_note(error: BaseException, text: str) -> None:
-    """Add a note to an error, which tracebacks show from Python 3.11 on."""
+    """Add a note to an error; tracebacks show it from Python 3.11 on."""
     with quietly("adding a note to an error"):
         notes = [*getattr(error, "__notes__", ()), text]
         error.__notes__ = notes  # type: ignore[attr-defined]
 
 
 def explain(error: BaseException, text: str) -> None:
-    """Add a note that every traceback shows.
+    """Add a note to an error that every traceback shows.
 
-    Before Python 3.11 these show no notes, and the text joins the message.
+    Before Python 3.11, the text is also appended to the message.
     """
     add_note(error, text)
     if sys.version_info < (3, 11) and error.args and (
@@ -73,15 +72,16 @@ def explain(error: BaseException, text: str) -> None:
 
 
 def release_frames(error: BaseException) -> None:
-    """Let an interrupt not hold what the functions held that it has unwound.
+    """Clear the variables of all functions that an interrupt has unwound.
 
-    As long as somebody keeps its traceback, their variables live on.
+    They would otherwise live for as long as somebody keeps its traceback.
     """
     if not isinstance(error, Exception):
         clear_frames(error.__traceback__)
 
 
-# How many visits an error tells about, and how long a wait is no wait.
+# The number of holders that an error lists, and the shortest wait, in
+# seconds, that an error mentions.
 _MANY = 5
 _MOMENT = 0.001
 
@@ -98,12 +98,12 @@ class PoolStats(NamedTuple):
 
 
 def too_many_text(
-        stats: PoolStats, waited: float, visits: Sequence[Any],
+        stats: PoolStats, waited: float, holders: Sequence[Any],
         refusal: str | None = None, ages: Sequence[float] = ()) -> str:
-    """Say why no connection could be handed out, and what to change.
+    """Return why no connection could be handed out, and what to change.
 
-    refusal: the reason if it is neither of the usual ones
-    ages: for how many seconds connections have been being opened
+    refusal: the reason, if it is none of the usual ones
+    ages: the seconds since each pending connect began
     """
     limit = "unlimited" if stats.limit is None else stats.limit
     state = (
@@ -113,7 +113,7 @@ def too_many_text(
     opening = _opening(ages)
     if refusal == late_text():
         return (
-            f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
+            f"{refusal} in {waited:.3g} seconds {state}.{opening} Check"
             " whether the server answers, or wait longer (maxwait).")
     if stats.limit is not None and stats.in_use >= stats.limit:
         reason = f"All connections of the pool are in use {state}."
@@ -125,9 +125,9 @@ def too_many_text(
         advice = (
             "Raise maxshared, end transactions earlier,"
             " ask for a dedicated connection,")
-    holders = "".join(f"\n- {visit}" for visit in visits[:_MANY])
+    oldest = "".join(f"\n- {holder}" for holder in holders[:_MANY])
     return f"{reason}{opening} {_advice(stats, waited, advice)}" + (
-        f"\nThe oldest of those in use:{holders}" if holders else "")
+        f"\nThe oldest of those in use:{oldest}" if oldest else "")
 
 
 def _advice(stats: PoolStats, waited: float, advice: str) -> str:
@@ -142,12 +142,12 @@ def _advice(stats: PoolStats, waited: float, advice: str) -> str:
 
 
 def late_text() -> str:
-    """Say that connecting has taken too long."""
+    """Return the message about a connect that takes too long."""
     return "No connection could be opened"
 
 
 def _opening(ages: Sequence[float]) -> str:
-    """Say for how long connections have been being opened, if any are."""
+    """Return a sentence about pending connects, if there are any."""
     if not ages:
         return ""
     number = (
@@ -158,17 +158,17 @@ def _opening(ages: Sequence[float]) -> str:
 
 
 def ended_text() -> str:
-    """Say why a pool hands out nothing any more."""
-    return "This pool was shut down, it has no connections any more."
+    """Return the message about a pool that was shut down."""
+    return "This pool was shut down and hands out no connections."
 
 
 def closed_text(what: str, name: str) -> str:
-    """Say what was used after it had been closed."""
+    """Return the message about the use of something after its close()."""
     return f"Cannot use {name!r}: this {what} has already been closed."
 
 
 def orphan_text() -> str:
-    """Say why a forked child cannot use a connection of its parent."""
+    """Return the message about the use of a parent's connection in a child."""
     return (
         "This connection belongs to the parent process."
         " A forked child has to borrow connections of its own.")

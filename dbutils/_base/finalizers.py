@@ -1,9 +1,9 @@
-"""Exceptions that hit a finalizer, where nobody can catch them.
+"""Handling of exceptions that hit a finalizer, where nobody can catch them.
 
 An exception that is thrown into a thread, or raised by a signal handler, can
-come while a finalizer runs.  Python would print it and go on.  Ours leave the
-rest to others instead, and print nothing: a place whose right has died comes
-back through the inbox of its pool, and a driver closes what it opened.
+arrive while a finalizer runs.  Python would print it and continue.  The
+finalizers of this library print nothing and leave the rest to others: the
+pool reissues the permit of a lost slot, and the driver closes what it opened.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ __all__ = ["note_lost"]
 
 
 def note_lost(step: str, error: BaseException) -> None:
-    """Log an exception that has ended a finalizer; repeat Ctrl-C.
+    """Log an exception that has ended a finalizer.
 
-    A KeyboardInterrupt of the main thread is raised there again in a moment,
-    by another thread, since this one is still in the finalizer.
+    A KeyboardInterrupt of the main thread is raised there again in a moment.
+    Another thread does this, since this one is still inside the finalizer.
     """
     log_swallowed(step, error)
     if isinstance(error, KeyboardInterrupt) and (
@@ -34,7 +34,7 @@ def note_lost(step: str, error: BaseException) -> None:
 
 
 def _press_ctrl_c() -> None:
-    """Raise a KeyboardInterrupt in the main thread, also if that waits."""
+    """Raise a KeyboardInterrupt in the main thread, even if it is waiting."""
     main: Any = threading.main_thread().ident
     if hasattr(signal, "pthread_kill"):
         signal.pthread_kill(main, signal.SIGINT)

@@ -1,9 +1,9 @@
-"""What a forked child does with what it has inherited.
+"""Treatment of inherited connections in a forked child.
 
 The sockets of the connections still belong to the parent.  If the child used
-one, both would get the answers of the other, and if it closed one, it would
-say good-bye to the server in the name of the parent.  So the child neither
-uses nor closes any: it covers the sockets over, and begins anew.
+one, each process would receive answers meant for the other.  If the child
+closed one, the server would end the session of the parent.  The child does
+neither: it replaces the sockets by the null device, and starts empty.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from .errors import orphan_text, quietly
 
 __all__ = ["Orphan", "abandon_socket", "is_orphan", "register_for_fork"]
 
-# All that has to begin anew, the connections before what holds them.
-# They are held weakly.  What is called when one of them dies is written in C,
-# so that no exception that is thrown into a thread can hit it.
+# The objects to be told of a fork, connections before their holders.  They are
+# held weakly.  The callback at the death of one of them is written in C, so
+# that no exception thrown into a thread can hit it.
 _connections: dict[Any, str] = {}
 _holders: dict[Any, str] = {}
 
@@ -27,21 +27,24 @@ _inherited: list[Any] = []
 
 
 class Orphan:
-    """Stands for a driver connection that belongs to the parent process."""
+    """A stand-in for a driver connection that belongs to the parent."""
 
     def __init__(self, failure: Any) -> None:
-        """Raise an error of that kind at each use."""
+        """Prepare to raise an error at each use.
+
+        failure: the class of that error, or None
+        """
         self._failure = failure
 
     def __getattr__(self, name: str) -> Any:
-        """Refuse to be used."""
+        """Raise the error."""
         raise (self._failure or RuntimeError)(orphan_text())
 
 
 def is_orphan(con: Any) -> bool:
     """Return whether a connection belongs to the parent process.
 
-    con: a steady connection, or that of a driver
+    con: a steady connection, or one of a driver
     """
     if isinstance(con, Orphan):
         return True
@@ -52,13 +55,13 @@ def is_orphan(con: Any) -> bool:
 def register_for_fork(
         thing: Any, is_connection: bool = False,
         method: str = "after_fork") -> None:
-    """Let a method be called in every forked child."""
+    """Arrange for a method to be called in every forked child."""
     things = _connections if is_connection else _holders
     things[ref(thing, things.__delitem__)] = method
 
 
 def abandon_socket(con: Any, descriptor: int | None) -> None:
-    """Let a driver connection not reach the server any more."""
+    """Disconnect a driver connection from its socket without closing that."""
     if descriptor is None or descriptor < 0:
         _inherited.append(con)
         return
@@ -69,13 +72,14 @@ def abandon_socket(con: Any, descriptor: int | None) -> None:
         os.close(nowhere)
 
 
-def _begin_anew() -> None:
+def _call_all() -> None:
+    """Call the registered methods in a forked child."""
     for link, method in (*_connections.items(), *_holders.items()):
         thing = link()
         if thing is not None:
-            with quietly("beginning anew after a fork"):
+            with quietly("starting empty after a fork"):
                 getattr(thing, method)()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_call_all)

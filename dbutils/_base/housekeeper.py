@@ -1,9 +1,9 @@
-"""The background thread of the process, and those that work for it.
+"""The housekeeper: the background thread of the process.
 
-There is one for all pools that need it.  It is started when the first of
-them asks for it, it holds them weakly, and it ends when there are none left.
-It knows what is due, and never waits for a server: what is due is done by a
-crew of a few threads.
+One housekeeper serves all pools.  Its thread is started for the first pool
+that needs it, and ends when none is left.  It holds the pools weakly.  It
+knows the time at which each pool needs maintenance, and never waits for a
+server: a crew of a few worker threads does the work.
 """
 
 from __future__ import annotations
@@ -19,43 +19,43 @@ from .threads import Attendant
 
 __all__ = ["Chore", "Housekeeper", "Task", "housekeeper"]
 
-# In seconds: how long it sleeps at most, and so how soon it ends.
+# In seconds: its longest sleep, and so the delay with which it ends.
 _LONGEST_SLEEP = 0.5
 
 
 class _Tick(Task):
-    """The work for a pool that is due."""
+    """The maintenance of a pool that is due."""
 
     def __init__(self, pool: Any) -> None:
         self._pool = ref(pool)
 
     def run(self) -> None:
-        """Do it, unless the pool is gone."""
+        """Do the maintenance, unless the pool is gone."""
         pool = self._pool()
         if pool is not None:
-            with quietly("the work for a pool in the background"):
+            with quietly("the maintenance of a pool in the background"):
                 pool.tick()
 
 
 class Housekeeper:
-    """Lets pools do from time to time what cannot wait for a request.
+    """Calls the maintenance of pools when it is due.
 
-    A pool has a method tick(), and in due_at the time of its next call.
+    A pool has a method tick(), and the time of the next call in due_at.
     """
 
     def __init__(self) -> None:
-        # References to the pools, and to what is being done for each of them;
-        # all changes are single steps, which need no lock.
+        # Weak references to the pools, and to the running task of each.  All
+        # changes are single steps, which need no lock.
         self._links: dict[Any, Any] = {}
         self._crew = Crew()
-        # When it looks again for what is due.
+        # The time at which it looks again.
         self._wakes_at = 0.0
         self._attendant = Attendant(
             "DBUtils housekeeper", self._work, self._is_needed)
         register_for_fork(self)
 
     def after_fork(self) -> None:
-        """Start another thread in a forked child, if one was needed."""
+        """Start another thread in a forked child, if it is needed there."""
         self._crew.after_fork()
         self._attendant.after_fork()
         self._links = dict.fromkeys(self._links)
@@ -64,28 +64,29 @@ class Housekeeper:
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a thread."""
+        """Return whether the thread exists."""
         return self._attendant.link is not None
 
     def pools(self) -> list[Any]:
-        """Return the pools for which it works."""
+        """Return the pools that are served."""
         pools = (link() for link in self._links.copy())
         return [pool for pool in pools if pool is not None]
 
     def enlist(self, pool: Any) -> None:
-        """Begin to work for a pool, until that is gone."""
+        """Serve a pool from now on, for as long as it lives."""
         self._links.setdefault(ref(pool), None)
         self._attendant.fill()
         self._attendant.wake()
 
     def dismiss(self, pool: Any) -> None:
-        """Work no more for a pool."""
+        """Stop serving a pool."""
         self._links.pop(ref(pool), None)
 
     def do(self, task: Task) -> bool:
-        """Let a task be done soon, by another thread, and be given up in time.
+        """Hand a task to a worker thread, which does it soon.
 
-        This returns False if there is no other thread.
+        Return whether there is such a thread.  The housekeeper gives the task
+        up when its time limit is over.
         """
         is_taken = self._crew.do(task)
         if is_taken:
@@ -96,15 +97,15 @@ class Housekeeper:
         return is_taken
 
     def ensure(self) -> None:
-        """See to it that the threads are there that are needed."""
+        """Start the threads that are needed."""
         self._crew.ensure()
 
     def _is_needed(self) -> bool:
         return bool(self._links) or self._crew.is_needed()
 
     def _work(self) -> float | None:
-        """Have done what is due; return for how long nothing will be."""
-        # First the time, then the tasks: one that comes in between sees it.
+        """Start what is due, and return the seconds until the next look."""
+        # First the time, then the tasks: do() adds a task, then reads it.
         self._wakes_at = monotonic() + _LONGEST_SLEEP
         pauses = [_LONGEST_SLEEP]
         for link, current in self._links.copy().items():
@@ -124,19 +125,22 @@ class Housekeeper:
         return pause
 
     def _begin(self, link: Any, pool: Any) -> float:
-        """Have done what is due for a pool; return the time until it is."""
+        """Start the work for a pool if it is due.
+
+        Return the seconds until the next look at that pool.
+        """
         pause: float = pool.due_at - monotonic()
         if pause > 0:
             return pause
         tick = _Tick(pool)
-        if link in self._links:  # it may just have been dismissed
+        if link in self._links:  # it may have been dismissed just now
             self._links[link] = ref(tick, self._note_end)
         if not self._crew.do(tick):
             tick.run()
         return _LONGEST_SLEEP
 
     def _note_end(self, _: Any) -> None:
-        """Look when the next work is due, after some has been done."""
+        """Wake the thread when a task is done, to see what is due next."""
         self._attendant.wake()
 
 
@@ -144,32 +148,32 @@ housekeeper = Housekeeper()
 
 
 class Chore:
-    """Work that an object has done for it, for as long as somebody has that.
+    """Periodic work of an object, which ends with the object.
 
-    The object holds the chore, and not the other way round, so that its own
-    face need not show what only the housekeeper calls.
+    The owner holds the chore, and the chore holds the owner weakly.  So the
+    public class needs no public method that only the housekeeper calls.
     """
 
     def __init__(self, owner: Any, method: str) -> None:
-        """Set it up, without beginning.
+        """Set the chore up without starting it.
 
-        method: the name of the method of the owner that does the work
+        method: the name of the owner's method that does the work
         """
         self._owner = ref(owner)
         self._method = method
         self.due_at = 0.0
 
     def plan(self, pause: float) -> None:
-        """Make it due after so many seconds."""
+        """Set the time of the next call, `pause` seconds from now."""
         self.due_at = monotonic() + pause
 
     def begin(self, pause: float) -> None:
-        """Have the work done from now on, for the first time after a pause."""
+        """Start the periodic work, the first time after `pause` seconds."""
         self.plan(pause)
         housekeeper.enlist(self)
 
     def end(self) -> None:
-        """Have the work done no more."""
+        """Stop the periodic work."""
         housekeeper.dismiss(self)
 
     def tick(self) -> None:

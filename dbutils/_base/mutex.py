@@ -1,4 +1,4 @@
-"""A lock for book-keeping that no interrupt can leave locked."""
+"""Locks for book-keeping that no interrupt can leave locked."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _LONG_MOMENT = 0.005
 class _Turn:
     """The turn of a thread, which lasts while its lock is locked and alive.
 
-    A "with" block holds nothing but a function of the lock, written in C.
-    So the turn ends with the block in any case: the function is called, or
-    the lock dies with it when an interrupt comes just before that.
+    A "with" block holds nothing but a method of the lock, written in C.  So
+    the turn ends with the block in any case: either the method is called, or
+    an interrupt comes just before that, and the lock dies with the block.
     """
 
     __slots__ = ("lock",)
@@ -35,13 +35,13 @@ class _Turn:
 
 
 class _Claim(ref):
-    """What shows whose turn it is, and who was the first to be next."""
+    """A weak reference to the lock of a turn, linked to the next claim."""
 
     __slots__ = ("__dict__",)
 
     thread: int | None = None
     successor: Any = None
-    # The claim of whoever came before, while that may matter.
+    # The previous claim, while it may matter.
     before: Any = None
 
 
@@ -50,20 +50,20 @@ def _is_locked(lock: Any) -> bool:
 
 
 class Mutex:
-    """Lets one thread at a time do something, in "with mutex.take()".
+    """A mutual exclusion for short steps, used as "with mutex.take()".
 
-    A thread that has its turn already, like one that is interrupted by a
-    signal handler, goes on at once.  Nothing that takes long is done in a
-    turn, so that others only look for its end from time to time.
+    A thread that already has its turn continues at once; a signal handler
+    can bring it here again.  Turns are so short that the waiting threads only
+    poll for the end of a turn.
     """
 
     def __init__(self) -> None:
-        # One of the last claims; its heirs lead to the last one.
+        # A recent claim, whose successors lead to the last one.
         self._recent = _Claim(threading.Lock())
 
     def take(self) -> Any:
-        """Return the turn of this thread when it has come."""
-        turns = [_Turn()]  # so that the traceback of an interrupt has none
+        """Wait for the turn of this thread, and return it."""
+        turns = [_Turn()]  # no variable of a traceback keeps the turn alive
         try:
             has_come = self._wait_for_turn(turns[0].lock)
             return turns.pop() if has_come else nullcontext()
@@ -73,7 +73,7 @@ class Mutex:
             raise
 
     def _wait_for_turn(self, lock: Any) -> bool:
-        """Be the next; tell whether this thread had not its turn already."""
+        """Wait for the turn.  Return False if this thread has it already."""
         claim = _Claim(lock)
         claim.thread = threading.get_ident()
         while True:
@@ -85,13 +85,13 @@ class Mutex:
                     self._recent = claim
                     return True
             elif last.thread == claim.thread or sys.is_finalizing():
-                return False  # at the end no other thread goes on
+                return False  # no other thread runs at the end
             else:
                 time.sleep(_MOMENT)
 
 
 def _locked_before(claim: Any) -> Iterator[Any]:
-    """Yield the earlier claims that are not over, the latest first."""
+    """Yield the earlier claims that have not ended, latest first."""
     before = claim.before
     while before is not None:
         if _is_locked(before()):
@@ -100,20 +100,20 @@ def _locked_before(claim: Any) -> Iterator[Any]:
 
 
 class LongMutex:
-    """Lets one thread at a time do something that may take long.
+    """A mutual exclusion for steps that may take long.
 
     Turns come in the order of the requests.  The value of the "with" statement
-    is true if the turn has come.  It is false if this thread has its turn or
-    waits for it already, or if it would have to wait and does not want to.
+    is true if the turn has come.  It is false if this thread already has its
+    turn or waits for it, or if it would have to wait and `waits` is false.
     """
 
     def __init__(self) -> None:
-        # One of the last claims; its heirs lead to the last one.
+        # A recent claim, whose successors lead to the last one.
         self._recent = _Claim(threading.Lock())
 
     def take(self, waits: bool = True) -> Any:
-        """Return the turn of this thread when it has come."""
-        turns = [_Turn()]  # so that the traceback of an interrupt has none
+        """Wait for the turn of this thread, and return it."""
+        turns = [_Turn()]  # no variable of a traceback keeps the turn alive
         try:
             claim = self._queue_up(turns[0].lock, waits)
             if claim is None:
@@ -126,7 +126,7 @@ class LongMutex:
             raise
 
     def _queue_up(self, lock: Any, waits: bool) -> Any:
-        """Return the claim, None if its turn would not come."""
+        """Return a new claim at the end of the queue, or None."""
         claim = _Claim(lock)
         claim.thread = threading.get_ident()
         last = self._recent
@@ -143,14 +143,14 @@ class LongMutex:
 
 
 def _wait_for_others(claim: Any) -> None:
-    """Wait until all earlier claims are over."""
+    """Wait until all earlier claims have ended."""
     for other in _locked_before(claim):
         while True:
             lock = other()
             if not _is_locked(lock):
                 break
-            # It is released at the end of the turn.  If an interrupt has come
-            # before that, it dies as soon as we let go of it.
+            # The lock is released at the end of the turn.  If an interrupt
+            # came before that, the lock dies as soon as we drop it.
             if lock.acquire(True, _LONG_MOMENT):
                 lock.release()
             del lock

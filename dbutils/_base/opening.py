@@ -1,9 +1,9 @@
-"""Connecting for requests that do not wait longer than they said.
+"""Connecting on behalf of requests that have a deadline.
 
-A driver cannot be told to connect within a fraction of a second, and some
-cannot be told anything.  So a helper thread connects for a request that has a
-deadline, and has the place meanwhile.  The request leaves in time.  What the
-helper opens after that becomes idle.
+No driver can be told to connect within a fraction of a second, and some have
+no time limit at all.  So a helper thread connects for a request that has a
+deadline, and holds the permit meanwhile.  The request leaves in time.  A
+connection that the helper opens after that becomes idle.
 """
 
 from __future__ import annotations
@@ -21,44 +21,44 @@ __all__ = [
     "HANGS_AFTER", "Attempt", "Attempts", "Elsewhere", "Late", "Outcome",
     "time_limit"]
 
-# In seconds, the time that an attempt has at least, also if it begins just
+# In seconds: the time that an attempt has at least, even if it begins just
 # before the deadline, and the time after which it is taken to hang.
 _LEAST_TIME = 0.1
 HANGS_AFTER = 0.5
-# In seconds, the time between two looks for an idle connection then.
+# In seconds: the time between two looks for an idle connection then.
 _LOOK = 0.05
-# In seconds, after which a driver gives a connect up that nobody answers, or
-# later if the request waits longer.
+# In seconds: the least time limit of a driver for one connect.  It is longer
+# if the request waits longer.
 _LEAST_LIMIT = 10.0
 
 _limit: ContextVar[float | None] = ContextVar("dbutils_limit", default=None)
 
 
 def time_limit() -> float | None:
-    """Return the seconds after which a driver is to give a connect up.
+    """Return the seconds after which the driver is to give a connect up.
 
-    This is None where it may take as long as it takes.
+    None means that there is no limit.
     """
     return _limit.get()
 
 
-class Late(Exception):  # noqa: N818 - what happened, not an error as such
-    """The deadline has come before the connection."""
+class Late(Exception):  # noqa: N818 - caught by the pool
+    """The deadline came before the connection."""
 
 
-class Elsewhere(Exception):  # noqa: N818 - good news, and no error
-    """There is a connection to be had without opening one."""
+class Elsewhere(Exception):  # noqa: N818 - caught by the pool
+    """Another connection can be had without opening one."""
 
 
 class Outcome(NamedTuple):
-    """What comes of an attempt: a connection, or the error."""
+    """The result of an attempt: a connection, or an error."""
 
     con: Any = None
     error: BaseException | None = None
 
 
-# The outcomes of an attempt that has no helper, and of one whose helper has
-# nobody to hand the connection to.
+# The outcomes of an attempt without a helper, or whose connection the request
+# has taken, and of an attempt whose request has left.
 _ALONE, _LEFT = Outcome(), Outcome()
 
 
@@ -66,28 +66,29 @@ class Attempt:
     """An attempt to connect, made by a helper thread for a request."""
 
     def __init__(
-            self, connect: Callable[[], Any], right: Any,
+            self, connect: Callable[[], Any], permit: Any,
             finish: Callable[[Any, Outcome], None]) -> None:
         """Prepare the attempt.
 
-        finish: gets the right and the outcome if the request has left
+        finish: is called with the permit and the outcome if the request
+            has left
         """
-        self.number = right.slot.number
+        self.number = permit.slot.number
         self.start = monotonic()
-        self._right = ref(right)
+        self._permit = ref(permit)
         self._connect: Any = connect
         self._finish: Any = finish
-        # Popping the right decides whether there is a helper, and setting the
-        # only outcome whether the request gets it: both are atomic.
-        self._hands = [right]
+        # Popping the permit decides whether the helper has it, and setting the
+        # only outcome decides whether the request gets that.  Both are atomic.
+        self._permits = [permit]
         self._outcomes: dict[int, Outcome] = {}
         self._gate = threading.Lock()
         self._gate.acquire()
 
     def begin(self, seconds: float) -> bool:
-        """Start the helper for a request that waits for so many seconds.
+        """Start the helper.  Return whether it was started.
 
-        Return whether there is one.
+        seconds: the time for which the request waits
         """
         context = copy_context()
         context.run(_limit.set, max(seconds, _LEAST_LIMIT))
@@ -97,20 +98,20 @@ class Attempt:
         return False
 
     def _run(self) -> None:
-        right = self._take()
-        if right is None:
+        permit = self._take()
+        if permit is None:
             return
         outcome = self._outcome()
         if self._outcomes.setdefault(0, outcome) is not outcome:
-            self._finish(right, outcome)
-        # first: nothing here may outlive what the request does with it
-        del right, outcome
+            self._finish(permit, outcome)
+        # first: nothing may live on here while the request uses it
+        del permit, outcome
         self._connect = self._finish = None
         self._gate.release()
 
     def _take(self) -> Any:
         try:
-            return self._hands.pop()
+            return self._permits.pop()
         except IndexError:
             return None
 
@@ -121,7 +122,10 @@ class Attempt:
             return Outcome(error=error)
 
     def wait(self, deadline: float, is_elsewhere: Callable[[], Any]) -> Any:
-        """Return the connection, or raise why there is none."""
+        """Wait for the outcome.  Return the connection, or raise an error.
+
+        is_elsewhere: tells whether another connection can be had
+        """
         hangs_at = self.start + HANGS_AFTER
         deadline = max(deadline, self.start + _LEAST_TIME)
         now = monotonic()
@@ -134,7 +138,7 @@ class Attempt:
         outcome = self._outcomes[0]
         if outcome is _LEFT:
             raise Late if now >= deadline else Elsewhere
-        self._outcomes[0] = _ALONE  # it is in the hands of the request now
+        self._outcomes[0] = _ALONE  # the request has taken it
         if outcome.error is None:
             return outcome.con
         try:
@@ -142,45 +146,45 @@ class Attempt:
         finally:
             del outcome  # or the error would refer to itself
 
-    def is_for(self, right: Any) -> bool:
-        """Return whether this is the attempt of whoever had that right."""
-        return self._right() is right
+    def is_for(self, permit: Any) -> bool:
+        """Return whether the attempt was begun with a permit."""
+        return self._permit() is permit
 
     def leave(self) -> bool:
-        """Stop waiting; return whether the helper keeps the place."""
+        """Stop waiting.  Return whether the helper keeps the permit."""
         if not self._outcomes and self._take() is not None:
             self._outcomes[0] = _ALONE  # the helper has not begun
         return self._outcomes.setdefault(0, _LEFT) is _LEFT
 
     @property
     def is_left(self) -> bool:
-        """Whether nobody waits for a connection that is still being opened."""
+        """Return whether a connection is being opened for nobody."""
         return self._outcomes.get(0) is _LEFT and self._connect is not None
 
     @property
     def is_going_on(self) -> bool:
-        """Whether the connection is still being opened."""
+        """Return whether the connection is still being opened."""
         return self._connect is not None and (
             self._outcomes.get(0, _LEFT) is _LEFT)
 
 
 class Attempts:
-    """The attempts of a pool, held weakly, so that none can be forgotten."""
+    """The attempts of a pool, held weakly; dead ones drop out."""
 
     def __init__(self) -> None:
         self._links: dict[int, Any] = {}
 
     def add(self, attempt: Attempt) -> None:
-        """Note an attempt."""
+        """Record an attempt."""
         self._links[attempt.number] = ref(attempt)
 
-    def leave(self, right: Any) -> bool:
-        """Stop waiting; return whether a helper has the place.
+    def leave(self, permit: Any) -> bool:
+        """Stop waiting.  Return whether a helper keeps the permit.
 
-        A helper that was ready in the meantime has made the right void.
+        A helper that finished meanwhile has issued another permit.
         """
-        attempt = self._links.get(right.slot.number, _nothing)()
-        return attempt is not None and attempt.is_for(right) and (
+        attempt = self._links.get(permit.slot.number, _nothing)()
+        return attempt is not None and attempt.is_for(permit) and (
             attempt.leave())
 
     def _going_on(self) -> Iterator[Attempt]:
@@ -192,13 +196,13 @@ class Attempts:
                 self._links.pop(key, None)
 
     def left(self) -> int:
-        """Return how many connects hang that nobody waits for."""
+        """Return the number of pending connects whose requests have left."""
         if not self._links:
             return 0
         return sum(attempt.is_left for attempt in self._going_on())
 
     def ages(self) -> list[float]:
-        """Return for how many seconds each has gone on, the longest first."""
+        """Return the age of each pending connect in seconds, oldest first."""
         now = monotonic()
         return sorted(
             (now - attempt.start for attempt in self._going_on()),
@@ -206,4 +210,4 @@ class Attempts:
 
 
 def _nothing() -> None:
-    """Stand for a reference to what is not there."""
+    """Return None, like a dead weak reference."""

@@ -1,4 +1,4 @@
-"""What nobody may see: passwords, and what else is as good as one."""
+"""Passwords and other secrets: recognizing, hiding and comparing them."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ _MASK = "***"
 _NAMES = re.compile(
     "pass(w|ph)|pwd|secret|token|credential", re.IGNORECASE)
 _QUERY = re.compile("([^?&=]+)=[^&]*")
-# What stands before a secret in the places where one is known to be: after
-# the name of a parameter, and after the user in a URL.
+# The text in front of a secret at the places where one is expected: the name
+# of a parameter, and the user in a URL.
 _PLACES = (
     rf"(?i:{_NAMES.pattern})\w*['\"]?\s*[=:]\s*['\"{{]?|://[^/@:\s]*:")
-# What must not stand beside a secret, unless that begins or ends with a sign.
+# A secret that begins or ends with a letter or digit must stand alone.
 _NO_WORD_BEFORE = r"(?<!\w)|(?<=\\[nrt])"
 _NO_WORD_AFTER = r"(?!\w)"
-# A shorter secret is also an everyday part of texts.
+# A shorter secret can be an ordinary word of a message.
 _SHORT = 4
 
 
 def is_secret(name: str) -> bool:
-    """Tell whether something that is called like this should not be seen."""
+    """Return whether the name of a parameter suggests a secret."""
     return bool(_NAMES.search(name))
 
 
 def masked_url(url: str) -> str:
-    """Return a URL without the passwords in it."""
+    """Return a URL in which the passwords are masked."""
     start, mark, rest = url.partition("://")
     names, sign, place = rest.rpartition("@")
     user, colon, _ = names.partition(":")
@@ -47,7 +47,7 @@ def masked_url(url: str) -> str:
 
 
 class Secret(str):
-    """A text that can be used like any other, but that no repr shows."""
+    """A string whose repr does not show its text."""
 
     __slots__ = ()
 
@@ -56,7 +56,7 @@ class Secret(str):
 
 
 def wrap_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options in which secret texts are not shown."""
+    """Return the options, with all secret texts as objects of Secret."""
     return {
         name: Secret(value) if is_secret(name) and isinstance(value, str)
         else wrap_secrets(value) if isinstance(value, Mapping) else value
@@ -64,14 +64,14 @@ def wrap_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def drop_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return options without what is secret."""
+    """Return the options without the secret ones."""
     return {
         name: drop_secrets(value) if isinstance(value, Mapping) else value
         for name, value in options.items() if not is_secret(name)}
 
 
 def secrets_in(options: Mapping[str, Any]) -> list[Any]:
-    """Return what is secret in options, always in the same order."""
+    """Return the values of the secret options, sorted by their names."""
     found: list[Any] = []
     for name, value in sorted(options.items(), key=itemgetter(0)):
         if is_secret(name):
@@ -82,9 +82,9 @@ def secrets_in(options: Mapping[str, Any]) -> list[Any]:
 
 
 class SecretDigest:
-    """Tells secrets from others without holding them.
+    """A salted digest that recognizes secrets without holding them.
 
-    Two of the same secrets cannot be told to be the same by their digests.
+    Equal secrets have different digests: each has its own salt.
     """
 
     def __init__(self, secrets: Iterable[Any]) -> None:
@@ -99,15 +99,15 @@ class SecretDigest:
         return hmac.new(self._salt, text, "sha256").digest()
 
     def fits(self, secrets: Iterable[Any]) -> bool:
-        """Tell whether these are the secrets, in the same time in any case."""
+        """Return whether the secrets are the same, in constant time."""
         return hmac.compare_digest(self._digest, self._digest_of(secrets))
 
 
 def hide_secrets(error: BaseException, secrets: Iterable[Any]) -> None:
-    """Take secrets out of the text of an error, and of what it is due to.
+    """Mask secrets in the arguments of an error and of its causes.
 
-    A secret is replaced where it stands alone, and in known places; one that
-    is short only there.
+    A secret is masked where it stands alone, and at places where secrets are
+    expected.  A short secret is only masked at the latter.
     """
     masks = [
         _Mask(form) for secret in secrets if secret
@@ -123,13 +123,13 @@ def hide_secrets(error: BaseException, secrets: Iterable[Any]) -> None:
 
 
 def _forms_of(secret: str) -> list[str]:
-    """Return how a secret is written in texts, in URLs and by repr()."""
+    """Return the secret as it appears in texts, in URLs and in a repr."""
     forms = {secret, quote(secret, safe=""), repr(secret)[1:-1]}
     return sorted(forms, key=len, reverse=True)
 
 
 class _Mask:
-    """Replaces a secret in texts."""
+    """Replaces a secret in texts by a mask."""
 
     def __init__(self, secret: str) -> None:
         self._length = len(secret)
@@ -141,15 +141,16 @@ class _Mask:
         self._pattern = re.compile(f"(?:{before}){re.escape(secret)}{after}")
 
     def put_on(self, text: str) -> str:
-        """Return a text without the secret."""
+        """Return a text with the secret masked."""
         return self._pattern.sub(
             lambda match: match[0][:-self._length] + _MASK, text)
 
 
 def _without(part: Any, masks: list[_Mask]) -> Any:
-    """Return a part of an error without what must not be seen.
+    """Return an argument of an error with the secrets masked.
 
-    Only texts are changed; other parts are replaced if they show a secret.
+    Strings are masked.  Other objects are replaced by their masked repr if
+    that would show a secret.
     """
     text = shown = part if isinstance(part, str) else repr(part)
     for mask in masks:

@@ -1,8 +1,9 @@
-"""The one place that starts threads, and keeps one where one is needed.
+"""Starting background threads, and replacing those that were stopped.
 
 `Thread.start()` waits until the new thread runs.  It waits for ever if the
-interpreter is ending, or if an exception hits the newborn thread.  Nothing
-here waits, and whatever ends a thread, the next one takes its place.
+interpreter is ending, or if an exception hits the newborn thread.  Nothing in
+this module waits for a thread to start.  A thread that ends too early, for
+whatever reason, is replaced.
 """
 
 from __future__ import annotations
@@ -25,72 +26,72 @@ __all__ = [
     "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
     "is_useless", "start_thread", "vacancies"]
 
-# In seconds: for how long a thread that was started may need to run, until
-# another one is started, and how long a sub-interpreter that ends waits for
-# all of them, and the main one.
+# In seconds: the time after which a thread that was started and does not run
+# is replaced, and the time for which the end of a sub-interpreter, and of the
+# main one, waits for all threads.
 _AGAIN = 0.05
 _FAREWELL = (1.0, 0.5)
 _MOMENT = 0.001
-# How long a thread rests that has nothing to do, and cannot be started again.
+# In seconds: the rest of an idle thread that could not be started again.
 _LONG = 1.0
 
 
 class _Ends:
-    """The end of the interpreter, and all threads to be ended before it.
+    """The end of the interpreter, and all threads that must end before it.
 
-    A sub-interpreter cannot be destroyed otherwise.  The main one could just
-    stop its threads, but from Python 3.9 on it may crash when one of them
+    A sub-interpreter cannot be destroyed while it has threads.  The main one
+    could just stop them, but from Python 3.9 on it may crash if one of them
     wakes up while the memory of the threads is being freed.
     """
 
     def __init__(self) -> None:
         self.is_over = False
         self.is_main = is_main()
-        # Whether there may be threads.  A sub-interpreter of Python 3.8
-        # cannot be destroyed while it has more than one.
+        # Whether threads may be started.  A sub-interpreter of Python 3.8
+        # cannot be destroyed after it has had a second thread.
         self.may_start = self.is_main or sys.version_info >= (3, 9)
-        # What wakes up the threads that are resting.
+        # Functions that wake the threads that rest.
         self.wakers: list[Callable[[], object]] = []
-        # Each thread has a token, which dies with it, as the very last.
+        # Each thread has a token, which is the last thing to die with it.
         self._own = threading.local()
         self.after_fork()
         atexit.register(self.begin)
 
     def after_fork(self) -> None:
-        """Have no threads in a forked child."""
-        # Those that were started and do not run yet, and those that run.
+        """Forget all threads in a forked child."""
+        # Threads that were started and do not run yet, and running ones.
         self.newborn: deque[None] = deque()
         self.running: dict[Any, None] = {}
 
     def count_me(self) -> None:
-        """Note that the current thread runs."""
+        """Record that the current thread runs."""
         self._own.token = token = _Token()
         self.running[ref(token, self.running.pop)] = None
         pop(self.newborn)
 
     def begin(self) -> None:
-        """Let all threads end, and wait until they have, but not for long."""
+        """Ask all threads to end, and wait a moment for them."""
         self.is_over = True
-        start, patience = monotonic(), _FAREWELL[self.is_main]
+        deadline = monotonic() + _FAREWELL[self.is_main]
         while self.newborn or self.running:
             for wake in self.wakers:
                 wake()
-            if monotonic() - start > patience:
-                return  # some wait for a server, and will not wake up
+            if monotonic() > deadline:
+                return  # the others wait for a server
             sleep(_MOMENT)
 
 
 class _Token:
-    """Lives as long as a thread runs, however that ends."""
+    """An object that lives as long as a thread, however that ends."""
 
     __slots__ = ("__weakref__",)
 
 
 def is_main() -> bool:
     """Return whether this is the main interpreter of the process."""
-    is_it: Any = getattr(_thread, "_is_main_interpreter", None)
-    if is_it is not None:
-        return bool(is_it())
+    function: Any = getattr(_thread, "_is_main_interpreter", None)
+    if function is not None:
+        return bool(function())
     try:
         interpreters = import_module("_xxsubinterpreters")
     except ImportError:  # this Python cannot make others
@@ -105,26 +106,26 @@ if hasattr(os, "register_at_fork"):
 
 
 def is_ending() -> bool:
-    """Return whether the interpreter runs no other threads any longer."""
+    """Return whether the interpreter has stopped running other threads."""
     return sys.is_finalizing() or (_ends.is_over and not _ends.is_main)
 
 
 def can_start() -> bool:
-    """Return whether threads can be started, as far as is known.
+    """Return whether the interpreter allows new threads.
 
-    From Python 3.12 on the interpreter refuses that when the main thread has
-    ended, though others may go on for long; those that run then have to stay.
+    From Python 3.12 on it refuses them when the main thread has ended, though
+    other threads may run on for long.  Threads that exist then have to stay.
     """
     return threading.main_thread().is_alive()
 
 
 def is_useless() -> bool:
-    """Return whether threads of ours have nobody left to work for.
+    """Return whether the program has ended as far as our threads matter.
 
     In a child that was forked by a thread, that thread is the main one.  When
-    its function returns, the interpreter does not end; the process does so
-    with its last thread, which must not be one of ours.  Such a main thread
-    is not of the usual class, and nothing else tells it from others.
+    its function returns, the interpreter does not end.  The process ends with
+    its last thread, which must not be one of ours.  Such a main thread is
+    recognized by its class, which is not the usual one.
     """
     if _ends.is_over or is_ending():
         return True
@@ -135,10 +136,11 @@ def is_useless() -> bool:
 
 
 def start_thread(run: Callable[[], object], name: str) -> bool:
-    """Start a daemon thread without waiting for it; return whether it starts.
+    """Start a daemon thread without waiting for it.
 
-    The interpreter refuses when it is ending, and the system when it has no
-    room for another thread; the caller tries again at its next call.
+    Return whether it was started.  The interpreter refuses this when it is
+    ending, and the system when there are too many threads.  The caller tries
+    again when it is called the next time.
     """
     if _ends.is_over or is_ending() or not _ends.may_start:
         return False
@@ -154,27 +156,27 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
 
 
 def _do(run: Callable[[], object], name: str) -> None:
-    """Call what a thread was started for, and log why it ends."""
+    """Call the function of a thread, and log an exception that ends it."""
     try:
         _ends.count_me()
         _trace()
         run()
-    except BaseException as error:  # noqa: BLE001 - nobody is above
+    except BaseException as error:  # noqa: BLE001 - there is no caller
         log_swallowed(f"the thread {name!r}", error)
 
 
 def _run(
         run: Callable[[], object], name: str,
         do: Callable[[Callable[[], object], str], None] = _do) -> None:
-    """Be a thread that ends in silence, also when modules are emptied."""
+    """Run a thread that prints nothing, also while modules are emptied."""
     try:
         do(run, name)
-    except BaseException:  # noqa: BLE001 - such as that a name is None
-        raise SystemExit from None  # of which nothing is printed
+    except BaseException:  # noqa: BLE001 - a name may be None
+        raise SystemExit from None  # it is not printed
 
 
 def _trace() -> None:
-    """Let debuggers see what is done here, as in all other threads."""
+    """Install the trace function that debuggers have set for threads."""
     gettrace = getattr(threading, "gettrace", None)  # from Python 3.10 on
     trace = None if gettrace is None else gettrace()
     if trace is not None:
@@ -182,9 +184,9 @@ def _trace() -> None:
 
 
 class Gate:
-    """Lets one thread rest until another one wakes it up.
+    """A signal for which one thread waits.
 
-    An Event has a lock inside, which a thread that was stopped could hold.
+    An Event would have a lock that a stopped thread could leave locked.
     """
 
     __slots__ = ("_lock",)
@@ -195,45 +197,48 @@ class Gate:
         self._lock.acquire()
 
     def open(self) -> None:
-        """Wake the thread up, or let it not rest at all."""
-        try:  # noqa: SIM105 - this is quicker
+        """Wake the thread, or make its next rest() return at once."""
+        try:  # noqa: SIM105 - suppress() is slower
             self._lock.release()
         except RuntimeError:
-            pass  # it is being woken up already
+            pass  # it is open already
 
     def rest(self, seconds: float) -> bool:
-        """Wait until woken up, or so long; return whether it was the first."""
+        """Wait until the gate is opened, or for `seconds`.
+
+        Return whether it was opened.
+        """
         return self._lock.acquire(True, max(seconds, 0))
 
 
 class _Link(ref):
-    """A reference to what only the thread holds, and the way to wake it."""
+    """A weak reference to the token of a thread, with the gate to wake it."""
 
     __slots__ = ("gate",)
 
     gate: Gate
 
 
-# The attendants that are needed and not there: because they could not be
-# started, because they have only just been, or because they were stopped.
+# The attendants without a running thread that need one: it could not be
+# started, was started a moment ago, or was stopped.
 vacancies: dict[Attendant, None] = {}
 
 
 class Attendant:
-    """A thread that is there while it is needed, and only once.
+    """A background thread that exists once, and only while it is needed.
 
-    An exception that is thrown into it does not end its work.  If it is not
-    there, it is started at the next call of fill().
+    An exception that is thrown into it does not end its work.  If the thread
+    is missing, the next call of fill() starts it.
     """
 
     def __init__(
             self, name: str, work: Callable[[], float | None],
             is_needed: Callable[[], bool]) -> None:
-        """Set up what is to be done.
+        """Set the attendant up without starting a thread.
 
-        work: does what is due, and returns the seconds until something is,
-            or None if the thread may end
-        is_needed: tells whether the thread may not end
+        work: does the work that is due, and returns the seconds until the
+            next call, or None if the thread may end
+        is_needed: returns whether the thread must not end
         """
         self._name = name
         self._work = work
@@ -242,13 +247,13 @@ class Attendant:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Have no thread in a forked child."""
-        self.link: _Link | None = None  # if there is a thread
+        """Forget the thread in a forked child."""
+        self.link: _Link | None = None  # not None if the thread runs
         self._tried_at: float | None = None
         vacancies.pop(self, None)
 
     def fill(self) -> None:
-        """See to it that there is a thread, or will be in a moment."""
+        """Start the thread, unless it runs or will run in a moment."""
         if self.link is not None or is_useless():
             return
         vacancies[self] = None
@@ -258,7 +263,7 @@ class Attendant:
             start_thread(self._run, self._name)
 
     def wake(self) -> None:
-        """Let the thread look at once for what is due."""
+        """Make the thread call its work at once."""
         link = self.link
         if link is not None:
             link.gate.open()
@@ -275,16 +280,16 @@ class Attendant:
         while self.link is link and not is_useless():
             try:
                 self._make_round(link)
-            except BaseException as error:  # noqa: BLE001 - thrown into it
+            except BaseException as error:  # noqa: BLE001 - thrown by others
                 log_swallowed(f"a round of the {self._name!r}", error)
-                link.gate.rest(_AGAIN)  # in case that each round fails
+                link.gate.rest(_AGAIN)  # in case each round fails
 
     def _make_round(self, link: _Link) -> None:
         pause = self._work()
         if pause is not None or not can_start():
             link.gate.rest(_LONG if pause is None else pause)
             return
-        self.link = None  # first, since fill() has to see it before we look
+        self.link = None  # first: fill() must see it before we look
         if self._is_needed() and self.link is None:
             self.link = link
 
@@ -296,6 +301,6 @@ class Attendant:
 
 
 def fill_vacancies() -> None:
-    """Start what is missing; to be called where `vacancies` has something."""
+    """Start the missing threads.  Callers test `vacancies` before."""
     for attendant in vacancies.copy():
         attendant.fill()

@@ -1,4 +1,4 @@
-"""What the URIs of pyDAL mean, said as the URLs of this library."""
+"""Translation of the URIs of pyDAL to the URLs of this library."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import os
 from pathlib import PurePath
 from urllib.parse import quote
 
-__all__ = ["is_memory", "memory_file", "place_of", "url_of"]
+__all__ = ["absolute_uri", "is_memory", "memory_file", "url_of"]
 
-# What pyDAL has several names for, by the differences of its own SQL.
+# Names of pyDAL that only differ in the SQL that it generates.
 _KINDS = {"postgres2": "postgres", "postgres3": "postgres"}
 
 
 def is_memory(uri: str) -> bool:
-    """Return whether each pool with a URI has a database of its own."""
+    """Return whether a URI means a new database for each pool."""
     return uri.partition("://")[0].startswith("sqlite:memory")
 
 
 def memory_file() -> str:
-    """Return the name of a new database that connections share in memory."""
+    """Return the name of a new database in memory, shared by connections."""
     return f"file:dbutils-{os.urandom(8).hex()}?mode=memory&cache=shared"
 
 
-def place_of(uri: str, folder: str) -> str:
-    """Return the URI itself, if it means the same in every folder."""
+def absolute_uri(uri: str, folder: str) -> str:
+    """Return a URI that means the same in every folder.
+
+    Only a URI of SQLite changes.
+    """
     return url_of(uri, folder) if uri.startswith("sqlite:") else uri
 
 
@@ -46,7 +49,7 @@ def url_of(uri: str, folder: str) -> str:
 
 
 def _file_url(uri: str, folder: str, file: str, settings: str) -> str:
-    if file.startswith("/"):  # which belongs to the mark
+    if file.startswith("/"):  # it belongs to the mark
         file = file[1:]
     if file in {"", ":memory:"}:
         return uri
@@ -54,10 +57,10 @@ def _file_url(uri: str, folder: str, file: str, settings: str) -> str:
 
 
 def _split(rest: str) -> tuple[str, str, str]:
-    """Return the user with the password, the mark, and what follows.
+    """Return the user with the password, the mark "@", and the rest.
 
-    pyDAL takes all up to the first "@" for that, also what a URL has to write
-    as "%2F" or the like.
+    pyDAL ends the password at the first "@", and allows characters in it that
+    a URL has to write as "%2F" or the like.
     """
     names, at, place = rest.partition("@")
     if not at or "/" not in place or ":" not in names:
@@ -67,13 +70,13 @@ def _split(rest: str) -> tuple[str, str, str]:
 
 
 def _setting(part: str, kind: str) -> str:
-    """Return a setting as this library calls it."""
+    """Return a setting with the name that it has in this library."""
     name, sign, value = part.partition("=")
     if name == "set_encoding":
         return f"charset={value}"
     if name == "ssl" and not value:
         return "ssl=true"
-    if name == "unix_socket":  # PostgreSQL is told the folder of its socket
+    if name == "unix_socket":  # PostgreSQL expects the folder
         if kind.startswith("postgres"):
             value = str(PurePath(value).parent)
         return f"host={value}"

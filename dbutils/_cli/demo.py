@@ -1,8 +1,8 @@
 """A demonstration: threads use a database whose connections are cut.
 
-Sixteen threads use a pool of connections to an embedded database, of which
-one is cut again and again.  After that, the same is done with a connection
-that is opened for each request.
+Sixteen threads use a pool of connections to an embedded database.  One of the
+connections is cut again and again.  After that, the threads do the same work
+with a new connection for each request.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ __all__ = ["demonstrate"]
 _THREADS = 16
 _CONNECTIONS = 16
 _PAGES = 100
-# In seconds: between two looks, and between two cuts.
+# In seconds: the time between two reports, and between two cuts.
 _LOOK = 0.2
 _CUT = 0.1
-# One request of so many writes.
+# The number of requests of which one writes.
 _WRITES = 20
 
 
 class _Shop:
-    """A database with pages that are visited, and who counts that."""
+    """A database that counts the visits to pages, and its clients."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -57,26 +57,33 @@ class _Shop:
         con.execute("pragma synchronous = off")
         return con
 
-    def serve(self, visit: Callable[[Callable[[Any], None]], None]) -> None:
-        """Serve requests until the end, each on some connection."""
+    def serve(self, use: Callable[[Callable[[Any], None]], None]) -> None:
+        """Serve requests until the end.
+
+        use: calls a function with a connection
+        """
         rng = random.Random()  # noqa: S311 - no secret
         while not self.end.is_set():
             start = monotonic()
             page = rng.randrange(_PAGES)
             work = _write if rng.random() * _WRITES < 1 else _read
             try:
-                visit(partial(work, page))
-            except Exception:  # noqa: BLE001 - they are what is counted
+                use(partial(work, page))
+            except Exception:  # noqa: BLE001 - it is counted
                 self.errors.step()
             else:
                 self.requests.add(monotonic() - start)
 
     def run(
-            self, visit: Callable[[Any], None], seconds: float,
+            self, use: Callable[[Any], None], seconds: float,
             look: Callable[[float], None]) -> float:
-        """Let threads serve requests for so long; return how many a second."""
+        """Serve requests in threads.  Return their number per second.
+
+        seconds: the duration
+        look: is called from time to time with the seconds that have passed
+        """
         threads = [
-            threading.Thread(target=self.serve, args=(visit,), daemon=True)
+            threading.Thread(target=self.serve, args=(use,), daemon=True)
             for _ in range(_THREADS)]
         start = monotonic()
         for thread in threads:
@@ -109,7 +116,7 @@ def _write(page: int, con: Any) -> None:
 
 
 class _Cutter(threading.Thread):
-    """Cuts a connection now and then, as a server or the net would do."""
+    """Cuts a connection now and then, as a server or a network would."""
 
     def __init__(self, pool: Any) -> None:
         super().__init__(daemon=True)
@@ -126,9 +133,9 @@ class _Cutter(threading.Thread):
 
 
 def demonstrate(seconds: float = 10) -> int:
-    """Show what a pool does; return the exit status.
+    """Show what a pool does, and return the exit status.
 
-    seconds: for how long
+    seconds: the duration of the demonstration
     """
     say(f"DBUtils {__version__}: {_THREADS} threads use SQLite through a"
           f" pool of {_CONNECTIONS} connections, one of which is cut"
@@ -142,7 +149,7 @@ def demonstrate(seconds: float = 10) -> int:
 
 
 def _compare(folder: Path, seconds: float) -> int:
-    """Do the work with a pool, and then without one."""
+    """Do the work with a pool, then without one.  Return the exit status."""
     with_pool, without = _Shop(folder / "one.db"), _Shop(folder / "two.db")
     pool = PerformanceOptimizedPooledDB(
         with_pool.open, maxconnections=_CONNECTIONS, blocking=True)
@@ -157,11 +164,11 @@ def _compare(folder: Path, seconds: float) -> int:
         cutter.join()
     report = pool.performance_report()
     pool.shutdown()
-    say("\nNow with a connection opened for each request ...")
+    say("\nNow with a new connection for each request ...")
     other = without.run(
         lambda work: _open(without, work), seconds * 0.3, lambda _: None)
     _sum_up(with_pool, without, cutter.number, report)
-    say(f"\nThe pool has served {rate / other:.1f} times as many requests a"
+    say(f"\nThe pool has served {rate / other:.1f} times as many requests per"
           " second.")
     return 1 if with_pool.errors.read() else 0
 
@@ -177,21 +184,24 @@ def _open(shop: _Shop, work: Callable[[Any], None]) -> None:
 
 
 class _Look:
-    """Shows how it goes."""
+    """Shows the progress."""
 
     def __init__(self, shop: _Shop, pool: Any, cutter: _Cutter) -> None:
         self._shop, self._pool, self._cutter = shop, pool, cutter
         self._screen = Screen()
 
     def __call__(self, passed: float) -> None:
-        """Show it after so many seconds."""
+        """Show the present numbers.
+
+        passed: the seconds since the start
+        """
         requests = self._shop.requests
         errors = self._shop.errors.read()
         cuts = self._cutter.number
         self._screen.show((
             ("seconds", f"{passed:.1f}"),
             ("requests", requests.number),
-            ("milliseconds for one", f"{requests.mean * 1000:.2f}"),
+            ("milliseconds per request", f"{requests.mean * 1000:.2f}"),
             ("connections cut", cuts),
             ("errors seen by the program", errors)), (
             f"{passed:4.1f} s: {requests.number} requests,"
@@ -202,9 +212,9 @@ def _sum_up(
         with_pool: _Shop, without: _Shop, cuts: int,
         report: dict[str, Any]) -> None:
     show_table(
-        "What happened", (
+        "Results", (
             ("requests", with_pool.requests.number, without.requests.number),
-            ("milliseconds for one",
+            ("milliseconds per request",
              f"{with_pool.requests.mean * 1000:.2f}",
              f"{without.requests.mean * 1000:.2f}"),
             ("connections cut and replaced", cuts, ""),

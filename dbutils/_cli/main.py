@@ -1,8 +1,8 @@
-"""What can be done from the command line.
+"""The commands of `python -m dbutils`.
 
-Without arguments this is a demonstration.  "doctor" examines a database and
-says how large pools should be, "drivers" tells what is known about drivers,
-and "bench" compares this library with others.
+Without a command, a demonstration runs.  "doctor" examines a database and
+recommends sizes of pools, "drivers" shows what the library knows about
+drivers, and "bench" compares this library with others.
 """
 
 from __future__ import annotations
@@ -32,31 +32,31 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=lambda _: demonstrate())
     commands = parser.add_subparsers(title="commands")
     doctor = commands.add_parser(
-        "doctor", help="examine a database, and say how large pools should be")
+        "doctor", help="examine a database, and recommend sizes of pools")
     doctor.add_argument(
         "uri", metavar="URI", nargs="?",
-        help="such as postgresql://user@host/database; if it is left out, it"
-        " is taken from the variable DATABASE_URL")
+        help="such as postgresql://user@host/database; the default is the"
+        " variable DATABASE_URL")
     doctor.add_argument(
         "-W", "--password", action="store_true",
-        help="ask for the password, which is also taken from PGPASSWORD,"
+        help="ask for the password instead of reading it from PGPASSWORD,"
         " MYSQL_PWD or DB_PASSWORD")
     for name in ("processes", "threads"):
         doctor.add_argument(
             f"--{name}", type=_number, metavar="N",
             default=1 if name == "processes" else 16,
-            help=f"how many {name} there are (in each process)"
-            if name == "threads" else f"how many {name} there are")
+            help="the number of threads in each process"
+            if name == "threads" else "the number of processes")
     doctor.add_argument(
         "--json", action="store_true", help="print the results as JSON")
     doctor.set_defaults(command=diagnose, refuse=doctor.error)
     known = commands.add_parser(
-        "drivers", help="tell what is known about the installed drivers")
+        "drivers", help="show what is known about the installed drivers")
     known.add_argument(
         "modules", metavar="MODULE", nargs="*",
-        help="a driver to tell about instead of all that are known")
+        help="a driver to show instead of all known ones")
     known.add_argument(
-        "--json", action="store_true", help="print that as JSON")
+        "--json", action="store_true", help="print the facts as JSON")
     known.set_defaults(command=show_drivers)
     bench = commands.add_parser(
         "bench", help="compare this library with others on this machine",
@@ -73,18 +73,18 @@ def _number(text: str) -> int:
 
 
 def _bench(arguments: Any) -> int:
-    """Run the benchmarks of the project, which are not installed with it."""
+    """Run the benchmarks, which are not installed with the package."""
     if not _BENCHMARK.exists():
         complain(
-            "The benchmarks are in the source distribution and in the"
-            " repository; run this in one of these.")
+            "The benchmarks are only part of the source distribution and of"
+            " the repository. Run this command there.")
         return 2
-    return subprocess.call(  # noqa: S603 - it is our own
+    return subprocess.call(  # noqa: S603 - our own program
         [sys.executable, str(_BENCHMARK), *arguments.others])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what the arguments say; return the exit status."""
+    """Run a command, and return the exit status."""
     known, others = _parser().parse_known_args(arguments)
     known.others = others
     if others and known.command is not _bench:

@@ -1,6 +1,6 @@
-"""What the commands show: tables, bars, and lines that change.
+"""Output of the commands: tables, bars, and lines that change.
 
-Tables are drawn by "rich" if that is installed and there is a terminal.
+On a terminal, tables are drawn by "rich" if that is installed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ def say(text: str = "") -> None:
 
 
 def complain(text: str) -> None:
-    """Print what does not belong to the results, such as an error."""
+    """Print a text that is no result, such as an error, to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def _as_lines(headings: Sequence[str], rows: Sequence[Any]) -> list[str]:
-    """Return a table as plain text, the first column to the left."""
+    """Return a table as lines of text, with the first column left-aligned."""
     texts = [list(map(str, row)) for row in (headings, *rows) if row]
     widths = [max(map(len, column)) for column in zip(*texts)]
     lines = [
@@ -47,7 +47,7 @@ def _as_lines(headings: Sequence[str], rows: Sequence[Any]) -> list[str]:
 
 def show_table(
         title: str, rows: Sequence[Any], headings: Sequence[str] = ()) -> None:
-    """Print a table, with headings or without."""
+    """Print a table, with or without headings."""
     if _is_terminal():
         with suppress(ImportError):
             _show_richly(title, rows, headings)
@@ -58,13 +58,15 @@ def show_table(
 
 def _show_richly(
         title: str, rows: Sequence[Any], headings: Sequence[str]) -> None:
-    from rich.console import Console  # noqa: PLC0415 - if it is installed
-    from rich.table import Table  # noqa: PLC0415 - likewise
+    # It may not be installed.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
 
     table = Table(
         title=title, title_justify="left", show_header=bool(headings))
     for place, heading in enumerate(headings or [""] * len(rows[0])):
-        is_text = not place or (headings and not heading)  # or bars
+        # A column of bars has no heading.
+        is_text = not place or (headings and not heading)
         table.add_column(heading, justify="left" if is_text else "right")
     for row in rows:
         table.add_row(*map(str, row))
@@ -72,7 +74,7 @@ def _show_richly(
 
 
 def bars(values: Sequence[float]) -> list[str]:
-    """Return a bar for each value, the greatest one in full width."""
+    """Return a bar for each value; the greatest has the full width."""
     greatest = max(filter(isfinite, values), default=0) or 1
     return [
         ("#" * round(_WIDTH * min(value / greatest, 1))).ljust(_WIDTH)
@@ -80,16 +82,16 @@ def bars(values: Sequence[float]) -> list[str]:
 
 
 class Screen:
-    """A table that changes on a terminal, or else a line now and then."""
+    """A table that changes on a terminal, elsewhere a line now and then."""
 
     def __init__(self) -> None:
         self._height = 0
         self._next = 0.0
 
     def show(self, rows: Sequence[Any], line: str) -> None:
-        """Show how things are.
+        """Show the table, or the line where there is no terminal.
 
-        line: the same in short
+        line: the contents of the table in short
         """
         if _is_terminal():
             lines = _as_lines((), rows)

@@ -1,4 +1,4 @@
-"""What opens the connections of a managed pool."""
+"""Opening the connections of managed pools."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ __all__ = ["Connector", "prepare_or_close"]
 
 
 class _Credentials:
-    """A password, or what tells it, with a seal for all that is secret."""
+    """A password, or a function for it, and a digest of all secrets."""
 
     def __init__(self, password: Any, options: list[Any]) -> None:
         self.password = password
-        self._seal = SecretDigest([_plain(password), *options])
-        # What the server has said to them, if it has ever done that.
+        self._digest = SecretDigest([_plain(password), *options])
+        # Whether the server has ever accepted or refused them.
         self.were_accepted = self.were_refused = False
 
     def are(self, password: Any, options: list[Any]) -> bool:
-        """Tell whether somebody else knows the same."""
-        fits = self._seal.fits([_plain(password), *options])
+        """Return whether a password and options are the same."""
+        fits = self._digest.fits([_plain(password), *options])
         if callable(password) or callable(self.password):
             return fits and bool(password == self.password)
         return fits
@@ -34,12 +34,12 @@ def _plain(password: Any) -> Any:
 
 
 class Connector:
-    """Opens connections with the driver that a configuration demands.
+    """Opens connections as a configuration says.
 
-    It is a creator for the pools, which have no parameters to pass then.
+    A connector is the creator of a pool, which passes no parameters to it.
     """
 
-    # It does nothing that a new session of the same connection would lose.
+    # A connector makes no settings that resetting the session would lose.
     is_plain = True
 
     def __init__(self, config: Any) -> None:
@@ -54,38 +54,38 @@ class Connector:
 
     @property
     def driver(self) -> str:
-        """The name of the driver."""
+        """Return the name of the driver."""
         return self._driver.module
 
     @property
     def silence(self) -> float | None:
-        """How many seconds statements may go on without an answer."""
+        """Return the seconds that statements may take to answer, or None."""
         return self._arguments.silence
 
     @property
     def is_proven(self) -> bool:
-        """Whether the server has ever accepted the credentials."""
+        """Return whether the server has ever accepted the credentials."""
         return self._credentials.were_accepted
 
     @property
     def is_refused(self) -> bool:
-        """Whether the server has only ever refused the credentials."""
+        """Return whether the server has only ever refused the credentials."""
         credentials = self._credentials
         return credentials.were_refused and not credentials.were_accepted
 
     def knows(self, config: Any) -> bool:
-        """Tell whether a configuration has the same secrets."""
+        """Return whether a configuration has the same secrets."""
         return self._credentials.are(
             config.password, secrets_in(config.options))
 
     def change_password(self, password: Any) -> None:
-        """Open connections with another password from now on."""
+        """Use another password for new connections."""
         self._credentials = _Credentials(password, self._secrets)
 
     def __call__(self) -> Any:
         """Open a connection.
 
-        What tells the password is asked once more if it is not accepted.
+        If the server refuses the password, its function is called again.
         """
         credentials = self._credentials
         try:
@@ -100,14 +100,14 @@ class Connector:
     def _connect_with(self, password: Any) -> Any:
         if not callable(password):
             return self._connect(password)
-        told = _told_by(password)
+        text = _call(password)
         try:
-            return self._connect(told)
+            return self._connect(text)
         except Exception as error:
             if not is_refusal(error):
                 raise
-            again = _told_by(password)
-            if again == told:
+            again = _call(password)
+            if again == text:
                 raise
         return self._connect(again)
 
@@ -123,7 +123,7 @@ class Connector:
 
 
 def prepare_or_close(con: Any, steps: Iterable[Callable[[Any], Any]]) -> None:
-    """Do something with a new connection, or close it if that fails."""
+    """Run steps with a new connection, or close it if one of them fails."""
     is_ready = False
     try:
         for step in steps:
@@ -131,15 +131,15 @@ def prepare_or_close(con: Any, steps: Iterable[Callable[[Any], Any]]) -> None:
         is_ready = True
     finally:
         if not is_ready:
-            with quietly("closing a connection that is not as demanded"):
+            with quietly("closing a connection that could not be prepared"):
                 con.close()
 
 
-def _told_by(password: Any) -> Any:
-    """Return the password as it is now."""
+def _call(password: Any) -> Any:
+    """Return the present password, which a function returns."""
     text = password()
     if text is not None and not isinstance(text, str):
         raise TypeError(
-            "What tells the password must return a text, not something of"
-            f" {type(text)!r}.")
+            "The function for the password must return a text, not an object"
+            f" of the type {type(text).__name__!r}.")
     return None if text is None else Secret(text)

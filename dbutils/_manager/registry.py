@@ -1,9 +1,7 @@
-"""What the manager of pools keeps: which pools there are, and their use."""
+"""The registry of managed pools: their entries, names, use and health."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import threading
 from functools import partial
 from time import monotonic
@@ -17,121 +15,115 @@ from .._core.counts import Count
 
 __all__ = [
     "AllPoolsInUse", "PoolRegistry", "Probe", "Request", "UsageStats",
-    "canonical_key"]
+    "health_of"]
 
 
-# How many removed pools are remembered at least.
+# The number of removed pools after which dead ones are forgotten.
 _RECENT = 100
 
 
-class AllPoolsInUse(Exception):  # noqa: N818 - what happened, not an error as such
-    """No pool can be removed, since all are in use."""
+class AllPoolsInUse(Exception):  # noqa: N818 - caught by the manager
+    """No pool can be removed, since all pools are in use."""
 
 
 class Request:
-    """A request for a connection, for as long as it is held."""
+    """A request for a connection, which lasts as long as the object."""
 
     __slots__ = ("__weakref__",)
 
 
 class UsageStats:
-    """When a pool was used for the last time, how often, and by whom."""
+    """The latest use of a pool, the number of uses, and pending requests."""
 
     def __init__(self) -> None:
         self.latest = monotonic()
-        # The requests that are going on and are not served at once.
+        # The pending requests that were not served at once.
         self.requests: WeakSet[Request] = WeakSet()
-        # Why the manager does not have the pool any more.
+        # The reason for which the manager has removed the pool.
         self.eviction: str | None = None
         self._asked = Count()
-        self._asked.step()  # since note() must never return 0
+        self._asked.step()  # note() must never return 0
         self._failed = Count()
 
     def note(self) -> int:
-        """Note that a connection is asked for."""
+        """Record a request for a connection, and return its number."""
         self.latest = monotonic()
         return self._asked.step()
 
     def note_failure(self) -> None:
-        """Note that there was none to be had."""
+        """Record that a request has failed."""
         self._failed.step()
 
     @property
     def served(self) -> int:
-        """How many connections were handed out."""
+        """Return the number of connections that were handed out."""
         return self._asked.read() - 1 - self._failed.read()
 
 
 class Probe:
-    """A check whether a server answers, in a thread."""
+    """A check in a thread of whether a server answers."""
 
     def __init__(self) -> None:
         self._done = threading.Event()
         self._is_well = False
-        # A reference to what only those hold who ask.
+        # A weak reference to the question, which only the thread holds.
         self._asking: Callable[[], Any] = _nothing
 
     @property
     def is_closed(self) -> bool:
-        """Whether there is a result, or never will be one."""
+        """Return whether the check has ended, with or without a result."""
         return self._done.is_set() or self._asking() is None
 
     def start(self, ask: Callable[[], bool]) -> bool:
-        """Begin to ask; return whether that is possible."""
-        question = _Question(ask)
+        """Start the check.  Return whether a thread could be started."""
+        question = partial(ask)  # a new object, which only the thread holds
         self._asking = ref(question)
         return start_thread(partial(self._run, [question]), "DBUtils probe")
 
     def is_well(self, seconds: float) -> bool:
-        """Tell whether the server has answered after so many seconds."""
+        """Wait for the result.  Return whether the server has answered."""
         return self._done.wait(seconds) and self._is_well
 
-    def _run(self, questions: list[_Question]) -> None:
+    def _run(self, questions: list[Callable[[], bool]]) -> None:
         question = questions.pop()
         try:
             with quietly("checking a pool"):
-                self._is_well = question.ask()
+                self._is_well = question()
         finally:
             self._done.set()
 
 
-class _Question:
-    """What is asked, for as long as that lasts."""
-
-    def __init__(self, ask: Callable[[], bool]) -> None:
-        self.ask = ask
-
-
 def _nothing() -> None:
-    """Stand for a reference to what is not there."""
+    """Return None, like a dead weak reference."""
 
 
 class PoolRegistry:
     """The pools of a manager, and the names that were given to them.
 
-    Each stands here as an entry, which has the pool, and knows its use.  All
-    that is changed here is changed in the turn of one thread, in which
-    nothing is opened or closed, and in which the methods are to be called.
+    The pools are held by entries, which know their use.  All changes are made
+    while the thread has its turn of the mutex.  Except for those that report,
+    the methods must be called during that turn.  Nothing is opened or closed
+    in it.
     """
 
     def __init__(self) -> None:
         self.mutex = Mutex()
-        # The pools by their keys, in the order of their creation, and by the
-        # names.  If there are several for one configuration, since it is not
-        # known whose password is right, the first one has its key.
+        # The entries by their keys, in the order of their creation, and by
+        # their names.  Several pools can have the same configuration while it
+        # is unknown which password is right.  The first has the plain key.
         self.entries: dict[str, Any] = {}
         self.names: dict[str, Any] = {}
-        # How many pools there may be.
+        # The maximum number of pools.
         self.limit: int | None = None
         self.is_closed = False
-        # How many there were, and what the removed ones have served; those
-        # that are alive may just be serving somebody.
+        # The numbers of pools, and what the removed ones have served.  Those
+        # that are alive may still serve requests.
         self.created = self.destroyed = 0
         self._removed: list[tuple[Callable[[], Any], UsageStats]] = []
         self._served = 0
 
     def add(self, entry: Any) -> None:
-        """Put a new pool on the shelf."""
+        """Add a new pool, and make its key unique."""
         key, number = entry.key, 1
         while entry.key in self.entries:
             number += 1
@@ -139,8 +131,8 @@ class PoolRegistry:
         self.entries[entry.key] = entry
         self.created += 1
 
-    def take_out(self, entry: Any) -> None:
-        """Let a pool not stand here any more."""
+    def remove(self, entry: Any) -> None:
+        """Remove a pool and its names."""
         del self.entries[entry.key]
         for name in self.names_of(entry):
             del self.names[name]
@@ -150,28 +142,28 @@ class PoolRegistry:
             self.entries = {
                 entry.key: entry for entry in self.entries.values()}
         self.destroyed += 1
-        self._removed.append((ref(entry.pool), entry.uses))
+        self._removed.append((ref(entry.pool), entry.usage))
         if len(self._removed) > _RECENT:
             self._sum_up()
 
     def _sum_up(self) -> None:
-        """Forget the removed pools that nobody can use any more."""
+        """Add up what dead pools have served, and forget them."""
         removed, self._removed = self._removed, []
-        for link, uses in removed:
+        for link, usage in removed:
             if link() is None:
-                self._served += uses.served
+                self._served += usage.served
             else:
-                self._removed.append((link, uses))
+                self._removed.append((link, usage))
 
-    def take_out_refused(self, key: str) -> list[Any]:
-        """Take out the pools whose passwords were refused; return them."""
+    def remove_refused(self, key: str) -> list[Any]:
+        """Remove and return the pools whose passwords were refused."""
         refused = [entry for entry in self.alike(key) if entry.is_refused]
         for entry in refused:
-            self.take_out(entry)
+            self.remove(entry)
         return refused
 
     def alike(self, key: str) -> list[Any]:
-        """Return the pools for the configuration with a key."""
+        """Return the pools whose configuration has a key."""
         entries = self.entries.copy().values()
         return [entry for entry in entries if entry.config.key == key]
 
@@ -181,21 +173,23 @@ class PoolRegistry:
 
     @property
     def served(self) -> int:
-        """How many connections all pools have handed out."""
-        uses = [entry.uses for entry in self.entries.values()]
-        uses += [uses for _, uses in self._removed]
-        return self._served + sum(use.served for use in uses)
+        """Return the number of connections that all pools have handed out."""
+        served = [entry.usage.served for entry in self.entries.values()]
+        served += [usage.served for _, usage in self._removed]
+        return self._served + sum(served)
 
     def unused(self) -> list[Any]:
-        """Return the pools that are not in use, the latest used at last."""
+        """Return the unused pools, least recently used first."""
         return sorted(
             (entry for entry in self.entries.values() if not entry.is_used),
             key=lambda entry: entry.used_at)
 
     def make_room(self, number: int) -> list[Any]:
-        """Take out as many pools as are too many for so many new ones.
+        """Remove unused pools to make room for new ones, and return them.
 
-        Raises Full if that is not possible.
+        number: the number of new pools
+
+        This raises AllPoolsInUse if there are not enough unused pools.
         """
         if self.limit is None:
             return []
@@ -206,28 +200,63 @@ class PoolRegistry:
         if number and len(unused) < surplus:
             raise AllPoolsInUse
         for entry in unused[:surplus]:
-            self.take_out(entry)
+            self.remove(entry)
         return unused[:surplus]
 
+    # Reports; these methods take the turn themselves.
 
-def canonical_key(settings: Mapping[str, Any]) -> str:
-    """Return a key that is the same for the same settings, and only then."""
-    text = json.dumps(
-        _canonical(settings), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
+    def all(self) -> list[Any]:
+        """Return the entries of all pools, in the order of their creation."""
+        with self.mutex.take():
+            return list(self.entries.values())
+
+    def info(self, entry: Any) -> dict[str, Any]:
+        """Return the state of a pool."""
+        with self.mutex.take():
+            names = self.names_of(entry)
+        return {**entry.info(), "names": names}
+
+    def infos(self) -> list[dict[str, Any]]:
+        """Return the states of all pools, in the order of their creation."""
+        return [
+            self.info(entry) for entry in self.all()
+            if self.entries.get(entry.key) is entry]  # not removed meanwhile
+
+    def statistics(self) -> dict[str, Any]:
+        """Return the numbers of the manager, and the states of its pools."""
+        infos = self.infos()
+        with self.mutex.take():
+            manager = {
+                "total_pools": len(self.entries),
+                "total_pools_created": self.created,
+                "total_pools_destroyed": self.destroyed,
+                "total_connections_served": self.served}
+        totals = {
+            f"total_{name}": sum(info[name] for info in infos)
+            for name in ("idle_connections", "active_connections")}
+        totals["total_connections"] = sum(totals.values())
+        return {
+            "manager_stats": manager, "aggregate_pool_stats": totals,
+            "pools": infos}
 
 
-def _canonical(value: Any) -> Any:
-    """Return what stands for a value, and is the same for equal ones."""
-    if isinstance(value, Mapping):
-        return {str(name): _canonical(part) for name, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_canonical(part) for part in value]
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
-    kind = type(value)
-    name = getattr(value, "__qualname__", "<")
-    is_global = isinstance(value, type) and "<" not in name
+def health_of(probes: Mapping[str, Probe], timeout: float) -> dict[str, Any]:
+    """Wait for the probes of pools, and return a report.
+
+    probes: the probes by the keys of the pools
+    timeout: the seconds that all of them have together
+    """
+    end = monotonic() + timeout
+    results = {
+        key: probe.is_well(max(end - monotonic(), 0))
+        for key, probe in probes.items()}
+    unhealthy = [key for key, is_well in results.items() if not is_well]
+    healthy = len(results) - len(unhealthy)
+    status = "healthy" if not unhealthy else (
+        "degraded" if healthy else "unhealthy")
     return {
-        f"{kind.__module__}.{kind.__qualname__}":
-            f"{value.__module__}.{name}" if is_global else id(value)}
+        "status": status, "healthy_pools": healthy,
+        "unhealthy_pools": unhealthy, "total_pools": len(results),
+        "pools": {
+            key: "healthy" if is_well else "unhealthy"
+            for key, is_well in results.items()}}

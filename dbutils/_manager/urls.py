@@ -1,6 +1,6 @@
-"""Reading the settings of a connection from a URL, or from variables.
+"""Reading the settings of a connection from a URL or from variables.
 
-No error shows the URL, since there may be a password in it.
+No error shows the URL, since it may contain a password.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ _FALSE = {"0", "false", "no", "off"}
 def settings_of_url(url: str) -> dict[str, Any]:
     """Return the settings in a URL.
 
-    What stands after the question mark and is none is an option for the
-    driver.
+    Unknown settings after the question mark are options for the driver.
     """
     scheme, mark, _ = url.partition("://")
     if not mark or not _SCHEME.match(scheme):
@@ -34,10 +33,10 @@ def settings_of_url(url: str) -> dict[str, Any]:
             "The URL of a database begins with its kind,"
             " like 'postgresql://'.")
     parts = _split(url)
-    if parts is None:  # whose own error could show a part of the password
+    if parts is None:  # the original error could show the password
         raise ValueError(
-            "The URL cannot be read. In names and passwords, all signs but"
-            " letters and digits must be written like '%2F'.")
+            "The URL cannot be read. In names and passwords, characters other"
+            " than letters and digits must be written like '%2F'.")
     kind, _, driver = scheme.lower().partition("+")
     settings: dict[str, Any] = {
         "db_type": kind, "driver": driver or None, "port": parts.port,
@@ -52,17 +51,17 @@ def settings_of_url(url: str) -> dict[str, Any]:
 
 
 def _split(url: str) -> SplitResult | None:
-    """Return the parts of a URL, None if they cannot be told."""
+    """Return the parts of a URL, or None if it is malformed."""
     try:
         parts = urlsplit(url)
-        parts.port  # noqa: B018 - it raises an error if it is no number
+        parts.port  # noqa: B018 - raises an error if it is no number
     except ValueError:
         return None
     return parts
 
 
 def _host_of(place: str) -> str | None:
-    """Return the host, which can be the path of a local socket."""
+    """Return the host, or the path of a local socket."""
     if place.startswith("["):
         return place[1:].partition("]")[0]
     return unquote(place.partition(":")[0]) or None
@@ -84,7 +83,7 @@ def settings_of_variables(
         variables: Mapping[str, str], prefix: str) -> dict[str, Any]:
     """Return the settings in environment variables.
 
-    prefix: how their names begin
+    prefix: the beginning of their names
     """
     def read(name: str) -> str | None:
         return variables.get(f"{prefix}{name.upper()}") or None
@@ -104,13 +103,13 @@ def settings_of_variables(
         settings["db_type"] = kind
     if "db_type" not in settings:
         raise ValueError(
-            f"Neither {prefix}URL nor {prefix}TYPE is set, which tell the"
-            " kind of the database.")
+            f"Neither {prefix}URL nor {prefix}TYPE is set. One of them must"
+            " contain the kind of the database.")
     return settings
 
 
 def _value_of(name: str, text: str) -> Any:
-    """Return what a text means as the value of a setting."""
+    """Return the value of a setting that is given as text."""
     if name in _FLAGS:
         return _flag(name, text)
     if name not in _NUMBERS:
