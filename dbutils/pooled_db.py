@@ -334,7 +334,7 @@ class PooledDB(Pooled):
     def _look_at_methods(self, con: SteadyDBConnection) -> None:
         """Find out which methods the program has replaced by its own."""
         global _usual  # noqa: PLW0603 - what is replaced is global, too
-        self._find_ways()
+        self._choose_way_back()
         self._note_moments(session_of(con).ping)
         is_usual = SteadyDBConnection.cursor is _CURSOR
         _usual = SteadyDBConnection if is_usual else None

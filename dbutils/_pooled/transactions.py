@@ -1,8 +1,8 @@
-"""Whole transactions: to be used, and to be repeated when they fail.
+"""Whole transactions, which are repeated when they fail.
 
-A transaction is repeated as a whole if the server says that this helps, or
-if the connection was lost before commit() was called.  Once it was called,
-the transaction may have been committed, and is never repeated.
+A transaction is repeated as a whole if the error says that this helps, or
+if the connection was lost before commit() was called.  After that call the
+transaction may have been committed, and is never repeated.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ class _Done(NamedTuple):
 
 
 class Transactions:
-    """What a pool offers for transactions."""
+    """The methods of a pool that run transactions."""
 
     _commit_unknown_error: type[Exception] = Exception
 
     def _borrow(self) -> Any:
-        """Return a connection that nobody else uses."""
+        """Return a lease of a dedicated connection."""
         raise NotImplementedError
 
     @contextmanager
     def transaction(self) -> Iterator[Any]:
         """Borrow a connection for a context that is a transaction.
 
-        At its end the transaction is committed, or rolled back if there was
-        an error, and the connection given back.
+        At the end of the context the transaction is committed, or rolled back
+        after an error, and the connection is given back.
         """
         with self._borrow() as db:
             db.begin()
@@ -54,18 +54,18 @@ class Transactions:
             db.commit()
 
     def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
-        """Call a function in a transaction, and return what it returns.
+        """Call a function in a transaction, and return its result.
 
-        function: gets the connection; it must not do anything that cannot
-            be done again, apart from what it does with the connection, and
-            leaves beginning and committing to us
+        function: gets the connection, and neither begins nor commits; apart
+            from its work on the connection it must do nothing that cannot
+            be done again
         retries: how often the whole transaction is repeated at most, after
             a serialization failure, a deadlock, or when the connection was
-            lost before commit() was called; not if each statement is known
+            lost before commit() was called; never if each statement is known
             to be committed at once
 
-        If the connection was lost while it was committed, nobody knows the
-        outcome, and a CommitUnknownError says so.
+        If the connection is lost in commit(), the outcome is unknown, and a
+        CommitUnknownError is raised.
         """
         for attempt in range(retries):
             done = self._attempt(function, is_last=False)
@@ -79,7 +79,7 @@ class Transactions:
     def _attempt(
             self, function: Callable[[Any], Any], is_last: bool,
     ) -> _Done | None:
-        """Try a transaction; return None if it is worth another try."""
+        """Run a transaction; return None if it is worth another try."""
         session = None
         commits = False
         try:
@@ -103,16 +103,16 @@ class Transactions:
 
 
 def _commits_alone(session: Any) -> bool:
-    """Tell whether each statement is committed, so that none may run again.
+    """Return whether each statement is committed, so none may run again.
 
-    The begin() of a driver begins a transaction nevertheless.
+    Even then, the begin() of a driver begins a transaction.
     """
     return bool(session.profile.autocommit(session.con)) and not hasattr(
         session.con, "begin")
 
 
 def _was_lost(session: Any, error: Exception) -> bool:
-    """Tell whether the connection was lost, or could not be opened."""
+    """Return whether the connection was lost, or could not be opened."""
     if session is None:
         return type(error).__name__ in {"OperationalError", "InterfaceError"}
     return session.failover.was_lost(session, error)
