@@ -2,7 +2,7 @@
 
 A thread borrows a steady connection from the pool and gives it back by
 closing it, leaving its "with" block, or dropping it.  Requests are served
-in the order of their coming.
+first come, first served.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = [
     "PooledPgConnection", "PooledPgError", "TooManyConnectionsError"]
 
 
-_getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
+_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
 class PooledPgError(Exception):
@@ -82,7 +82,7 @@ class PooledPg(Pooled):
             leakafter: float | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
-        reset: how a returned connection is cleaned: 0 or None rolls back
+        reset: how a returned connection is reset: 0 or None rolls back
             a transaction begun with begin(), 1 rolls back always, 2 resets
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
@@ -116,12 +116,12 @@ class PooledPg(Pooled):
         return _IdleQueue(self._core)
 
     @property
-    def _connections(self) -> _Room | None:
+    def _connections(self) -> _FreeSlots | None:
         limited = self._core.limits.maxconnections is not None
-        return _Room(self._core) if limited else None
+        return _FreeSlots(self._core) if limited else None
 
     def steady_connection(self) -> SteadyPgConnection:
-        """Return a new steady connection that does not count as pooled."""
+        """Return a new steady connection that is not part of the pool."""
         return SteadyPgConnection(
             self._maxusage, self._setsession, True, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
@@ -129,9 +129,9 @@ class PooledPg(Pooled):
 
     def pooled_connection(
             self, *, maxwait: float | None = None) -> SteadyPgConnection:
-        """Return a steady connection from the pool as such.
+        """Return a steady connection from the pool without a lease.
 
-        Somebody has to give it back to the pool with cache().
+        The program has to give it back with cache().
         """
         permit = self._acquire(self._open, maxwait=maxwait)
         self._core.hold_permit(permit)
@@ -143,7 +143,7 @@ class PooledPg(Pooled):
 
         The parameter is that of PooledDB.connection().
         """
-        # This is the short way out; see PooledDB.connection().
+        # This is the fast way out; see PooledDB.connection().
         permit = lease = None
         try:
             fast_way = self._core.ledger.fast_way
@@ -156,9 +156,9 @@ class PooledPg(Pooled):
                     self, monotonic(), frame.f_code, frame.f_lasti,
                     threading.get_ident()]
                 lease = PooledPgConnection()
-                lease._home = self  # noqa: SLF001 - it is being made
-                lease._checkout = permit.checkout  # noqa: SLF001 - likewise
-                lease._permit = permit  # noqa: SLF001 - likewise
+                lease._lender = self  # noqa: SLF001 - of this module
+                lease._checkout = permit.checkout  # noqa: SLF001 - inlined hold()
+                lease._permit = permit  # noqa: SLF001 - inlined hold()
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
@@ -174,7 +174,7 @@ class PooledPg(Pooled):
         try:
             permit = self._acquire(self._open, False, maxwait, self)
             lease = hold(PooledPgConnection(), permit)
-            lease._home = self  # noqa: SLF001 - it is being made
+            lease._lender = self  # noqa: SLF001 - of this module
             return lease
         finally:
             permit = lease = None  # not to be kept by a traceback
@@ -183,7 +183,7 @@ class PooledPg(Pooled):
         lease = None
         try:
             lease = self.connection()
-            take_note(lease)  # since it was not called by the program
+            take_note(lease)  # of the program that called us
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -193,25 +193,26 @@ class PooledPg(Pooled):
 
 
 class _PgBackend(SteadyBackend):
-    """What a pool does with steady PyGreSQL connections."""
+    """The use that a pool makes of steady PyGreSQL connections."""
 
     @property
     def is_simple(self) -> bool:
-        """Whether most of them are clean, or cleaned in one step."""
+        """Return whether most are clean, or reset in one step."""
         return bool(self.mode == 0)
 
 
 class PooledPgConnection(Lease):
-    """What a borrower holds; it behaves like the steady connection."""
+    """A borrowed connection; it behaves like the steady connection."""
 
-    __slots__ = ("_home",)
+    __slots__ = ("_lender",)
 
-    _home: Any
+    # The pool, also after close().
+    _lender: Any
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
         if is_released(self):
-            other = self._home.connection()
+            other = self._lender.connection()
             self._checkout, self._permit = hand_over(other)
         else:
             self._con.reopen()
@@ -221,7 +222,7 @@ class PooledPgConnection(Lease):
 
 
 class _IdleQueue:
-    """The idle connections in the guise of a queue."""
+    """The idle connections, as the queue of DBUtils 3.x."""
 
     def __init__(self, core: Pool) -> None:
         self._core = core
@@ -253,8 +254,8 @@ class _IdleQueue:
         self.put(con)
 
 
-class _Room:
-    """The connections that may still be taken, in the guise of a semaphore."""
+class _FreeSlots:
+    """How many more connections may be taken, as the semaphore of 3.x."""
 
     def __init__(self, core: Pool) -> None:
         self._core = core

@@ -101,7 +101,7 @@ def check_pool_options(
 
 
 class _Part:
-    """One of several functions; it is dropped when the function has ended."""
+    """One of several functions; it is dropped when that is over."""
 
     __slots__ = ("__weakref__", "function", "number")
 
@@ -111,27 +111,27 @@ class _Part:
 
 
 class _Together:
-    """Functions that several threads call at the same time."""
+    """Functions that are called at the same time, by any thread."""
 
     def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
         self._functions = functions
-        # The results and errors, by the number of the function.
+        # What they returned, and what they raised, by their numbers.
         self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
         self._parts = deque(map(_Part, range(len(functions)), functions))
-        # A callback written in C reports the end of a part, also if its thread
-        # was stopped, so nothing waits for that thread.
+        # What is over is told by a callback that is written in C, so that a
+        # thread that was stopped is not waited for.
         self._ends: Any = queue.SimpleQueue()
         self._links = [ref(part, self._ends.put) for part in self._parts]
 
     def work(self) -> None:
-        """Call the functions that no thread has called yet, one by one."""
+        """Call what nobody has called yet, one after the other."""
         part = pop(self._parts)
         while part is not None:
             self._outcomes[part.number] = _outcome(part.function)
             part = pop(self._parts)
 
     def results(self) -> list[Any]:
-        """Wait until all have ended; return the results or raise an error."""
+        """Return what they returned, or raise an error, when all are over."""
         for _ in self._links:
             self._ends.get()
         outcomes = [
@@ -149,14 +149,14 @@ class _Together:
         return [result for result, _ in outcomes]
 
     def cancel(self) -> None:
-        """Drop all functions, for threads that begin late."""
+        """Call no more of them, and hold none: threads can begin late."""
         self._parts.clear()
         self._functions = ()
 
 
 def _outcome(
         function: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """Return the result or the error of a function."""
+    """Return what a function returns or raises."""
     try:
         return function(), None
     except Exception as error:  # noqa: BLE001 - raised later
@@ -164,10 +164,10 @@ def _outcome(
 
 
 def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions at the same time, and return their results.
+    """Call functions at the same time, and return what they return.
 
-    Where no other threads can be started, this thread calls them all.  It
-    also calls those again whose thread was stopped.
+    Where no other threads can be started, this thread calls them all; and
+    again those whose thread was stopped.
     """
     calls = _Together(functions)
     for _ in functions[1:]:
@@ -448,7 +448,7 @@ class Pooled(Transactions):
         """Close the connections of a pool that was dropped."""
         try:
             self._end()
-        except BaseException as error:  # noqa: BLE001 - nobody is above
+        except BaseException as error:  # noqa: BLE001 - no caller would see it
             # the other connections are closed by their own finalizers
             note_lost("closing a pool that was dropped", error)
 
