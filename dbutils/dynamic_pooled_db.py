@@ -1,8 +1,9 @@
 """Pools whose idle capacity follows the load.
 
-How many connections stay open when they come back grows while many are in
-use, so that they need not be opened again and again, and shrinks when it has
-been quiet for a while, so that the server need not hold them for nothing.
+The idle capacity is the number of connections that stay open when they come
+back.  It grows while many are in use, so that they need not be opened again
+and again, and shrinks after a quiet time, so that the server need not hold
+unused connections.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ __all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]
 
 @dataclass(frozen=True)
 class Scaling:
-    """When and how fast the idle capacity of a pool follows the load.
+    """The times and thresholds at which the idle capacity follows the load.
 
     interval: after how many seconds the load is looked at again
-    expand_at: which part of the capacity has to be in use for an expansion
-    shrink_at: below which part it is too large
-    patience: for how many intervals it has to be so before it shrinks
-    step: by which part of it the capacity is expanded
+    expand_at: the fraction of the capacity in use above which it is expanded
+    shrink_at: the fraction below which it is too large
+    patience: for how many intervals it has to be too large before it shrinks
+    step: the fraction by which it is expanded
     """
 
     interval: float = 1
@@ -48,7 +49,7 @@ class Scaling:
                 raise TypeError(f"{name!r} must be a number, not {value!r}.")
             if not 0 < value <= 1:
                 raise ValueError(
-                    f"{name!r} must be a part, above 0 and up to 1,"
+                    f"{name!r} must be a fraction above 0 and up to 1,"
                     f" but is {value}.")
         if self.shrink_at * 2 > self.expand_at:  # it would expand again
             raise ValueError(
@@ -58,12 +59,12 @@ class Scaling:
 
 
 class DynamicSize(Feature):
-    """Lets the idle capacity of a pool follow the load."""
+    """Makes the idle capacity of a pool follow the load."""
 
     def __init__(self, scaling: Scaling | None = Scaling()) -> None:
         """Set up the scaling.
 
-        scaling: when and how fast; None means only on demand
+        scaling: its times and thresholds; None means only on demand
         """
         super().__init__()
         if not (scaling is None or isinstance(scaling, Scaling)):
@@ -85,10 +86,10 @@ class DynamicSize(Feature):
         """Return the seconds until the next look."""
         return None if self._scaling is None else self._scaling.interval
 
-    # What is done on demand.
+    # Verbs on demand.
 
     def expand(self) -> int | None:
-        """Let more connections be idle; return how many may be."""
+        """Raise the idle capacity; return it."""
         core = self._core
         size = core.limits.maxcached
         if size is not None:
@@ -97,16 +98,16 @@ class DynamicSize(Feature):
         return core.limits.maxcached
 
     def shrink(self) -> int | None:
-        """Let fewer connections be idle; return how many may be."""
+        """Lower the idle capacity; return it."""
         core = self._core
         size = core.limits.maxcached
-        if size is None:  # as many as there are
+        if size is None:  # all that are open
             size = core.ledger.places
         _resize(core, size // 2)
         return core.limits.maxcached
 
     def cleanup(self) -> int:
-        """Close idle connections that are not needed; return how many."""
+        """Close idle connections that are not needed; return their number."""
         core = self._core
         limits, load = core.limits, load_of(core)
         most = max([load, *self._history.peaks]) - load
@@ -115,7 +116,7 @@ class DynamicSize(Feature):
         return core.trim(max(most, limits.mincached))
 
     def adjust(self, **options: Any) -> None:
-        """Change options of the pool, all of them or none."""
+        """Change all of the given options of the pool, or none on an error."""
         core = self._core
         before = core.limits
         given = _check_options(options)
@@ -131,12 +132,12 @@ class DynamicSize(Feature):
             core.timeout = given["maxwait"]
 
     def _fill(self, core: Any) -> None:
-        """Open connections until mincached are idle, if possible."""
+        """Open connections until mincached are idle or the pool is full."""
         while len(core.ledger.idle) < core.limits.mincached:
             if not core.keeper.open_ahead(self._connect()):
                 return
 
-    # What is done in the background.
+    # Work in the background.
 
     def _work(self, core: Any) -> None:
         """Look at the load, and follow it."""
@@ -155,9 +156,8 @@ class DynamicSize(Feature):
         if load_of(core):
             open_ahead(core, self._connect(), wanted)
 
-
     def _shrink_if_quiet(self, core: Any, scaling: Scaling) -> None:
-        """Shrink if every request was seen, and few at the same time."""
+        """Shrink if every request was seen and few connections were used."""
         history, limits = self._history, core.limits
         size = limits.maxcached or core.ledger.places
         if size <= max(limits.mincached, 1) or (
@@ -172,7 +172,7 @@ class DynamicSize(Feature):
 
 
 def _resize(core: Any, size: int) -> None:
-    """Let so many connections be idle, or as near as that is allowed."""
+    """Set the idle capacity to `size`, or as near as the limits allow."""
     def adjust(limits: Limits) -> Limits:
         most = limits.maxconnections or size
         return limits._replace(
@@ -181,7 +181,7 @@ def _resize(core: Any, size: int) -> None:
     core.change_limits(adjust)
 
 
-# The options that can be changed while a pool is at work, and their checks.
+# The options that can be changed while a pool is at work, with their checks.
 _OPTIONS: dict[str, Callable[[str, Any], Any]] = {
     "mincached": check_size, "maxcached": check_size,
     "maxconnections": check_size, "maxusage": check_size,
@@ -189,7 +189,7 @@ _OPTIONS: dict[str, Callable[[str, Any], Any]] = {
 
 
 def _check_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options after checking them."""
+    """Return the options, after checking them."""
     for name, value in options.items():
         check = _OPTIONS.get(name)
         if check is None:
@@ -202,10 +202,10 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _adjusted(limits: Limits, given: dict[str, Any]) -> Limits:
-    """Return the limits with what is given, and what follows from that.
+    """Return the limits with the given options and their consequences.
 
-    Of those that are not given, the ones that have become too large are
-    lowered, and maxcached is raised to mincached.
+    Of the limits that are not given, maxcached is raised to mincached, and
+    those that have become too large are lowered.
     """
     number = given.get("mincached", limits.mincached) or 0
     cached = given.get("maxcached", limits.maxcached) or None
@@ -245,8 +245,8 @@ class DynamicPooledDB(PooledDB):
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.
 
-        scaling: when and how fast the number of connections that may be
-            idle follows the load; None means only on demand
+        scaling: when and how fast the idle capacity (maxcached) follows the
+            load; None means only on demand
 
         All other parameters are those of pooled_db.PooledDB.
         """
@@ -255,7 +255,7 @@ class DynamicPooledDB(PooledDB):
             *args, features=(*features, self._dynamic_size), **kwargs)
 
     def dynamic_expand(self) -> int | None:
-        """Let half as many more connections be idle; return how many may be.
+        """Raise the idle capacity by half; return how many may be idle.
 
         This is None if the number is not limited, and maxconnections at
         most.
@@ -263,17 +263,17 @@ class DynamicPooledDB(PooledDB):
         return self._dynamic_size.expand()
 
     def dynamic_shrink(self) -> int | None:
-        """Let half as many connections be idle; return how many may be.
+        """Halve the idle capacity; return how many connections may be idle.
 
-        What is idle beyond that is closed at once.
+        Idle connections beyond that are closed at once.
         """
         return self._dynamic_size.shrink()
 
     def auto_cleanup(self) -> int:
         """Close idle connections that are not needed; return how many.
 
-        What is needed is mincached, and what the highest load of the last
-        intervals needed more than is in use now.
+        Kept are mincached of them or, if that is more, as many as the highest
+        load of the last intervals was above the present one.
         """
         return self._dynamic_size.cleanup()
 
@@ -282,6 +282,6 @@ class DynamicPooledDB(PooledDB):
 
         These can be changed: mincached, maxcached, maxconnections, maxusage,
         maxwait, maxwaiting.  Of the sizes that are not given, maxcached is
-        raised to mincached, and what has become too large is lowered.
+        raised to mincached, and those that have become too large are lowered.
         """
         self._dynamic_size.adjust(**options)

@@ -1,7 +1,7 @@
-"""Pools that look after the health of their idle connections.
+"""Pools that keep their idle connections alive and well.
 
-They are examined in the background, and those that turn out to be dead are
-replaced before anybody borrows them.
+Idle connections are examined in the background, and dead ones are replaced
+before they are borrowed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MANY = 3
 
 
 class _Found(NamedTuple):
-    """What was found in one round."""
+    """The result of one round."""
 
     valid: int
     invalid: int
@@ -68,15 +68,15 @@ class HealthCheck(Feature):
         self._check(core)
 
     def check(self) -> int:
-        """Examine all idle connections; tell how many were replaced."""
+        """Examine all idle connections; return how many were replaced."""
         return self._check(self._core)
 
     def drop_invalid(self) -> int:
-        """Close the idle connections that are dead; tell how many."""
+        """Close the idle connections that are dead; return their number."""
         return self._examine(self._core, self._drop).invalid
 
     def report(self) -> dict[str, Any]:
-        """Return how the pool is just now, without changing anything."""
+        """Return the present state of the pool, without changing it."""
         core = self._core
         found = self._look(core, self._put_back)
         in_use = core.stats().in_use
@@ -101,7 +101,7 @@ class HealthCheck(Feature):
         return "degraded"
 
     def _check(self, core: Any) -> int:
-        """Replace the dead, and count the rounds in which that failed."""
+        """Replace dead connections, and count the rounds that failed."""
         found = self._examine(core, self._replace)
         if found.replaced < found.invalid:
             self._failures += 1
@@ -110,7 +110,10 @@ class HealthCheck(Feature):
         return found.replaced
 
     def _examine(self, core: Any, treat: Any) -> _Found:
-        """Make a round that counts, and do something with the dead."""
+        """Make a round that counts.
+
+        treat: gets each dead connection
+        """
         found = self._look(core, treat)
         self._last_check = time.time()
         self._checks += 1
@@ -118,7 +121,7 @@ class HealthCheck(Feature):
         return found
 
     def _look(self, core: Any, treat: Any) -> _Found:
-        """Look at the idle connections, at most half of them at a time."""
+        """Examine the idle connections, at most half of them at a time."""
         results: list[tuple[bool, bool]] = []
         permits = list(core.ledger.idle.copy())
         while permits:
@@ -136,9 +139,9 @@ class HealthCheck(Feature):
     def _look_at(
             self, core: Any, permit: Any,
             treat: Any) -> tuple[bool, bool] | None:
-        """Tell whether a connection is alive, and whether it was replaced.
+        """Return whether a connection is alive, and whether it was replaced.
 
-        One that is not idle any more is left alone.
+        A connection that was taken meanwhile is left alone.
         """
         keeper = core.keeper
         if not keeper.ledger.take_out(permit):
@@ -154,13 +157,13 @@ class HealthCheck(Feature):
         return alive, replaced
 
     def _is_alive(self, keeper: Any, con: Any) -> bool:
-        """Ask a connection, or only look at it if somebody may need it."""
+        """Ask the server, or only look if a request may need the slot."""
         backend = keeper.backend
         if keeper.ledger.idle or keeper.ledger.has_empty_place():
             return bool(backend.ask_within(con, self._timeout))
         return bool(backend.seems_alive(con))
 
-    # What is done with a dead connection.
+    # The treatments of a dead connection.
 
     def _put_back(self, keeper: Any, permit: Any) -> bool:
         keeper.put_back(permit)
@@ -171,7 +174,7 @@ class HealthCheck(Feature):
         return False
 
     def _replace(self, keeper: Any, permit: Any) -> bool:
-        """Open another connection in its place; tell whether that worked."""
+        """Open another connection in the slot; return whether that worked."""
         slot = permit.slot
         keeper.close(slot)
         slot.con = None
@@ -182,7 +185,7 @@ class HealthCheck(Feature):
             return False
 
     def _note(self, error: Exception) -> None:
-        """Keep the kind of an error; its text may contain a password."""
+        """Keep the class of an error only; its text may contain a password."""
         kind = type(error)
         self._last_error = f"{kind.__module__}.{kind.__name__}"
 
@@ -212,10 +215,9 @@ class HealthCheckPooledDB(PooledDB):
             *args, features=(*features, self._health_check), **kwargs)
 
     def health_check(self) -> int:
-        """Examine all idle connections now, and replace those that are dead.
+        """Examine all idle connections now; return how many were replaced.
 
-        This returns how many were replaced.  Nobody who borrows a connection
-        has to wait for it.
+        Dead connections are replaced.  No request has to wait for that.
         """
         return self._health_check.check()
 
@@ -224,5 +226,5 @@ class HealthCheckPooledDB(PooledDB):
         return self._health_check.drop_invalid()
 
     def health_report(self) -> dict[str, Any]:
-        """Return the state of the pool as it is now, without repairing it."""
+        """Return the present state of the pool, without repairing it."""
         return self._health_check.report()

@@ -1,215 +1,51 @@
-"""Pools that measure themselves, and can do more to be fast.
+"""Pools that measure themselves, and can optimize themselves.
 
-They report how long connections are waited for, used and returned, and what
-could be improved.  On demand they lend a connection to the thread that had it
-last, ask it less often, keep what is needed ready, and clean up elsewhere.
+They report for how long connections are waited for, used and returned, and
+suggest improvements.  On demand they lend a connection to the thread that had
+it last, check it less often, keep enough connections open, and reset them in
+another thread.
 """
 
 from __future__ import annotations
 
-import threading
 from time import monotonic
 from typing import Any, Callable, Iterator
 
 from ._base.checks import check_seconds
-from ._core.counts import Count, Cycle, Timings, describe
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead
-from ._core.keeper import Observer
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
+from ._pooled.measuring import AliveCache, PoolTimer, stats_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
 
-# In seconds: for how long a connection counts as alive, and the time between
-# two looks at the demand, and how many looks count.
-_ALIVE = 0.5
+# The seconds between two looks at the load, and how many looks count.
 _INTERVAL = 1.0
 _LOOKS = 60
-# Of how many connections that are lent one is measured.
+# Of how many leases one is measured.
 _EACH = 128
-# From which part on something is worth a suggestion, and from which time on.
+# The fractions and the seconds above which a suggestion is made.
 _MANY_WAITS = 0.1
 _FEW_HITS = 0.9
 _LARGE_PART = 0.1
 _LONG = 0.0001
 
 
-class _MeasuredLease(PooledDedicatedDBConnection):
-    """A lease whose use and return are measured."""
-
-    __slots__ = ()
-
-    def close(self) -> None:
-        """Give the connection back to the pool; do not close it."""
-        holder = holder_of(self._checkout)
-        if holder is None:
-            return
-        start = monotonic()
-        super().close()
-        timer = core_of(holder.pool).timer
-        timer.returned(start - holder.since, monotonic() - start)
-
-
-class _Timer(Observer):
-    """Measures a part of what a pool does, and counts all of it."""
-
-    def __init__(self) -> None:
-        self._cycle = Cycle(_EACH)
-        self.tick = self._cycle.step
-        # What was measured: connections that were lent without more ado, and
-        # those for which more had to be done, which is measured always.
-        self._nested = Count()
-        self.quick = Timings()
-        self.slow = Timings()
-        self.uses = Timings()
-        self.releases = Timings()
-        self.creations = Timings()
-        self.waits = Timings()
-        self.misses = Count()
-        self.ahead = Count()
-        self.timeouts = Count()
-        # Requests that were not served, for whatever reason.
-        self.failures = Count()
-        # What has happened in a thread since it was asked to measure.
-        self._here = threading.local()
-
-    def begin(self) -> float:
-        """Begin to measure; return the time."""
-        self._cycle.note_round()
-        self._nested.step()
-        self._here.was_slow = False
-        return monotonic()
-
-    def lent(self, lease: Any, seconds: float) -> None:
-        """Note that a connection was lent that was to be measured."""
-        if type(lease) is PooledDedicatedDBConnection:
-            lease.__class__ = _MeasuredLease
-        if not self._here.was_slow:
-            self.quick.add(seconds)
-
-    def lent_slowly(self, seconds: float) -> None:
-        """Note that more had to be done before a connection was lent."""
-        here = self._here
-        here.was_slow = True
-        self.slow.add(seconds)
-        if getattr(here, "was_missed", False):
-            here.was_missed = False
-            self.misses.step()
-
-    def returned(self, used: float, seconds: float) -> None:
-        """Note that a connection was returned that was measured."""
-        self.uses.add(used)
-        self.releases.add(seconds)
-
-    def opened(self, seconds: float, is_ahead: bool) -> None:
-        """Note that a connection was opened."""
-        self.creations.add(seconds)
-        if is_ahead:
-            self.ahead.step()
-        else:
-            self._here.was_missed = True
-
-    def waited(self, seconds: float, was_served: bool) -> None:
-        """Note that a request had to wait."""
-        self.waits.add(seconds)
-        if was_served:
-            self._here.was_missed = True
-        else:
-            self.timeouts.step()
-
-    def refused(self) -> None:
-        """Note that a request was not served."""
-        self.failures.step()
-        self._here.was_missed = False
-
-    @property
-    def number(self) -> int:
-        """How many connections were lent, or asked for in vain."""
-        return self._cycle.read() - self._nested.read()
-
-    @property
-    def lent_number(self) -> int:
-        """How many connections were lent."""
-        return max(self.number - self.failures.read(), 0)
-
-    def acquisitions(self) -> dict[str, float]:
-        """Return the figures of the acquisitions."""
-        lent, slow = self.lent_number, self.slow.number
-        return describe(self.number, [
-            (max(lent - slow, 0), self.quick.values),
-            (slow, self.slow.values)])
-
-
-def _stats_of(timings: Timings, number: int | None = None) -> dict[str, float]:
-    """Return the figures of what was measured of so many events."""
-    number = timings.number if number is None else number
-    return describe(number, [(number, timings.values)])
-
-
-class _Trust:
-    """Asks no connection again that has proved to be alive just now."""
-
-    def __init__(self) -> None:
-        self.checks = Timings()
-        self.spared = Count()
-
-    def is_well(self, session: Any, seconds: float | None) -> bool:
-        """Tell whether nothing is known to be wrong with a connection.
-
-        seconds: how long the request can wait; if it cannot, a dead
-            connection is replaced
-        """
-        reconnect = not seconds
-        start = monotonic()
-        if session.valid and start - session.answered < _ALIVE and (
-                reconnect or session.is_quiet()):
-            self.spared.step()
-            return True
-        is_alive: bool = (
-            session.is_alive_within(seconds / 2) if seconds  # or to connect
-            else session.is_well(reconnect=False))
-        now = monotonic()
-        self.checks.add(now - start)
-        if is_alive:
-            session.answered = now
-        return is_alive or (reconnect and session.is_well(reconnect=True))
-
-
-class _Switches:
-    """What is switched on in a pool, and the limits that are set."""
-
-    def __init__(self) -> None:
-        self.is_acquisition_optimized = False
-        self.is_cache_optimized = False
-        # In seconds, None without a limit.
-        self.acquisition_timeout: float | None = None
-        self.reset_workers = ResetWorkers()
-
-    @property
-    def is_concurrency_optimized(self) -> bool:
-        """Whether connections are cleaned off the way of who returns them."""
-        return self.reset_workers.is_apart
-
-    @property
-    def release_timeout(self) -> float | None:
-        """How many seconds it may take to clean a connection."""
-        return self.reset_workers.timeout
-
-
 class Performance(Feature):
-    """Measures a pool, and makes it faster on demand."""
+    """Measures a pool, and optimizes it on demand."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._timer = _Timer()
-        self._trust = _Trust()
+        self._timer = PoolTimer(
+            _EACH, {PooledDedicatedDBConnection: _MeasuredLease})
+        self._alive_cache = AliveCache()
         self._history = LoadHistory(_LOOKS)
         self._switches = _Switches()
         self._looked_at = 0.0
-        # When and after how many acquisitions there was the last report.
+        # The time and the number of acquisitions of the last report.
         self._reported = monotonic(), 0
 
     def __repr__(self) -> str:
@@ -226,17 +62,17 @@ class Performance(Feature):
         self._history.join(core)
         core.ledger.allow_orders()
 
-    # What can be switched on.
+    # Switches.
 
     def optimize_acquisition(self) -> None:
-        """Lend to threads what they had last, and ask it less often."""
+        """Lend to a thread what it had last, and check that less often."""
         core = self._core
         self._switches.is_acquisition_optimized = True
-        core.trust = self._trust
+        core.trust = self._alive_cache
         core.ledger.set_order(own=True)
 
     def optimize_cache(self) -> None:
-        """Keep ready what is needed, and no more, the latest first."""
+        """Keep as many idle as are needed, and lend the latest first."""
         core = self._core
         self._switches.is_cache_optimized = True
         core.ledger.set_order(latest=True)
@@ -244,7 +80,7 @@ class Performance(Feature):
         self._begin_ticking()
 
     def optimize_concurrency(self) -> None:
-        """Clean connections off the way of who returns them."""
+        """Reset returned connections in another thread."""
         core = self._core
         self._switches.reset_workers.is_apart = True
         self._set_reset_workers(core)
@@ -255,7 +91,7 @@ class Performance(Feature):
         core.set_reset_workers(reset_workers if is_needed else None)
 
     def tune(self, **options: Any) -> None:
-        """Limit the time that requests wait, and that cleaning takes."""
+        """Limit the seconds that requests wait and resets take."""
         core = self._core
         for name, value in options.items():
             if name not in {"acquisition_timeout", "release_timeout"}:
@@ -270,23 +106,23 @@ class Performance(Feature):
             self._switches.reset_workers.timeout = options["release_timeout"]
             self._set_reset_workers(core)
 
-    # What is done in the background.
+    # Work in the background.
 
     def _pause(self) -> float | None:
         """Return the seconds until the next look."""
         return _INTERVAL if self._switches.is_cache_optimized else None
 
     def _work(self, core: Any) -> None:
-        """Follow the demand."""
+        """Follow the load."""
         if self._switches.is_cache_optimized and (
                 monotonic() - self._looked_at >= _INTERVAL):
             self._looked_at = monotonic()
-            self._follow_demand(core)
+            self._follow_load(core)
 
-    def _follow_demand(self, core: Any) -> None:
-        """Close what was not needed for a while, and open what soon will be.
+    def _follow_load(self, core: Any) -> None:
+        """Close connections that were not needed, and open some ahead.
 
-        If the load rises, it is expected to go on as it did lately.
+        A rising load is expected to rise once more by as much.
         """
         peaks = self._history.peaks
         before = peaks[-1] if peaks else 0
@@ -297,10 +133,10 @@ class Performance(Feature):
         if load > before:
             open_ahead(core, self._connect(), 2 * load - before)
 
-    # What is reported.
+    # Reports.
 
     def report(self) -> dict[str, Any]:
-        """Return how the pool has worked, and what could be improved."""
+        """Return measurements of the pool, and suggestions."""
         core, timer = self._core, self._timer
         acquisitions = timer.acquisitions()
         number = int(acquisitions["count"])
@@ -308,9 +144,9 @@ class Performance(Feature):
         misses = timer.misses.read()
         report = {
             "connection_acquisition_time": acquisitions,
-            "connection_release_time": _stats_of(timer.releases, returned),
-            "connection_creation_time": _stats_of(timer.creations),
-            "connection_use_time": _stats_of(timer.uses, returned),
+            "connection_release_time": stats_of(timer.releases, returned),
+            "connection_creation_time": stats_of(timer.creations),
+            "connection_use_time": stats_of(timer.uses, returned),
             "hit_rate": 1 - misses / number if number else 1.0,
             "waits": timer.waits.number,
             "timeouts": timer.timeouts.read(),
@@ -322,26 +158,31 @@ class Performance(Feature):
         return report
 
     def _throughput(self, number: int) -> float:
-        """Return the acquisitions in a second, since the last report."""
+        """Return the acquisitions per second since the last report."""
         then, before = self._reported
         now = monotonic()
         self._reported = now, number
         return (number - before) / max(now - then, 1e-9)
 
     def _optimizations(self) -> dict[str, dict[str, Any]]:
-        """Return what is switched on, and what that has saved."""
-        timer, trust, switches = self._timer, self._trust, self._switches
-        reset_workers = switches.reset_workers
-        spared, ahead = trust.spared.read(), timer.ahead.read()
+        """Return which optimizations are on, and what each has saved."""
+        timer, cache, switches = self._timer, self._alive_cache, self._switches
+        resets = switches.reset_workers.times
+        spared, ahead = cache.spared.read(), timer.ahead.read()
         return {
-            "acquisition": {"enabled": switches.is_acquisition_optimized,
-            "spared_checks": spared, "saved_seconds": spared *
-            trust.checks.mean}, "cache_strategy": {"enabled":
-            switches.is_cache_optimized, "opened_ahead": ahead,
-            "saved_seconds": ahead * timer.creations.mean}, "concurrency":
-            {"enabled": switches.is_concurrency_optimized, "cleaned_apart":
-            reset_workers.times.number, "saved_seconds":
-            reset_workers.times.number * reset_workers.times.mean} }
+            "acquisition": {
+                "enabled": switches.is_acquisition_optimized,
+                "spared_checks": spared,
+                "saved_seconds": spared * cache.checks.mean},
+            "cache_strategy": {
+                "enabled": switches.is_cache_optimized,
+                "opened_ahead": ahead,
+                "saved_seconds": ahead * timer.creations.mean},
+            "concurrency": {
+                "enabled": switches.is_concurrency_optimized,
+                "cleaned_apart": resets.number,
+                "saved_seconds": resets.number * resets.mean},
+        }
 
     def _suggestions(
             self, core: Any, report: dict[str, Any]) -> Iterator[str]:
@@ -382,9 +223,46 @@ class Performance(Feature):
                 " call optimize_connection_acquisition()")
 
 
+class _Switches:
+    """The optimizations and limits that are switched on in a pool."""
+
+    def __init__(self) -> None:
+        self.is_acquisition_optimized = False
+        self.is_cache_optimized = False
+        # In seconds, None without a limit.
+        self.acquisition_timeout: float | None = None
+        self.reset_workers = ResetWorkers()
+
+    @property
+    def is_concurrency_optimized(self) -> bool:
+        """Return whether connections are reset in another thread."""
+        return self.reset_workers.is_apart
+
+    @property
+    def release_timeout(self) -> float | None:
+        """Return how many seconds a reset may take."""
+        return self.reset_workers.timeout
+
+
 def _switches_of(performance: Performance) -> _Switches:
-    """Return what is switched on in the pool of a feature."""
+    """Return the switches of a feature."""
     return performance._switches  # noqa: SLF001 - of this module
+
+
+class _MeasuredLease(PooledDedicatedDBConnection):
+    """A lease whose use and return are measured."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Give the connection back to the pool; do not close it."""
+        holder = holder_of(self._checkout)
+        if holder is None:
+            return
+        start = monotonic()
+        super().close()
+        timer = core_of(holder.pool).timer
+        timer.returned(start - holder.since, monotonic() - start)
 
 
 class PerformanceOptimizedPooledDB(PooledDB):
@@ -426,44 +304,44 @@ class PerformanceOptimizedPooledDB(PooledDB):
         return _switches_of(self._performance).release_timeout
 
     def performance_report(self) -> dict[str, Any]:
-        """Return how the pool has worked, and what could be improved.
+        """Return measurements of the pool, and suggestions.
 
-        Of the connections that are lent without more ado, each 128th is
-        measured, all others always; the times are those of the last 2000
-        that were measured, in seconds.
+        Of the connections that are lent the fast way, every 128th is
+        measured, and of the others every one; the times are those of the
+        last 2000 that were measured, in seconds.
         """
         return self._performance.report()
 
     def optimize_connection_acquisition(self) -> None:
-        """Lend to a thread what it had last, and ask that less often.
+        """Lend to a thread what it had last, and check that less often.
 
-        A connection that has proved to be alive half a second ago is not
-        asked again before it is lent.
+        A connection that has answered within the last half second is not
+        checked again before it is lent.
         """
         self._performance.optimize_acquisition()
 
     def optimize_cache_strategy(self) -> None:
-        """Lend what was in use last, and have as many as are needed.
+        """Lend what was in use last, and keep as many idle as are needed.
 
-        What was not needed in the last minute is closed, and if the load
-        rises, connections are opened ahead, both in the background.
+        Connections that were not needed in the last minute are closed, and
+        if the load rises, others are opened ahead, both in the background.
         """
         self._performance.optimize_cache()
 
     def optimize_concurrency(self) -> None:
-        """Let nobody wait for the rollback of what is returned.
+        """Return connections without waiting for their rollback.
 
-        It is done by another thread, if the driver says that it is needed.
+        Another thread does it, if the driver says that it is needed.
         """
         self._performance.optimize_concurrency()
 
     def set_performance_tuning_config(self, **options: Any) -> None:
-        """Set limits, all of those that are given or none.
+        """Set all of the given limits, or none on an error.
 
         acquisition_timeout: how many seconds a request waits at most until
             it gets a TooManyConnectionsError
-        release_timeout: how many seconds it may take to clean a connection
-            that is returned; then it is replaced
+        release_timeout: how many seconds the reset of a returned connection
+            may take; after that the connection is replaced
 
         None means that there is no limit.
         """

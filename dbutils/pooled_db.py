@@ -3,7 +3,7 @@
 A thread borrows a steady connection from the pool and gives it back by
 closing it, leaving its "with" block, or dropping it.  Connections are
 dedicated to one borrower or, if the driver and the program allow that,
-shared by several.  Requests are served in the order of their coming.
+shared by several.  Requests are served first come, first served.
 """
 
 from __future__ import annotations
@@ -23,19 +23,13 @@ from ._core.features import add_features, check_features
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import core_of
-from ._core.throttle import ConnectThrottle
-from ._drivers.creators import (
-    creator_threadsafety,
-    module_of_creator,
-    split_isfatal,
-)
-from ._drivers.registry import driver_in
-from ._pooled.attributes import Forwarded, forward
+from ._drivers.creators import creator_threadsafety, split_isfatal
+from ._pooled.attributes import Forwarded
+from ._pooled.backends import DbBackend
 from ._pooled.base import (
     UNSAVED,
     Pooled,
     PoolName,
-    SteadyBackend,
     check_pool_options,
     limit_name,
 )
@@ -48,7 +42,6 @@ from ._steady.steady import (
     check_reset,
     session_of,
 )
-from ._steady.turns import SharedUse
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import (
@@ -66,7 +59,7 @@ __all__ = [
     "SharedDBConnection", "TooManyConnectionsError"]
 
 
-_getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
+_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
 class PooledDBError(Exception):
@@ -140,27 +133,27 @@ class PooledDB(Pooled):
         maxconnections: how many connections may be in use at most
             (0 or None means any number); raised to mincached, maxcached and
             maxshared
-        blocking: what happens beyond that limit: if true, a request waits
+        blocking: how a request beyond that limit is served: if true, it waits
             for its turn, otherwise it gets a TooManyConnectionsError
-        reset: how a returned connection is cleaned: if true, it is always
+        reset: how a returned connection is reset: if true, it is always
             rolled back, otherwise only a transaction begun with begin() is;
             a callable is called after that with the driver connection, and
-            "session" always gives it a new session, which is otherwise done
+            "session" always gives it a new session, which otherwise it gets
             only if statements like SET have changed the old one
         maxwait: for how many seconds a request waits at most until it gets
             a TooManyConnectionsError; 0 means not at all.  If this is set,
             "blocking" has no effect.
         maxwaiting: how many requests may wait at the same time
         maxlifetime: after how many seconds a connection is replaced, up to
-            a tenth earlier, so that not all are at the same time
+            a tenth earlier, so that not all are replaced at the same time
         maxidletime: after how many seconds an idle connection is closed
         keepalive: after how many seconds an idle connection is asked
             whether it is alive, in the background
         refill: if true, mincached idle connections are kept ready in the
             background
         leakafter: after how many seconds a connection that was not given
-            back is reported, with the place in the program
-        features: what is added to the pool, such as a HealthCheck
+            back is reported, with the place in the program that took it
+        features: additions to the pool, such as a HealthCheck
 
         All other parameters are those of steady_db.connect().  The check
         that ping=1 asks for is made when a connection is taken out of the
@@ -184,9 +177,10 @@ class PooledDB(Pooled):
         limits = make_limits(
             mincached, maxcached, maxshared, maxconnections,
             threadsafety > 1, maxwaiting)
+        backend = DbBackend(
+            reset, maxusage, creator, _PooledDBConnection, _new_record)
         self._begin(
-            _DbBackend(reset, maxusage, creator), limits,
-            check_pool_options(
+            backend, limits, check_pool_options(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
         add_features(self._features, self._core, self._open)
@@ -210,7 +204,7 @@ class PooledDB(Pooled):
         return self._core.shared_records()
 
     def steady_connection(self) -> SteadyDBConnection:
-        """Return a new steady connection that does not count as pooled."""
+        """Return a new steady connection that is not part of the pool."""
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
             self._ping, True, self._isfatal, *self._args,
@@ -224,14 +218,15 @@ class PooledDB(Pooled):
         shareable: if true, other threads may get the same connection at
             the same time, unless it is in a transaction
         maxwait: like that of the pool, for this request only
-        priority, tag: who is asking, for a ResourceAllocationPooledDB
+        priority, tag: the urgency and the kind of the request, for a
+            ResourceAllocationPooledDB
         """
-        # This is the short way out, for the case that nothing has to be
-        # waited for, opened or brought up to date; it relies on taking an
-        # item out of a deque being one step.  Who begins to wait closes it
-        # before he looks for what is idle, so nobody is overtaken.  What is
-        # lent is held by nobody but the lease, see Right; a traceback must
-        # not hold it, either.
+        # This is the fast way out, for the case that nothing has to be
+        # waited for, opened or brought up to date.  It relies on taking an
+        # item out of a deque being one step.  A request that begins to wait
+        # closes the fast way before it looks for an idle connection, so no
+        # waiter is overtaken.  Only the lease holds the permit, see Permit;
+        # a traceback must not hold it, either.
         permit = lease = None
         core = self._core
         tick = core.tick
@@ -247,8 +242,8 @@ class PooledDB(Pooled):
                         self, monotonic(), frame.f_code, frame.f_lasti,
                         threading.get_ident()]
                     lease = PooledDedicatedDBConnection()
-                    lease._checkout = checkout  # noqa: SLF001 - it is being made
-                    lease._permit = permit  # noqa: SLF001 - likewise
+                    lease._checkout = checkout  # noqa: SLF001 - inlined hold()
+                    lease._permit = permit  # noqa: SLF001 - inlined hold()
                     return lease
         except IndexError:  # another thread was faster
             lease = None
@@ -275,7 +270,7 @@ class PooledDB(Pooled):
             lease = PooledDB.connection(
                 self, shareable, maxwait=maxwait, priority=priority, tag=tag)
             timer.lent(lease, monotonic() - start)
-            take_note(lease)  # since it was not called by the program
+            take_note(lease)  # of the program that called us
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -301,7 +296,7 @@ class PooledDB(Pooled):
             self._note_refusal()
             raise
         finally:
-            permit = None  # not to be kept by a traceback, as the lease
+            permit = None  # not to be kept by a traceback
 
     def dedicated_connection(
             self, *, maxwait: float | None = None, priority: Any = None,
@@ -312,10 +307,10 @@ class PooledDB(Pooled):
         options = {
             name: value for name, value in given.items() if value is not None}
         try:
-            # a subclass may have the parameters of DBUtils 3.x only
+            # a subclass may have only the parameters of DBUtils 3.x
             lease = self.connection(False, **options)
             if isinstance(lease, Lease):
-                take_note(lease)  # since it was not called by the program
+                take_note(lease)  # of the program that called us
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -333,8 +328,8 @@ class PooledDB(Pooled):
 
     def _look_at_methods(self, con: SteadyDBConnection) -> None:
         """Find out which methods the program has replaced by its own."""
-        global _usual  # noqa: PLW0603 - what is replaced is global, too
-        self._find_ways()
+        global _usual  # noqa: PLW0603 - a method of a class is global, too
+        self._choose_way_back()
         self._note_moments(session_of(con).ping)
         is_usual = SteadyDBConnection.cursor is _CURSOR
         _usual = SteadyDBConnection if is_usual else None
@@ -351,72 +346,13 @@ class PooledDB(Pooled):
 _UNSHARE = PooledDB.unshare
 
 # The class of connections whose cursors are opened without calling their
-# method, unless a program has replaced that.
+# method; None if a program has replaced that method.
 _CURSOR = SteadyDBConnection.cursor
 _usual = cast("Any", SteadyDBConnection)
 
 
-class _DbBackend(SteadyBackend):
-    """What a pool does with steady DB-API 2 connections."""
-
-    def check(self, con: Any) -> None:
-        session = session_of(con)
-        if not session.ping & 1:
-            return
-        if session.turns is None:
-            session.check(1)
-        else:
-            session.turns.check(session)
-
-    def check_share(self, con: Any, seconds: float) -> None:
-        session = session_of(con)
-        if session.ping & 1 and session.turns is not None:
-            session.turns.check(session, seconds)
-
-    def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
-        super().__init__(mode, maxusage)
-        self.come_from(creator)
-        self._common: dict[str, Any] = {}  # what all connections have
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether most of them are clean, or cleaned in one step."""
-        return self.mode is True
-
-    def come_from(self, creator: Any) -> None:
-        """Find out what is known about the connections of a creator."""
-        self.is_embedded = driver_in(module_of_creator(creator)).is_embedded
-
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        super().after_release(con, throttle)
-        session = session_of(con)
-        forward(session.con, _PooledDBConnection)
-        session.save_memory(self._common)
-
-    def opens_at_once(self, con: Any) -> bool:
-        return session_of(con).profile.is_embedded
-
-    def share(self, con: Any) -> SharedDBConnection:
-        if not con.threadsafety() > 1:
-            raise NotSupportedError("Database connection is not thread-safe.")
-        session_of(con).turns = SharedUse()
-        return SharedDBConnection(con)
-
-    def can_be_closed_in_use(self, con: Any) -> bool:
-        # in the middle of a statement that could take the process with it
-        return not session_of(con).profile.is_embedded
-
-    def part(self, con: Any, checkout: Any) -> None:
-        session = session_of(con)
-        session.turns.leave(session, checkout)
-
-    def is_shareable(self, con: Any) -> bool:
-        session = session_of(con)
-        return session.turns.are_free(session)
-
-
 class _PooledDBConnection(Lease):
-    """What a borrower holds; it behaves like the steady connection."""
+    """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ()
 
@@ -438,7 +374,7 @@ class _PooledDBConnection(Lease):
         return cursor
 
     def __dir__(self) -> list[str]:
-        """List what this connection has, and not what others have."""
+        """Return the names of this connection, without those of others."""
         own, kind = super().__dir__(), type(self)
         permit = self._held()
         has = () if permit is None else names_of(permit.slot.con)
@@ -448,7 +384,7 @@ class _PooledDBConnection(Lease):
     def _call(
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
-        """Call a method of the connection during the visit."""
+        """Call a method of the connection, which this lease must hold."""
         session = session_of(self._steady(name))
         if session.opens_cursor(name):
             return execute_on(
@@ -461,7 +397,7 @@ class _PooledDBConnection(Lease):
         return getattr(self._steady(name), name)(*args, **kwargs)
 
     def _ours(self, result: Any) -> Any:
-        """Return what a method has returned, to be used in the visit."""
+        """Return the result of a method, bound to the time of this lease."""
         permit = self._held()
         if permit is not None and result is permit.slot.con:
             return self
@@ -476,11 +412,11 @@ class _PooledDBConnection(Lease):
         self._steady("begin").begin(*args, **kwargs)
 
     def commit(self) -> None:
-        """Commit what was done."""
+        """Commit the transaction."""
         self._steady("commit").commit()
 
     def rollback(self) -> None:
-        """Roll back what was done."""
+        """Roll back the transaction."""
         self._steady("rollback").rollback()
 
     def _steady(self, name: str) -> Any:
@@ -494,7 +430,7 @@ class _PooledDBConnection(Lease):
 
 
 class PooledDedicatedDBConnection(_PooledDBConnection):
-    """A borrowed connection that nobody else can use meanwhile."""
+    """A borrowed connection that is not shared."""
 
     __slots__ = ()
 
@@ -502,8 +438,8 @@ class PooledDedicatedDBConnection(_PooledDBConnection):
 class PooledSharedDBConnection(_PooledDBConnection):
     """A borrowed connection that others may use at the same time.
 
-    If one of those who share it is in a transaction, the others go on with
-    another connection.
+    While one of the leases that share it is in a transaction, the others move
+    to another connection.
     """
 
     __slots__ = ()
@@ -530,7 +466,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             warn_of_work(UNSAVED)
 
     def _do(self, act: Callable[[Any], Any], name: str) -> Any:
-        """Do something on a connection in nobody else's transaction."""
+        """Run an action on a connection that is in no other's transaction."""
         while True:
             if is_released(self):
                 raise self._closed_error(name)
@@ -540,7 +476,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             self._move()
 
     def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
-        """Return the result, or nothing if that cannot be done here."""
+        """Return the result in a list, [] if this connection is not free."""
         share = self._held()
         if share is None:
             return []
@@ -549,7 +485,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
         return session.turns.take(session, share.checkout, lambda: act(con))
 
     def _move(self) -> None:
-        """Go on with another connection."""
+        """Exchange the connection for another one."""
         pool = self._pool
         if pool is not None:
             old, other = self._permit, pool.connection()
@@ -582,31 +518,31 @@ class PooledSharedDBConnection(_PooledDBConnection):
             lambda con: getattr(con, name)(*args, **kwargs), name)
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
-        """Begin a transaction that nobody else takes part in."""
+        """Begin a transaction in which no other lease takes part."""
         self._do(lambda con: con.begin(*args, **kwargs), "begin")
 
     def _end(self, verb: str) -> None:
-        """End the transaction, and with it the wait of others for it."""
+        """End the transaction, and let others go on that wait for that."""
         if is_released(self):
             raise self._closed_error(verb)
         try:
-            # or it is the transaction of somebody else, and goes on
+            # does nothing in a transaction of another lease, which goes on
             self._do_here(methodcaller(verb))
         finally:
             self._look_again()
 
     def _look_again(self) -> None:
-        """Let others go on who wait for the end of a transaction."""
+        """Serve the requests that wait for the end of a transaction."""
         pool = self._pool
         if pool is not None:
             core_of(pool).look_again()
 
     def commit(self) -> None:
-        """Commit what was done."""
+        """Commit the transaction."""
         self._end("commit")
 
     def rollback(self) -> None:
-        """Roll back what was done."""
+        """Roll back the transaction."""
         self._end("rollback")
 
     def cancel(self) -> None:
@@ -624,7 +560,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 
 
 def _forgets_share(share: Any) -> bool:
-    """Return whether one of those who share a connection forgets work."""
+    """Return whether a share is given back with work undecided in it."""
     session = session_of(share.slot.con)
     is_alone = len(share.slot.shares()) == 1
     return session.turns.is_worker(share.checkout, is_alone) and forgets_work(
@@ -632,18 +568,18 @@ def _forgets_share(share: Any) -> bool:
 
 
 class _SharedCheckout:
-    """The visit of a cursor to whatever connection its lease has."""
+    """The checkout of a cursor, on whatever connection its lease has."""
 
     def __init__(self, lease: PooledSharedDBConnection) -> None:
         self._lease = ref(lease)
 
     def __bool__(self) -> bool:
-        """Tell whether the lease was not closed or dropped yet."""
+        """Return whether the lease was neither closed nor dropped."""
         lease = self._lease()
         return lease is not None and not is_released(lease)
 
     def execute(
-            self, state: Any, kind: Any,  # noqa: ARG002 - run() finds it out
+            self, state: Any, kind: Any,  # noqa: ARG002 - run() derives it
             operation: Any, parameters: Any) -> Any:
         """Execute a statement."""
         return self.run(state, execution(operation, parameters))
@@ -656,18 +592,18 @@ class _SharedCheckout:
 
 @total_ordering
 class SharedDBConnection:
-    """The record of those who share a connection.
+    """The record of a connection that several leases share.
 
     Records compare by rank, the connection to be shared next first, and
     are equal if they are of the same rank, as in DBUtils 3.1.  As keys,
-    however, they are as different as their connections.
+    however, different records are different.
     """
 
     def __init__(self, con: Any) -> None:
         self.con = con
         self.shared = 1
-        # Those who share it and are about to leave, for a pool that has a
-        # method unshare() of its own.
+        # The shares that are about to be given back, for a pool whose class
+        # has replaced unshare().
         self._leaving: deque[Any] = deque()
 
     def _rank(self) -> tuple[bool, int]:
@@ -676,13 +612,13 @@ class SharedDBConnection:
         return bool(in_transaction), self.shared
 
     def __lt__(self, other: Any) -> bool:
-        """Tell whether this connection is to be shared before the other."""
+        """Return whether this connection is to be shared before the other."""
         if not isinstance(other, SharedDBConnection):
             return NotImplemented
         return self._rank() < other._rank()
 
     def __eq__(self, other: object) -> bool:
-        """Tell whether both are of the same rank."""
+        """Return whether both are of the same rank."""
         if not isinstance(other, SharedDBConnection):
             return NotImplemented
         return self._rank() == other._rank()
@@ -690,15 +626,23 @@ class SharedDBConnection:
     __hash__ = object.__hash__
 
     def share(self) -> None:
-        """Count one more."""
+        """Count one more share."""
         self.shared += 1
 
     def unshare(self) -> None:
-        """Count one less."""
+        """Count one share less."""
         self.shared -= 1
 
 
-# What leases and pools do with such records is not for those who read them.
+# Functions and not methods: programs that read records need no such names.
+
+def _new_record(con: Any) -> SharedDBConnection:
+    """Return the record of a connection that is shared from now on."""
+    if not con.threadsafety() > 1:
+        raise NotSupportedError("Database connection is not thread-safe.")
+    return SharedDBConnection(con)
+
+
 
 def _note_leaving(record: SharedDBConnection, share: Any) -> None:
     """Note a share that is about to be given back."""
@@ -706,5 +650,5 @@ def _note_leaving(record: SharedDBConnection, share: Any) -> None:
 
 
 def _next_to_leave(record: SharedDBConnection) -> Any:
-    """Return the share that is given back now, None if that is open."""
+    """Return the share that is given back now, None if unknown."""
     return pop(record._leaving)  # noqa: SLF001 - of this module

@@ -2,7 +2,7 @@
 
 A thread borrows a steady connection from the pool and gives it back by
 closing it, leaving its "with" block, or dropping it.  Requests are served
-in the order of their coming.
+first come, first served.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from . import __version__
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import Pool
-from ._pooled.base import Pooled, SteadyBackend, check_pool_options
+from ._pooled.backends import PgBackend
+from ._pooled.base import Pooled, check_pool_options
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._steady.steady import as_statements, check_options, check_reset
 from .steady_pg import SteadyPgConnection
@@ -28,7 +29,7 @@ __all__ = [
     "PooledPgConnection", "PooledPgError", "TooManyConnectionsError"]
 
 
-_getframe = sys._getframe  # noqa: SLF001 - there is nothing as cheap
+_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
 class PooledPgError(Exception):
@@ -82,7 +83,7 @@ class PooledPg(Pooled):
             leakafter: float | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
-        reset: how a returned connection is cleaned: 0 or None rolls back
+        reset: how a returned connection is reset: 0 or None rolls back
             a transaction begun with begin(), 1 rolls back always, 2 resets
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
@@ -102,7 +103,7 @@ class PooledPg(Pooled):
         self._isfatal = isfatal
         self._failover = failover
         self._begin(
-            _PgBackend(reset or 0, maxusage), make_limits(
+            PgBackend(reset or 0, maxusage), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             check_pool_options(
@@ -116,12 +117,12 @@ class PooledPg(Pooled):
         return _IdleQueue(self._core)
 
     @property
-    def _connections(self) -> _Room | None:
+    def _connections(self) -> _FreeSlots | None:
         limited = self._core.limits.maxconnections is not None
-        return _Room(self._core) if limited else None
+        return _FreeSlots(self._core) if limited else None
 
     def steady_connection(self) -> SteadyPgConnection:
-        """Return a new steady connection that does not count as pooled."""
+        """Return a new steady connection that is not part of the pool."""
         return SteadyPgConnection(
             self._maxusage, self._setsession, True, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
@@ -129,9 +130,9 @@ class PooledPg(Pooled):
 
     def pooled_connection(
             self, *, maxwait: float | None = None) -> SteadyPgConnection:
-        """Return a steady connection from the pool as such.
+        """Return a steady connection from the pool without a lease.
 
-        Somebody has to give it back to the pool with cache().
+        The program has to give it back with cache().
         """
         permit = self._acquire(self._open, maxwait=maxwait)
         self._core.hold_permit(permit)
@@ -143,7 +144,7 @@ class PooledPg(Pooled):
 
         The parameter is that of PooledDB.connection().
         """
-        # This is the short way out; see PooledDB.connection().
+        # This is the fast way out; see PooledDB.connection().
         permit = lease = None
         try:
             fast_way = self._core.ledger.fast_way
@@ -156,9 +157,9 @@ class PooledPg(Pooled):
                     self, monotonic(), frame.f_code, frame.f_lasti,
                     threading.get_ident()]
                 lease = PooledPgConnection()
-                lease._home = self  # noqa: SLF001 - it is being made
-                lease._checkout = permit.checkout  # noqa: SLF001 - likewise
-                lease._permit = permit  # noqa: SLF001 - likewise
+                lease._lender = self  # noqa: SLF001 - of this module
+                lease._checkout = permit.checkout  # noqa: SLF001 - inlined hold()
+                lease._permit = permit  # noqa: SLF001 - inlined hold()
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
@@ -174,7 +175,7 @@ class PooledPg(Pooled):
         try:
             permit = self._acquire(self._open, False, maxwait, self)
             lease = hold(PooledPgConnection(), permit)
-            lease._home = self  # noqa: SLF001 - it is being made
+            lease._lender = self  # noqa: SLF001 - of this module
             return lease
         finally:
             permit = lease = None  # not to be kept by a traceback
@@ -183,7 +184,7 @@ class PooledPg(Pooled):
         lease = None
         try:
             lease = self.connection()
-            take_note(lease)  # since it was not called by the program
+            take_note(lease)  # of the program that called us
             return lease
         finally:
             lease = None  # not to be kept by a traceback
@@ -192,26 +193,18 @@ class PooledPg(Pooled):
         return self.steady_connection()
 
 
-class _PgBackend(SteadyBackend):
-    """What a pool does with steady PyGreSQL connections."""
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether most of them are clean, or cleaned in one step."""
-        return bool(self.mode == 0)
-
-
 class PooledPgConnection(Lease):
-    """What a borrower holds; it behaves like the steady connection."""
+    """A borrowed connection; it behaves like the steady connection."""
 
-    __slots__ = ("_home",)
+    __slots__ = ("_lender",)
 
-    _home: Any
+    # The pool, also after close().
+    _lender: Any
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
         if is_released(self):
-            other = self._home.connection()
+            other = self._lender.connection()
             self._checkout, self._permit = hand_over(other)
         else:
             self._con.reopen()
@@ -221,7 +214,7 @@ class PooledPgConnection(Lease):
 
 
 class _IdleQueue:
-    """The idle connections in the guise of a queue."""
+    """The idle connections, as the queue of DBUtils 3.x."""
 
     def __init__(self, core: Pool) -> None:
         self._core = core
@@ -253,8 +246,8 @@ class _IdleQueue:
         self.put(con)
 
 
-class _Room:
-    """The connections that may still be taken, in the guise of a semaphore."""
+class _FreeSlots:
+    """The slots that are not in use, as the semaphore of DBUtils 3.x."""
 
     def __init__(self, core: Pool) -> None:
         self._core = core

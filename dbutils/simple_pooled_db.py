@@ -1,8 +1,8 @@
 """A very simple pool of plain connections for any DB-API 2 driver.
 
-It opens all its connections at once, never checks or replaces one, and
-has no options.  It shows how little a pool needs to be, and serves small
-programs well; otherwise take pooled_db.
+It opens all its connections when it is made, never checks or replaces one,
+and has no options.  It shows how little a pool needs to be, and serves small
+programs well.  For all others there is pooled_db.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class NotSupportedError(PooledDBError):
 
 
 class PooledDBConnection(SimpleLease):
-    """What a user of the pool holds; close() gives it back."""
+    """A borrowed connection; close() gives it back."""
 
 
 class PooledDB(SimplePool):
@@ -44,8 +44,9 @@ class PooledDB(SimplePool):
 
         dbapi: the DB-API 2 module; with threadsafety 1 its connections
             have one user at a time, with 2 or 3 they are shared
-        maxconnections: how many connections are opened, with the other
-            parameters
+        maxconnections: how many connections are opened
+
+        All other parameters are passed to dbapi.connect().
         """
         super().__init__(
             _store_for(dbapi),

@@ -1,8 +1,8 @@
 """A very simple pool of plain connections for classic PyGreSQL.
 
-It opens all its connections at once, never checks or replaces one, and
-has no options.  It shows how little a pool needs to be, and serves small
-programs well; otherwise take pooled_pg.
+It opens all its connections when it is made, never checks or replaces one,
+and has no options.  It shows how little a pool needs to be, and serves small
+programs well.  For all others there is pooled_pg.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ __all__ = ["PooledPg", "PooledPgConnection"]
 
 
 class PooledPgConnection(SimpleLease):
-    """What a user of the pool holds; close() gives it back."""
+    """A borrowed connection; close() gives it back."""
 
-    if is_strict:  # only then all methods are called in this way
+    if is_strict:  # otherwise the inherited method is enough
 
         def _call(
                 self, name: str, args: tuple[Any, ...],
                 kwargs: dict[str, Any]) -> Any:
-            """Call a method of the connection, and note what it means."""
+            """Call a method of the connection, and note its unsaved work."""
             permit, pool = self._held(), self._pool
             try:
                 return super()._call(name, args, kwargs)
@@ -48,15 +48,15 @@ class PooledPg(SimplePool):
 
     def __init__(
             self, maxconnections: int, *args: Any, **kwargs: Any) -> None:
-        """Open that many connections with the parameters for pg.DB()."""
-        # The places in whose open transactions more than reading was done.
+        """Open `maxconnections` connections with the arguments for pg.DB()."""
+        # The slots in whose open transactions more than reading was done.
         self._working: set[Slot] = set()
         super().__init__(
             Queued, partial(connect_pg, *args, **kwargs), maxconnections)
 
     def _note_call(
             self, slot: Slot, name: str, args: tuple[Any, ...]) -> None:
-        """Note what a call means for the work that is not saved."""
+        """Note whether a connection has unsaved work after a call."""
         con = slot.con
         if not driver_of(con).in_transaction(con):
             self._working.discard(slot)

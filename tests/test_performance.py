@@ -342,7 +342,7 @@ def test_what_was_in_use_last_is_lent_first(make):
 def look(pool, times=1):
     """Do what is done in the background."""
     for _ in range(times):
-        pool._performance._follow_demand(pool._core)
+        pool._performance._follow_load(pool._core)
 
 
 def test_what_was_not_needed_for_a_while_is_closed(make):

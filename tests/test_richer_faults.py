@@ -691,12 +691,12 @@ def test_a_cache_that_is_optimized_sees_bursts_too(dbapi, server):
     feature = pool._performance
     for _ in range(130):
         burst(pool, 20)
-        feature._follow_demand(feature._core)
+        feature._follow_load(feature._core)
     assert server.calls["connect"] <= 30
     opened = server.calls["connect"]
     for _ in range(10):
         burst(pool, 20)
-        feature._follow_demand(feature._core)
+        feature._follow_load(feature._core)
     assert server.calls["connect"] == opened
     assert pool.performance_report()[
         "connection_acquisition_time"]["count"] == 140 * 20

@@ -1,8 +1,8 @@
-"""Attributes of a borrowed connection that the driver connection has.
+"""Attributes of the driver connection on a lease.
 
-A method __setattr__ would make everything else slower.  So the class of the
-leases gets a property for each name that a driver connection knows, when the
-first one of its class is opened.
+A method __setattr__() would make everything else slower.  Instead, the class
+of the leases gets a property for each public name of a driver connection when
+the first connection of that class is opened.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _known: WeakSet[type] = WeakSet()
 
 
 class Forwarded:
-    """An attribute of the connection, unless that does not have it."""
+    """An attribute that is the connection's, or the lease's if it has none."""
 
     __slots__ = ("_name",)
 
@@ -45,7 +45,7 @@ class Forwarded:
 
 
 def forward(con: Any, lease_class: type) -> None:
-    """Let leases have the attributes that a driver connection has."""
+    """Give leases the attributes that a driver connection has."""
     kind = type(con)
     if kind not in _known:
         for name in dir(con):

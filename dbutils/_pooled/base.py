@@ -1,4 +1,4 @@
-"""What the pools for DB-API 2 drivers and for classic PyGreSQL share."""
+"""The common part of the pools for DB-API 2 drivers and classic PyGreSQL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,14 @@ import warnings
 from collections import deque
 from functools import partial
 from operator import attrgetter
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Iterator,
+    NamedTuple,
+    Sequence,
+)
 from weakref import ref
 
 from .._base.atomic import pop
@@ -21,67 +28,19 @@ from .._core.lease import return_by
 from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
-from .._core.throttle import ConnectThrottle
 from .._steady.mistakes import missing_text
 from .._steady.ping import parse_ping
-from .._steady.steady import check_reset, prove_ping, session_of
+from .._steady.steady import check_reset, session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
-from .transactions import Transactions
+from . import transactions
 
 __all__ = [
-    "UNSAVED", "PoolName", "PoolOptions", "Pooled", "SteadyBackend",
-    "check_pool_options", "limit_name"]
-
-
-class SteadyBackend(Backend):
-    """What a pool does with steady connections of either kind."""
-
-    def __init__(self, mode: Any, maxusage: Any) -> None:
-        self.mode = mode  # in which a connection is cleaned
-        self.maxusage = maxusage
-        # Whether sessions that statements have changed are replaced by new
-        # ones; or else by new connections.
-        self.renews_sessions = True
-
-    def check(self, con: Any) -> None:
-        session_of(con).check(1)
-
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        session = session_of(con)
-        session.throttle = throttle
-        if throttle.failed_pings:
-            session.unanswered = throttle.failed_pings
-            prove_ping(session)
-        if session.options.maxusage != (self.maxusage or 0):  # a recent change
-            self.limit_usage(con)
-
-    def limit_usage(self, con: Any) -> None:
-        session_of(con).limit_usage(self.maxusage or 0)
-
-    def reset(self, con: Any) -> bool:
-        session = session_of(con)
-        if session.session_dirty and not self.renews_sessions:
-            return False
-        return bool(session.reset_session(self.mode))
-
-    def needs_reset(self, con: Any) -> bool:
-        return session_of(con).needs_reset(self.mode)
-
-    def seems_alive(self, con: Any) -> bool:
-        return bool(session_of(con).seems_alive())
-
-    def is_alive(self, con: Any, seconds: float) -> bool:
-        return session_of(con).is_alive_within(seconds)
-
-    def ask(self, con: Any) -> bool:
-        return session_of(con).answers()
-
-    def ask_within(self, con: Any, seconds: float) -> bool:
-        return session_of(con).answers(seconds)
+    "UNSAVED", "PoolName", "PoolOptions", "Pooled", "check_pool_options",
+    "limit_name"]
 
 
 class PoolOptions(NamedTuple):
-    """What a pool was asked to do beyond handing out connections."""
+    """Options of a pool that concern times."""
 
     timeout: float | None
     maintenance: MaintenanceOptions
@@ -90,9 +49,9 @@ class PoolOptions(NamedTuple):
 
 def check_pool_options(
         blocking: Any, maxwait: Any, ping: Any, *times: Any) -> PoolOptions:
-    """Check the options of a pool that have to do with time.
+    """Return the options of a pool that concern times, after checking them.
 
-    The times are those of the upkeep.
+    times: those of the maintenance
     """
     check_seconds("maxwait", maxwait)
     if maxwait is None and not blocking:
@@ -180,22 +139,22 @@ def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
         calls.cancel()
 
 
-# What becomes of work that was not saved, and what to do.
+# The end of a warning about work that was not saved: its fate, and the remedy.
 UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
 
 
 class PoolName:
     """An inner name of DBUtils 3.x that programs read and subclasses set.
 
-    What a subclass sets before the pool begins to work has no effect.
+    A value that a subclass sets before the pool begins to work has no effect.
     """
 
     def __init__(
             self, read: Callable[[Any], Any] | None,
             write: Callable[[Any, Any], None]) -> None:
-        """Say how it is read and written.
+        """Set how the value is read and written.
 
-        read: gets the core; without it the pool itself keeps the value
+        read: gets the core; without it, the pool itself keeps the value
         write: gets the pool and the new value
         """
         self._read = read
@@ -224,9 +183,9 @@ class PoolName:
 
 
 def limit_name(field: str, nothing: Any = None) -> PoolName:
-    """Show one of the limits of a pool, which can be changed.
+    """Return an inner name for one of the limits of a pool.
 
-    nothing: what stands for no limit
+    nothing: the limit that stands for no limit
     """
     def read(core: Any) -> Any:
         return getattr(core.limits, field) or 0
@@ -239,24 +198,24 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
     return PoolName(read, write)
 
 
-class Pooled(Transactions):
+class Pooled:
     """A pool of steady connections."""
 
-    # The class has no such attribute, with which reading that of the object
+    # Only declared: with an attribute of the class, reading that of the object
     # would take four times as long.
     _core: Any
 
     def _change_reset(self, reset: Any) -> None:
         check_reset(reset, "session")
         self._core.backend.mode = reset
-        self._find_ways()
+        self._choose_way_back()
 
     def _change_maxusage(self, maxusage: Any) -> None:
         self._core.backend.maxusage = maxusage
 
     def _change_blocking(self, blocking: Any) -> None:
         core = self._core
-        if not core.timeout:  # otherwise "maxwait" has the say
+        if not core.timeout:  # otherwise "maxwait" decides
             core.timeout = None if blocking else 0
 
     def _change_ping(self, ping: Any) -> None:
@@ -274,15 +233,16 @@ class Pooled(Transactions):
     _too_many_error: type[Exception] = Exception
     _invalid_error: type[Exception] = Exception
     _closed_error: type[Exception] = Exception
+    _commit_unknown_error: type[Exception] = Exception
 
     def _begin(
             self, backend: Backend, limits: Limits, options:
             PoolOptions) -> None:
-        """Begin to work, with as many idle connections as were asked for."""
-        # Whether connections are looked at before they are lent.
+        """Begin to work, with mincached idle connections."""
+        # Whether connections are checked before they are lent.
         self._checks = parse_ping(options.ping).when & 1
         self._core = Pool(backend, limits)
-        self._find_ways()
+        self._choose_way_back()
         self._core.timeout = options.timeout
         self._core.look_after(options.maintenance, self._open)
         permits: list[Any] = []
@@ -291,13 +251,13 @@ class Pooled(Transactions):
         finally:
             for permit in reversed(permits):
                 self._core.release(permit.slot.con)
-        # from now on, since opening the first ones may take longer
+        # only now, since opening the first ones may take longer
         self._core.keeper.has_helpers = not backend.is_embedded
 
-    def _find_ways(self) -> None:
-        """Find out whether connections may come back the short way.
+    def _choose_way_back(self) -> None:
+        """Decide whether connections may come back the fast way.
 
-        Subclasses and programs can take them back in their own ways.
+        Subclasses and programs can replace the method that takes them back.
         """
         self._has_own_cache = (
             "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
@@ -306,21 +266,21 @@ class Pooled(Transactions):
             and not (self._has_own_cache or is_strict))
 
     def _note_moments(self, when: int) -> None:
-        """Look at connections before they are lent, if that is the moment."""
+        """Check connections before they are lent, if `when` says so."""
         self._checks |= when & 1
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; a program can replace our methods."""
+        """Set an attribute, which may replace a method of ours."""
         super().__setattr__(name, value)
         if name == "cache" and "_core" in self.__dict__:
-            self._find_ways()
+            self._choose_way_back()
 
     def __getattr__(self, name: str) -> Any:
-        """Raise an error that names what a program may look for."""
+        """Raise an error that suggests a name that exists."""
         raise AttributeError(missing_text(self, name))
 
     def _first_connections(self, number: int) -> Iterator[Any]:
-        """Open connections, all but the first one at the same time."""
+        """Open connections: the first one, then all others together."""
         if not number:
             return
         first = self._acquire(self._open)
@@ -335,11 +295,15 @@ class Pooled(Transactions):
         """Open a new steady connection for the pool."""
         raise NotImplementedError
 
+    def _borrow(self) -> Any:
+        """Return a lease of a dedicated connection."""
+        raise NotImplementedError
+
     def _acquire(
             self, connect: Callable[[], Any], shareable: bool = False,
             maxwait: float | None = None, pool: Any = None,
             request: Any = None) -> Any:
-        """Return the right to a connection."""
+        """Return the permit for a connection."""
         timeout = self._core.timeout
         if maxwait is not None:
             timeout = check_seconds("maxwait", maxwait)
@@ -355,8 +319,8 @@ class Pooled(Transactions):
         raise self._too_many_error(text) from cause
 
     def _is_well(self, permit: Any, maxwait: float | None) -> bool:
-        """Tell whether a connection can be used; if not, put it back."""
-        session = permit.slot.con._session  # noqa: SLF001 - as of line_of()
+        """Return whether a connection can be used; if not, put it back."""
+        session = permit.slot.con._session  # noqa: SLF001 - inlined session_of()
         if not session.ping & 1:
             return True
         can_wait = maxwait or (maxwait is None and self._core.timeout)
@@ -381,9 +345,9 @@ class Pooled(Transactions):
                 "This connection was not taken out of the pool.")
 
     def _take_back(self, permit: Any) -> None:
-        """Take back what a lease does not hold any more."""
+        """Take back the permit of a lease that was closed."""
         is_forgotten = is_strict and forgets_work(session_of(permit.slot.con))
-        if is_collecting():  # the right dies, and who waits finds it
+        if is_collecting():  # the permit dies, and a waiter finds its slot
             self._core.ledger.waiters.nudge()
         elif self._has_own_cache:
             return_by(self.cache, permit, self)
@@ -393,13 +357,13 @@ class Pooled(Transactions):
             warn_of_work(UNSAVED)
 
     def _take_back_dropped(self, permit: Any, holder: Any) -> None:
-        """Take back what was dropped with its lease.
+        """Take back the permit of a lease that was dropped.
 
         While the interpreter ends, nothing is asked of the server, which
-        ends the transaction itself when the connection does.
+        rolls back the transaction itself when the connection ends.
         """
         if is_ending():
-            return  # the right dies, with what it holds
+            return  # the permit dies, with the connection
         if is_strict:
             warnings.warn(
                 "A connection was dropped instead of closed by"
@@ -411,10 +375,35 @@ class Pooled(Transactions):
         else:
             self._core.take_away(permit)
 
+    def transaction(self) -> ContextManager[Any]:
+        """Borrow a connection for a context that is a transaction.
+
+        At the end of the context the transaction is committed, or rolled back
+        after an error, and the connection is given back.
+        """
+        return transactions.transaction(self._borrow)
+
+    def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
+        """Call a function in a transaction, and return its result.
+
+        function: gets the connection, and neither begins nor commits; apart
+            from its work on the connection it must do nothing that cannot
+            be done again
+        retries: how often the whole transaction is repeated at most, after
+            a serialization failure, a deadlock, or when the connection was
+            lost before commit() was called; never if each statement is known
+            to be committed at once
+
+        If the connection is lost in commit(), the outcome is unknown, and a
+        CommitUnknownError is raised.
+        """
+        return transactions.run(
+            function, self._borrow, retries, self._commit_unknown_error)
+
     def close(self) -> None:
         """Close all connections that are idle or shared.
 
-        The pool stays usable, and what is in use comes back to it.
+        The pool stays usable, and connections in use come back to it.
         """
         self._core.clear()
 
@@ -426,18 +415,18 @@ class Pooled(Transactions):
         self._core.drain()
 
     def shutdown(self, timeout: float | None = 5) -> bool:
-        """Close the pool for good; tell whether all connections were closed.
+        """Close the pool for good; return whether all connections were closed.
 
         timeout: for how many seconds to wait for the connections in use;
-            None means for as long as it takes.  Those that are still in use
-            then are closed when they come back.
+            None means without a limit.  Connections that are still in use
+            after that are closed when they come back.
 
-        Who waits for a connection, or asks for one later, gets an error.
+        All requests that wait, and all later ones, get an error.
         """
         return self._core.shutdown(check_seconds("timeout", timeout))
 
     def __enter__(self) -> Any:
-        """Begin a context at whose end the pool is shut down."""
+        """Return the pool, which is shut down at the end of the context."""
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -445,10 +434,10 @@ class Pooled(Transactions):
         self.shutdown()
 
     def __del__(self) -> None:
-        """Close the connections when nobody holds the pool any more."""
+        """Close the connections of a pool that was dropped."""
         try:
             self._end()
-        except BaseException as error:  # noqa: BLE001 - nobody is above
+        except BaseException as error:  # noqa: BLE001 - no caller would see it
             # the other connections are closed by their own finalizers
             note_lost("closing a pool that was dropped", error)
 

@@ -1,8 +1,8 @@
-"""The two ways in which a simple pool keeps its connections.
+"""The common part of the simple pools, and their two kinds of stores.
 
-It holds a fixed set of plain driver connections.  If they are not
-thread-safe, they queue up to be handed out to one user at a time.
-Otherwise they are handed out in turn, to any number of users.
+A simple pool holds a fixed set of plain driver connections.  If they are
+not thread-safe, a queue hands each one out to one user at a time.  Otherwise
+they are handed out in turn, to any number of users.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
 
 
 class Queued:
-    """Connections of which each has one user at a time."""
+    """A store of connections of which each has one user at a time."""
 
     def __init__(self) -> None:
         self._core = Pool(
             Backend(), Limits(maxconnections=0), is_short=True)
         self.ledger = self._core.ledger
         self.slots: list[Slot] = []
-        # What is left to do when a connection has become idle.
+        # Does the rest when a connection has become idle.
         self.after_release = self._core.after_release
 
     def add(self, con: Any) -> None:
@@ -42,22 +42,22 @@ class Queued:
         self.slots.append(self._core.adopt(con))
 
     def take(self, pool: Any) -> Permit:
-        """Return the right to a connection, waiting if need be."""
+        """Return the permit for a connection, waiting if need be."""
         return self._core.acquire(_never, None, pool=pool)
 
     def give_back(self, permit: Permit) -> None:
-        """Take back what a lease does not hold any more."""
-        if is_collecting():  # who waits finds it when it died
+        """Take back the permit of a lease that was closed."""
+        if is_collecting():  # the permit dies, and a waiter finds its slot
             self.ledger.waiters.nudge()
         else:
             self._core.give_back(permit)
 
     def take_away(self, permit: Permit) -> None:
-        """Take back what was dropped with its lease."""
+        """Take back the permit of a lease that was dropped."""
         self._core.take_away(permit)
 
     def put_back(self, con: Any) -> None:
-        """Take a connection back, or in if it comes from elsewhere."""
+        """Take a connection back; add it if it comes from elsewhere."""
         if not self._core.release(con) and not self._is_idle(con):
             self._core.adopt(con)
 
@@ -70,25 +70,25 @@ def _never() -> Any:  # pragma: no cover - the limit is what was added
 
 
 class TakenInTurn:
-    """Connections that any number of users may have at the same time."""
+    """A store of connections that any number of users have together."""
 
     def __init__(self) -> None:
-        # They neither come nor go the short way, so nothing is in here.
+        # It stays empty, so nothing is handed out the fast way.
         self.ledger = Ledger(Limits(), bool)
         self._permits: list[Permit] = []
         self._next = 0
         self._lock = threading.Lock()
-        # One visit for all, which only a fork ends.
+        # One checkout for all leases, which only a fork ends.
         self._checkout: Checkout = new_checkout()
         register_for_fork(self)
 
     def after_fork(self) -> None:
-        """Let the leases be over in a forked child."""
+        """End the leases in a forked child."""
         end(self._checkout)
 
     @property
     def slots(self) -> list[Slot]:
-        """The places of the connections."""
+        """Return the slots of the connections."""
         return [permit.slot for permit in self._permits]
 
     def add(self, con: Any) -> None:
@@ -97,8 +97,8 @@ class TakenInTurn:
         slot.con = con
         self._permits.append(Permit(slot, self._checkout, is_share=True))
 
-    def take(self, pool: Any) -> Permit:  # noqa: ARG002 - nobody owns it
-        """Return the right to the connection whose turn it is."""
+    def take(self, pool: Any) -> Permit:  # noqa: ARG002 - Queued needs it
+        """Return the permit for the connection whose turn it is."""
         with self._lock:
             permit = self._permits[self._next]
             self._next = (self._next + 1) % len(self._permits)
@@ -108,26 +108,28 @@ class TakenInTurn:
         """Do nothing, since the connection was never taken away."""
 
     def put_back(self, con: Any) -> None:
-        """Do nothing, likewise."""
+        """Do nothing, since the connection was never taken away."""
 
 
 def _ignore(will: Any) -> None:
-    """Do without the place that nobody holds any more."""
+    """Do nothing with the slot of a pool that was dropped."""
 
 
 class SimpleLease(Lease):
-    """What a user holds; it behaves like the driver's connection."""
+    """A borrowed connection; it behaves like the driver's connection."""
 
     __slots__ = ()
 
     def _held(self) -> Any:
-        """Return the right to the connection, None if that is over."""
-        permit = super()._held()  # those taken in turn have a visit together
-        return None if permit is None or not permit.checkout else permit
+        """Return the permit for the connection, None if it was given back."""
+        permit = super()._held()
+        if permit is None or not permit.checkout:  # a fork ended them all
+            return None
+        return permit
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
-        # This is the short way back; see Lease.close().
+        # This is the fast way back; see Lease.close().
         checkout, permit = self._checkout, None
         try:
             del checkout[LAST]
@@ -138,9 +140,9 @@ class SimpleLease(Lease):
             self._permit = None
             pool = checkout[0]
             checkout.clear()
-            is_short = pool._is_short  # noqa: SLF001 - for leases
-            if is_short and not collecting:
-                store = pool._store  # noqa: SLF001 - likewise
+            is_fast = pool._is_fast  # noqa: SLF001 - of this module
+            if is_fast and not collecting:
+                store = pool._store  # noqa: SLF001 - of this module
                 ledger = store.ledger
                 idle = ledger.idle
                 permit.checkout = None
@@ -148,12 +150,12 @@ class SimpleLease(Lease):
                 if ledger.fast_way is not idle or ledger.lost:
                     store.after_release(idle)
             else:
-                pool._take_back(permit)  # noqa: SLF001 - likewise
+                pool._take_back(permit)  # noqa: SLF001 - of this module
         finally:
             permit = None  # not to be kept by the traceback of an interrupt
 
 
-# What becomes of work that was not saved, and what to do.
+# The end of a warning about work that was not saved: its fate, and the remedy.
 _UNSAVED = (
     "a simple pool leaves that to the next borrower. Call commit() or"
     " rollback().")
@@ -164,7 +166,7 @@ def _uses(lease: Any, permit: Permit) -> bool:
 
 
 class SimplePool:
-    """What the two simple pools have in common."""
+    """The common part of the two simple pools."""
 
     _lease_class: type[SimpleLease] = SimpleLease
 
@@ -184,21 +186,21 @@ class SimplePool:
 
     def _begin(self) -> None:
         self._store = self._make_store()
-        # Whether all comes back the short way.
-        self._is_short = (
+        # Whether all connections come back the fast way.
+        self._is_fast = (
             isinstance(self._store, Queued) and not (
                 self._has_own_return or is_strict))
         self._is_filled = False
-        # For warnings of the development mode: who uses a connection together
-        # with others, and of which places the work has been reported.
+        # For warnings of the development mode: the leases that use a
+        # connection together, and the slots whose work has been reported.
         self._users: set[Any] = set()
         self._reported: set[Slot] = set()
-        # A lock that is made when it is first needed, since gevent may replace
-        # its class before that.
+        # Its lock is made when it is first needed, since gevent may replace
+        # the class of locks before that.
         self._filling: dict[int, Any] = {}
 
     def _fill(self) -> None:
-        """Open the connections, as many as there have to be."""
+        """Open the connections, unless another thread has done so."""
         with self._filling.setdefault(0, threading.Lock()):
             if not self._is_filled:
                 for _ in range(self._number):
@@ -210,17 +212,17 @@ class SimplePool:
         for con in self._connections:
             abandon_socket(con, driver_of(con).descriptor(con))
         self._connections = []
-        for slot in self._store.slots:  # for those who look for them there
+        for slot in self._store.slots:  # leases of the parent look there
             slot.con = Orphan(None)
         self._begin()
 
     def connection(self) -> Any:
         """Return a connection, to be given back by close().
 
-        If there is none and they cannot be shared, this waits for one.
+        If connections cannot be shared and none is idle, this waits for one.
         """
-        # This is the short way out; see PooledDB.connection().  Nobody asks
-        # who has a connection, so only the pool is noted.
+        # This is the fast way out; see PooledDB.connection().  Nothing asks
+        # for the holders of a simple pool, so only the pool is noted.
         permit = lease = None
         try:
             fast_way = self._store.ledger.fast_way
@@ -228,12 +230,12 @@ class SimplePool:
                 permit = fast_way.popleft()
                 permit.checkout = checkout = [self, 0, None, 0, 0]
                 lease = self._lease_class()
-                lease._checkout = checkout  # noqa: SLF001 - it is being made
-                lease._permit = permit  # noqa: SLF001 - likewise
+                lease._checkout = checkout  # noqa: SLF001 - inlined hold()
+                lease._permit = permit  # noqa: SLF001 - inlined hold()
         except IndexError:  # another thread was faster
             lease = None
         except BaseException:
-            permit = lease = None  # not to be kept by the traceback
+            permit = lease = None  # not to be kept by a traceback
             raise
         if lease is None:
             permit = None
@@ -248,19 +250,19 @@ class SimplePool:
             permit = self._store.take(self)
             lease = hold(self._lease_class(), permit)
             if permit.is_share:
-                lease._checkout = [self, 0, None, 0, 0]  # noqa: SLF001 - likewise
+                lease._checkout = [self, 0, None, 0, 0]  # noqa: SLF001 - of its own
                 if is_strict:
                     self._users.add(ref(lease, self._users.discard))
             return lease
         finally:
-            permit = lease = None  # not to be kept by the traceback
+            permit = lease = None  # not to be kept by a traceback
 
     def __getattr__(self, name: str) -> Any:
-        """Raise an error that names what a program may look for."""
+        """Raise an error that suggests a name that exists."""
         raise AttributeError(missing_text(self, name))
 
     def _take_back(self, permit: Permit) -> None:
-        """Take back what a lease does not hold any more."""
+        """Take back the permit of a lease that was closed."""
         is_forgotten = is_strict and self._forgets_work(permit)
         if self._has_own_return:
             return_by(self.returnConnection, permit, self)
@@ -271,7 +273,7 @@ class SimplePool:
 
     def _take_back_dropped(
             self, permit: Permit, holder: Any) -> None:  # noqa: ARG002 - unused
-        """Take back what was dropped with its lease."""
+        """Take back the permit of a lease that was dropped."""
         is_forgotten = is_strict and (
             not is_ending() and self._forgets_work(permit))
         if self._has_own_return:
@@ -282,9 +284,9 @@ class SimplePool:
             warn_of_work(_UNSAVED)
 
     def _forgets_work(self, permit: Permit) -> bool:
-        """Return whether work is left in a connection that nobody uses now.
+        """Return whether work is left in a connection without a user.
 
-        It stays there, so the next borrower could not help being blamed, too.
+        The work stays there, so it is reported once and not to each user.
         """
         users = self._users.copy() if permit.is_share else ()
         if any(_uses(link(), permit) for link in users):
@@ -303,15 +305,15 @@ class SimplePool:
         con = slot.con
         return driver_of(con).has_written(con) is True
 
-    def getConnection(self) -> Any:  # noqa: N802 - a name of DBUtils 1.x
+    def getConnection(self) -> Any:  # noqa: N802 - of DBUtils 1.x
         """Return a connection, like connection()."""
         return self.connection()
 
-    def addConnection(self, con: Any) -> None:  # noqa: N802 - likewise
+    def addConnection(self, con: Any) -> None:  # noqa: N802 - of DBUtils 1.x
         """Add a driver connection to the pool."""
         self._connections.append(con)
         self._store.add(con)
 
-    def returnConnection(self, con: Any) -> None:  # noqa: N802 - likewise
+    def returnConnection(self, con: Any) -> None:  # noqa: N802 - of DBUtils 1.x
         """Take a driver connection back, as close() does."""
         self._store.put_back(con)

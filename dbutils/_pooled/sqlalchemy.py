@@ -1,9 +1,9 @@
-"""What SQLAlchemy loads for create_engine(..., plugins=["dbutils"]).
+"""The plugin of create_engine(..., plugins=["dbutils"]) of SQLAlchemy.
 
 It is for engines whose creator is the method connection() of a pool, and is
-needed where a dialect passes connections to functions of the driver that only
-take its own.  SQLAlchemy finds it by an entry point of the package; nothing
-of SQLAlchemy is imported here.
+needed where a dialect passes connections to functions of the driver that
+accept only the driver's own.  SQLAlchemy finds it by an entry point of the
+package; nothing of SQLAlchemy is imported here.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ class EnginePlugin:
         pass
 
     def update_url(self, url: Any) -> Any:
-        """Leave the URL as it is."""
+        """Do nothing with the URL."""
 
     def handle_dialect_kwargs(
             self, dialect_class: Any, dialect_args: dict[str, Any]) -> None:
-        """Let SQLAlchemy translate the type hstore itself with psycopg.
+        """Make SQLAlchemy translate the type hstore of psycopg itself.
 
-        That would be registered on the first connection only, and on others
-        with a parameter for connecting, which a creator does not get.
+        The dialect would register it on the first connection only, and on
+        others with a connect argument, which a creator does not get.
         """
         if dialect_class.driver == "psycopg":
             dialect_args.setdefault("use_native_hstore", False)
@@ -40,12 +40,12 @@ class EnginePlugin:
     def handle_pool_kwargs(
             self, pool_class: Any,  # noqa: ARG002 - SQLAlchemy passes it
             pool_args: dict[str, Any]) -> None:
-        """Pass the driver's own connection to what needs it.
+        """Pass the driver's own connection to functions that need it.
 
         psycopg2 registers types with a function in C.  A connection of sqlite3
         on which functions were registered through the pool would not be used
         again, since they stay there; those of SQLAlchemy are always the same.
-        Other dialects prepare what was borrowed, so that the pool undoes it.
+        Other dialects prepare the lease, so that the pool undoes it.
         """
         dialect = pool_args["dialect"]
         dialect.get_driver_connection = _of_own(dialect.get_driver_connection)
@@ -53,18 +53,18 @@ class EnginePlugin:
             dialect.on_connect_url = _with_own(dialect.on_connect_url)
 
     def engine_created(self, engine: Any) -> None:
-        """Leave the engine as it is."""
+        """Do nothing with the engine."""
 
 
 def _of_own(act: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function that does something with the driver's connection."""
-    return lambda borrowed: act(plain(borrowed))
+    """Return a function that calls `act` with the driver's own connection."""
+    return lambda lease: act(plain(lease))
 
 
 def _with_own(find: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Return a function that finds what prepares a borrowed connection.
+    """Return a function that returns the function that prepares a lease.
 
-    find: returns what prepares a connection of the driver, if anything does
+    find: returns the one that prepares a connection of the driver, or None
     """
     def find_ours(url: Any) -> Callable[[Any], Any] | None:
         prepare = find(url)

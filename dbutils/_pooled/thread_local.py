@@ -1,11 +1,11 @@
-"""Connections that stay with their thread."""
+"""Steady connections of which each thread has its own."""
 
 from __future__ import annotations
 
 import threading
 
-# The C implementation of thread-local data gets lost between the requests
-# under mod_wsgi, therefore the one written in Python is the default.
+# Under mod_wsgi, the C implementation of thread-local data loses its contents
+# between requests, so the one written in Python is the default.
 from _threading_local import local
 from typing import Any
 from weakref import ref
@@ -19,25 +19,25 @@ __all__ = ["ThreadConnections", "local"]
 
 
 class ThreadConnections:
-    """A generator of steady connections that stay with their thread."""
+    """Gives each thread a steady connection of its own."""
 
     def __init__(self, threadlocal: Any = None) -> None:
-        """Begin without any connection."""
+        """Set up the place where threads keep their connections."""
         self.thread = (threadlocal or local)()
-        # The connection of a thread is kept there; "con" of this is a weak
-        # reference to it, as a faster way that may get lost.  It is made when
-        # it is first needed, since gevent may replace its class before that.
+        # Besides, "con" of this is a weak reference to the connection of the
+        # thread, which is faster and may get lost.  It is made when it is
+        # first needed, since gevent may replace its class before that.
         self._fast_way: Any = None
         self._has_fast_way = threadlocal is None and not is_strict
         register_for_fork(self, method="_begin_anew")
 
     def _begin_anew(self) -> None:
-        """Open other connections in a forked child."""
+        """Forget the connections of the parent in a forked child."""
         self.thread = type(self.thread)()
         self._fast_way = None
 
     def __getattr__(self, name: str) -> Any:
-        """Raise an error that names what a program may look for."""
+        """Raise an error that suggests a name that exists."""
         raise AttributeError(missing_text(self, name))
 
     def _first_connection(self) -> Any:
@@ -45,7 +45,7 @@ class ThreadConnections:
         raise NotImplementedError
 
     def _own_connection(self) -> Any:
-        """Return the connection of this thread, made when first needed."""
+        """Return the connection of this thread, opened when first needed."""
         try:
             con = self.thread.connection
         except AttributeError:

@@ -1,8 +1,8 @@
-"""Whole transactions: to be used, and to be repeated when they fail.
+"""Whole transactions, which are repeated when they fail.
 
-A transaction is repeated as a whole if the server says that this helps, or
-if the connection was lost before commit() was called.  Once it was called,
-the transaction may have been committed, and is never repeated.
+A transaction is repeated as a whole if the error says that this helps, or
+if the connection was lost before commit() was called.  After that call the
+transaction may have been committed, and is never repeated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 from .._base.errors import quietly
 from .._steady.steady import session_of
 
-__all__ = ["Transactions"]
+__all__ = ["run", "transaction"]
 
 _FIRST_PAUSE = 0.02  # seconds
 _LONGEST_PAUSE = 2.0
@@ -27,92 +27,71 @@ class _Done(NamedTuple):
     result: Any
 
 
-class Transactions:
-    """What a pool offers for transactions."""
-
-    _commit_unknown_error: type[Exception] = Exception
-
-    def _borrow(self) -> Any:
-        """Return a connection that nobody else uses."""
-        raise NotImplementedError
-
-    @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Borrow a connection for a context that is a transaction.
-
-        At its end the transaction is committed, or rolled back if there was
-        an error, and the connection given back.
-        """
-        with self._borrow() as db:
-            db.begin()
-            try:
-                yield db
-            except BaseException:
-                with quietly("rolling back"):
-                    db.rollback()
-                raise
-            db.commit()
-
-    def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
-        """Call a function in a transaction, and return what it returns.
-
-        function: gets the connection; it must not do anything that cannot
-            be done again, apart from what it does with the connection, and
-            leaves beginning and committing to us
-        retries: how often the whole transaction is repeated at most, after
-            a serialization failure, a deadlock, or when the connection was
-            lost before commit() was called; not if each statement is known
-            to be committed at once
-
-        If the connection was lost while it was committed, nobody knows the
-        outcome, and a CommitUnknownError says so.
-        """
-        for attempt in range(retries):
-            done = self._attempt(function, is_last=False)
-            if done is not None:
-                return done.result
-            pause = min(_FIRST_PAUSE * 2 ** attempt, _LONGEST_PAUSE)
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-        done = self._attempt(function, is_last=True)
-        return done.result  # type: ignore[union-attr] # or it has raised
-
-    def _attempt(
-            self, function: Callable[[Any], Any], is_last: bool,
-    ) -> _Done | None:
-        """Try a transaction; return None if it is worth another try."""
-        session = None
-        commits = False
+@contextmanager
+def transaction(borrow: Callable[[], Any]) -> Iterator[Any]:
+    """Borrow a connection for a context that is a transaction."""
+    with borrow() as db:
+        db.begin()
         try:
-            with self._borrow() as db:
-                session = session_of(db)
-                db.begin()
-                is_last = is_last or _commits_alone(session)
-                result = function(db)
-                commits = True
-                db.commit()
-        except Exception as error:
-            lost = _was_lost(session, error)
-            if commits and lost:
-                raise self._commit_unknown_error(
-                    "The connection was lost in commit(): it is unknown"
-                    " whether the transaction was committed.") from error
-            if is_last or not (lost or _is_transient(session, error)):
-                raise
-            return None
-        return _Done(result)
+            yield db
+        except BaseException:
+            with quietly("rolling back"):
+                db.rollback()
+            raise
+        db.commit()
+
+
+def run(
+        function: Callable[[Any], Any], borrow: Callable[[], Any],
+        retries: int, commit_unknown_error: type[Exception]) -> Any:
+    """Return the result of a function, called in a transaction."""
+    for attempt in range(retries):
+        done = _attempt(function, borrow, commit_unknown_error, is_last=False)
+        if done is not None:
+            return done.result
+        pause = min(_FIRST_PAUSE * 2 ** attempt, _LONGEST_PAUSE)
+        time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+    done = _attempt(function, borrow, commit_unknown_error, is_last=True)
+    return done.result  # type: ignore[union-attr] # or it has raised
+
+
+def _attempt(
+        function: Callable[[Any], Any], borrow: Callable[[], Any],
+        commit_unknown_error: type[Exception], is_last: bool) -> _Done | None:
+    """Run a transaction; return None if it is worth another try."""
+    session = None
+    commits = False
+    try:
+        with borrow() as db:
+            session = session_of(db)
+            db.begin()
+            is_last = is_last or _commits_alone(session)
+            result = function(db)
+            commits = True
+            db.commit()
+    except Exception as error:
+        lost = _was_lost(session, error)
+        if commits and lost:
+            raise commit_unknown_error(
+                "The connection was lost in commit(): it is unknown"
+                " whether the transaction was committed.") from error
+        if is_last or not (lost or _is_transient(session, error)):
+            raise
+        return None
+    return _Done(result)
 
 
 def _commits_alone(session: Any) -> bool:
-    """Tell whether each statement is committed, so that none may run again.
+    """Return whether each statement is committed, so none may run again.
 
-    The begin() of a driver begins a transaction nevertheless.
+    Even then, the begin() of a driver begins a transaction.
     """
     return bool(session.profile.autocommit(session.con)) and not hasattr(
         session.con, "begin")
 
 
 def _was_lost(session: Any, error: Exception) -> bool:
-    """Tell whether the connection was lost, or could not be opened."""
+    """Return whether the connection was lost, or could not be opened."""
     if session is None:
         return type(error).__name__ in {"OperationalError", "InterfaceError"}
     return session.failover.was_lost(session, error)

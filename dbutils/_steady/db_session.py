@@ -41,7 +41,6 @@ from .sockets import (
 )
 from .statements import READ, UNKNOWN_WORK, Kind
 from .steady import Session
-from .turns import SharedUse
 
 __all__ = ["DbSession"]
 
@@ -386,7 +385,7 @@ class DbSession(_Session):
         # Whether the driver can ping, and whether nobody has to be asked.
         self.can_ask = self.can_just_look = False
         # In which order it is used if several share it.
-        self.turns: SharedUse | None = None
+        self.turns: Any = None
         # Answers that the program reads while they are sent.
         self.streams: WeakSet[Any] | None = None
 
