@@ -259,7 +259,7 @@ class ResourceAllocationPooledDB(PooledDB):
             self, enabled: bool = True, *, barging: float = _BARGING) -> None:
         """Begin or cease to let running threads overtake waiters.
 
-        barging: for how many seconds a waiter may be overtaken
+        barging: how many seconds a waiter may be overtaken at most
         """
         self._allocation.set_barging(barging if enabled else None)
 
