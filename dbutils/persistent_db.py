@@ -13,7 +13,8 @@ from . import __version__
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
-from ._steady.steady import check_options, session_of
+from ._steady.options import check_options
+from ._steady.steady import session_of
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]

@@ -42,12 +42,8 @@ from ._pooled.base import (
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
-from ._steady.steady import (
-    as_statements,
-    check_options,
-    check_reset,
-    session_of,
-)
+from ._steady.options import as_statements, check_options, check_reset
+from ._steady.steady import session_of
 from ._steady.turns import SharedUse
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here

@@ -18,8 +18,8 @@ from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import Pool
 from ._pooled.base import Pooled, SteadyBackend, check_pool_options
+from ._steady.options import as_statements, check_options, check_reset
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
-from ._steady.steady import as_statements, check_options, check_reset
 from .steady_pg import SteadyPgConnection
 
 __all__ = [

@@ -28,11 +28,12 @@ from ._steady.classic import ClassicFailover
 from ._steady.cursor import FOREVER, NOTHING, Call, during, state_for, through
 from ._steady.db_session import DbSession
 from ._steady.driver_methods import Method, execute_on, names_of, tied
+from ._steady.options import check_options
 from ._steady.ping import PingError
 from ._steady.replaced import Replaced, replaced_in
 from ._steady.safe import SafeFailover
 from ._steady.statements import seen
-from ._steady.steady import Steady, check_options, inner, inner_term
+from ._steady.steady import Steady, inner, inner_term
 
 __all__ = [
     "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",

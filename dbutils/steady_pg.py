@@ -17,6 +17,7 @@ from . import __version__  # noqa: F401 - every public module has it
 from ._drivers.creators import connect_pg
 from ._steady.driver_methods import Method, names_of
 from ._steady.mistakes import explain_options
+from ._steady.options import check_options
 from ._steady.pg_failover import (
     WORKING,
     PgClassic,
@@ -25,7 +26,7 @@ from ._steady.pg_failover import (
     is_query,
 )
 from ._steady.pg_session import PgSession
-from ._steady.steady import Steady, check_options
+from ._steady.steady import Steady
 
 __all__ = [
     "InvalidConnectionError", "SteadyPgConnection", "SteadyPgError"]

@@ -327,7 +327,8 @@ def test_a_call_is_a_mark(pool_of):
     ask(db, "select set_config('application_name', 'marked', false)")
     db.commit()
     session = db._session
-    session.session_dirty = session.dirty = session.settings_dirty = False
+    session.session_dirty = session.settings_dirty = False
+    session.settings.needs_server = False
     db.set_client_encoding("LATIN1")
     large = db.lobject()
     large.close()
@@ -412,7 +413,7 @@ def test_a_handler_can_be_removed(pool_of):
         db.add_notice_handler(heard.append)
         db.remove_notice_handler(heard.append)
         ask(db, "do $$ begin raise notice 'first'; end $$")
-        assert db._session.handlers == ()
+        assert db._session.settings.handlers == ()
     assert heard == []
 
 

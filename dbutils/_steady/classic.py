@@ -15,8 +15,8 @@ from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
 from .decisions import Spare, Verdict, judge
 from .ping import ask
+from .session import doubt_ping, prove_ping, trust_ping
 from .statements import READ, Kind
-from .steady import doubt_ping, prove_ping, trust_ping
 
 __all__ = ["ClassicFailover"]
 

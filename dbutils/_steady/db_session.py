@@ -26,11 +26,12 @@ from .._drivers.creators import (
     module_of_connection,
     module_of_creator,
 )
-from .._drivers.driver import profile_in, profile_of
+from .._drivers.driver import MARKS, SPOILS, profile_in, profile_of
 from .cursor import Call
 from .deadlines import end_deadline, start_deadline
 from .driver_methods import EXECUTING, plain
 from .mistakes import check_creator, explain_options
+from .session import Session
 from .sockets import (
     GONE,
     QUIET,
@@ -40,7 +41,6 @@ from .sockets import (
     probe_of,
 )
 from .statements import READ, UNKNOWN_WORK, Kind
-from .steady import Session
 from .turns import SharedUse
 
 __all__ = ["DbSession"]
@@ -256,13 +256,15 @@ class _Session(_Opener):
         """Note that the program can use the driver connection directly."""
         if self.work is False:
             self.work = None
-        self.settings_dirty = self.settings_dirty or bool(self.settings)
+        self.settings_dirty = self.settings_dirty or bool(
+            self.settings.original)
 
     def hand_out(self) -> Any:
         """Return the driver connection, as the program can do all with it."""
         self.note_direct_use()
         if self.profile.is_known and not self.profile.is_embedded:
-            self.settings_dirty = self.dirty = self.exposed = True
+            self.settings_dirty = self.exposed = True
+            self.settings.needs_server = True
         return self.con
 
     def is_bound(self) -> bool:
@@ -297,7 +299,7 @@ class _Session(_Opener):
         """
         profile = self.profile
         if name not in profile.setters and (
-                name in self.settings or name in profile.unreadable):
+                name in self.settings.original or name in profile.unreadable):
             return False
         value = getattr(self.con, name, None)
         return callable(value) and not isinstance(value, type)
@@ -319,11 +321,27 @@ class _Session(_Opener):
         if name in profile.questions:
             return getattr(self.con, name)(*args, **kwargs)
         if name in profile.setters:
-            return self.alter(partial(self.call_setter, name, args, kwargs))
+            return self.alter(partial(self._call_setter, name, args, kwargs))
         if name in profile.pairs or name in profile.pairs.values():
-            return self.alter(partial(self.call_paired, name, args, kwargs))
+            return self.alter(partial(self._call_paired, name, args, kwargs))
         return self.alter(
             partial(self._call_freely, name, args, kwargs), UNKNOWN_WORK)
+
+    def _call_setter(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method that changes the session until the lease ends."""
+        self.settings_dirty = True  # also if this is interrupted
+        self.session_dirty = self.session_dirty or (
+            self.profile.setters[name] in {MARKS, SPOILS})
+        return self.settings.call_setter(self.con, name, args, kwargs)
+
+    def _call_paired(
+            self, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method whose effect another one undoes, or that one."""
+        self.settings_dirty = True  # also if this is interrupted
+        return self.settings.call_paired(self.con, name, args, kwargs)
 
     def _call_freely(
             self, name: str, args: tuple[Any, ...],
@@ -340,21 +358,24 @@ class _Session(_Opener):
 
         What only the creator can prepare is kept as far as possible.
         """
-        if self.spoiled or (self.session_dirty and not self.can_prepare_alone):
+        settings, profile = self.settings, self.profile
+        if settings.is_spoiled or (
+                self.session_dirty and not self.can_prepare_alone):
             return False
         if self.settings_dirty:
             self.restore_settings()
-        profile = self.profile
-        if reconnect or (self.dirty and self.is_plain and profile.can_clean):
+        if reconnect or (
+                settings.needs_server and self.is_plain
+                and profile.can_clean):
             is_clean = self.is_in_memory or profile.clean(
-                self.con, self.settings)
-        elif self.dirty:
-            is_clean = profile.restore(self.con, self.settings)
+                self.con, settings.original)
+        elif settings.needs_server:
+            is_clean = profile.restore(self.con, settings.original)
         else:
             return True
         if is_clean and not self.is_in_memory:
             self.prepare(self.con)
-            self.session_dirty = self.dirty = False
+            self.session_dirty = settings.needs_server = False
         return is_clean
 
 

@@ -13,8 +13,8 @@ from .._base.errors import quietly
 from .._drivers.driver import profile_of
 from .deadlines import end_deadline, start_deadline
 from .ping import ask
+from .session import Session, doubt_ping, prove_ping, trust_ping
 from .sockets import GONE, SocketProbe, probe_of
-from .steady import Session, doubt_ping, prove_ping, trust_ping
 
 __all__ = ["PgSession"]
 

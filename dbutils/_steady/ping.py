@@ -2,58 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable
 
 from .._base.checks import shown
 from .._base.errors import log_swallowed, quietly
 
-__all__ = [
-    "Ping", "PingError", "SqlPinger", "ask", "name_of", "parse_ping", "prove"]
-
-_ALLOWED = (
-    "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
-    " or a pair of such an integer and one of the latter.")
-_ALWAYS = 7
-
+__all__ = ["PingError", "SqlPinger", "ask", "name_of", "prove"]
 
 class PingError(ValueError):
     """The question of a ping fails on every connection."""
-
-
-class Ping(NamedTuple):
-    """A parsed ping parameter: bits for the moments, and the question."""
-
-    when: int
-    pinger: Callable[[Any], Any] | None
-
-
-def parse_ping(ping: Any) -> Ping:
-    """Split a ping parameter into its moments and its question."""
-    if isinstance(ping, tuple):
-        try:
-            when, question = ping
-        except ValueError:
-            raise TypeError(_ALLOWED) from None
-    elif isinstance(ping, str) or callable(ping):
-        when, question = 1, ping
-    else:
-        when, question = ping, None
-    if isinstance(question, str):
-        question = SqlPinger(question)
-    elif question is not None and not callable(question):
-        raise TypeError(_ALLOWED)
-    return Ping(_moments(when), question)
-
-
-def _moments(when: Any) -> int:
-    """Return the sum of the moments for a check."""
-    if when is None:
-        return 0
-    if not isinstance(when, int):
-        raise TypeError(_ALLOWED)
-    if not 0 <= when <= _ALWAYS:
-        raise ValueError(_ALLOWED)
-    return when
 
 
 class SqlPinger:

@@ -21,9 +21,9 @@ from .deadlines import end_deadline, start_deadline
 from .decisions import Loss, reason_not_to_repeat
 from .mistakes import explain_refusal, explain_thread
 from .ping import SqlPinger, ask
+from .session import Session, doubt_ping, prove_ping, trust_ping
 from .sockets import UNREAD
 from .statements import AHEAD, READ, Kind
-from .steady import Session, doubt_ping, prove_ping, trust_ping
 
 __all__ = ["OUTCOME_UNKNOWN", "SafeFailover", "can_repeat"]
 
