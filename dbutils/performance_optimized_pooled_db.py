@@ -19,6 +19,7 @@ from ._core.keeper import Observer
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
+from ._steady.liveness import ASK_DRIVER
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
@@ -169,8 +170,8 @@ class _Trust:
             self.spared.step()
             return True
         is_alive: bool = (
-            session.is_alive_within(seconds / 2) if seconds  # or to connect
-            else session.is_well(reconnect=False))
+            session.is_alive(ASK_DRIVER, seconds / 2)  # the rest is to connect
+            if seconds else session.is_well(reconnect=False))
         now = monotonic()
         self.checks.add(now - start)
         if is_alive:

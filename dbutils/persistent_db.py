@@ -14,6 +14,7 @@ from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
 from ._steady.options import check_options
+from ._steady.restoring import end_reading
 from ._steady.steady import session_of
 from .steady_db import SteadyDBConnection, connect
 
@@ -94,7 +95,7 @@ class PersistentDB(ThreadConnections):
             con = self._own_connection()
         session = con._session  # noqa: SLF001 - the inner side, as of line_of()
         if self._fresh:
-            session.end_reading()
+            end_reading(session)
         if session.ping & 1:
             session.check(1)
         return con

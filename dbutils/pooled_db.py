@@ -39,6 +39,7 @@ from ._pooled.base import (
     check_pool_options,
     limit_name,
 )
+from ._steady.calls import opens_cursor
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
@@ -446,7 +447,7 @@ class _PooledDBConnection(Lease):
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the connection during the visit."""
         session = session_of(self._steady(name))
-        if session.opens_cursor(name):
+        if opens_cursor(session, name):
             return execute_on(
                 self, session.profile.cursor_options, name, args, kwargs)
         return self._ours(self._call_here(name, args, kwargs))

@@ -4,8 +4,8 @@ import sqlite3
 
 import pytest
 
+from dbutils._steady.liveness import ask
 from dbutils._steady.options import parse_ping
-from dbutils._steady.ping import ask
 
 
 @pytest.mark.parametrize(("ping", "when"), [

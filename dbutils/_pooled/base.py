@@ -22,9 +22,9 @@ from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
 from .._core.throttle import ConnectThrottle
+from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
-from .._steady.session import prove_ping
 from .._steady.steady import session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .transactions import Transactions
@@ -69,16 +69,16 @@ class SteadyBackend(Backend):
         return session_of(con).needs_reset(self.mode)
 
     def seems_alive(self, con: Any) -> bool:
-        return bool(session_of(con).seems_alive())
+        return bool(session_of(con).is_alive(LOOK))
 
     def is_alive(self, con: Any, seconds: float) -> bool:
-        return session_of(con).is_alive_within(seconds)
+        return bool(session_of(con).is_alive(ASK_DRIVER, seconds))
 
     def ask(self, con: Any) -> bool:
-        return session_of(con).answers()
+        return bool(session_of(con).is_alive(ASK_SERVER))
 
     def ask_within(self, con: Any, seconds: float) -> bool:
-        return session_of(con).answers(seconds)
+        return bool(session_of(con).is_alive(ASK_SERVER, seconds))
 
 
 class PoolOptions(NamedTuple):

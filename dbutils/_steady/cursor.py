@@ -137,7 +137,9 @@ class CursorState:
 
     def open(self) -> None:
         """Open a cursor of the connection of the line."""
-        self.move_to(self.session.cursor(self.args, self.kwargs))
+        session = self.session
+        self.move_to(session.failover.cursor(
+            session, self.args, self.kwargs))
 
     def move_to(self, cursor: Any) -> None:
         """Go on with another driver cursor."""

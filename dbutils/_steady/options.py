@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable, NamedTuple
 
-from .ping import SqlPinger
+from .liveness import ALL_MOMENTS, AT_CHECKOUT, SqlPinger
 
 __all__ = [
-    "ALL_MOMENTS", "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "Ping",
-    "SteadyOptions", "as_statements", "check_options", "check_reset",
+    "Ping", "SteadyOptions", "as_statements", "check_options", "check_reset",
     "parse_ping"]
-
-# The moments at which a connection is checked; "ping" is their sum.
-AT_CHECKOUT = 1
-AT_CURSOR = 2
-AT_STATEMENT = 4
-ALL_MOMENTS = AT_CHECKOUT | AT_CURSOR | AT_STATEMENT
 
 _PING_TEXT = (
     "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"

@@ -10,8 +10,10 @@ from typing import Any
 
 from .._base.errors import add_note, quietly
 from .decisions import Loss
+from .liveness import AT_STATEMENT
+from .losses import OUTCOME_UNKNOWN
 from .pg_session import PgSession
-from .safe import OUTCOME_UNKNOWN, can_repeat
+from .safe import can_repeat
 from .statements import UNKNOWN_WORK, Kind, kind_of
 from .unsaved import is_strict
 
@@ -72,7 +74,7 @@ class PgClassic:
 
     def _refresh(self, session: PgSession) -> None:
         """Reset the connection if it is bad, or due for being replaced."""
-        alive = session.check(4)
+        alive = session.check(AT_STATEMENT)
         if session.is_used_up() or (alive is None and session.has_bad_status):
             session.reset()
 
@@ -149,7 +151,7 @@ class PgSafe:
         """Call a method, again if that loses and doubles nothing."""
         kind = call_kind(name, args)
         if not session.transaction and not session.has_work():
-            self._freshen(session, 4)
+            self._freshen(session, AT_STATEMENT)
         if not kind.is_read:
             session.work = True
         if kind.marks:

@@ -1,8 +1,8 @@
-"""The line to PostgreSQL through a pg.DB object of classic PyGreSQL.
+"""A session of PostgreSQL through a pg.DB object of classic PyGreSQL.
 
-Such an object can reset and reopen itself, so it is never exchanged.  When
-this is done, and what is tried again then, is the business of its rules:
-those of DBUtils 3.x, or the safe ones.
+Such an object can reset and reopen itself, so it is never exchanged.  The
+failover policy decides when this is done, and what is tried again then: that
+of DBUtils 3.x, or the safe one.
 """
 
 from __future__ import annotations
@@ -12,9 +12,15 @@ from typing import Any
 from .._base.errors import quietly
 from .._drivers.driver import profile_of
 from .deadlines import end_deadline, start_deadline
-from .ping import ask
-from .session import Session, doubt_ping, prove_ping, trust_ping
-from .sockets import GONE, SocketProbe, probe_of
+from .liveness import (
+    AT_CHECKOUT,
+    GONE,
+    ask_program,
+    probe_of,
+    prove_ping,
+)
+from .options import SteadyOptions, as_statements
+from .session import Session
 
 __all__ = ["PgSession"]
 
@@ -22,15 +28,13 @@ __all__ = ["PgSession"]
 class PgSession(Session):
     """A pg.DB object, and its book-keeping."""
 
-    __slots__ = ("_probe", "failover", "work")
+    __slots__ = ("setsession",)
 
-    def __init__(self, options: Any, setsession: Any) -> None:
-        super().__init__(options, setsession)
-        self.failover: Any = None
-        self._probe: SocketProbe | None = None
-        # Whether more than reading was done since a transaction began or
-        # ended; most of that is committed at once.
-        self.work = False
+    def __init__(self, options: SteadyOptions, setsession: Any) -> None:
+        super().__init__(options)
+        self.setsession = as_statements(setsession)
+        # "work" is whether more than reading was done since a transaction
+        # began or ended; most of that is committed at once.
 
     @property
     def ping(self) -> int:
@@ -55,10 +59,9 @@ class PgSession(Session):
         return not getattr(db, "status", False)
 
     def is_gone(self) -> bool:
-        """Tell whether the connection is closed, on this or the other side."""
-        if self.has_bad_status:
-            return True
-        return self._probe is not None and self._probe.look() is GONE
+        """Return whether the connection is closed, on this or that side."""
+        return self.has_bad_status or (
+            self._probe is not None and self._probe.look() is GONE)
 
     def has_work(self) -> bool:
         """Tell whether a transaction is open."""
@@ -102,24 +105,18 @@ class PgSession(Session):
         """
         if not may_ask and self.options.pinger is not None:
             return False
-        return self.check(1, reconnect) is not False or reconnect
+        return self.check(AT_CHECKOUT, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:
         if not self.valid or self.lost or self.is_gone():
             return False
-        pinger = self.options.pinger
-        if pinger is None:
+        if self.options.pinger is None:
             return True
         start_deadline(self, self.descriptor, self.limit)
         try:
-            alive = ask(pinger, self.con)
+            return ask_program(self)
         finally:
             end_deadline(self)
-        if alive:
-            trust_ping(self)
-        else:
-            doubt_ping(self)
-        return alive
 
     def reset(self) -> None:
         """Reset the connection, or reopen it if that is not possible."""

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .._base.errors import logger, quietly
+from .._base.errors import quietly
 from .._base.fork import abandon_socket, register_for_fork
 from .._base.threads import is_ending
 from .._drivers.driver import Profile
-from .deadlines import end_deadline, start_deadline
-from .options import (
+from .deadlines import end_deadline
+from .liveness import (
     AT_STATEMENT,
-    SteadyOptions,
-    as_statements,
+    GONE,
+    Depth,
+    MovingSocketProbe,
+    SocketProbe,
+    SocketState,
+    is_alive,
+    shut_down,
 )
-from .ping import PingError, SqlPinger, ask, name_of, prove
+from .options import SteadyOptions
 from .settings import Settings
-from .sockets import shut_down
 
-__all__ = ["Session", "doubt_ping", "prove_ping", "trust_ping"]
-
-# In seconds, the time without which a question is not asked.
-_LEAST = 0.25
+__all__ = ["Session"]
 
 
 class Session:
@@ -33,10 +34,12 @@ class Session:
 
     __slots__ = (
         "__weakref__",
+        "_probe",
         "closed",
         "con",
         "descriptor",
         "exposed",
+        "failover",
         "inherited",
         "is_in_doubt",
         "is_simple",
@@ -45,7 +48,6 @@ class Session:
         "options",
         "profile",
         "session_dirty",
-        "setsession",
         "settings",
         "settings_dirty",
         "throttle",
@@ -53,17 +55,22 @@ class Session:
         "unanswered",
         "usage",
         "valid",
+        "work",
     )
 
-    def __init__(self, options: SteadyOptions, setsession: Any) -> None:
+    def __init__(self, options: SteadyOptions) -> None:
         self.options = options
+        # What decides when the driver connection is replaced.
+        self.failover: Any = None
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
         self.limit_usage(options.maxusage)
-        self.setsession = as_statements(setsession)
         self.con: Any = None
         self.usage = 0
+        # Whether a transaction was begun with begin(), and whether there is
+        # work that is not saved; None means that the driver has to be asked.
         self.transaction = False
+        self.work: bool | None = False
         self.closed = True
         self.valid = True
         # Whether the driver connection belongs to the parent process.
@@ -84,6 +91,7 @@ class Session:
         # The socket, if it is known, and the seconds that a question of the
         # library may take, if that is less than usual.
         self.descriptor: int | None = None
+        self._probe: SocketProbe | MovingSocketProbe | None = None
         self.limit: float | None = None
         # How often in a row the question of the program has failed.
         self.unanswered = 0
@@ -162,7 +170,7 @@ class Session:
         raise NotImplementedError
 
     def reconnect(self) -> None:
-        """Go on with a new driver connection; raise why that fails."""
+        """Go on with a new driver connection, or raise why that fails."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -178,6 +186,14 @@ class Session:
         self.transaction = False
         self.closed = True
 
+    def is_unbounded(self) -> bool:
+        """Return whether a question could keep the program from ending.
+
+        While the interpreter ends, only the socket could end a question.
+        """
+        return is_ending() and (
+            self.descriptor is None and not self.profile.is_embedded)
+
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
         self.settings_dirty = True  # also if this is interrupted
@@ -189,68 +205,45 @@ class Session:
         self.settings_dirty = self.exposed = False
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
-        """Tell whether the connection is alive, if that is to be checked."""
+        """Return whether the connection is alive, if "ping" says to check it.
+
+        Return None if it is not checked now, or if the answer is unknown.
+        """
         raise NotImplementedError
+
+    def socket_state(self) -> SocketState | None:
+        """Return the state of the socket, if there is one."""
+        return None if self._probe is None else self._probe.look()
 
     def is_gone(self) -> bool:
-        """Tell whether the connection is closed, on this or the other side."""
-        raise NotImplementedError
+        """Return whether the connection is closed, on this or that side."""
+        if self.profile.is_closed(self.con):
+            return True
+        return self._probe is not None and self._probe.look() is GONE
 
-    def seems_alive(self) -> bool:
-        """Tell whether nothing is known to be wrong, without a question."""
-        return self.valid and not (self.lost or self.closed or self.is_gone())
-
-    def is_alive_within(self, seconds: float) -> bool:
-        """Tell whether the connection seems to be alive, within that time.
-
-        A question that could not be answered in time is not asked, since
-        the end of its time would be the end of the connection.
-        """
-        if seconds < _LEAST:
-            return not self.options.ping & 1 or self.seems_alive()
-        self.limit = seconds
-        try:
-            return self.check(1, reconnect=False) is not False
-        finally:
-            self.limit = None
-
-    def answers(self, seconds: float | None = None) -> bool:
-        """Ask the server whether it is there; leave no transaction open."""
-        if self.lost or self.closed or not self.valid:
-            return False
-        question = self.options.pinger or SqlPinger(self.profile.question)
-        is_over = False
-        start_deadline(self, self.descriptor, seconds)
-        try:
-            if not ask(question, self.con):
-                doubt_ping(self)
-                return False
-            with quietly("ending the transaction of a question"):
-                self.end_question()
-                is_over = True
-        finally:
-            end_deadline(self)
-        return is_over
+    def is_alive(self, depth: Depth, seconds: float | None = None) -> bool:
+        """Return whether the connection is alive; see liveness.is_alive()."""
+        return is_alive(self, depth, seconds)
 
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""
 
     def is_attribute(self, name: str) -> bool:
-        """Tell whether the driver connection has a value of that name."""
+        """Return whether the driver connection has a value of that name."""
         if name in self.settings.original:
             return True
         if name in self.profile.unreadable:  # asking may not be possible
             return hasattr(type(self.con), name)
-        value = getattr(self.con, name, _call_me)
+        value = getattr(self.con, name, callable)  # what can be called is none
         return not callable(value) or isinstance(value, type)
 
     def is_used_up(self) -> bool:
-        """Tell whether a new driver connection is due before the next use."""
+        """Return whether a new driver connection is due at the next use."""
         maxusage = self.options.maxusage
         return not self.valid or bool(maxusage and self.usage >= maxusage)
 
     def used_up_text(self) -> str:
-        """Say why a new driver connection is due."""
+        """Return why a new driver connection is due."""
         if not self.valid:
             return "The connection was marked as not valid."
         return (
@@ -259,7 +252,7 @@ class Session:
 
 
 def _shut_down(session: Session) -> None:
-    """Let nothing more be sent, and nothing waited for.
+    """Shut the socket down, so that nothing is sent and nothing waited for.
 
     Some drivers first send what an interrupt has left in their buffers
     when they close a connection, though the server may have got it.
@@ -270,55 +263,3 @@ def _shut_down(session: Session) -> None:
         descriptor = session.profile.descriptor(session.con)
         if descriptor is not None and descriptor >= 0:
             shut_down(descriptor)
-
-
-def doubt_ping(session: Session) -> None:
-    """Note that a question has failed, so that the connection has to go.
-
-    If the program has asked, the question itself can be wrong.
-    """
-    pinger = session.options.pinger
-    if pinger is None:
-        return
-    logger.info(
-        "A connection is replaced, since its 'ping' (%s) has failed.",
-        name_of(pinger))
-    session.unanswered += 1
-    if session.throttle is not None:
-        session.throttle.failed_pings += 1
-
-
-def trust_ping(session: Session) -> None:
-    """Note that a question of the program was answered."""
-    session.unanswered = 0
-    if session.throttle is not None:
-        session.throttle.failed_pings = 0
-
-
-def prove_ping(session: Any) -> None:
-    """Raise a PingError if the question fails on a new connection.
-
-    The rules say how many failures in a row need no such proof.
-    """
-    pinger = session.options.pinger
-    if pinger is None or session.unanswered <= session.failover.tolerance:
-        return
-    start_deadline(session, session.descriptor, None)
-    try:
-        prove(pinger, session.con)
-        trust_ping(session)
-        with quietly("ending the transaction of a question"):
-            session.end_question()
-    except PingError as error:
-        cause = error.__cause__
-        if cause is None or not (session.profile.is_loss(cause) or (
-                session.is_gone())):
-            raise  # or it is lost, too
-    finally:
-        end_deadline(session)
-
-
-def _call_me() -> None:
-    """Stand for what is no value."""
-
-

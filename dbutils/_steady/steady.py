@@ -52,9 +52,16 @@ class _Inner:
 
 
 def inner(name: str, side: str = "_session") -> Any:
-    """Show an attribute of the inner side as one of the outside."""
+    """Show an attribute of the inner side as one of the outside.
+
+    name: the attribute, perhaps with the parts that lead to it
+    """
+    *parts, last = name.split(".")
+
     def write(inside: Any, value: Any) -> None:
-        setattr(inside, name, value)
+        for part in parts:
+            inside = getattr(inside, part)
+        setattr(inside, last, value)
 
     return _Inner(side, attrgetter(name), write)
 
