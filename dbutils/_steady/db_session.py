@@ -290,8 +290,10 @@ class DbSession(Session):
 
     def clean(self, force: bool = False) -> None:
         """Roll back what is or, if forced, what may be in a transaction."""
-        if not self.closed and (force or self.transaction) and (
-                self.profile.has_transactions):
+        if self.closed or not (force or self.transaction):
+            return
+        self.transaction = False
+        if self.profile.has_transactions:
             try:  # instead of "with quietly", since this is done so often
                 self.end("rollback")
             except Exception as error:  # noqa: BLE001 - nothing is changed
