@@ -37,8 +37,8 @@ class _Done(NamedTuple):
 class ClassicFailover:
     """Fail over as DBUtils 3.x does.
 
-    What is tried again climbs a ladder; each rung returns None if it has not
-    helped.
+    A statement that is tried again climbs a ladder, of which each rung returns
+    None if it has not helped.
     """
 
     # The number of failures in a row of the program's question after which a

@@ -159,7 +159,7 @@ class DbSession(Session):
             self.valid = False
             self.is_in_doubt = True
 
-    # What would be lost with the driver connection.
+    # Facts that would be lost with the driver connection.
 
     def has_work(self) -> bool:
         """Return whether there may be work that is not committed."""

@@ -43,7 +43,7 @@ class Opener:
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = failures
         self.profile = Profile()
-        # What opens connections instead, if a subclass does that.
+        # The method of a subclass that opens connections instead.
         self.maker: Any = None
 
     def save_memory(self, common: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""The rules for failing over, for classic PyGreSQL.
+"""The failover policies for classic PyGreSQL.
 
-They are those of _db_classic and _db_safe for a driver that has no cursors
-and opens no transaction by itself.
+They are those of classic.py and safe.py, for a driver that has no cursors and
+opens no transaction by itself.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ RESET_COMPLETELY = 2
 class PgClassic:
     """Fail over as DBUtils 3.x does."""
 
-    tolerance = 3  # as in Classic
+    tolerance = 3  # as in ClassicFailover
 
     def reset(self, session: PgSession) -> None:
-        """Make a new connection of it."""
+        """Open the connection again."""
         session.con.reset()
         session.begin_session()
 
@@ -79,18 +79,18 @@ class PgClassic:
             session.reset()
 
     def was_lost(self, session: PgSession, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
+        """Return whether an error means that the connection is lost."""
         failures = session.options.failures
         lost = session.has_bad_status or (
             failures is not None and isinstance(error, failures))
         return lost and session.options.is_fatal(error)
 
     def quick_reset(self, session: PgSession) -> bool:
-        """Tell whether nothing has to be done after a visit."""
+        """Return whether nothing has to be done after a lease."""
         return not (session.settings_dirty or session.transaction)
 
     def reset_session(self, session: PgSession, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
+        """Reset the session after a lease; return whether it can stay."""
         if session.settings_dirty:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
@@ -106,7 +106,7 @@ class PgClassic:
 class PgSafe:
     """Fail over only where that is safe."""
 
-    tolerance = 0  # as in Safe
+    tolerance = 0  # as in SafeFailover
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays
@@ -114,7 +114,7 @@ class PgSafe:
     def reset(self, session: PgSession) -> None:
         """Make a new connection of it.
 
-        The driver's own reset() would let no other thread run meanwhile.
+        The driver's own reset() blocks all other threads meanwhile.
         """
         session.reconnect()
 
@@ -189,12 +189,12 @@ class PgSafe:
 
     def was_lost(
             self, session: PgSession,
-            error: Exception) -> bool:  # noqa: ARG002 - the line knows
-        """Tell whether an error was the loss of the connection."""
+            error: Exception) -> bool:  # noqa: ARG002 - the session knows
+        """Return whether an error was the loss of the connection."""
         return session.lost
 
     def _is_lost(self, session: PgSession, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
+        """Return whether an error means that the connection is lost."""
         failures = session.options.failures
         if session.has_bad_status:
             return session.options.is_fatal(error)
@@ -203,14 +203,14 @@ class PgSafe:
         return bool(session.profile.is_loss(error)) or session.is_gone()
 
     def quick_reset(self, session: PgSession) -> bool:
-        """Tell whether nothing has to be done after a visit."""
+        """Return whether nothing has to be done after a lease."""
         is_clean = session.valid and not (
             session.settings_dirty or session.session_dirty or
             session.transaction or session.lost)
         return is_clean and not (session.has_bad_status or session.has_work())
 
     def reset_session(self, session: PgSession, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
+        """Reset the session after a lease; return whether it can stay."""
         is_clean = False
         if not session.lost and session.valid and not session.has_bad_status:
             with quietly("cleaning a connection"):
@@ -235,7 +235,7 @@ class PgSafe:
 
 
 def is_query(name: str) -> bool:
-    """Tell whether a method of this name asks the database something."""
+    """Return whether a method of this name asks the database."""
     return name.startswith("get_") or name in {
         "query", "get", "insert", "update", "delete", "set_parameter"}
 

@@ -26,19 +26,19 @@ __all__ = ["PgSession"]
 
 
 class PgSession(Session):
-    """A pg.DB object, and its book-keeping."""
+    """A pg.DB object, and what is known of it."""
 
     __slots__ = ("setsession",)
 
     def __init__(self, options: SteadyOptions, setsession: Any) -> None:
         super().__init__(options)
         self.setsession = as_statements(setsession)
-        # "work" is whether more than reading was done since a transaction
-        # began or ended; most of that is committed at once.
+        # The attribute "work" says whether more than reading was done since a
+        # transaction began or ended; most of that is committed at once.
 
     @property
     def ping(self) -> int:
-        """When the connection is looked at."""
+        """The moments at which the connection is checked."""
         when: int = self.options.ping
         return when
 
@@ -64,7 +64,7 @@ class PgSession(Session):
             self._probe is not None and self._probe.look() is GONE)
 
     def has_work(self) -> bool:
-        """Tell whether a transaction is open."""
+        """Return whether a transaction is open."""
         return not self.lost and bool(self.profile.in_transaction(self.con))
 
     def forgets_work(self) -> bool:
@@ -80,9 +80,9 @@ class PgSession(Session):
             self.con.query(sql)
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
-        """Tell whether the connection is alive, None if that is unknown.
+        """Return whether the connection is alive, None if not checked now.
 
-        A dead one is reset if that is wanted, unless it is in a transaction.
+        With reconnect, a dead one is reset, unless it is in a transaction.
         """
         if not moment & self.options.ping:
             return None
@@ -97,11 +97,11 @@ class PgSession(Session):
         return is_alive
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
-        """Tell whether nothing is known to be wrong with the connection.
+        """Return whether nothing is known to be wrong with the connection.
 
-        A dead one is reset if that is wanted; if that is impossible, the
-        next use tries again.  If the server may not be asked, although it
-        has to be, the answer is no.
+        With reconnect, a dead connection is reset; if that is impossible, the
+        next use tries again.  If the server has to be asked, but may not be
+        asked, the answer is no.
         """
         if not may_ask and self.options.pinger is not None:
             return False
@@ -119,7 +119,7 @@ class PgSession(Session):
             end_deadline(self)
 
     def reset(self) -> None:
-        """Reset the connection, or reopen it if that is not possible."""
+        """Reset the connection, or reopen it if that is impossible."""
         done = False
         with quietly("resetting a connection"):
             self.failover.reset(self)
@@ -141,7 +141,7 @@ class PgSession(Session):
                 self.query("rollback", None)
 
     def reopen(self) -> None:
-        """Reopen the connection, or roll back if that is not possible."""
+        """Reopen the connection, or roll back if that is impossible."""
         done = False
         with quietly("reopening a connection"):
             self.con.reopen()
@@ -159,7 +159,7 @@ class PgSession(Session):
         self.begin_session()
 
     def begin_session(self) -> None:
-        """Prepare the session of what is a new connection now."""
+        """Prepare the session of a connection that was opened again."""
         self.inherited = False
         self.transaction = False
         self.closed = False
@@ -170,7 +170,7 @@ class PgSession(Session):
         self._look_anew()
 
     def query(self, verb: str, sql: str | None) -> Any:
-        """Begin or end a transaction with the method made for it, if any."""
+        """Begin or end a transaction, if possible with a method of its own."""
         self.transaction = verb == "begin"
         self.work = False
         method = getattr(self.con, verb, None)
@@ -179,14 +179,14 @@ class PgSession(Session):
         return method(sql=sql) if sql else method()
 
     def end_checkout(self) -> None:
-        """Clean the connection of a program that goes on to hold it."""
+        """Reset the session for a program that goes on to hold it."""
         if self.transaction:
             self.clean()
         elif self.session_dirty or self.settings_dirty:
             self.reset_session(reset=0)
 
     def reset_session(self, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
+        """Reset the session after a lease; return whether it can stay."""
         start_deadline(self, self.descriptor, None)
         try:
             return self.failover.reset_session(self, reset)

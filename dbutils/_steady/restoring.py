@@ -15,7 +15,7 @@ def restore(session: Any, reconnect: bool) -> bool:
 
     reconnect: whether there has to be a new session on the server
 
-    What only the creator can prepare is kept as far as possible.
+    Anything that only the creator can prepare is kept as far as possible.
     """
     settings, profile = session.settings, session.profile
     opener = session.opener

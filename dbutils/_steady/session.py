@@ -60,7 +60,7 @@ class Session:
 
     def __init__(self, options: SteadyOptions) -> None:
         self.options = options
-        # What decides when the driver connection is replaced.
+        # The failover policy decides when the connection is replaced.
         self.failover: Any = None
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
@@ -95,7 +95,7 @@ class Session:
         self.limit: float | None = None
         # How often in a row the question of the program has failed.
         self.unanswered = 0
-        # What the pool knows about the server, if there is a pool.
+        # The pool's knowledge about the server, if there is a pool.
         self.throttle: Any = None
         register_for_fork(self, is_connection=True)
 

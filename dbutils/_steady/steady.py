@@ -19,9 +19,9 @@ __all__ = ["Steady", "inner", "inner_term", "note_taking", "session_of"]
 
 
 class _Inner:
-    """Shows an attribute of the inner side as one of the outside.
+    """Shows an attribute of a session as one of the outside.
 
-    What a subclass sets before there is an inner side has no effect.
+    A value that a subclass sets before there is a session has no effect.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class _Inner:
 
 
 def inner(name: str, side: str = "_session") -> Any:
-    """Show an attribute of the inner side as one of the outside.
+    """Return a descriptor that shows an attribute of the session.
 
     name: the attribute, perhaps with the parts that lead to it
     """
@@ -67,9 +67,9 @@ def inner(name: str, side: str = "_session") -> Any:
 
 
 def inner_term(name: str, shown: str | None = None) -> Any:
-    """Show what was agreed upon as an attribute of the outside.
+    """Return a descriptor that shows an option of the session.
 
-    shown: the attribute of the inner side that tells what has become of it
+    shown: the attribute that is read instead of the option
     """
     def write(session: Session, value: Any) -> None:
         session.agree(**{name: value})
@@ -77,21 +77,21 @@ def inner_term(name: str, shown: str | None = None) -> Any:
     return _Inner("_session", attrgetter(shown or f"options.{name}"), write)
 
 
-# What becomes of the work of a thread that was not saved, and what to do.
+# The consequence for the unsaved work of a thread, and what to do.
 _UNSAVED = "the end of a connection rolls back. Call commit()."
 
 
 def note_taking(steady: Any) -> None:
     """Note where the program takes the connection of its thread.
 
-    This is only done for the warnings of the development mode.
+    This is done for the warnings of the development mode only.
     """
     steady._taken = place_here()  # noqa: SLF001 - of this module
 
 
 def session_of(steady: Any) -> Any:
-    """Return the inner side of a steady connection."""
-    return steady._session  # noqa: SLF001 - the one door from outside to inside
+    """Return the session of a steady connection."""
+    return steady._session  # noqa: SLF001 - the only access
 
 
 class Steady:
@@ -102,13 +102,13 @@ class Steady:
     version = __version__
 
     _session: Any
-    # Where it was taken for the last time, if it is the one of a thread.
+    # Where it was taken last, if it is the connection of a thread.
     _taken: Place | None = None
 
     def __new__(
             cls, *args: Any, **kwargs: Any,  # noqa: ARG004 - for __init__
     ) -> Any:
-        """Return what is not opened yet."""
+        """Return an object that has no session yet."""
         steady = super().__new__(cls)
         _set_session(steady, None)
         return steady
@@ -128,9 +128,9 @@ class Steady:
 
     @property
     def valid(self) -> bool:
-        """Whether the underlying connection is taken to be alive.
+        """Whether the driver connection counts as alive.
 
-        When this is set to false, the next use outside of a transaction
+        After this was set to false, the next use outside of a transaction
         reconnects.
         """
         return self._session.valid and not self._session.closed
@@ -142,8 +142,8 @@ class Steady:
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it.
 
-        The driver connection gets its old value back at the end of the
-        visit, and if it is replaced before that, the next one gets the new.
+        At the end of the lease the old value is restored.  A driver
+        connection that replaces this one before that gets the new value.
         """
         session = self._session
         if (
@@ -160,8 +160,8 @@ class Steady:
     def close(self) -> None:
         """Close the connection.
 
-        This can be done more than once.  If the connection was made with
-        a false "closeable", then only an open transaction is ended.
+        This can be done more than once.  If "closeable" is false, only an
+        open transaction is ended.
         """
         session = self._session
         is_closeable = session.options.closeable
@@ -177,10 +177,10 @@ class Steady:
             warn_of_work(_UNSAVED)
 
     def _close_dropped(self) -> None:
-        """Close the connection that nobody holds any more.
+        """Close a connection that was dropped.
 
-        The end of a thread has nothing to do with an error that may be on its
-        way where that is noticed.
+        An error that is being handled here has nothing to do with it, since
+        the end of a thread is noticed anywhere.
         """
         session = self._session
         is_forgotten = self._taken is not None and (
@@ -191,11 +191,11 @@ class Steady:
                 _UNSAVED, self._taken, "A thread has ended its connection")
 
     def commit(self) -> Any:
-        """Commit what was done."""
+        """Commit the work."""
         raise NotImplementedError
 
     def rollback(self) -> Any:
-        """Roll back what was done."""
+        """Roll back the work."""
         raise NotImplementedError
 
     def __exit__(self, *exc: object) -> None:
@@ -206,13 +206,13 @@ class Steady:
             self.rollback()
 
     def __del__(self) -> None:
-        """Close the connection when nobody holds it any more."""
+        """Close the connection when it is dropped."""
         try:
             if self._session is not None:
                 self._close_dropped()
         except AttributeError:
-            pass  # it was not even begun to be made
-        except BaseException as error:  # noqa: BLE001 - nobody is above
+            pass  # __new__() has not ended
+        except BaseException as error:  # noqa: BLE001 - no caller
             # the driver closes its connection when that is dropped
             note_lost("closing a connection that was dropped", error)
 
