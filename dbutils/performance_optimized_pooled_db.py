@@ -20,6 +20,7 @@ from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
 from ._steady.liveness import ASK_DRIVER
+from ._steady.state import OPEN
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
@@ -165,7 +166,7 @@ class _Trust:
         """
         reconnect = not seconds
         start = monotonic()
-        if session.valid and start - session.answered < _ALIVE and (
+        if session.state is OPEN and start - session.answered < _ALIVE and (
                 reconnect or session.is_quiet()):
             self.spared.step()
             return True

@@ -138,7 +138,7 @@ class SteadyPgConnection(Steady):
         if is_query(name):
             return session.failover.run(session, name, args, kwargs)
         if name in _MARKING:
-            session.session_dirty = True
+            session.is_marked = True
         if name in WORKING and not call_kind(name, args).is_read:
             session.work = True
         return getattr(session.con, name)(*args, **kwargs)

@@ -41,8 +41,8 @@ def state_of(driver, db):
     session, server = session_of(db), driver.server
     facts = {
         name: getattr(session, name) for name in (
-            "closed", "transaction", "usage", "session_dirty",
-            "settings_dirty", "lost", "valid")}
+            "closed", "transaction", "usage", "is_marked",
+            "settings_changed", "state")}
     if not session.closed:
         facts["work"] = session.has_work()
     return facts, server.stored, [

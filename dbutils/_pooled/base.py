@@ -61,7 +61,7 @@ class SteadyBackend(Backend):
 
     def reset(self, con: Any) -> bool:
         session = session_of(con)
-        if session.session_dirty and not self.renews_sessions:
+        if session.is_marked and not self.renews_sessions:
             return False
         return bool(session.reset_session(self.mode))
 

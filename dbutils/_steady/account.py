@@ -18,6 +18,7 @@ from .cursor import Call, CursorState
 from .db_session import DbSession
 from .losses import note_end
 from .safe import SafeFailover
+from .state import LOST, OPEN
 
 __all__ = ["Independent", "OwnAccount"]
 
@@ -56,8 +57,8 @@ class OwnAccount(SafeFailover):
 
         The driver is not asked first, since it does not tell.
         """
-        if session.session_dirty or session.settings_dirty or (
-                session.closed or not session.valid) or (
+        if session.is_marked or session.settings_changed or (
+                session.closed or session.state is not OPEN) or (
                 session.descriptor is not None):
             return False
         session.transaction = False
@@ -82,7 +83,7 @@ class OwnAccount(SafeFailover):
             result = super().run(state, call)
             is_done = True
         finally:
-            if not session.lost:
+            if session.state < LOST:
                 self._note(session, call, had_work, is_done)
         return result
 
@@ -119,7 +120,7 @@ class Independent(SafeFailover):
         call_begin(session.con, args, kwargs)
 
     def end(self, session: DbSession, verb: str) -> None:
-        if not session.lost:
+        if session.state < LOST:
             getattr(session.con, verb)()
 
     def was_lost(
@@ -131,8 +132,8 @@ class Independent(SafeFailover):
     def quick_reset(self, session: DbSession) -> bool:
         session.transaction = False
         return not (
-            session.session_dirty or session.settings_dirty or
-            session.closed) and session.valid
+            session.is_marked or session.settings_changed or
+            session.closed) and session.state is OPEN
 
     def _roll_back(self, session: DbSession) -> None:
         """Do nothing on the server, which has no transactions."""

@@ -66,8 +66,8 @@ def _set(
         session: Any, name: str, args: tuple[Any, ...],
         kwargs: dict[str, Any]) -> Any:
     """Call a method that changes the session until the lease ends."""
-    session.settings_dirty = True  # also if this is interrupted
-    session.session_dirty = session.session_dirty or (
+    session.settings_changed = True  # also if this is interrupted
+    session.is_marked = session.is_marked or (
         session.profile.setters[name] in {MARKS, SPOILS})
     return session.settings.call_setter(session.con, name, args, kwargs)
 
@@ -76,7 +76,7 @@ def _pair(
         session: Any, name: str, args: tuple[Any, ...],
         kwargs: dict[str, Any]) -> Any:
     """Call a method whose effect another one undoes, or that one."""
-    session.settings_dirty = True  # also if this is interrupted
+    session.settings_changed = True  # also if this is interrupted
     return session.settings.call_paired(session.con, name, args, kwargs)
 
 
@@ -85,5 +85,5 @@ def _call_freely(
         kwargs: dict[str, Any]) -> Any:
     """Call a method that can do anything."""
     if name in _SENDING and Call(name, args, kwargs).kind().marks:
-        session.session_dirty = session.settings_dirty = True
+        session.is_marked = session.settings_changed = True
     return getattr(session.hand_out(), name)(*args, **kwargs)

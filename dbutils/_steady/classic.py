@@ -23,6 +23,7 @@ from .liveness import (
     prove_ping,
 )
 from .restoring import restore
+from .state import IN_DOUBT, OPEN
 from .statements import READ, Kind
 
 __all__ = ["ClassicFailover"]
@@ -54,7 +55,7 @@ class ClassicFailover:
             self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Return whether the connection is alive, None if that is unknown."""
-        if is_dead or not session.valid:
+        if is_dead or session.state is not OPEN:
             alive: bool | None = False
         elif session.options.pinger is not None:
             alive = ask_program(session)
@@ -96,7 +97,7 @@ class ClassicFailover:
 
         This inlines reset_session() for the usual case.
         """
-        if session.settings_dirty or session.closed or (
+        if session.settings_changed or session.closed or (
                 session.descriptor is not None):
             return False
         session.transaction = False
@@ -107,7 +108,7 @@ class ClassicFailover:
                 _reopen(session)
             log_swallowed("rolling back", error)
         except BaseException:
-            session.lost = True  # an answer may be unread
+            session.state = IN_DOUBT  # an answer may be unread
             raise
         else:
             session.work = False
@@ -120,10 +121,10 @@ class ClassicFailover:
 
     def reset_session(self, session: DbSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
-        if session.lost:
+        if session.state >= IN_DOUBT:
             return False
         session.clean(reset)
-        if session.settings_dirty and not restore(session, reconnect=False):
+        if session.settings_changed and not restore(session, reconnect=False):
             return False
         if reset is True or reset is False:  # as nearly always
             return True
@@ -140,8 +141,8 @@ class ClassicFailover:
             if session.ping & AT_CURSOR:
                 session.check(AT_CURSOR)
             if not (
-                    session.is_simple and
-                    session.valid) and session.is_used_up():
+                    session.is_simple and session.state is OPEN
+                    ) and session.is_used_up():
                 return self._cursor_when_due(session, args, kwargs)
         try:
             if not (args or kwargs):  # as nearly always
@@ -220,7 +221,8 @@ class ClassicFailover:
         kind: what is known about it, if it was seen before
         """
         session = state.session
-        if kind is None or not (session.is_simple and session.valid) or (
+        if kind is None or not (
+                session.is_simple and session.state is OPEN) or (
                 state.moved or state.has_sizes):
             return self.run(state, execution(operation, parameters))
         if kind is not READ:

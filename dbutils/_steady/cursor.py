@@ -159,7 +159,7 @@ class CursorState:
         the session, since it cannot be closed in a transaction that failed.
         """
         is_held = bool(self.kwargs.get(_HELD))
-        self.session.session_dirty = self.session.session_dirty or is_held
+        self.session.is_marked = self.session.is_marked or is_held
         if is_held or self.kwargs.get("prepared"):
             self.add_stream(self.cursor)
 
@@ -175,7 +175,7 @@ class CursorState:
             return False
         self.attributes = {**self.attributes, name: value}
         if name == _HELD and value:
-            self.session.session_dirty = True
+            self.session.is_marked = True
         return True
 
     def erase(self, name: str) -> None:
@@ -218,7 +218,7 @@ class CursorState:
     def note(self, call: Call) -> None:
         """Note a call that is made without the policy."""
         kind = call.kind()
-        self.session.session_dirty = self.session.session_dirty or kind.marks
+        self.session.is_marked = self.session.is_marked or kind.marks
 
     def add_stream(self, stream: Any) -> None:
         """Note an answer that has to be closed at the end of the lease.

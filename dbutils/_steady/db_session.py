@@ -25,6 +25,7 @@ from .opener import Opener, end_if_possible, shared
 from .options import SteadyOptions
 from .restoring import end_streams
 from .session import Session
+from .state import IN_DOUBT, LOST, OPEN
 from .statements import READ, Kind
 from .turns import SharedUse
 
@@ -138,26 +139,25 @@ class DbSession(Session):
         If none can be opened, the error is raised; the next use tries again.
         """
         self.close()
-        self.lost = True
-        self.valid = False
+        self.state = LOST
         self.store(self.open_again())
 
     def invalidate(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""
         self.close()
-        self.lost = True
-        self.valid = self.session_dirty = self.work = False
+        self.state = LOST
+        self.is_marked = self.work = False
 
     def distrust(self, error: BaseException) -> None:
-        """Invalidate the connection if an error is none of the driver.
+        """Doubt the connection if an error is none of the driver.
 
         An interrupt may have left an answer unread, which the next statement
         would take for its own.
         """
-        if not (self.profile.is_embedded or self.opener.is_error_of_driver(
-                error, self.con)):
-            self.valid = False
-            self.is_in_doubt = True
+        if self.state < LOST and not (
+                self.profile.is_embedded
+                or self.opener.is_error_of_driver(error, self.con)):
+            self.state = IN_DOUBT
 
     # Facts that would be lost with the driver connection.
 
@@ -171,7 +171,7 @@ class DbSession(Session):
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
-        if self.closed or self.lost or (
+        if self.closed or self.state >= LOST or (
                 self.work is False or not self.has_work()):
             return False
         answer = self.profile.in_transaction(self.con)
@@ -183,14 +183,14 @@ class DbSession(Session):
         """Note that the program can use the driver connection directly."""
         if self.work is False:
             self.work = None
-        self.settings_dirty = self.settings_dirty or bool(
+        self.settings_changed = self.settings_changed or bool(
             self.settings.original)
 
     def hand_out(self) -> Any:
         """Return the driver connection; the program can do anything to it."""
         self.note_direct_use()
         if self.profile.is_known and not self.profile.is_embedded:
-            self.settings_dirty = self.exposed = True
+            self.settings_changed = self.is_exposed = True
             self.settings.needs_server = True
         return self.con
 
@@ -200,9 +200,9 @@ class DbSession(Session):
         A program that has the driver connection itself knows that it is
         closed if the driver does: it has closed it, or got the error.
         """
-        if self.exposed and self.profile.is_closed(self.con):
-            self.exposed = False
-        return self.session_dirty or self.exposed
+        if self.is_exposed and self.profile.is_closed(self.con):
+            self.is_exposed = False
+        return self.is_marked or self.is_exposed
 
     def alter(self, act: Callable[[], Any], kind: Kind = READ) -> Any:
         """Change a setting, of a new connection if necessary.
@@ -248,7 +248,7 @@ class DbSession(Session):
 
         This inlines check(AT_CHECKOUT) for the usual cases.
         """
-        if not self.valid:
+        if self.state is not OPEN:
             return self._check_now(reconnect)
         if self.answered and monotonic() - self.answered < _RECENT and not (
                 self.has_pinger) and (reconnect or self.is_quiet()):
@@ -304,12 +304,12 @@ class DbSession(Session):
         if self.streams is None:
             self.streams = WeakSet()
         self.streams.add(stream)
-        self.settings_dirty = True
+        self.settings_changed = True
 
     def end_checkout(self) -> None:
         """Reset the session for a program that goes on to hold it."""
         is_dirty = (
-            self.transaction or self.session_dirty or self.settings_dirty)
+            self.transaction or self.is_marked or self.settings_changed)
         if is_dirty and not self._reset(reset=False):
             self.invalidate()
 

@@ -194,7 +194,7 @@ class Tied:
         if not self._can_close:
             set_own(self, "_before", (
                 session.con, session.settings.is_spoiled))
-            session.settings_dirty = session.settings.is_spoiled = True
+            session.settings_changed = session.settings.is_spoiled = True
         return self._ours(value)
 
     def __exit__(self, *exc: Any) -> Any:

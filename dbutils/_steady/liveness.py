@@ -19,6 +19,7 @@ from weakref import ref
 from .._base.checks import shown
 from .._base.errors import log_swallowed, logger, quietly
 from .deadlines import end_deadline, start_deadline
+from .state import OPEN
 
 __all__ = [
     "ALL_MOMENTS", "ASK_DRIVER", "ASK_SERVER", "AT_CHECKOUT", "AT_CURSOR",
@@ -77,8 +78,8 @@ def is_alive(
 
 def seems_alive(session: Any) -> bool:
     """Return whether nothing is known to be wrong with a connection."""
-    return session.valid and not (
-        session.lost or session.closed or session.is_gone())
+    return session.state is OPEN and not (
+        session.closed or session.is_gone())
 
 
 class SocketState(enum.Enum):
@@ -313,7 +314,7 @@ def ask_server(session: Any) -> bool:
 
 def _is_there(session: Any, seconds: float | None) -> bool:
     """Ask the server whether it is there; leave no transaction open."""
-    if session.lost or session.closed or not session.valid:
+    if session.closed or session.state is not OPEN:
         return False
     is_over = False
     start_deadline(session, session.descriptor, seconds)

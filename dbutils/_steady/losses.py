@@ -33,7 +33,7 @@ def is_lost(session: Any, error: Exception) -> bool:
     if lost is None:
         lost = not still_answers(session)
         if not lost and _LATE.search(str(error)):
-            session.valid = False  # its answer may still come
+            session.suspect()  # its answer may still come
     return lost
 
 
@@ -63,7 +63,7 @@ def note_error(session: Any, error: Exception) -> None:
     if session.profile.in_transaction(session.con) is not None:
         session.work = None
     if session.profile.is_read_only(error):
-        session.valid = False
+        session.suspect()
     explain_thread(error)
     session.distrust(error)
 

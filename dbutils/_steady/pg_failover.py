@@ -14,6 +14,7 @@ from .liveness import AT_STATEMENT
 from .losses import OUTCOME_UNKNOWN
 from .pg_session import PgSession
 from .safe import can_repeat
+from .state import LOST, OPEN
 from .statements import UNKNOWN_WORK, Kind, kind_of
 from .unsaved import is_strict
 
@@ -87,11 +88,11 @@ class PgClassic:
 
     def quick_reset(self, session: PgSession) -> bool:
         """Return whether nothing has to be done after a lease."""
-        return not (session.settings_dirty or session.transaction)
+        return not (session.settings_changed or session.transaction)
 
     def reset_session(self, session: PgSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
-        if session.settings_dirty:
+        if session.settings_changed:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
             session.reset()
@@ -123,7 +124,7 @@ class PgSafe:
         session.check(moment)
         is_due = session.is_used_up() or (
             session.options.ping and session.is_gone())
-        if session.lost or (is_due and not session.session_dirty):
+        if session.state >= LOST or (is_due and not session.is_marked):
             session.reconnect()
 
     def end(self, session: PgSession, verb: str, sql: str | None) -> Any:
@@ -131,7 +132,7 @@ class PgSafe:
         if verb == "begin" and not (
                 session.transaction or session.has_work()):
             self._freshen(session, 0)
-        if verb == "rollback" and session.lost:
+        if verb == "rollback" and session.state >= LOST:
             return None
         try:
             return session.query(verb, sql)
@@ -155,7 +156,7 @@ class PgSafe:
         if not kind.is_read:
             session.work = True
         if kind.marks:
-            session.session_dirty = True
+            session.is_marked = True
         in_transaction = session.transaction or session.has_work()
         try:
             result = getattr(session.con, name)(*args, **kwargs)
@@ -176,22 +177,22 @@ class PgSafe:
         """Return what would be lost or doubled, None if nothing was lost."""
         if not self._is_lost(session, error):
             if session.profile.is_read_only(error):
-                session.valid = False
+                session.suspect()
             return None
         loss = Loss(
             in_transaction=in_transaction, has_work=False,
-            is_marked=session.session_dirty, is_private=False,
+            is_marked=session.is_marked, is_private=False,
             is_read=kind.is_read, is_forbidden=not self._replays,
             is_exhausted=False)
-        session.lost = True
-        session.transaction = session.session_dirty = False
+        session.state = LOST
+        session.transaction = session.is_marked = False
         return loss
 
     def was_lost(
             self, session: PgSession,
             error: Exception) -> bool:  # noqa: ARG002 - the session knows
         """Return whether an error was the loss of the connection."""
-        return session.lost
+        return session.state >= LOST
 
     def _is_lost(self, session: PgSession, error: Exception) -> bool:
         """Return whether an error means that the connection is lost."""
@@ -204,32 +205,32 @@ class PgSafe:
 
     def quick_reset(self, session: PgSession) -> bool:
         """Return whether nothing has to be done after a lease."""
-        is_clean = session.valid and not (
-            session.settings_dirty or session.session_dirty or
-            session.transaction or session.lost)
+        is_clean = session.state is OPEN and not (
+            session.settings_changed or session.is_marked or
+            session.transaction)
         return is_clean and not (session.has_bad_status or session.has_work())
 
     def reset_session(self, session: PgSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
         is_clean = False
-        if not session.lost and session.valid and not session.has_bad_status:
+        if session.state is OPEN and not session.has_bad_status:
             with quietly("cleaning a connection"):
                 self._clean(session, reset)
                 is_clean = True
         return is_clean
 
     def _clean(self, session: PgSession, reset: Any) -> None:
-        if session.settings_dirty:
+        if session.settings_changed:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
             session.reconnect()
             return
         if reset or session.transaction or session.has_work():
             session.query("rollback", None)
-        if session.session_dirty or reset == "session":
+        if session.is_marked or reset == "session":
             session.profile.clean(session.con)
             session.prepare()
-            session.session_dirty = False
+            session.is_marked = False
         if callable(reset):
             reset(session.con)
 

@@ -21,6 +21,7 @@ from .liveness import (
 )
 from .options import SteadyOptions, as_statements
 from .session import Session
+from .state import LOST, OPEN
 
 __all__ = ["PgSession"]
 
@@ -65,11 +66,12 @@ class PgSession(Session):
 
     def has_work(self) -> bool:
         """Return whether a transaction is open."""
-        return not self.lost and bool(self.profile.in_transaction(self.con))
+        return self.state < LOST and bool(
+            self.profile.in_transaction(self.con))
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
-        if not self.work or self.closed or self.lost:
+        if not self.work or self.closed or self.state >= LOST:
             return False
         answer = self.profile.in_transaction(self.con)
         return self.transaction if answer is None else answer
@@ -88,7 +90,7 @@ class PgSession(Session):
             return None
         if self._is_alive():
             return True
-        if self.transaction or self.session_dirty or not reconnect:
+        if self.transaction or self.is_marked or not reconnect:
             return False
         self.reset()
         is_alive = not self.has_bad_status
@@ -108,7 +110,7 @@ class PgSession(Session):
         return self.check(AT_CHECKOUT, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:
-        if not self.valid or self.lost or self.is_gone():
+        if self.state is not OPEN or self.is_gone():
             return False
         if self.options.pinger is None:
             return True
@@ -160,13 +162,12 @@ class PgSession(Session):
 
     def begin_session(self) -> None:
         """Prepare the session of a connection that was opened again."""
-        self.inherited = False
-        self.transaction = False
-        self.closed = False
+        self.transaction = self.closed = False
+        self.state = min(self.state, LOST)  # it is no longer inherited
         self.prepare()
         self.usage = 0
-        self.valid = True
-        self.session_dirty = self.lost = self.work = False
+        self.state = OPEN
+        self.is_marked = self.work = False
         self._look_anew()
 
     def query(self, verb: str, sql: str | None) -> Any:
@@ -182,7 +183,7 @@ class PgSession(Session):
         """Reset the session for a program that goes on to hold it."""
         if self.transaction:
             self.clean()
-        elif self.session_dirty or self.settings_dirty:
+        elif self.is_marked or self.settings_changed:
             self.reset_session(reset=0)
 
     def reset_session(self, reset: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from .._base.errors import quietly
 from .driver_methods import plain
+from .state import LOST
 
 __all__ = ["end_reading", "end_streams", "restore"]
 
@@ -20,9 +21,9 @@ def restore(session: Any, reconnect: bool) -> bool:
     settings, profile = session.settings, session.profile
     opener = session.opener
     if settings.is_spoiled or (
-            session.session_dirty and not opener.can_prepare_alone):
+            session.is_marked and not opener.can_prepare_alone):
         return False
-    if session.settings_dirty:
+    if session.settings_changed:
         session.restore_settings()
     if reconnect or (
             settings.needs_server and opener.is_plain and profile.can_clean):
@@ -34,7 +35,7 @@ def restore(session: Any, reconnect: bool) -> bool:
         return True
     if is_clean and not session.is_in_memory:
         opener.prepare(session.con)
-        session.session_dirty = settings.needs_server = False
+        session.is_marked = settings.needs_server = False
     return bool(is_clean)
 
 
@@ -48,7 +49,7 @@ def end_streams(session: Any) -> None:
 
 def end_reading(session: Any) -> None:
     """End a transaction in which nothing was written."""
-    if session.transaction or session.lost or session.has_work():
+    if session.transaction or session.state >= LOST or session.has_work():
         return
     if session.profile.in_transaction(session.con) is not False:
         with quietly("ending a transaction that only reads"):

@@ -25,6 +25,7 @@ from .losses import is_lost, note_end, note_error
 from .mistakes import explain_refusal
 from .restoring import restore
 from .session import Session
+from .state import LOST, OPEN
 from .statements import AHEAD, READ, Kind
 
 __all__ = ["SafeFailover", "can_repeat"]
@@ -62,7 +63,7 @@ class SafeFailover:
             return None
         loss = Loss(
             in_transaction=session.transaction, has_work=had_work,
-            is_marked=session.session_dirty or session.exposed,
+            is_marked=session.is_marked or session.is_exposed,
             is_private=session.is_in_memory, is_read=kind.is_read,
             is_forbidden=not self._replays, is_exhausted=call is not None and
             not call.can_be_repeated)
@@ -70,15 +71,13 @@ class SafeFailover:
             session.invalidate()
         return loss
 
-    # Checking a connection before it is used.
-
     def check(
             self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Return whether the connection is alive, None if that is unknown."""
         alive = not is_dead and look_and_ask(session)
         if not alive and reconnect and not session.transaction and (
-                session.lost or not (
+                session.state >= LOST or not (
                     session.is_bound() or session.has_work()
                     or session.is_in_memory)):
             alive = can_renew(session, "opening a connection again")
@@ -98,7 +97,7 @@ class SafeFailover:
             return had_work
         session.check(moment)
         is_due = session.is_used_up() or (session.ping and session.is_gone())
-        if session.lost or (
+        if session.state >= LOST or (
                 is_due and not (session.is_bound() or session.is_in_memory)):
             session.reconnect()
         return False
@@ -141,7 +140,7 @@ class SafeFailover:
 
     def end(self, session: DbSession, verb: str) -> None:
         """Commit or roll back; that is never done again."""
-        if session.lost:
+        if session.state >= LOST:
             if verb == "commit":
                 raise session.opener.failure(
                     "The connection was lost, and the transaction with it:"
@@ -161,24 +160,24 @@ class SafeFailover:
             self, session: DbSession,
             error: Exception) -> bool:  # noqa: ARG002 - the session knows
         """Return whether an error was the loss of the connection."""
-        return session.lost
+        return session.state >= LOST
 
     def reset_session(self, session: DbSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
         if session.profile.checks_types:
             explain_refusal(exc_info()[1])
-        if not (session.lost or session.closed) and session.valid:
+        if session.state is OPEN and not session.closed:
             with quietly("resetting a session"):
                 return self._reset(session, reset)
         return False
 
     def _reset(self, session: DbSession, reset: Any) -> bool:
-        is_dirty = session.session_dirty or session.settings_dirty or (
+        is_dirty = session.is_marked or session.settings_changed or (
             reset == "session")
         if reset or is_dirty or session.transaction:
             self._roll_back(session)
         if is_dirty and not restore(
-                session, session.session_dirty or reset == "session"):
+                session, session.is_marked or reset == "session"):
             return False
         if callable(reset):
             reset(session.con)
@@ -201,8 +200,8 @@ class SafeFailover:
         """
         if session.profile.checks_types and exc_info()[0] is TypeError:
             explain_refusal(exc_info()[1])
-        if session.session_dirty or session.settings_dirty or (
-                session.closed or not session.valid):
+        if session.is_marked or session.settings_changed or (
+                session.closed or session.state is not OPEN):
             return False
         if session.transaction or (
                 session.profile.in_transaction(session.con) is not False):
@@ -237,7 +236,7 @@ class SafeFailover:
             had_work = session.has_work()
         if not (had_work or session.transaction) and (
                 session.ping & AT_CURSOR or not (
-                    session.is_simple and session.valid)):
+                    session.is_simple and session.state is OPEN)):
             self._replace_if_stale(session, AT_CURSOR)
         try:
             if not (args or kwargs):  # as nearly always
@@ -259,7 +258,7 @@ class SafeFailover:
             state.open()
         if not kind.is_read:  # also if this is interrupted
             session.work = None
-            session.session_dirty = session.session_dirty or kind.marks or (
+            session.is_marked = session.is_marked or kind.marks or (
                 kind is AHEAD and session.profile.sets_ahead)
         try:
             result = state.call(call, state.cursor)
@@ -298,10 +297,11 @@ class SafeFailover:
         had_work = session.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                not is_read and (kind.marks or self.keeps_account)) or (not
-                (session.is_simple and session.valid) or state.has_sizes or
-                state.con is not session.con or (session.can_be_gone and not
-                (had_work or session.transaction) and session.is_gone())):
+                not is_read and (kind.marks or self.keeps_account)) or not (
+                session.is_simple and session.state is OPEN) or (
+                state.has_sizes or state.con is not session.con or (
+                session.can_be_gone and not (had_work or session.transaction)
+                and session.is_gone())):
             return self.run(state, execution(operation, parameters))
         if not is_read:  # also if this is interrupted
             session.work = None

@@ -25,6 +25,7 @@ from .liveness import (
 )
 from .options import SteadyOptions
 from .settings import Settings
+from .state import IN_DOUBT, INHERITED, OPEN, SUSPECT
 
 __all__ = ["Session"]
 
@@ -38,23 +39,20 @@ class Session:
         "closed",
         "con",
         "descriptor",
-        "exposed",
         "failover",
-        "inherited",
-        "is_in_doubt",
+        "is_exposed",
+        "is_marked",
         "is_simple",
         "limit",
-        "lost",
         "options",
         "profile",
-        "session_dirty",
         "settings",
-        "settings_dirty",
+        "settings_changed",
+        "state",
         "throttle",
         "transaction",
         "unanswered",
         "usage",
-        "valid",
         "work",
     )
 
@@ -71,23 +69,17 @@ class Session:
         # work that is not saved; None means that the driver has to be asked.
         self.transaction = False
         self.work: bool | None = False
+        self.state = OPEN
         self.closed = True
-        self.valid = True
-        # Whether the driver connection belongs to the parent process.
-        self.inherited = False
-        # Whether an interrupt may have left something unsent or unread.
-        self.is_in_doubt = False
         self.profile = Profile()
-        # Whether statements have changed the session, and whether the
-        # connection is known to be lost.
-        self.session_dirty = False
-        self.lost = False
+        # Whether statements have changed the session on the server.
+        self.is_marked = False
         # The settings, and whether some may have been changed.
         self.settings = Settings()
-        self.settings_dirty = False
+        self.settings_changed = False
         # Whether the program has the driver connection itself, so that it is
         # never replaced silently.
-        self.exposed = False
+        self.is_exposed = False
         # The socket, if it is known, and the seconds that a question of the
         # library may take, if that is less than usual.
         self.descriptor: int | None = None
@@ -120,8 +112,9 @@ class Session:
         if self.con is None or self.closed:
             return
         abandon_socket(self.con, self.profile.descriptor(self.con))
-        self.closed = self.lost = self.inherited = True
-        self.valid = self.session_dirty = False
+        self.closed = True
+        self.state = INHERITED
+        self.is_marked = False
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection.
@@ -129,20 +122,29 @@ class Session:
         It gets the settings that the program had changed on the last one,
         also those that were changed directly.
         """
-        if self.settings_dirty:
+        if self.settings_changed:
             self.settings.note_changes(self.con)
         self.con = con
         self.descriptor = self.profile.descriptor(con)
         self.usage = 0
         self.transaction = False
-        self.closed = self.is_in_doubt = self.inherited = False
-        self.valid = True
-        self.session_dirty = self.lost = self.exposed = False
+        self.state = OPEN
+        self.closed = self.is_marked = self.is_exposed = False
         if self.settings.start(self.profile, self.first_settings()):
-            self.settings_dirty = True
-            self.valid = False  # if this fails, the next use tries again
+            self.settings_changed = True
+            self.state = SUSPECT  # if this fails, the next use tries again
             self.settings.reapply(con)
-            self.valid = True
+            self.state = OPEN
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the driver connection belongs to the parent process."""
+        return self.state is INHERITED
+
+    def suspect(self) -> None:
+        """Have the driver connection replaced at the next use."""
+        if self.state is OPEN:
+            self.state = SUSPECT
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
@@ -154,8 +156,8 @@ class Session:
         mode: how the pool resets sessions
         """
         return bool(
-            mode or self.session_dirty or self.settings_dirty or
-            self.transaction or self.lost or not self.valid)
+            mode or self.is_marked or self.settings_changed or
+            self.transaction or self.state is not OPEN)
 
     def connect(self, connect: Callable[[], Any]) -> Any:
         """Connect again, unless that has just failed for all of a pool."""
@@ -179,7 +181,7 @@ class Session:
             return
         end_deadline(self)  # its number may belong to another socket soon
         # At the end some drivers would roll back, and wait for that.
-        if self.is_in_doubt or (is_ending() and self.needs_reset(True)):
+        if self.state is IN_DOUBT or (is_ending() and self.needs_reset(True)):
             _shut_down(self)
         with quietly("closing a connection"):
             self.profile.close(self.con)
@@ -196,13 +198,13 @@ class Session:
 
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
-        self.settings_dirty = True  # also if this is interrupted
+        self.settings_changed = True  # also if this is interrupted
         self.settings.change(self.con, name, value)
 
     def restore_settings(self) -> None:
         """Restore the settings, as far as their old values can be written."""
         self.settings.write_back(self.con)
-        self.settings_dirty = self.exposed = False
+        self.settings_changed = self.is_exposed = False
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Return whether the connection is alive, if "ping" says to check it.
@@ -240,11 +242,12 @@ class Session:
     def is_used_up(self) -> bool:
         """Return whether a new driver connection is due at the next use."""
         maxusage = self.options.maxusage
-        return not self.valid or bool(maxusage and self.usage >= maxusage)
+        return self.state is not OPEN or bool(
+            maxusage and self.usage >= maxusage)
 
     def used_up_text(self) -> str:
         """Return why a new driver connection is due."""
-        if not self.valid:
+        if self.state is not OPEN:
             return "The connection was marked as not valid."
         return (
             f"The connection was used {self.usage} times"

@@ -13,6 +13,7 @@ from .. import __version__
 from .._base.finalizers import note_lost
 from .._base.threads import is_ending
 from .session import Session
+from .state import OPEN, SUSPECT
 from .unsaved import Place, forgets_work, place_here, warn_of_work
 
 __all__ = ["Steady", "inner", "inner_term", "note_taking", "session_of"]
@@ -133,11 +134,14 @@ class Steady:
         After this was set to false, the next use outside of a transaction
         reconnects.
         """
-        return self._session.valid and not self._session.closed
+        return self._session.state is OPEN and not self._session.closed
 
     @valid.setter
     def valid(self, value: bool) -> None:
-        self._session.valid = bool(value)
+        if not value:
+            self._session.suspect()
+        elif self._session.state is SUSPECT:
+            self._session.state = OPEN
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it.
@@ -165,8 +169,8 @@ class Steady:
         """
         session = self._session
         is_closeable = session.options.closeable
-        if not (is_closeable or session.transaction or session.session_dirty
-                or session.settings_dirty):
+        if not (is_closeable or session.transaction or session.is_marked
+                or session.settings_changed):
             return
         is_forgotten = self._taken is not None and forgets_work(session)
         if is_closeable:
