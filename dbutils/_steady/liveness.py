@@ -10,9 +10,7 @@ driver.  ASK_SERVER executes a statement.
 from __future__ import annotations
 
 import enum
-import os
 import select
-import socket
 from typing import Any, Callable
 from weakref import ref
 
@@ -26,8 +24,7 @@ __all__ = [
     "AT_STATEMENT", "GONE", "LOOK", "QUIET", "UNREAD", "Depth",
     "MovingSocketProbe", "PingError", "SocketProbe", "SocketState",
     "SqlPinger", "ask", "ask_driver", "ask_program", "is_alive",
-    "look_and_ask", "probe_of", "prove_ping", "seems_alive", "shut_down",
-    "still_answers"]
+    "look_and_ask", "probe_of", "prove_ping", "seems_alive", "still_answers"]
 
 
 # The moments at which a connection is checked; "ping" is their sum.
@@ -159,15 +156,6 @@ class MovingSocketProbe:
             session.descriptor = descriptor
             self._probe = probe_of(descriptor)
         return QUIET if self._probe is None else self._probe.look()
-
-
-def shut_down(descriptor: int) -> None:
-    """End a connection at once; its socket stays open for its owner."""
-    copy = socket.socket(fileno=os.dup(descriptor))
-    try:
-        copy.shutdown(socket.SHUT_RDWR)
-    finally:
-        copy.close()
 
 
 # Asking the driver, or with the question of the program.

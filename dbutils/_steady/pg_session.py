@@ -7,7 +7,7 @@ of DBUtils 3.x, or the safe one.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from .._base.errors import quietly
 from .._drivers.driver import profile_of
@@ -122,33 +122,21 @@ class PgSession(Session):
 
     def reset(self) -> None:
         """Reset the connection, or reopen it if that is impossible."""
-        done = False
-        with quietly("resetting a connection"):
-            self.failover.reset(self)
-            done = True
-        if not done:
-            self._reopen_or_roll_back()
+        if not (_works("resetting a connection", self._reset)
+                or _works("reopening a connection", self.reopen)):
+            with quietly("rolling back"):
+                self.query("rollback", None)
+
+    def _reset(self) -> None:
+        self.failover.reset(self)
 
     def clean(self) -> None:
         """End the open transaction."""
         self.reset()
 
-    def _reopen_or_roll_back(self) -> None:
-        done = False
-        with quietly("reopening a connection"):
-            self.reopen()
-            done = True
-        if not done:
-            with quietly("rolling back"):
-                self.query("rollback", None)
-
     def reopen(self) -> None:
         """Reopen the connection, or roll back if that is impossible."""
-        done = False
-        with quietly("reopening a connection"):
-            self.con.reopen()
-            done = True
-        if done:
+        if _works("reopening a connection", self.con.reopen):
             self.begin_session()
         elif self.transaction:
             self.transaction = False
@@ -193,3 +181,11 @@ class PgSession(Session):
             return self.failover.reset_session(self, reset)
         finally:
             end_deadline(self)
+
+
+def _works(step: str, act: Callable[[], Any]) -> bool:
+    """Try a step; return whether it succeeds."""
+    with quietly(step):
+        act()
+        return True
+    return False

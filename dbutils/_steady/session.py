@@ -6,6 +6,8 @@ in steady.py.
 
 from __future__ import annotations
 
+import os
+import socket
 from typing import Any, Callable
 
 from .._base.errors import quietly
@@ -21,7 +23,6 @@ from .liveness import (
     SocketProbe,
     SocketState,
     is_alive,
-    shut_down,
 )
 from .options import SteadyOptions
 from .settings import Settings
@@ -265,4 +266,5 @@ def _shut_down(session: Session) -> None:
         # belong to another one
         descriptor = session.profile.descriptor(session.con)
         if descriptor is not None and descriptor >= 0:
-            shut_down(descriptor)
+            with socket.socket(fileno=os.dup(descriptor)) as copy:
+                copy.shutdown(socket.SHUT_RDWR)
