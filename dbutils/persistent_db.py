@@ -13,7 +13,9 @@ from . import __version__
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
-from ._steady.steady import check_options, session_of
+from ._steady.options import check_options
+from ._steady.restoring import end_reading
+from ._steady.steady import session_of
 from .steady_db import SteadyDBConnection, connect
 
 __all__ = ["NotSupportedError", "PersistentDB", "PersistentDBError", "local"]
@@ -93,7 +95,7 @@ class PersistentDB(ThreadConnections):
             con = self._own_connection()
         session = con._session  # noqa: SLF001 - session_of(), without a call
         if self._fresh:
-            session.end_reading()
+            end_reading(session)
         if session.ping & 1:
             session.check(1)
         return con

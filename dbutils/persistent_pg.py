@@ -11,7 +11,8 @@ from typing import Any, Callable
 
 from . import __version__
 from ._pooled.thread_local import ThreadConnections, local
-from ._steady.steady import check_options, session_of
+from ._steady.options import check_options
+from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]

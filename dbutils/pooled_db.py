@@ -33,15 +33,12 @@ from ._pooled.base import (
     check_pool_options,
     limit_name,
 )
+from ._steady.calls import opens_cursor
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
-from ._steady.steady import (
-    as_statements,
-    check_options,
-    check_reset,
-    session_of,
-)
+from ._steady.options import as_statements, check_options, check_reset
+from ._steady.steady import session_of
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import (
@@ -386,7 +383,7 @@ class _PooledDBConnection(Lease):
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the connection, which this lease must hold."""
         session = session_of(self._steady(name))
-        if session.opens_cursor(name):
+        if opens_cursor(session, name):
             return execute_on(
                 self, session.profile.cursor_options, name, args, kwargs)
         return self._ours(self._call_here(name, args, kwargs))

@@ -19,8 +19,8 @@ from ._core.ledger import make_limits
 from ._core.pool import Pool
 from ._pooled.backends import PgBackend
 from ._pooled.base import Pooled, check_pool_options
+from ._steady.options import as_statements, check_options, check_reset
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
-from ._steady.steady import as_statements, check_options, check_reset
 from .steady_pg import SteadyPgConnection
 
 __all__ = [

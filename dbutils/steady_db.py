@@ -23,22 +23,19 @@ from ._base.errors import log_swallowed, logger, orphan_text
 from ._base.finalizers import note_lost
 from ._base.fork import is_orphan
 from ._drivers.creators import split_isfatal
-from ._steady.account import AskingSafe, Independent, OwnAccount
+from ._steady.account import Independent, OwnAccount
+from ._steady.calls import call_method, is_method, opens_cursor
 from ._steady.classic import ClassicFailover
 from ._steady.cursor import FOREVER, NOTHING, Call, during, state_for, through
 from ._steady.db_session import DbSession
 from ._steady.driver_methods import Method, execute_on, names_of, tied
-from ._steady.ping import PingError
+from ._steady.liveness import PingError
+from ._steady.opener import Opener
+from ._steady.options import check_options
 from ._steady.replaced import Replaced, replaced_in
 from ._steady.safe import SafeFailover
 from ._steady.statements import seen
-from ._steady.steady import (
-    Steady,
-    check_options,
-    inner,
-    inner_term,
-    session_of,
-)
+from ._steady.steady import Steady, inner, inner_term, session_of
 
 __all__ = [
     "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",
@@ -104,10 +101,10 @@ def connect(
 
 
 _CLASSIC = ClassicFailover()
-# The argument says whether statements may be executed again.
-_SAFE, _ASKING, _OWN_ACCOUNT, _INDEPENDENT = (
+# By whether statements may be executed again.
+_SAFE, _OWN_ACCOUNT, _INDEPENDENT = (
     {"safe": kind(True), "never": kind(False)}
-    for kind in (SafeFailover, AskingSafe, OwnAccount, Independent))
+    for kind in (SafeFailover, OwnAccount, Independent))
 
 
 def _policy_for(session: DbSession) -> Any:
@@ -126,7 +123,7 @@ def _policy_for(session: DbSession) -> Any:
         return _INDEPENDENT[failover]
     if profile.needs_account:
         return _OWN_ACCOUNT[failover]
-    return (_ASKING if profile.asks else _SAFE)[failover]
+    return _SAFE[failover]
 
 
 _told: set[tuple[str, str]] = set()
@@ -135,8 +132,8 @@ _told: set[tuple[str, str]] = set()
 def _log_once(session: DbSession, failover: str) -> None:
     """Log once for each driver what is known of it, and the policy."""
     profile = session.profile
-    name = str(
-        getattr(session.dbapi, "__name__", type(session.con).__module__))
+    name = str(getattr(
+        session.opener.dbapi, "__name__", type(session.con).__module__))
     if (name, failover) in _told:
         return
     _told.add((name, failover))
@@ -168,17 +165,17 @@ class SteadyDBConnection(Steady):
             isfatal: Callable[[Exception], Any] | None = None,
             failover: str = "safe", **kwargs: Any) -> None:
         isfatal, args = split_isfatal(isfatal, args)
+        options = check_options(
+            maxusage, failures, isfatal, ping, closeable, failover)
         session = DbSession(
-            creator, setsession, check_options(
-                maxusage, failures, isfatal, ping, closeable, failover),
-            args, kwargs)
+            Opener(creator, setsession, failures, args, kwargs), options)
         self._session = session
         session.store(self._create())
         session.failover = _policy_for(session)
         names = replaced_in(self, _ORIGINALS)
         if names:
             session.failover = Replaced(self, session.failover, names)
-            session.maker = WeakMethod(self._create)
+            session.opener.maker = WeakMethod(self._create)
             if "_ping_check" in names:
                 session.check_outside()
 
@@ -192,13 +189,14 @@ class SteadyDBConnection(Steady):
     def _con(self, con: Any) -> None:
         self._session.con = con
 
-    _creator = inner("creator")
-    _args = inner("args")
-    _kwargs = inner("kwargs")
-    _dbapi = inner("dbapi")
-    _threadsafety = inner("threadsafety")
-    _failure = inner("failure")
-    _failures = inner_term("failures", "failures")
+    _creator = inner("opener.creator")
+    _args = inner("opener.args")
+    _kwargs = inner("opener.kwargs")
+    _dbapi = inner("opener.dbapi")
+    _threadsafety = inner("opener.threadsafety")
+    _failure = inner("opener.failure")
+    _failures = inner_term("failures", "opener.failures")
+    _setsession_sql = inner("opener.setsession")
     _ping = inner_term("ping", "asked_ping")
 
     def _reset(self, force: bool = False) -> None:
@@ -206,8 +204,8 @@ class SteadyDBConnection(Steady):
         self._session.clean(force)
 
     def _create(self) -> Any:
-        """Return a new driver connection with a prepared session."""
-        return self._session.make()
+        """Return another driver connection with a prepared session."""
+        return self._session.opener.make()
 
     def _ping_check(self, ping: int = 1, reconnect: bool = True) -> Any:
         """Return whether the connection is alive, None if it is not checked.
@@ -239,7 +237,7 @@ class SteadyDBConnection(Steady):
             raise AttributeError(name)
         session = self._session
         if session is not None and not name.startswith("_"):
-            if session.is_method(name):
+            if is_method(session, name):
                 return Method(name, self._call, getattr(session.con, name))
             if session.is_attribute(name):
                 con = session.con
@@ -271,10 +269,10 @@ class SteadyDBConnection(Steady):
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the driver connection."""
         session = self._session
-        if session.opens_cursor(name):
+        if opens_cursor(session, name):
             return execute_on(
                 self, session.profile.cursor_options, name, args, kwargs)
-        return tied(session.call(name, args, kwargs), session, self)
+        return tied(call_method(session, name, args, kwargs), session, self)
 
     def __enter__(self) -> SteadyDBConnection:
         """Begin a context that is a transaction."""
@@ -282,11 +280,11 @@ class SteadyDBConnection(Steady):
 
     def dbapi(self) -> Any:
         """Return the DB-API 2 module of the connection."""
-        if self._session.dbapi is None:
+        if self._session.opener.dbapi is None:
             raise AttributeError(
                 "Could not determine the DB-API 2 module:"
                 " please set creator.dbapi.")
-        return self._session.dbapi
+        return self._session.opener.dbapi
 
     @property
     def dbapi_connection(self) -> Any:
@@ -298,20 +296,21 @@ class SteadyDBConnection(Steady):
 
     def threadsafety(self) -> int:
         """Return the thread safety level of the connection."""
-        if self._session.threadsafety is None:
-            if self._session.dbapi is None:
+        opener = self._session.opener
+        if opener.threadsafety is None:
+            if opener.dbapi is None:
                 raise AttributeError(
                     "Could not determine the thread safety:"
                     " please set creator.dbapi or creator.threadsafety.")
             return 0
-        return self._session.threadsafety
+        return opener.threadsafety
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction, in which the connection is not replaced.
 
         The arguments go to the driver's own begin(), if it has one.
         """
-        self._session.begin(args, kwargs)
+        self._session.failover.begin(self._session, args, kwargs)
 
     def commit(self) -> None:
         """Commit the current transaction."""

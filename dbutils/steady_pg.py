@@ -16,6 +16,7 @@ from . import __version__  # noqa: F401 - every public module has it
 from ._drivers.creators import connect_pg
 from ._steady.driver_methods import Method, names_of
 from ._steady.mistakes import explain_options
+from ._steady.options import check_options
 from ._steady.pg_failover import (
     WORKING,
     PgClassic,
@@ -24,7 +25,7 @@ from ._steady.pg_failover import (
     is_query,
 )
 from ._steady.pg_session import PgSession
-from ._steady.steady import Steady, check_options
+from ._steady.steady import Steady
 
 __all__ = [
     "InvalidConnectionError", "SteadyPgConnection", "SteadyPgError"]
@@ -137,7 +138,7 @@ class SteadyPgConnection(Steady):
         if is_query(name):
             return session.failover.run(session, name, args, kwargs)
         if name in _MARKING:
-            session.session_dirty = True
+            session.is_marked = True
         if name in WORKING and not call_kind(name, args).is_read:
             session.work = True
         return getattr(session.con, name)(*args, **kwargs)

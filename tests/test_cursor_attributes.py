@@ -217,4 +217,4 @@ def test_reading_what_was_written_does_not_count_as_work(steady):
     con._session.work = False
     assert cursor.itersize == 3
     assert con._session.work is False
-    assert not con._session.settings_dirty
+    assert not con._session.settings_changed

@@ -179,7 +179,7 @@ def test_a_method_cannot_be_called_after_the_return(pool_of, name, method):
     other = pool.connection()
     with pytest.raises(InvalidConnectionError, match=method):
         act()
-    assert not other._session.settings_dirty
+    assert not other._session.settings_changed
 
 
 def test_a_shared_connection_is_over_as_well(real):
@@ -317,8 +317,8 @@ def test_a_read_on_the_connection_is_no_mark(pool_of):
     db.execute("select 1")
     db.rollback()
     db.xid(1, "a", "b")
-    assert not db._session.settings_dirty
-    assert not db._session.session_dirty
+    assert not db._session.settings_changed
+    assert not db._session.is_marked
 
 
 def test_a_call_is_a_mark(pool_of):
@@ -327,12 +327,13 @@ def test_a_call_is_a_mark(pool_of):
     ask(db, "select set_config('application_name', 'marked', false)")
     db.commit()
     session = db._session
-    session.session_dirty = session.dirty = session.settings_dirty = False
+    session.is_marked = session.settings_changed = False
+    session.settings.needs_server = False
     db.set_client_encoding("LATIN1")
     large = db.lobject()
     large.close()
     db.rollback()
-    assert db._session.exposed
+    assert db._session.is_exposed
     db.close()
     assert ask(pool.connection(), "show application_name") == ""
 
@@ -397,7 +398,7 @@ def test_a_handler_is_removed_at_the_end_of_the_visit(pool_of):
     db.add_notice_handler(hear)
     ask(db, "do $$ begin raise notice 'first'; end $$")
     db.rollback()
-    line.session_dirty = False
+    line.is_marked = False
     line.reconnect()  # as after a loss
     ask(db, "do $$ begin raise notice 'second'; end $$")
     db.close()
@@ -412,7 +413,7 @@ def test_a_handler_can_be_removed(pool_of):
         db.add_notice_handler(heard.append)
         db.remove_notice_handler(heard.append)
         ask(db, "do $$ begin raise notice 'first'; end $$")
-        assert db._session.handlers == ()
+        assert db._session.settings.handlers == ()
     assert heard == []
 
 

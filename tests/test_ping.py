@@ -4,7 +4,8 @@ import sqlite3
 
 import pytest
 
-from dbutils._steady.ping import ask, parse_ping
+from dbutils._steady.liveness import ask
+from dbutils._steady.options import parse_ping
 
 
 @pytest.mark.parametrize(("ping", "when"), [

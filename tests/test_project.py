@@ -45,7 +45,7 @@ EXCEPTIONS = {
     ("_core.lease", "_steady.driver_methods"),
     ("_manager.connector", "_core.throttle"),
     ("_manager.registry", "_core.counts"),
-    ("_steady.steady", "_core.throttle"), ("drivers", "_steady"),
+    ("drivers", "_steady"),
 }
 
 MODULES = sorted(

@@ -502,7 +502,7 @@ def test_looking_with_the_pool_of_psycopg2_is_not_changing(servers_running):
     session = con.get_backend_pid()
     ask(con, "prepare stays as select 1")
     con.commit()
-    con._con._session.session_dirty = False  # as if nothing had been seen
+    con._con._session.is_marked = False  # as if nothing had been seen
     pool.putconn(con)
     con = pool.getconn()
     assert con.get_backend_pid() == session

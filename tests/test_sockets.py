@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from patience import wait_until
 
-from dbutils._steady.sockets import SocketProbe, SocketState
+from dbutils._steady.liveness import SocketProbe, SocketState
 
 
 @pytest.fixture

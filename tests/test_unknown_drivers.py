@@ -14,8 +14,10 @@ from dbutils._drivers import registered, registry
 from dbutils._drivers.registered import Registered
 from dbutils._drivers.registry import driver_of, drivers_by_name
 from dbutils._drivers.unknown import Wrapped
-from dbutils._steady.account import AskingSafe, Independent, OwnAccount
+from dbutils._steady.account import Independent, OwnAccount
 from dbutils._steady.classic import ClassicFailover
+from dbutils._steady.liveness import ASK_SERVER
+from dbutils._steady.safe import SafeFailover
 from dbutils._steady.steady import session_of
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.steady_db import connect
@@ -49,9 +51,9 @@ def session_in(driver):
 # Which rules hold.
 
 @pytest.mark.parametrize(("name", "rules"), [
-    ("stranger", OwnAccount), ("adbc", OwnAccount), ("trino", AskingSafe),
+    ("stranger", OwnAccount), ("adbc", OwnAccount), ("trino", SafeFailover),
     ("silent proxy", OwnAccount), ("bigquery", Independent),
-    ("telling stranger", AskingSafe)])
+    ("telling stranger", SafeFailover)])
 def test_a_driver_follows_rules_that_fit(make, name, rules):
     db = connect(make(name))
     assert type(session_of(db).failover) is rules
@@ -653,7 +655,7 @@ def test_a_connection_is_kept_if_it_has_no_rollback(make, rollback, fileno):
             line = session_of(db)
             assert line.has_work()
         assert not line.work
-        assert line.answers()
+        assert line.is_alive(ASK_SERVER)
     assert len(driver.inner) == 1
     pool.close()
 

@@ -49,7 +49,7 @@ def is_orphan(con: Any) -> bool:
     if isinstance(con, Orphan):
         return True
     session = getattr(con, "_session", None)
-    return session is not None and session.inherited
+    return session is not None and session.is_inherited
 
 
 def register_for_fork(

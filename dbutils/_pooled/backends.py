@@ -8,7 +8,8 @@ from .._core.keeper import Backend
 from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.registry import driver_in
-from .._steady.steady import prove_ping, session_of
+from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
+from .._steady.steady import session_of
 from .attributes import forward
 from .shared_use import SharedUse
 
@@ -42,7 +43,7 @@ class SteadyBackend(Backend):
 
     def reset(self, con: Any) -> bool:
         session = session_of(con)
-        if session.session_dirty and not self.renews_sessions:
+        if session.is_marked and not self.renews_sessions:
             return False
         return bool(session.reset_session(self.mode))
 
@@ -50,16 +51,16 @@ class SteadyBackend(Backend):
         return session_of(con).needs_reset(self.mode)
 
     def seems_alive(self, con: Any) -> bool:
-        return bool(session_of(con).seems_alive())
+        return bool(session_of(con).is_alive(LOOK))
 
     def is_alive(self, con: Any, seconds: float) -> bool:
-        return session_of(con).is_alive_within(seconds)
+        return bool(session_of(con).is_alive(ASK_DRIVER, seconds))
 
     def ask(self, con: Any) -> bool:
-        return session_of(con).answers()
+        return bool(session_of(con).is_alive(ASK_SERVER))
 
     def ask_within(self, con: Any, seconds: float) -> bool:
-        return session_of(con).answers(seconds)
+        return bool(session_of(con).is_alive(ASK_SERVER, seconds))
 
 
 class DbBackend(SteadyBackend):

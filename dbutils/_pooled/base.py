@@ -29,8 +29,8 @@ from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
 from .._steady.mistakes import missing_text
-from .._steady.ping import parse_ping
-from .._steady.steady import check_reset, session_of
+from .._steady.options import check_reset, parse_ping
+from .._steady.steady import session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
 from . import transactions
 

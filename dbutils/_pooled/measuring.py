@@ -11,6 +11,8 @@ from typing import Any, Mapping
 
 from .._core.counts import Count, Cycle, Timings, describe
 from .._core.keeper import Observer
+from .._steady.liveness import ASK_DRIVER
+from .._steady.state import OPEN
 
 __all__ = ["AliveCache", "PoolTimer", "stats_of"]
 
@@ -136,13 +138,13 @@ class AliveCache:
         """
         reconnect = not seconds
         start = monotonic()
-        if session.valid and start - session.answered < _ALIVE and (
+        if session.state is OPEN and start - session.answered < _ALIVE and (
                 reconnect or session.is_quiet()):
             self.spared.step()
             return True
         is_alive: bool = (
             # the other half of the time is left for connecting
-            session.is_alive_within(seconds / 2) if seconds
+            session.is_alive(ASK_DRIVER, seconds / 2) if seconds
             else session.is_well(reconnect=False))
         now = monotonic()
         self.checks.add(now - start)

@@ -10,6 +10,7 @@ import threading
 from typing import Any, Callable
 
 from .._base.mutex import LongMutex
+from .._steady.liveness import ASK_DRIVER, AT_CHECKOUT
 
 __all__ = ["SharedUse"]
 
@@ -45,9 +46,9 @@ class SharedUse:
             if not (is_ours and self.are_free(session)):
                 return
             if seconds is None:
-                session.check(1)
+                session.check(AT_CHECKOUT)
             else:
-                session.is_alive_within(seconds)
+                session.is_alive(ASK_DRIVER, seconds)
 
     def take(
             self, session: Any, checkout: Any, act: Callable[[],

@@ -1,4 +1,4 @@
-"""The rules of DBUtils 3.x for failing over.
+"""The failover policy of DBUtils 3.x.
 
 Outside of begin() any error that can mean a lost connection is taken as such,
 and the statement is tried again: with another cursor, then with another
@@ -11,12 +11,20 @@ from __future__ import annotations
 from typing import Any, Callable, NamedTuple
 
 from .._base.errors import log_swallowed, quietly
+from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
 from .decisions import Spare, Verdict, judge
-from .ping import ask
+from .liveness import (
+    AT_CURSOR,
+    AT_STATEMENT,
+    ask_driver,
+    ask_program,
+    prove_ping,
+)
+from .restoring import restore
+from .state import IN_DOUBT, OPEN
 from .statements import READ, Kind
-from .steady import doubt_ping, prove_ping, trust_ping
 
 __all__ = ["ClassicFailover"]
 
@@ -27,12 +35,224 @@ class _Done(NamedTuple):
     result: Any
 
 
-class _Ladder:
-    """What is tried one after the other.
+class ClassicFailover:
+    """Fail over as DBUtils 3.x does.
 
-    Each rung returns None if it has not helped.  The failure is the kind of
-    error that began it, if that came from the driver.
+    A statement that is tried again climbs a ladder, of which each rung returns
+    None if it has not helped.
     """
+
+    # The number of failures in a row of the program's question after which a
+    # new connection is asked, too; DBUtils 3.x never does that.
+    tolerance = 3
+
+    @property
+    def usual(self) -> Any:
+        """The policy that calls no method of the program; see Replaced."""
+        return self
+
+    def check(
+            self, session: DbSession, reconnect: bool,
+            is_dead: bool = False) -> bool | None:
+        """Return whether the connection is alive, None if that is unknown."""
+        if is_dead or session.state is not OPEN:
+            alive: bool | None = False
+        elif session.options.pinger is not None:
+            alive = ask_program(session)
+        else:
+            alive = ask_driver(session.con)
+        if alive is None:
+            session.ask_at(0)  # the driver has no ping(): never ask again
+        elif not alive and reconnect and not session.transaction:
+            alive = _reopen(session)
+            if alive:
+                prove_ping(session)
+        return alive
+
+    def begin(
+            self, session: DbSession, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> None:
+        """Begin a transaction."""
+        session.transaction = True
+        call_begin(session.con, args, kwargs)
+
+    def end(self, session: DbSession, verb: str) -> None:
+        """Commit or roll back; reconnect if that reports a failure."""
+        try:
+            getattr(session.con, verb)()
+        except session.opener.failures:
+            _reopen(session)
+            raise
+        session.work = False
+
+    def alter(
+            self, session: DbSession,  # noqa: ARG002 - for the safe policy
+            act: Callable[[], Any],
+            kind: Kind = READ) -> Any:  # noqa: ARG002 - for the safe policy
+        """Change a setting, or do something else directly."""
+        return act()
+
+    def quick_reset(self, session: DbSession) -> bool:
+        """Roll back after a lease; return whether that was all to be done.
+
+        This inlines reset_session() for the usual case.
+        """
+        if session.settings_changed or session.closed or (
+                session.descriptor is not None):
+            return False
+        session.transaction = False
+        try:
+            session.con.rollback()
+        except Exception as error:  # noqa: BLE001 - nothing is changed
+            if isinstance(error, session.opener.failures):
+                _reopen(session)
+            log_swallowed("rolling back", error)
+        except BaseException:
+            session.state = IN_DOUBT  # an answer may be unread
+            raise
+        else:
+            session.work = False
+        return True
+
+    def was_lost(self, session: DbSession, error: Exception) -> bool:
+        """Return whether an error was taken as the loss of the connection."""
+        return isinstance(
+            error, session.opener.failures) and session.options.is_fatal(error)
+
+    def reset_session(self, session: DbSession, reset: Any) -> bool:
+        """Reset the session after a lease; return whether it can stay."""
+        if session.state >= IN_DOUBT:
+            return False
+        session.clean(reset)
+        if session.settings_changed and not restore(session, reconnect=False):
+            return False
+        if reset is True or reset is False:  # as nearly always
+            return True
+        if callable(reset):
+            reset(session.con)
+        return reset != "session"
+
+    def cursor(
+            self, session: DbSession, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Return a new driver cursor, of a new connection if necessary."""
+        in_transaction = session.transaction
+        if not in_transaction:
+            if session.ping & AT_CURSOR:
+                session.check(AT_CURSOR)
+            if not (
+                    session.is_simple and session.state is OPEN
+                    ) and session.is_used_up():
+                return self._cursor_when_due(session, args, kwargs)
+        try:
+            if not (args or kwargs):  # as nearly always
+                return session.con.cursor()
+            return session.con.cursor(*args, **kwargs)
+        except session.opener.failures as error:
+            verdict = judge(session.options.is_fatal(error), in_transaction)
+            if verdict is Verdict.RAISE:
+                raise
+            cursor = self._cursor_anew(session, args, kwargs)
+            if cursor is None or verdict is Verdict.REPLACE:
+                raise
+            return cursor
+
+    def _cursor_when_due(
+            self, session: DbSession, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Return a cursor of a new connection, since the old one is due."""
+        cursor = self._cursor_anew(session, args, kwargs)
+        if cursor is None:
+            raise session.opener.failure(session.used_up_text())
+        return cursor
+
+    def _cursor_anew(
+            self, session: DbSession, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Replace the connection; return a cursor, None if that fails."""
+        with Spare(session.open_again, args, kwargs) as spare:
+            if spare.cursor is None:
+                session.transaction = False
+                return None
+            con, cursor = spare.keep()
+            _replace(session, con)
+            return cursor
+
+    def run(self, state: CursorState, call: Call) -> Any:
+        """Make a call of a cursor, again if the connection was lost."""
+        session = state.session
+        in_transaction = session.transaction
+        if not call.kind().is_read:
+            session.work = True
+        if not in_transaction:
+            session.check(AT_STATEMENT)
+            if session.is_used_up():
+                return self._run_when_due(state, call)
+        try:
+            result = state.call(call, self._open_cursor(state))
+        except session.opener.failures as error:
+            done = self._after(error, state, call, in_transaction)
+            if done is None:
+                raise
+            return done.result
+        session.usage += 1
+        return result
+
+    def _after(
+            self, error: Exception, state: CursorState, call: Call,
+            in_transaction: bool) -> _Done | None:
+        """Try again after an error that can mean a loss, if that may help.
+
+        The error is not raised here, where it would refer to itself.
+        """
+        fatal = not state.no_failover and state.session.options.is_fatal(error)
+        verdict = judge(fatal, in_transaction)
+        if verdict is Verdict.REPLACE:
+            self.replace(state)
+        if verdict is not Verdict.REPEAT:
+            return None
+        return self.repeat(state, call, type(error))
+
+    def execute(
+            self, state: CursorState, kind: Kind | None, operation: Any,
+            parameters: Any) -> Any:
+        """Execute a statement; this inlines run() for the usual case.
+
+        kind: what is known about it, if it was seen before
+        """
+        session = state.session
+        if kind is None or not (
+                session.is_simple and session.state is OPEN) or (
+                state.moved or state.has_sizes):
+            return self.run(state, execution(operation, parameters))
+        if kind is not READ:
+            session.work = True
+        in_transaction = session.transaction
+        try:
+            if parameters is NOTHING:
+                result = state.cursor.execute(operation)
+            else:
+                result = state.cursor.execute(operation, parameters)
+        except session.opener.failures as error:
+            done = self._after(
+                error, state, execution(operation, parameters), in_transaction)
+            if done is None:
+                raise
+            result = done.result
+        else:
+            session.usage += 1
+        return result
+
+    def _run_when_due(self, state: CursorState, call: Call) -> Any:
+        """Make a call on a new connection, since the old one is due."""
+        session = state.session
+        text = session.used_up_text()
+        done = self.repeat(state, call, failure=())
+        if done is None:
+            raise session.opener.failure(text)
+        return done.result
+
+    # The ladder.
 
     def repeat(
             self, state: CursorState, call: Call, failure:
@@ -50,7 +270,8 @@ class _Ladder:
         """Try once more with another cursor of this connection."""
         cursor = done = None
         with quietly(f"repeating {call.name} on the same connection"):
-            cursor = state.session.cursor(state.args, state.kwargs)
+            cursor = state.session.failover.cursor(
+                state.session, state.args, state.kwargs)
             done = _Done(state.call(call, cursor))
         if done is not None:
             state.move_to(cursor)
@@ -93,238 +314,9 @@ class _Ladder:
         """Go on with another connection and a cursor of it."""
         con, cursor = spare.keep()
         state.close()
-        state.session.replace(con)
+        _replace(state.session, con)
         state.move_to(cursor)
         state.moved = True
-
-
-class ClassicFailover(_Ladder):
-    """Fail over as DBUtils 3.x does."""
-
-    # So often in a row the question of a ping may fail until a new connection
-    # is asked, too; DBUtils 3.x never does that.
-    tolerance = 3
-
-    @property
-    def usual(self) -> Any:
-        """The rules that call no method of the program; see Replaced."""
-        return self
-
-    def check(
-            self, session: DbSession, reconnect: bool,
-            is_dead: bool = False) -> bool | None:
-        """Tell whether the connection is alive, None if that is unknown."""
-        alive = False if is_dead else self._is_alive(session)
-        if alive:
-            return True
-        if alive is None:
-            session.ask_at(0)  # the driver has no ping(): never ask again
-        elif not alive and reconnect and not session.transaction:
-            alive = session.reopen()
-            if alive:
-                prove_ping(session)
-        return alive
-
-    def _is_alive(self, session: DbSession) -> bool | None:
-        if not session.valid:
-            return False
-        if session.options.pinger is not None:
-            alive = ask(session.options.pinger, session.con)
-            if alive:
-                trust_ping(session)
-            else:
-                doubt_ping(session)
-            return alive
-        try:
-            return driver_ping(session.con)
-        except (AttributeError, IndexError, TypeError, ValueError):
-            return None
-        except Exception:  # noqa: BLE001 - any other error means not alive
-            return False
-
-    def begin(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> None:
-        """Begin a transaction."""
-        session.transaction = True
-        session.call_begin(args, kwargs)
-
-    def end(self, session: DbSession, verb: str) -> None:
-        """Commit or roll back; reconnect if that reports a failure."""
-        try:
-            getattr(session.con, verb)()
-        except session.failures:
-            session.reopen()
-            raise
-        session.work = False
-
-    def alter(
-            self, session: DbSession,  # noqa: ARG002 - the safe rules need it
-            act: Callable[[], Any],
-            kind: Kind = READ) -> Any:  # noqa: ARG002 - likewise
-        """Change a setting, or do something else directly."""
-        return act()
-
-    def quick_reset(self, session: DbSession) -> bool:
-        """Roll back after a visit; tell whether that was all to be done.
-
-        This does in one function what hand_back() does in the usual case.
-        """
-        if session.settings_dirty or session.closed or (
-                session.descriptor is not None):
-            return False
-        session.transaction = False
-        try:
-            session.con.rollback()
-        except Exception as error:  # noqa: BLE001 - nothing is changed
-            if isinstance(error, session.failures):
-                session.reopen()
-            log_swallowed("rolling back", error)
-        except BaseException:
-            session.lost = True  # an answer may be unread
-            raise
-        else:
-            session.work = False
-        return True
-
-    def was_lost(self, session: DbSession, error: Exception) -> bool:
-        """Tell whether an error was taken as the loss of the connection."""
-        return isinstance(
-            error, session.failures) and session.options.is_fatal(error)
-
-    def reset_session(self, session: DbSession, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
-        if session.lost:
-            return False
-        session.clean(reset)
-        if session.settings_dirty and not session.restore(reconnect=False):
-            return False
-        if reset is True or reset is False:  # as nearly always
-            return True
-        if callable(reset):
-            reset(session.con)
-        return reset != "session"
-
-    def cursor(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
-        """Return a new driver cursor, of a new connection if need be."""
-        in_transaction = session.transaction
-        if not in_transaction:
-            if session.ping & 2:
-                session.check(2)
-            if not (
-                    session.is_simple and
-                    session.valid) and session.is_used_up():
-                return self._cursor_when_due(session, args, kwargs)
-        try:
-            if not (args or kwargs):  # as nearly always
-                return session.con.cursor()
-            return session.con.cursor(*args, **kwargs)
-        except session.failures as error:
-            verdict = judge(session.options.is_fatal(error), in_transaction)
-            if verdict is Verdict.RAISE:
-                raise
-            cursor = self._cursor_anew(session, args, kwargs)
-            if cursor is None or verdict is Verdict.REPLACE:
-                raise
-            return cursor
-
-    def _cursor_when_due(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
-        """Return a cursor of a new connection, since the old has served."""
-        cursor = self._cursor_anew(session, args, kwargs)
-        if cursor is None:
-            raise session.failure(session.used_up_text())
-        return cursor
-
-    def _cursor_anew(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
-        """Replace the connection; return a cursor of it, None if in vain."""
-        with Spare(session.open_again, args, kwargs) as spare:
-            if spare.cursor is None:
-                session.transaction = False
-                return None
-            con, cursor = spare.keep()
-            session.replace(con)
-            return cursor
-
-    def run(self, state: CursorState, call: Call) -> Any:
-        """Make a call of a cursor, again if the connection was lost."""
-        session = state.session
-        in_transaction = session.transaction
-        if not call.kind().is_read:
-            session.work = True
-        if not in_transaction:
-            session.check(4)
-            if session.is_used_up():
-                return self._run_when_due(state, call)
-        try:
-            result = state.call(call, self._open_cursor(state))
-        except session.failures as error:
-            done = self._after(error, state, call, in_transaction)
-            if done is None:
-                raise
-            return done.result
-        session.usage += 1
-        return result
-
-    def _after(
-            self, error: Exception, state: CursorState, call: Call,
-            in_transaction: bool) -> _Done | None:
-        """Try again after an error that can mean a loss, if that may help.
-
-        The error is not raised here, where it would refer to itself.
-        """
-        fatal = not state.no_failover and state.session.options.is_fatal(error)
-        verdict = judge(fatal, in_transaction)
-        if verdict is Verdict.REPLACE:
-            self.replace(state)
-        if verdict is not Verdict.REPEAT:
-            return None
-        return self.repeat(state, call, type(error))
-
-    def execute(
-            self, state: CursorState, kind: Kind | None, operation: Any,
-            parameters: Any) -> Any:
-        """Execute a statement.
-
-        kind: what is known about it, if it was seen before
-
-        This does in one function what run() does in the usual case.
-        """
-        session = state.session
-        if kind is None or not (session.is_simple and session.valid) or (
-                state.moved or state.has_sizes):
-            return self.run(state, execution(operation, parameters))
-        if kind is not READ:
-            session.work = True
-        in_transaction = session.transaction
-        try:
-            if parameters is NOTHING:
-                result = state.cursor.execute(operation)
-            else:
-                result = state.cursor.execute(operation, parameters)
-        except session.failures as error:
-            done = self._after(
-                error, state, execution(operation, parameters), in_transaction)
-            if done is None:
-                raise
-            result = done.result
-        else:
-            session.usage += 1
-        return result
-
-    def _run_when_due(self, state: CursorState, call: Call) -> Any:
-        """Make a call on a new connection, since the old has served."""
-        session = state.session
-        text = session.used_up_text()
-        done = self.repeat(state, call, failure=())
-        if done is None:
-            raise session.failure(text)
-        return done.result
 
     def _open_cursor(self, state: CursorState) -> Any:
         """Return the driver cursor.
@@ -338,10 +330,18 @@ class ClassicFailover(_Ladder):
         return state.cursor
 
 
-def driver_ping(con: Any) -> bool:
-    """Ask with the driver's own method, which should not reconnect."""
-    try:
-        alive = con.ping(False)
-    except TypeError:  # it does not know this flag
-        alive = con.ping()
-    return alive is None or bool(alive)
+def _replace(session: DbSession, con: Any) -> None:
+    """Close the driver connection and go on with another one."""
+    session.close()
+    session.store(con)
+
+
+def _reopen(session: DbSession) -> bool:
+    """Try to replace the driver connection; return whether that worked."""
+    con = None
+    with quietly("opening a connection again"):
+        con = session.open_again()
+    if con is None:
+        return False
+    _replace(session, con)
+    return True

@@ -1,4 +1,4 @@
-"""The inner side of a steady cursor: a driver cursor that can be replaced."""
+"""The state of a steady cursor: a driver cursor that can be replaced."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ __all__ = [
     "state_for", "through"]
 
 
-# The visit to a connection that is not borrowed.
+# The checkout of a connection that belongs to no pool.
 FOREVER = (True,)
 
 
-# How drivers call the parameter that is the statement.
+# The names that drivers give to the parameter with the statement.
 _STATEMENTS = (
     "operation", "query", "sql", "statement", "stmt", "sql_script", "command")
 
@@ -36,7 +36,7 @@ class Call(NamedTuple):
 
     @property
     def can_be_repeated(self) -> bool:
-        """Whether the parameters are all there when it is made again."""
+        """Whether the parameters can be read again."""
         return not any(
             hasattr(arg, "__next__")
             for arg in (*self.args, *self.kwargs.values()))
@@ -87,8 +87,8 @@ def execution(operation: Any, parameters: Any) -> Call:
 class CursorState:
     """A driver cursor, and what is needed to open another one like it.
 
-    It is made by hand_for(), since a class without __init__() takes half the
-    time to make an object.
+    state_for() makes it, since making an object of a class without __init__()
+    takes half the time.
     """
 
     __slots__ = (
@@ -113,16 +113,16 @@ class CursorState:
     session: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    # What executes statements: the rules, or a connection that is shared.
+    # It executes statements: the policy, or a connection that is shared.
     runner: Any
-    # The driver cursor, and of which driver connection it is.
+    # The driver cursor, and the driver connection that it belongs to.
     cursor: Any
     con: Any
     closed: bool
     # The steady connection.
     owner: Any
-    # If the connection is borrowed: from where, and for how long, which is
-    # false when that is over.
+    # The lease, if there is one, and its checkout, which is false when the
+    # lease has ended.
     lease: Any
     checkout: Any
     # Whether it has moved to another cursor than at the beginning.
@@ -132,12 +132,14 @@ class CursorState:
     has_sizes: bool
     inputsizes: Any
     outputsizes: dict[Any, Any]
-    # What the program has written to the driver cursor; the same.
+    # The attributes that the program has written; also replaced.
     attributes: dict[str, Any]
 
     def open(self) -> None:
-        """Open a cursor of the connection of the line."""
-        self.move_to(self.session.cursor(self.args, self.kwargs))
+        """Open a cursor of the present driver connection."""
+        session = self.session
+        self.move_to(session.failover.cursor(
+            session, self.args, self.kwargs))
 
     def move_to(self, cursor: Any) -> None:
         """Go on with another driver cursor."""
@@ -151,13 +153,13 @@ class CursorState:
             self.note_options()
 
     def note_options(self) -> None:
-        """Note what would outlive the visit on the server.
+        """Note the options of cursors that outlive a lease on the server.
 
-        Such cursors are closed with the visit.  A held one also marks the
-        session, since in a transaction that failed it cannot be closed.
+        Such a cursor is closed at the end of the lease.  A held one also marks
+        the session, since it cannot be closed in a transaction that failed.
         """
         is_held = bool(self.kwargs.get(_HELD))
-        self.session.session_dirty = self.session.session_dirty or is_held
+        self.session.is_marked = self.session.is_marked or is_held
         if is_held or self.kwargs.get("prepared"):
             self.add_stream(self.cursor)
 
@@ -169,11 +171,11 @@ class CursorState:
             return False
         except TypeError:
             if hasattr(cursor, name):
-                raise  # it is the value that it does not take
+                raise  # the cursor refuses the value
             return False
         self.attributes = {**self.attributes, name: value}
         if name == _HELD and value:
-            self.session.session_dirty = True
+            self.session.is_marked = True
         return True
 
     def erase(self, name: str) -> None:
@@ -191,8 +193,8 @@ class CursorState:
     def close(self) -> None:
         """Close the driver cursor, unless that was already done.
 
-        After its visit it is only forgotten: closing it could reach the
-        connection, where the next borrower works.
+        After its lease it is only forgotten: closing it could reach the
+        connection, which the next holder uses.
         """
         if self.closed:
             return
@@ -210,18 +212,18 @@ class CursorState:
         self.closed = True
 
     def run(self, call: Call) -> Any:
-        """Make a call according to the rules."""
+        """Make a call as the policy says."""
         return self.runner.run(self, call)
 
     def note(self, call: Call) -> None:
-        """Note a call that is made in another way."""
+        """Note a call that is made without the policy."""
         kind = call.kind()
-        self.session.session_dirty = self.session.session_dirty or kind.marks
+        self.session.is_marked = self.session.is_marked or kind.marks
 
     def add_stream(self, stream: Any) -> None:
-        """Note an answer that has to be ended before anything else is done.
+        """Note an answer that has to be closed at the end of the lease.
 
-        The driver would wait for its end.
+        The driver would wait for its end before it does anything else.
         """
         self.session.add_stream(stream)
 
@@ -242,7 +244,7 @@ class CursorState:
         self.inputsizes = self.outputsizes = _NO_SIZES
 
     def _set_sizes(self, cursor: Any) -> None:
-        """Tell a driver cursor the sizes."""
+        """Set the sizes of a driver cursor."""
         if self.inputsizes:
             cursor.setinputsizes(self.inputsizes)
         for column, size in self.outputsizes.items():
@@ -255,10 +257,10 @@ class CursorState:
 def through(
         items: Iterable[Any], state: CursorState,
         check: Callable[[], Any]) -> Iterator[Any]:
-    """Yield what a driver cursor yields, while that can be used.
+    """Yield the items of a driver cursor while that can be used.
 
     check: the method of the program's cursor that raises an error if not;
-        that cursor lives as long as the iteration
+        it keeps that cursor alive during the iteration
     """
     check()
     for item in items:
@@ -269,8 +271,8 @@ def through(
 
 @contextmanager
 def during(
-        context: Any, cursor: Any) -> Iterator[Any]:  # noqa: ARG001 - is held
-    """Let the program's cursor live as long as a context."""
+        context: Any, cursor: Any) -> Iterator[Any]:  # noqa: ARG001 - kept alive
+    """Enter a context that keeps the program's cursor alive."""
     with context as value:
         yield value
 
@@ -278,14 +280,14 @@ def during(
 def state_for(
         session: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
         owner: Any, lease: Any = None, checkout: Any = FOREVER) -> CursorState:
-    """Open a driver cursor; return what holds it."""
+    """Open a driver cursor; return its state."""
     state = CursorState()
     state.session = session
     state.owner = owner
     state.args = args
     state.kwargs = kwargs
-    state.runner = rules = session.failover
-    state.cursor = rules.cursor(session, args, kwargs)
+    state.runner = failover = session.failover
+    state.cursor = failover.cursor(session, args, kwargs)
     state.con = session.con
     state.closed = state.moved = state.has_sizes = False
     state.lease = lease

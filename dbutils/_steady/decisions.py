@@ -1,7 +1,7 @@
 """What to do when the driver raises an error.
 
-The decisions are pure functions, one for the rules of DBUtils 3.x and one
-for the safe rules.  What they order is done by others.
+The decisions are pure functions, one for the failover policy of DBUtils 3.x
+and one for the safe policy.  The policies carry them out.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ class Verdict(enum.Enum):
 
     RAISE = "raise the error, the connection stays"
     REPLACE = "replace the connection, raise the error"
-    REPEAT = "try again, on another connection if need be"
+    REPEAT = "try again, on another connection if necessary"
 
 
 def judge(fatal: bool, in_transaction: bool) -> Verdict:
-    """Decide about an error of the kind that can mean a lost connection."""
+    """Decide about an error of a kind that can mean a lost connection."""
     if not fatal:
         return Verdict.RAISE
     return Verdict.REPLACE if in_transaction else Verdict.REPEAT
 
 
 class Loss(NamedTuple):
-    """What there was when a connection was lost in a statement."""
+    """The facts when a connection was lost in a statement."""
 
     # Work of the program that is lost with the connection.
     in_transaction: bool
     has_work: bool
     is_marked: bool
     is_private: bool
-    # What can be said about the statement.
+    # Facts about the statement.
     is_read: bool
     is_exhausted: bool
-    # What the program has demanded.
+    # The choice of the program.
     is_forbidden: bool
     # Whether it was cut off, since there was no answer.
     is_late: bool = False
 
 
 def reason_not_to_repeat(loss: Loss) -> str | None:
-    """Say why the statement is not executed again, or None if it may be."""
+    """Return why the statement is not executed again, None if it may be."""
     reasons = (
         (loss.in_transaction, "a transaction was begun with begin()"),
         (loss.has_work, "the transaction with what was done before is lost"),
@@ -63,8 +63,8 @@ def reason_not_to_repeat(loss: Loss) -> str | None:
 class Spare:
     """A new driver connection with a cursor, to replace a lost one.
 
-    Where it cannot be opened, its cursor is None.  At the end of the
-    context everything that was opened but not kept is closed.
+    If it cannot be opened, its cursor is None.  The end of the context closes
+    everything that was opened but not kept.
     """
 
     def __init__(
@@ -89,13 +89,13 @@ class Spare:
         return self
 
     def keep(self) -> tuple[Any, Any]:
-        """Hand over the connection and the cursor."""
+        """Return the connection and the cursor, which stay open."""
         kept = self.con, self.cursor
         self.con = self.cursor = None
         return kept
 
     def __exit__(self, *exc: object) -> None:
-        """Close what was not kept."""
+        """Close everything that was not kept."""
         self._close()
 
     def _close(self) -> None:

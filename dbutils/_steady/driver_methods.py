@@ -192,8 +192,9 @@ class Tied:
         thing, session = self._use("__enter__"), self._session
         value = thing.__enter__()
         if not self._can_close:
-            set_own(self, "_before", (session.con, session.spoiled))
-            session.settings_dirty = session.spoiled = True
+            set_own(self, "_before", (
+                session.con, session.settings.is_spoiled))
+            session.settings_changed = session.settings.is_spoiled = True
         return self._ours(value)
 
     def __exit__(self, *exc: Any) -> Any:
@@ -205,7 +206,7 @@ class Tied:
         finally:
             session.work = None
         if self._before is not None and self._before[0] is session.con:
-            session.spoiled = self._before[1]
+            session.settings.is_spoiled = self._before[1]
         return result
 
     def __iter__(self) -> Any:

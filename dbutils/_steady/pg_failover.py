@@ -1,7 +1,7 @@
-"""The rules for failing over, for classic PyGreSQL.
+"""The failover policies for classic PyGreSQL.
 
-They are those of _db_classic and _db_safe for a driver that has no cursors
-and opens no transaction by itself.
+They are those of classic.py and safe.py, for a driver that has no cursors and
+opens no transaction by itself.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ from typing import Any
 
 from .._base.errors import add_note, quietly
 from .decisions import Loss
+from .liveness import AT_STATEMENT
+from .losses import OUTCOME_UNKNOWN
 from .pg_session import PgSession
-from .safe import OUTCOME_UNKNOWN, can_repeat
+from .safe import can_repeat
+from .state import LOST, OPEN
 from .statements import UNKNOWN_WORK, Kind, kind_of
 from .unsaved import is_strict
 
@@ -33,10 +36,10 @@ RESET_COMPLETELY = 2
 class PgClassic:
     """Fail over as DBUtils 3.x does."""
 
-    tolerance = 3  # as in Classic
+    tolerance = 3  # as in ClassicFailover
 
     def reset(self, session: PgSession) -> None:
-        """Make a new connection of it."""
+        """Open the connection again."""
         session.con.reset()
         session.begin_session()
 
@@ -72,24 +75,24 @@ class PgClassic:
 
     def _refresh(self, session: PgSession) -> None:
         """Reset the connection if it is bad, or due for being replaced."""
-        alive = session.check(4)
+        alive = session.check(AT_STATEMENT)
         if session.is_used_up() or (alive is None and session.has_bad_status):
             session.reset()
 
     def was_lost(self, session: PgSession, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
+        """Return whether an error means that the connection is lost."""
         failures = session.options.failures
         lost = session.has_bad_status or (
             failures is not None and isinstance(error, failures))
         return lost and session.options.is_fatal(error)
 
     def quick_reset(self, session: PgSession) -> bool:
-        """Tell whether nothing has to be done after a visit."""
-        return not (session.settings_dirty or session.transaction)
+        """Return whether nothing has to be done after a lease."""
+        return not (session.settings_changed or session.transaction)
 
     def reset_session(self, session: PgSession, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
-        if session.settings_dirty:
+        """Reset the session after a lease; return whether it can stay."""
+        if session.settings_changed:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
             session.reset()
@@ -104,7 +107,7 @@ class PgClassic:
 class PgSafe:
     """Fail over only where that is safe."""
 
-    tolerance = 0  # as in Safe
+    tolerance = 0  # as in SafeFailover
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays
@@ -112,7 +115,7 @@ class PgSafe:
     def reset(self, session: PgSession) -> None:
         """Make a new connection of it.
 
-        The driver's own reset() would let no other thread run meanwhile.
+        The driver's own reset() blocks all other threads meanwhile.
         """
         session.reconnect()
 
@@ -121,7 +124,7 @@ class PgSafe:
         session.check(moment)
         is_due = session.is_used_up() or (
             session.options.ping and session.is_gone())
-        if session.lost or (is_due and not session.session_dirty):
+        if session.state >= LOST or (is_due and not session.is_marked):
             session.reconnect()
 
     def end(self, session: PgSession, verb: str, sql: str | None) -> Any:
@@ -129,7 +132,7 @@ class PgSafe:
         if verb == "begin" and not (
                 session.transaction or session.has_work()):
             self._freshen(session, 0)
-        if verb == "rollback" and session.lost:
+        if verb == "rollback" and session.state >= LOST:
             return None
         try:
             return session.query(verb, sql)
@@ -149,11 +152,11 @@ class PgSafe:
         """Call a method, again if that loses and doubles nothing."""
         kind = call_kind(name, args)
         if not session.transaction and not session.has_work():
-            self._freshen(session, 4)
+            self._freshen(session, AT_STATEMENT)
         if not kind.is_read:
             session.work = True
         if kind.marks:
-            session.session_dirty = True
+            session.is_marked = True
         in_transaction = session.transaction or session.has_work()
         try:
             result = getattr(session.con, name)(*args, **kwargs)
@@ -174,25 +177,25 @@ class PgSafe:
         """Return what would be lost or doubled, None if nothing was lost."""
         if not self._is_lost(session, error):
             if session.profile.is_read_only(error):
-                session.valid = False
+                session.suspect()
             return None
         loss = Loss(
             in_transaction=in_transaction, has_work=False,
-            is_marked=session.session_dirty, is_private=False,
+            is_marked=session.is_marked, is_private=False,
             is_read=kind.is_read, is_forbidden=not self._replays,
             is_exhausted=False)
-        session.lost = True
-        session.transaction = session.session_dirty = False
+        session.state = LOST
+        session.transaction = session.is_marked = False
         return loss
 
     def was_lost(
             self, session: PgSession,
-            error: Exception) -> bool:  # noqa: ARG002 - the line knows
-        """Tell whether an error was the loss of the connection."""
-        return session.lost
+            error: Exception) -> bool:  # noqa: ARG002 - the session knows
+        """Return whether an error was the loss of the connection."""
+        return session.state >= LOST
 
     def _is_lost(self, session: PgSession, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
+        """Return whether an error means that the connection is lost."""
         failures = session.options.failures
         if session.has_bad_status:
             return session.options.is_fatal(error)
@@ -201,39 +204,39 @@ class PgSafe:
         return bool(session.profile.is_loss(error)) or session.is_gone()
 
     def quick_reset(self, session: PgSession) -> bool:
-        """Tell whether nothing has to be done after a visit."""
-        is_clean = session.valid and not (
-            session.settings_dirty or session.session_dirty or
-            session.transaction or session.lost)
+        """Return whether nothing has to be done after a lease."""
+        is_clean = session.state is OPEN and not (
+            session.settings_changed or session.is_marked or
+            session.transaction)
         return is_clean and not (session.has_bad_status or session.has_work())
 
     def reset_session(self, session: PgSession, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
+        """Reset the session after a lease; return whether it can stay."""
         is_clean = False
-        if not session.lost and session.valid and not session.has_bad_status:
+        if session.state is OPEN and not session.has_bad_status:
             with quietly("cleaning a connection"):
                 self._clean(session, reset)
                 is_clean = True
         return is_clean
 
     def _clean(self, session: PgSession, reset: Any) -> None:
-        if session.settings_dirty:
+        if session.settings_changed:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
             session.reconnect()
             return
         if reset or session.transaction or session.has_work():
             session.query("rollback", None)
-        if session.session_dirty or reset == "session":
+        if session.is_marked or reset == "session":
             session.profile.clean(session.con)
             session.prepare()
-            session.session_dirty = False
+            session.is_marked = False
         if callable(reset):
             reset(session.con)
 
 
 def is_query(name: str) -> bool:
-    """Tell whether a method of this name asks the database something."""
+    """Return whether a method of this name asks the database."""
     return name.startswith("get_") or name in {
         "query", "get", "insert", "update", "delete", "set_parameter"}
 

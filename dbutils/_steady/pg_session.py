@@ -1,40 +1,45 @@
-"""The line to PostgreSQL through a pg.DB object of classic PyGreSQL.
+"""A session of PostgreSQL through a pg.DB object of classic PyGreSQL.
 
-Such an object can reset and reopen itself, so it is never exchanged.  When
-this is done, and what is tried again then, is the business of its rules:
-those of DBUtils 3.x, or the safe ones.
+Such an object can reset and reopen itself, so it is never exchanged.  The
+failover policy decides when this is done, and what is tried again then: that
+of DBUtils 3.x, or the safe one.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Callable
 
 from .._base.errors import quietly
 from .._drivers.registry import driver_of
 from .deadlines import end_deadline, start_deadline
-from .ping import ask
-from .sockets import GONE, SocketProbe, probe_of
-from .steady import Session, doubt_ping, prove_ping, trust_ping
+from .liveness import (
+    AT_CHECKOUT,
+    GONE,
+    ask_program,
+    probe_of,
+    prove_ping,
+)
+from .options import SteadyOptions, as_statements
+from .session import Session
+from .state import LOST, OPEN
 
 __all__ = ["PgSession"]
 
 
 class PgSession(Session):
-    """A pg.DB object, and its book-keeping."""
+    """A pg.DB object, and what is known of it."""
 
-    __slots__ = ("_probe", "failover", "work")
+    __slots__ = ("setsession",)
 
-    def __init__(self, options: Any, setsession: Any) -> None:
-        super().__init__(options, setsession)
-        self.failover: Any = None
-        self._probe: SocketProbe | None = None
-        # Whether more than reading was done since a transaction began or
-        # ended; most of that is committed at once.
-        self.work = False
+    def __init__(self, options: SteadyOptions, setsession: Any) -> None:
+        super().__init__(options)
+        self.setsession = as_statements(setsession)
+        # The attribute "work" says whether more than reading was done since a
+        # transaction began or ended; most of that is committed at once.
 
     @property
     def ping(self) -> int:
-        """When the connection is looked at."""
+        """The moments at which the connection is checked."""
         when: int = self.options.ping
         return when
 
@@ -55,18 +60,18 @@ class PgSession(Session):
         return not getattr(db, "status", False)
 
     def is_gone(self) -> bool:
-        """Tell whether the connection is closed, on this or the other side."""
-        if self.has_bad_status:
-            return True
-        return self._probe is not None and self._probe.look() is GONE
+        """Return whether the connection is closed, on this or that side."""
+        return self.has_bad_status or (
+            self._probe is not None and self._probe.look() is GONE)
 
     def has_work(self) -> bool:
-        """Tell whether a transaction is open."""
-        return not self.lost and bool(self.profile.in_transaction(self.con))
+        """Return whether a transaction is open."""
+        return self.state < LOST and bool(
+            self.profile.in_transaction(self.con))
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
-        if not self.work or self.closed or self.lost:
+        if not self.work or self.closed or self.state >= LOST:
             return False
         answer = self.profile.in_transaction(self.con)
         return self.transaction if answer is None else answer
@@ -77,15 +82,15 @@ class PgSession(Session):
             self.con.query(sql)
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
-        """Tell whether the connection is alive, None if that is unknown.
+        """Return whether the connection is alive, None if not checked now.
 
-        A dead one is reset if that is wanted, unless it is in a transaction.
+        With reconnect, a dead one is reset, unless it is in a transaction.
         """
         if not moment & self.options.ping:
             return None
         if self._is_alive():
             return True
-        if self.transaction or self.session_dirty or not reconnect:
+        if self.transaction or self.is_marked or not reconnect:
             return False
         self.reset()
         is_alive = not self.has_bad_status
@@ -94,62 +99,44 @@ class PgSession(Session):
         return is_alive
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:
-        """Tell whether nothing is known to be wrong with the connection.
+        """Return whether nothing is known to be wrong with the connection.
 
-        A dead one is reset if that is wanted; if that is impossible, the
-        next use tries again.  If the server may not be asked, although it
-        has to be, the answer is no.
+        With reconnect, a dead connection is reset; if that is impossible, the
+        next use tries again.  If the server has to be asked, but may not be
+        asked, the answer is no.
         """
         if not may_ask and self.options.pinger is not None:
             return False
-        return self.check(1, reconnect) is not False or reconnect
+        return self.check(AT_CHECKOUT, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:
-        if not self.valid or self.lost or self.is_gone():
+        if self.state is not OPEN or self.is_gone():
             return False
-        pinger = self.options.pinger
-        if pinger is None:
+        if self.options.pinger is None:
             return True
         start_deadline(self, self.descriptor, self.limit)
         try:
-            alive = ask(pinger, self.con)
+            return ask_program(self)
         finally:
             end_deadline(self)
-        if alive:
-            trust_ping(self)
-        else:
-            doubt_ping(self)
-        return alive
 
     def reset(self) -> None:
-        """Reset the connection, or reopen it if that is not possible."""
-        done = False
-        with quietly("resetting a connection"):
-            self.failover.reset(self)
-            done = True
-        if not done:
-            self._reopen_or_roll_back()
+        """Reset the connection, or reopen it if that is impossible."""
+        if not (_works("resetting a connection", self._reset)
+                or _works("reopening a connection", self.reopen)):
+            with quietly("rolling back"):
+                self.query("rollback", None)
+
+    def _reset(self) -> None:
+        self.failover.reset(self)
 
     def clean(self) -> None:
         """End the open transaction."""
         self.reset()
 
-    def _reopen_or_roll_back(self) -> None:
-        done = False
-        with quietly("reopening a connection"):
-            self.reopen()
-            done = True
-        if not done:
-            with quietly("rolling back"):
-                self.query("rollback", None)
-
     def reopen(self) -> None:
-        """Reopen the connection, or roll back if that is not possible."""
-        done = False
-        with quietly("reopening a connection"):
-            self.con.reopen()
-            done = True
-        if done:
+        """Reopen the connection, or roll back if that is impossible."""
+        if _works("reopening a connection", self.con.reopen):
             self.begin_session()
         elif self.transaction:
             self.transaction = False
@@ -162,18 +149,17 @@ class PgSession(Session):
         self.begin_session()
 
     def begin_session(self) -> None:
-        """Prepare the session of what is a new connection now."""
-        self.inherited = False
-        self.transaction = False
-        self.closed = False
+        """Prepare the session of a connection that was opened again."""
+        self.transaction = self.closed = False
+        self.state = min(self.state, LOST)  # it is no longer inherited
         self.prepare()
         self.usage = 0
-        self.valid = True
-        self.session_dirty = self.lost = self.work = False
+        self.state = OPEN
+        self.is_marked = self.work = False
         self._look_anew()
 
     def query(self, verb: str, sql: str | None) -> Any:
-        """Begin or end a transaction with the method made for it, if any."""
+        """Begin or end a transaction, if possible with a method of its own."""
         self.transaction = verb == "begin"
         self.work = False
         method = getattr(self.con, verb, None)
@@ -182,16 +168,24 @@ class PgSession(Session):
         return method(sql=sql) if sql else method()
 
     def end_checkout(self) -> None:
-        """Clean the connection of a program that goes on to hold it."""
+        """Reset the session for a program that goes on to hold it."""
         if self.transaction:
             self.clean()
-        elif self.session_dirty or self.settings_dirty:
+        elif self.is_marked or self.settings_changed:
             self.reset_session(reset=0)
 
     def reset_session(self, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
+        """Reset the session after a lease; return whether it can stay."""
         start_deadline(self, self.descriptor, None)
         try:
             return self.failover.reset_session(self, reset)
         finally:
             end_deadline(self)
+
+
+def _works(step: str, act: Callable[[], Any]) -> bool:
+    """Try a step; return whether it succeeds."""
+    with quietly(step):
+        act()
+        return True
+    return False

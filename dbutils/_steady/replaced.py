@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import Any
 from weakref import ref
 
+from .state import LOST
+
 __all__ = ["Replaced", "replaced_in"]
 
 
@@ -74,7 +76,7 @@ class Replaced:
     def reset_session(self, session: Any, reset: Any) -> bool:
         """Reset the session after use; return whether it can be kept."""
         own_reset = self._method("_reset")
-        if own_reset is None or session.lost or session.closed:
+        if own_reset is None or session.state >= LOST or session.closed:
             return bool(self.usual.reset_session(session, reset))
         own_reset(force=bool(reset))
         # _reset() stands for the rollback; a callable or "session" does more

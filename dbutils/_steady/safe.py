@@ -1,4 +1,4 @@
-"""The rules for failing over that lose nothing and do nothing twice.
+"""The safe failover policy: it loses nothing and does nothing twice.
 
 A statement is only executed again if the connection is really lost, if it is
 a read, and if nothing was open that is lost with the connection.  Otherwise
@@ -14,67 +14,56 @@ from time import monotonic
 from typing import Any, Callable
 
 from .._base.errors import add_note, log_swallowed, quietly
-from .classic import driver_ping
+from .._drivers.creators import is_unsupported
+from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
 from .deadlines import end_deadline, start_deadline
 from .decisions import Loss, reason_not_to_repeat
-from .mistakes import explain_refusal, explain_thread
-from .ping import SqlPinger, ask
-from .sockets import UNREAD
+from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
+from .losses import is_lost, note_end, note_error
+from .mistakes import explain_refusal
+from .restoring import restore
+from .session import Session
+from .state import LOST, OPEN
 from .statements import AHEAD, READ, Kind
-from .steady import Session, doubt_ping, prove_ping, trust_ping
 
-__all__ = ["OUTCOME_UNKNOWN", "SafeFailover", "can_repeat"]
-
-OUTCOME_UNKNOWN = (
-    "DBUtils: the connection was lost in commit(),"
-    " it is unknown whether the transaction was committed.")
+__all__ = ["SafeFailover", "can_repeat"]
 
 
-# Opening a cursor or a transaction does nothing that could be done twice.
-_NOTHING_SENT = READ
+class SafeFailover:
+    """Fail over only where that is safe.
 
+    replays: whether statements may be executed again
+    """
 
-class _Judge:
-    """Tells what an error means."""
+    # Whether statements that are no reads are looked at more closely.
+    keeps_account = False
+    # A question that has failed is asked again on the new connection.
+    tolerance = 0
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays
 
-    def is_lost(self, session: DbSession, error: Exception) -> bool:
-        """Tell whether an error means that the connection is lost."""
-        listed = isinstance(error, session.failures)
-        if session.options.isfatal is not None and listed:
-            return session.options.is_fatal(error)
-        if session.options.failures is not None and not listed:
-            return False
-        lost = session.profile.is_loss(error)
-        if lost is None:
-            lost = session.is_gone() or (
-                listed and not session.profile.is_known)
-        return lost
+    @property
+    def usual(self) -> Any:
+        """The policy that calls no method of the program; see Replaced."""
+        return self
 
-    def note_error(self, session: DbSession, error: Exception) -> None:
-        """Note an error after which the connection stays."""
-        if session.profile.in_transaction(session.con) is not None:
-            session.work = None
-        if session.profile.is_read_only(error):
-            session.valid = False
-        explain_thread(error)
-        session.distrust(error)
+    def with_usual(self, policy: Any) -> Any:
+        """Return the policy that replaces this one."""
+        return policy
 
     def loss(
-            self, session: DbSession, error: Exception, kind: Kind =
-            _NOTHING_SENT, had_work: bool = False, call: Call | None =
-            None) -> Loss | None:
+            self, session: DbSession, error: Exception, kind: Kind = READ,
+            had_work: bool = False, call: Call | None = None) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
-        if not self.is_lost(session, error):
-            self.note_error(session, error)
+        if not is_lost(session, error):
+            note_error(session, error)
             return None
         loss = Loss(
             in_transaction=session.transaction, has_work=had_work,
-            is_marked=session.session_dirty or session.exposed,
+            is_marked=session.is_marked or session.is_exposed,
             is_private=session.is_in_memory, is_read=kind.is_read,
             is_forbidden=not self._replays, is_exhausted=call is not None and
             not call.can_be_repeated)
@@ -82,137 +71,61 @@ class _Judge:
             session.invalidate()
         return loss
 
-
-class _Lookout:
-    """Looks at a connection before it is used."""
-
     def check(
             self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
-        """Tell whether the connection is alive, None if that is unknown."""
-        alive = False if is_dead else self._is_alive(session)
-        if alive is False and reconnect and (
-                not session.transaction and self.may_lose(session)):
+        """Return whether the connection is alive, None if that is unknown."""
+        alive = not is_dead and look_and_ask(session)
+        if not alive and reconnect and not session.transaction and (
+                session.state >= LOST or not (
+                    session.is_bound() or session.has_work()
+                    or session.is_in_memory)):
             alive = can_renew(session, "opening a connection again")
             if alive:
                 prove_ping(session)
         return alive
 
-    def _is_alive(self, session: DbSession) -> bool | None:
-        if session.lost or not session.valid or session.is_gone():
-            return False
-        if session.descriptor is None:  # no time limit is possible
-            return self._answers(session)
-        start_deadline(session, session.descriptor, session.limit)
-        try:
-            return self._answers(session)
-        finally:
-            end_deadline(session)
-
-    def _answers(self, session: DbSession) -> bool | None:
-        if session.options.pinger is not None:
-            alive = self._ask(session, session.options.pinger)
-            if alive:
-                trust_ping(session)
-            else:
-                doubt_ping(session)
-            return alive
-        if session.can_ask:
-            return self._ping(session)
-        if session.socket_state() is UNREAD:
-            return self._ask(session, SqlPinger(session.profile.question))
-        return True
-
-    def _ping(self, session: DbSession) -> bool:
-        try:
-            return driver_ping(session.con)
-        except Exception:  # noqa: BLE001 - any error means not alive
-            return False
-
-    def _ask(self, session: DbSession, pinger: Any) -> bool:
-        """Ask the server, without leaving a transaction open."""
-        in_transaction = session.profile.in_transaction
-        was_idle = not session.transaction and (
-            in_transaction(session.con) is False
-            or (in_transaction(session.con) is None and not session.work))
-        alive = ask(pinger, session.con)
-        if alive and was_idle and in_transaction(session.con) is not False:
-            with quietly("ending the transaction of a ping"):
-                session.con.rollback()
-        return alive
-
-    def may_lose(self, session: DbSession) -> bool:
-        """Tell whether nothing is lost with the driver connection."""
-        return session.lost or not (
-            session.is_bound() or session.has_work() or session.is_in_memory)
-
-    def replace_if_stale(self, session: DbSession, moment: int) -> None:
+    def _replace_if_stale(self, session: DbSession, moment: int) -> bool:
         """Replace a connection that is known to be dead, or is due.
 
-        This is called when no work can be lost.
+        Nothing is done in the middle of work; return whether there is work.
         """
+        had_work = session.work
+        if had_work is None:
+            had_work = session.has_work()
+        if had_work or session.transaction:
+            return had_work
         session.check(moment)
         is_due = session.is_used_up() or (session.ping and session.is_gone())
-        if session.lost or (
+        if session.state >= LOST or (
                 is_due and not (session.is_bound() or session.is_in_memory)):
             session.reconnect()
+        return False
 
-
-class SafeFailover(_Judge, _Lookout):
-    """Fail over only where that is safe."""
-
-    # Whether statements that are no reads are looked at more closely.
-    keeps_account = False
-    # A question that has failed is asked again on the new connection.
-    tolerance = 0
-
-    @property
-    def usual(self) -> Any:
-        """The rules that call no method of the program; see Replaced."""
-        return self
-
-    def with_usual(self, rules: Any) -> Any:
-        """Return what rules are used instead of these."""
-        return rules
-
-    # Beginning and ending transactions.
+    # Transactions, and what is done directly.
 
     def begin(
             self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> None:
-        """Begin a transaction, of a new connection if need be."""
-        had_work = self._freshen_if_idle(session)
-        session.transaction = True
-        try:
-            session.call_begin(args, kwargs)
-        except Exception as error:
-            session.transaction = False
-            loss = self.loss(session, error, had_work=had_work)
-            if not can_repeat(session, error, loss):
+        """Begin a transaction, of a new connection if necessary."""
+        def act() -> None:
+            session.transaction = True  # also if this is interrupted
+            try:
+                call_begin(session.con, args, kwargs)
+            except Exception:
+                session.transaction = False
                 raise
-        except BaseException as error:
-            session.distrust(error)
-            raise
-        else:
-            return
-        session.transaction = True
-        session.call_begin(args, kwargs)
 
-    def _freshen_if_idle(self, session: DbSession) -> bool:
-        """Replace a dead connection; tell whether there was work instead."""
-        had_work = session.has_work()
-        if not (session.transaction or had_work):
-            self.replace_if_stale(session, 0)
-        return had_work
+        self.alter(session, act)
 
     def alter(
             self, session: DbSession, act: Callable[[], Any],
             kind: Kind = READ) -> Any:
-        """Do something directly, on a new connection if need be.
+        """Do something directly, on a new connection if necessary.
 
-        kind: READ for a change of a setting, which can be done again
+        kind: READ for what can be done again, like the change of a setting
         """
-        had_work = self._freshen_if_idle(session)
+        had_work = self._replace_if_stale(session, 0)
         try:
             return act()
         except Exception as error:
@@ -227,57 +140,68 @@ class SafeFailover(_Judge, _Lookout):
 
     def end(self, session: DbSession, verb: str) -> None:
         """Commit or roll back; that is never done again."""
-        if session.lost:
+        if session.state >= LOST:
             if verb == "commit":
-                raise session.failure(
+                raise session.opener.failure(
                     "The connection was lost, and the transaction with it:"
                     " nothing was committed.")
             return
         try:
             getattr(session.con, verb)()
         except Exception as error:
-            self._note_end(session, verb, error)
+            note_end(session, verb, error)
             raise
         except BaseException as error:
             session.distrust(error)
             raise
         session.work = False
 
-    def _note_end(
-            self, session: DbSession, verb: str, error: Exception) -> None:
-        """Note what the failure of a commit or rollback means."""
-        if not self.is_lost(session, error):
-            self.note_error(session, error)
-            return
-        session.invalidate()
-        if verb == "commit":
-            add_note(error, OUTCOME_UNKNOWN)
-
     def was_lost(
             self, session: DbSession,
-            error: Exception) -> bool:  # noqa: ARG002 - the line knows
-        """Tell whether an error was the loss of the connection."""
-        return session.lost
+            error: Exception) -> bool:  # noqa: ARG002 - the session knows
+        """Return whether an error was the loss of the connection."""
+        return session.state >= LOST
 
     def reset_session(self, session: DbSession, reset: Any) -> bool:
-        """Clean the connection after a visit; tell whether it can stay."""
-        is_clean = False
+        """Reset the session after a lease; return whether it can stay."""
         if session.profile.checks_types:
             explain_refusal(exc_info()[1])
-        if not (session.lost or session.closed) and session.valid:
-            with quietly("cleaning a connection"):
-                is_clean = self._clean(session, reset)
-        return is_clean
+        if session.state is OPEN and not session.closed:
+            with quietly("resetting a session"):
+                return self._reset(session, reset)
+        return False
+
+    def _reset(self, session: DbSession, reset: Any) -> bool:
+        is_dirty = session.is_marked or session.settings_changed or (
+            reset == "session")
+        if reset or is_dirty or session.transaction:
+            self._roll_back(session)
+        if is_dirty and not restore(
+                session, session.is_marked or reset == "session"):
+            return False
+        if callable(reset):
+            reset(session.con)
+        return True
+
+    def _roll_back(self, session: DbSession) -> None:
+        """Roll back, unless the driver has no transactions."""
+        try:
+            session.end("rollback")
+        except Exception as error:
+            if not (session.profile.asks and is_unsupported(error)):
+                raise
+            log_swallowed("rolling back", error)
+            session.work = False
 
     def quick_reset(self, session: DbSession) -> bool:
-        """Roll back after a visit; tell whether that was all to be done.
+        """Roll back after a lease; return whether that was all to be done.
 
-        This does in one function what hand_back() does in the usual case.
+        This inlines reset_session() for the usual case.
         """
         if session.profile.checks_types and exc_info()[0] is TypeError:
             explain_refusal(exc_info()[1])
-        if session.session_dirty or session.settings_dirty or (
-                session.closed or not session.valid):
+        if session.is_marked or session.settings_changed or (
+                session.closed or session.state is not OPEN):
             return False
         if session.transaction or (
                 session.profile.in_transaction(session.con) is not False):
@@ -288,7 +212,7 @@ class SafeFailover(_Judge, _Lookout):
             try:
                 session.con.rollback()
             except Exception as error:  # noqa: BLE001 - nothing is changed
-                self._note_end(session, "rollback", error)
+                note_end(session, "rollback", error)
                 log_swallowed("rolling back", error)
                 return False
             except BaseException as error:
@@ -301,31 +225,19 @@ class SafeFailover(_Judge, _Lookout):
         session.work = False
         return True
 
-    def _clean(self, session: DbSession, reset: Any) -> bool:
-        dirty = (
-            session.session_dirty or session.settings_dirty
-            or reset == "session")
-        if reset or dirty or session.transaction:
-            session.end("rollback")
-        if dirty and not session.restore(
-                session.session_dirty or reset == "session"):
-            return False
-        if callable(reset):
-            reset(session.con)
-        return True
-
     # Opening cursors and executing statements.
 
     def cursor(
             self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
-        """Return a new driver cursor, of a new connection if need be."""
+        """Return a new driver cursor, of a new connection if necessary."""
         had_work = session.work
         if had_work is None:
             had_work = session.has_work()
         if not (had_work or session.transaction) and (
-                session.ping & 2 or not (session.is_simple and session.valid)):
-            self.replace_if_stale(session, 2)
+                session.ping & AT_CURSOR or not (
+                    session.is_simple and session.state is OPEN)):
+            self._replace_if_stale(session, AT_CURSOR)
         try:
             if not (args or kwargs):  # as nearly always
                 return session.con.cursor()
@@ -341,14 +253,12 @@ class SafeFailover(_Judge, _Lookout):
         """Make a call of a cursor, again if that loses and doubles nothing."""
         session = state.session
         kind = call.kind()
-        had_work = session.has_work()
-        if not (session.transaction or had_work):
-            self.replace_if_stale(session, 4)
+        had_work = self._replace_if_stale(session, AT_STATEMENT)
         if state.con is not session.con:
             state.open()
         if not kind.is_read:  # also if this is interrupted
             session.work = None
-            session.session_dirty = session.session_dirty or kind.marks or (
+            session.is_marked = session.is_marked or kind.marks or (
                 kind is AHEAD and session.profile.sets_ahead)
         try:
             result = state.call(call, state.cursor)
@@ -379,20 +289,19 @@ class SafeFailover(_Judge, _Lookout):
     def execute(
             self, state: CursorState, kind: Kind | None, operation: Any,
             parameters: Any) -> Any:
-        """Execute a statement.
+        """Execute a statement; this inlines run() for the usual case.
 
-        kind: as in Classic.execute()
-
-        This does in one function what run() does in the usual case.
+        kind: as in ClassicFailover.execute()
         """
         session = state.session
         had_work = session.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                not is_read and (kind.marks or self.keeps_account)) or (not
-                (session.is_simple and session.valid) or state.has_sizes or
-                state.con is not session.con or (session.can_be_gone and not
-                (had_work or session.transaction) and session.is_gone())):
+                not is_read and (kind.marks or self.keeps_account)) or not (
+                session.is_simple and session.state is OPEN) or (
+                state.has_sizes or state.con is not session.con or (
+                session.can_be_gone and not (had_work or session.transaction)
+                and session.is_gone())):
             return self.run(state, execution(operation, parameters))
         if not is_read:  # also if this is interrupted
             session.work = None
@@ -425,7 +334,7 @@ class SafeFailover(_Judge, _Lookout):
 
 
 def can_renew(session: Session, step: str) -> bool:
-    """Go on with a new connection; tell whether there is one.
+    """Go on with a new connection; return whether there is one.
 
     step: what this is called if it fails
     """
@@ -436,7 +345,7 @@ def can_renew(session: Session, step: str) -> bool:
 
 
 def can_repeat(session: Session, error: Exception, loss: Loss | None) -> bool:
-    """Tell whether there is another connection now to do it again."""
+    """Return whether there is another connection now to do it again."""
     if loss is None:
         return False
     reason = reason_not_to_repeat(loss)

@@ -1,0 +1,89 @@
+"""Calls of methods that a steady connection has from its driver connection."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from .._drivers.driver import MARKS, SPOILS
+from .cursor import Call
+from .driver_methods import EXECUTING, plain
+from .statements import UNKNOWN_WORK
+
+__all__ = ["call_begin", "call_method", "is_method", "opens_cursor"]
+
+# Methods of connections that send statements.
+_SENDING = EXECUTING | {"from_query", "query", "sql"}
+
+
+def call_begin(
+        con: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Call the method of a driver that begins a transaction, if it has it."""
+    begin = getattr(con, "begin", None)
+    if begin is not None:
+        begin(*args, **kwargs)
+
+
+def is_method(session: Any, name: str) -> bool:
+    """Return whether the driver connection has a method of that name.
+
+    Some settings can be called, too, and so can exception classes.
+    """
+    profile = session.profile
+    if name not in profile.setters and (
+            name in session.settings.original or name in profile.unreadable):
+        return False
+    value = getattr(session.con, name, None)
+    return callable(value) and not isinstance(value, type)
+
+
+def opens_cursor(session: Any, name: str) -> bool:
+    """Return whether a method executes a statement with a new cursor."""
+    return name in EXECUTING and not session.profile.is_own_cursor
+
+
+def call_method(
+        session: Any, name: str, args: tuple[Any, ...],
+        kwargs: dict[str, Any]) -> Any:
+    """Call a method of the driver connection.
+
+    It is not called again on another one, since it may have done anything
+    already, unless it changes a setting or only asks.
+    """
+    profile = session.profile
+    args = tuple(map(plain, args))
+    if name in profile.questions:
+        return getattr(session.con, name)(*args, **kwargs)
+    if name in profile.setters:
+        return session.alter(partial(_set, session, name, args, kwargs))
+    if name in profile.pairs or name in profile.pairs.values():
+        return session.alter(partial(_pair, session, name, args, kwargs))
+    return session.alter(
+        partial(_call_freely, session, name, args, kwargs), UNKNOWN_WORK)
+
+
+def _set(
+        session: Any, name: str, args: tuple[Any, ...],
+        kwargs: dict[str, Any]) -> Any:
+    """Call a method that changes the session until the lease ends."""
+    session.settings_changed = True  # also if this is interrupted
+    session.is_marked = session.is_marked or (
+        session.profile.setters[name] in {MARKS, SPOILS})
+    return session.settings.call_setter(session.con, name, args, kwargs)
+
+
+def _pair(
+        session: Any, name: str, args: tuple[Any, ...],
+        kwargs: dict[str, Any]) -> Any:
+    """Call a method whose effect another one undoes, or that one."""
+    session.settings_changed = True  # also if this is interrupted
+    return session.settings.call_paired(session.con, name, args, kwargs)
+
+
+def _call_freely(
+        session: Any, name: str, args: tuple[Any, ...],
+        kwargs: dict[str, Any]) -> Any:
+    """Call a method that can do anything."""
+    if name in _SENDING and Call(name, args, kwargs).kind().marks:
+        session.is_marked = session.settings_changed = True
+    return getattr(session.hand_out(), name)(*args, **kwargs)

@@ -1,0 +1,368 @@
+"""One question, whether a connection is alive, in three depths.
+
+LOOK sends nothing: it looks at what the driver knows and at the socket, which
+shows that the server has closed it, as after a restart, an idle time-out or
+when the session was killed.  That takes about a microsecond.  ASK_DRIVER also
+asks as the program wants it: with its own question, or with the ping() of the
+driver.  ASK_SERVER executes a statement.
+"""
+
+from __future__ import annotations
+
+import enum
+import select
+from typing import Any, Callable
+from weakref import ref
+
+from .._base.checks import shown
+from .._base.errors import log_swallowed, logger, quietly
+from .deadlines import end_deadline, start_deadline
+from .state import OPEN
+
+__all__ = [
+    "ALL_MOMENTS", "ASK_DRIVER", "ASK_SERVER", "AT_CHECKOUT", "AT_CURSOR",
+    "AT_STATEMENT", "GONE", "LOOK", "QUIET", "UNREAD", "Depth",
+    "MovingSocketProbe", "PingError", "SocketProbe", "SocketState",
+    "SqlPinger", "ask", "ask_driver", "ask_program", "is_alive",
+    "look_and_ask", "probe_of", "prove_ping", "seems_alive", "still_answers"]
+
+
+# The moments at which a connection is checked; "ping" is their sum.
+AT_CHECKOUT = 1
+AT_CURSOR = 2
+AT_STATEMENT = 4
+ALL_MOMENTS = AT_CHECKOUT | AT_CURSOR | AT_STATEMENT
+
+
+class Depth(enum.Enum):
+    """How much is done to find out whether a connection is alive."""
+
+    LOOK = "look at the driver and at the socket"
+    ASK_DRIVER = "ask in the way of the option 'ping'"
+    ASK_SERVER = "execute a statement"
+
+
+LOOK, ASK_DRIVER, ASK_SERVER = Depth
+
+# In seconds, the shortest time in which a question is asked.
+_LEAST = 0.25
+
+
+def is_alive(
+        session: Any, depth: Depth, seconds: float | None = None) -> bool:
+    """Return whether a connection is alive; it is not replaced.
+
+    seconds: how long that may take, if less than usual
+
+    A question that could not be answered in time is not asked, since the end
+    of its time would be the end of the connection.
+    """
+    if depth is ASK_SERVER:
+        return _is_there(session, seconds)
+    if depth is LOOK:
+        return seems_alive(session)
+    if seconds is not None and seconds < _LEAST:
+        return not session.options.ping & AT_CHECKOUT or seems_alive(session)
+    session.limit = seconds
+    try:
+        return session.check(AT_CHECKOUT, reconnect=False) is not False
+    finally:
+        session.limit = None
+
+
+# Looking.
+
+
+def seems_alive(session: Any) -> bool:
+    """Return whether nothing is known to be wrong with a connection."""
+    return session.state is OPEN and not (
+        session.closed or session.is_gone())
+
+
+class SocketState(enum.Enum):
+    """What a look at a socket can show."""
+
+    QUIET = "nothing to read, as expected"
+    GONE = "the other side has closed it"
+    UNREAD = "data that nobody has asked for, so that only asking helps"
+
+
+# Looking them up in the class would take longer than all the rest.
+QUIET, GONE, UNREAD = SocketState
+
+
+_HANG_UP = (
+    getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
+    | getattr(select, "POLLNVAL", 0) | getattr(select, "POLLRDHUP", 0))
+
+
+def probe_of(descriptor: int | None) -> SocketProbe | None:
+    """Return a probe of a socket, if that is known."""
+    return None if descriptor is None else SocketProbe(descriptor)
+
+
+class SocketProbe:
+    """Looks at one socket, many times."""
+
+    __slots__ = ("_descriptor", "_poll")
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._poll: Any = None
+        if hasattr(select, "poll"):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLIN | _HANG_UP)
+            self._poll = poll.poll
+
+    def look(self) -> SocketState:
+        """Return the present state of the socket."""
+        if self._poll is None:
+            return self._select()
+        try:
+            events = self._poll(0)
+        except RuntimeError:  # another thread is looking at the moment
+            return QUIET
+        if not events:
+            return QUIET
+        return GONE if events[0][1] & _HANG_UP else UNREAD
+
+    def _select(self) -> SocketState:
+        """Do the same where there is no poll()."""
+        try:
+            readable = select.select([self._descriptor], [], [], 0)[0]
+        except (OSError, ValueError):  # closed, or too many are open
+            return UNREAD
+        return UNREAD if readable else QUIET
+
+
+class MovingSocketProbe:
+    """Looks at the socket of a connection inside of a wrapper.
+
+    The wrapper may go on with another connection, and so with another socket.
+    """
+
+    __slots__ = ("_probe", "_session")
+
+    def __init__(self, session: Any) -> None:
+        self._session = ref(session)  # which holds this probe
+        self._probe = probe_of(session.descriptor)
+
+    def look(self) -> SocketState:
+        """Return the present state of the socket."""
+        session = self._session()
+        descriptor = None if session is None else session.profile.descriptor(
+            session.con)
+        if session is not None and descriptor != session.descriptor:
+            session.descriptor = descriptor
+            self._probe = probe_of(descriptor)
+        return QUIET if self._probe is None else self._probe.look()
+
+
+# Asking the driver, or with the question of the program.
+
+
+def ask_driver(con: Any) -> bool | None:
+    """Ask with ping(), which should not reconnect; None if it is no ping()."""
+    try:
+        alive = _ping(con)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
+    except Exception:  # noqa: BLE001 - any other error means not alive
+        return False
+    return alive is None or bool(alive)
+
+
+def _ping(con: Any) -> Any:
+    try:
+        return con.ping(False)
+    except TypeError:  # it does not know this flag
+        return con.ping()
+
+
+def ask_program(session: Any) -> bool:
+    """Ask with the question of the program.
+
+    When that fails, the connection is replaced; but the question itself can
+    be wrong, so failures are counted.
+    """
+    pinger, throttle = session.options.pinger, session.throttle
+    alive = ask(pinger, session.con)
+    if alive:
+        _trust(session)
+        return True
+    logger.info(
+        "A connection is replaced, since its 'ping' (%s) has failed.",
+        _name_of(pinger))
+    session.unanswered += 1
+    if throttle is not None:
+        throttle.failed_pings += 1
+    return False
+
+
+def _trust(session: Any) -> None:
+    """Note that the question of the program was answered."""
+    session.unanswered = 0
+    if session.throttle is not None:
+        session.throttle.failed_pings = 0
+
+
+class PingError(ValueError):
+    """The question of a ping fails on every connection."""
+
+
+def prove_ping(session: Any) -> None:
+    """Raise a PingError if the question fails on a new connection.
+
+    The failover policy says how many failures in a row need no such proof.
+    """
+    pinger = session.options.pinger
+    if pinger is None or session.unanswered <= session.failover.tolerance:
+        return
+    start_deadline(session, session.descriptor, None)
+    try:
+        _prove(pinger, session.con)
+        _trust(session)
+        with quietly("ending the transaction of a question"):
+            session.end_question()
+    except PingError as error:
+        cause = error.__cause__
+        if cause is None or not (session.profile.is_loss(cause) or (
+                session.is_gone())):
+            raise  # or it is lost, too
+    finally:
+        end_deadline(session)
+
+
+def _prove(pinger: Callable[[Any], Any], con: Any) -> None:
+    try:
+        alive = pinger(con)
+    except Exception as error:
+        raise PingError(
+            f"The option 'ping' ({_name_of(pinger)}) fails on a connection"
+            f" that was just opened, with {type(error).__name__}.") from error
+    if not (alive is None or alive):
+        raise PingError(
+            f"The option 'ping' ({_name_of(pinger)}) takes a connection as"
+            " dead that was just opened.")
+
+
+def _name_of(pinger: Callable[[Any], Any]) -> str:
+    """Return how errors name a question; its text could be a password."""
+    if isinstance(pinger, SqlPinger):
+        return "an SQL statement"
+    name = getattr(pinger, "__qualname__", None)
+    return name if isinstance(name, str) else shown(pinger)
+
+
+# Asking the server.
+
+
+class SqlPinger:
+    """Asks a connection by executing an SQL statement.
+
+    Classic PyGreSQL has no cursors, its connections execute queries.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+
+    def __repr__(self) -> str:
+        return f"<ping with {self.sql!r}>"
+
+    def __call__(self, con: Any) -> None:
+        if not hasattr(con, "cursor"):
+            con.query(self.sql)
+            return
+        cursor = con.cursor()
+        try:
+            cursor.execute(self.sql)
+            if getattr(cursor, "description", None):
+                cursor.fetchall()  # some drivers do nothing else before that
+        finally:
+            with quietly("closing the cursor of a ping"):
+                cursor.close()
+
+
+def ask(pinger: Callable[[Any], Any], con: Any) -> bool:
+    """Return whether the answer to a question means alive."""
+    try:
+        alive = pinger(con)
+    except Exception as error:  # noqa: BLE001 - any error means not alive
+        log_swallowed(f"asking with {_name_of(pinger)}", error)
+        return False
+    return alive is None or bool(alive)
+
+
+def ask_server(session: Any) -> bool:
+    """Ask with a statement, or with the question of the program."""
+    if session.options.pinger is not None:
+        return ask_program(session)
+    return ask(SqlPinger(session.profile.question), session.con)
+
+
+def _is_there(session: Any, seconds: float | None) -> bool:
+    """Ask the server whether it is there; leave no transaction open."""
+    if session.closed or session.state is not OPEN:
+        return False
+    is_over = False
+    start_deadline(session, session.descriptor, seconds)
+    try:
+        if not ask_server(session):
+            return False
+        with quietly("ending the transaction of a question"):
+            session.end_question()
+            is_over = True
+    finally:
+        end_deadline(session)
+    return is_over
+
+
+def look_and_ask(session: Any) -> bool:
+    """Return whether a connection is alive; leave no transaction open."""
+    if not seems_alive(session):
+        return False
+    if session.descriptor is None:  # no time limit is possible
+        return _answers(session)
+    start_deadline(session, session.descriptor, session.limit)
+    try:
+        return _answers(session)
+    finally:
+        end_deadline(session)
+
+
+def _answers(session: Any) -> bool:
+    if session.options.pinger is not None or (
+            not session.can_ask and session.socket_state() is UNREAD):
+        return _ask_between_transactions(session)
+    if not session.can_ask:
+        return True
+    alive = ask_driver(session.con)
+    if alive is None and session.profile.asks:
+        session.can_ask = False  # its ping() is for something else
+        return True
+    return bool(alive)
+
+
+def _ask_between_transactions(session: Any) -> bool:
+    in_transaction = session.profile.in_transaction
+    was_idle = not session.transaction and (
+        in_transaction(session.con) is False
+        or (in_transaction(session.con) is None and not session.work))
+    alive = ask_server(session)
+    if alive and was_idle and in_transaction(session.con) is not False:
+        with quietly("ending the transaction of a ping"):
+            session.con.rollback()
+    return alive
+
+
+def still_answers(session: Any) -> bool:
+    """Ask the server in the middle of a transaction, which goes on."""
+    question = session.options.pinger or SqlPinger(session.profile.question)
+    start_deadline(session, session.descriptor, session.limit)
+    try:
+        answer = question(session.con)
+    except Exception as error:  # noqa: BLE001 - it may say that it lives
+        return session.profile.is_loss(error) is False
+    finally:
+        end_deadline(session)
+    return answer is None or bool(answer)

@@ -1,0 +1,83 @@
+"""Whether an error means that the connection was lost.
+
+The driver's status, the socket or the code of the error tells that.  Of a
+driver that is not known, an error that says nothing is clarified by a question
+on the same connection.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from .._base.errors import add_note
+from .._drivers.creators import is_clear, is_unsupported
+from .liveness import still_answers
+from .mistakes import explain_thread
+
+__all__ = ["OUTCOME_UNKNOWN", "is_lost", "note_end", "note_error"]
+
+OUTCOME_UNKNOWN = (
+    "DBUtils: the connection was lost in commit(),"
+    " it is unknown whether the transaction was committed.")
+
+_LATE = re.compile("timed? ?-?out", re.I)
+
+
+def is_lost(session: Any, error: Exception) -> bool:
+    """Return whether an error means that the connection is lost.
+
+    An open transaction goes on, as the question is part of it.
+    """
+    lost = _verdict(session, error)
+    if lost is None:
+        lost = not still_answers(session)
+        if not lost and _LATE.search(str(error)):
+            session.suspect()  # its answer may still come
+    return lost
+
+
+def _verdict(session: Any, error: Exception) -> bool | None:
+    """Return whether an error is a loss, None if it does not say."""
+    options, profile = session.options, session.profile
+    is_listed = isinstance(error, session.opener.failures)
+    if options.isfatal is not None and is_listed:
+        return bool(options.is_fatal(error))
+    if options.failures is not None and not is_listed:
+        return False
+    lost: bool | None = profile.is_loss(error)
+    if lost is None and session.is_gone():
+        lost = True
+    if lost is not None:
+        return lost
+    if not profile.asks:
+        return is_listed and not profile.is_known
+    if profile.is_known or is_clear(error):
+        return False
+    errors = getattr(session.opener.dbapi, "Error", Exception)
+    return None if isinstance(error, (errors, OSError, EOFError)) else False
+
+
+def note_error(session: Any, error: Exception) -> None:
+    """Note an error after which the connection stays."""
+    if session.profile.in_transaction(session.con) is not None:
+        session.work = None
+    if session.profile.is_read_only(error):
+        session.suspect()
+    explain_thread(error)
+    session.distrust(error)
+
+
+def note_end(session: Any, verb: str, error: Exception) -> None:
+    """Note what the failure of a commit or rollback means.
+
+    Nothing is asked: if the error does not say, the connection is lost.
+    """
+    if session.profile.asks and is_unsupported(error):
+        return
+    if _verdict(session, error) is False:
+        note_error(session, error)
+        return
+    session.invalidate()
+    if verb == "commit":
+        add_note(error, OUTCOME_UNKNOWN)

@@ -1,0 +1,189 @@
+"""Opening driver connections, and preparing their sessions."""
+
+from __future__ import annotations
+
+import os
+from math import ceil
+from typing import Any
+
+from .._base.errors import log_swallowed, quietly
+from .._base.opening import time_limit
+from .._drivers.creators import (
+    connect_of,
+    driver_module,
+    failures_of,
+    is_unsupported,
+    module_of_connection,
+    module_of_creator,
+)
+from .._drivers.driver import NO_DRIVER, DriverFacts
+from .._drivers.registry import driver_in, driver_of
+from .mistakes import check_creator, explain_options
+from .options import as_statements
+
+__all__ = ["Opener", "end_if_possible", "shared"]
+
+
+class Opener:
+    """Opens driver connections, and learns from them what the driver is."""
+
+    __slots__ = (
+        "args", "creator", "dbapi", "failures", "kwargs", "maker", "profile",
+        "setsession", "threadsafety")
+
+    def __init__(
+            self, creator: Any, setsession: Any, failures: Any,
+            args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.setsession = as_statements(setsession)
+        check_creator(creator)
+        self.creator = connect_of(creator)
+        self.args = args
+        self.kwargs = kwargs
+        self.dbapi = module_of_creator(creator)
+        self.threadsafety = getattr(
+            creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
+        self.failures = failures
+        self.profile: DriverFacts = NO_DRIVER
+        # The method of a subclass that opens connections instead.
+        self.maker: Any = None
+
+    def save_memory(self, common: dict[str, Any]) -> None:
+        """Share with others what is equal and never changed.
+
+        common: what is shared; empty for the first one
+        """
+        for name in ("args", "failures", "kwargs"):
+            setattr(self, name, shared(common, name, getattr(self, name)))
+
+    def open(self) -> Any:
+        """Return a new driver connection, as a subclass makes it."""
+        maker = None if self.maker is None else self.maker()
+        return self.make() if maker is None else maker()
+
+    def make(self) -> Any:
+        """Return a new driver connection with a prepared session."""
+        limits = self._limits()
+        con = self._connect(limits)
+        try:
+            self._learn_from(con)
+            if limits:
+                self.profile.connected(con)
+            self.prepare(con)
+        except BaseException:
+            with quietly("closing a connection that could not be prepared"):
+                con.close()
+            raise
+        return con
+
+    def _connect(self, limits: dict[str, Any]) -> Any:
+        """Return a new driver connection.
+
+        limits: further options for the driver
+        """
+        try:
+            return self.creator(*self.args, **self.kwargs, **limits)
+        except Exception as error:
+            explain_options(error, self.kwargs)
+            raise
+
+    def _limits(self) -> dict[str, Any]:
+        """Return the options that limit the time for connecting, if any.
+
+        A limit that the program has set anywhere takes precedence.
+        """
+        limit, module = time_limit(), self.dbapi
+        option = driver_in(module).connect_timeout
+        if limit is None or option is None or len(self.args) > 1 or (
+                self.creator != getattr(module, "connect", None)):
+            return {}
+        given = (*self.kwargs, *self.args, *self.kwargs.values())
+        if any(option in text for text in given if isinstance(text, str)):
+            return {}
+        return {} if f"PG{option.upper()}" in os.environ else {
+            option: ceil(limit)}
+
+    def _learn_from(self, con: Any) -> None:
+        """Find out what the creator did not tell."""
+        if self.dbapi is None:
+            self.dbapi = module_of_connection(con)
+        self.profile = driver_of(
+            con, driver_module(self.dbapi, con, self.failures))
+        if self.dbapi is None:
+            self.dbapi = module_of_connection(self.profile.inside(con))
+        if self.threadsafety is None:
+            self.threadsafety = getattr(
+                self.dbapi, "threadsafety",
+                getattr(con, "threadsafety", None))
+        if self.failures is None:
+            self.failures = failures_of(self.dbapi, self.creator, con)
+
+    @property
+    def failure(self) -> Any:
+        """The exception class that reports a failure of our own."""
+        failures = self.failures
+        return failures[0] if isinstance(failures, tuple) else failures
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether a new session is as the driver and setsession make it.
+
+        A function of the program can prepare it in ways of its own.
+        """
+        return bool(self.creator == getattr(self.dbapi, "connect", None))
+
+    @property
+    def can_prepare_alone(self) -> bool:
+        """Whether setsession is all that a new session needs.
+
+        A driver prepares nothing else, nor does a creator that says so.
+        """
+        return self.is_plain or bool(
+            getattr(self.creator, "is_plain", False))
+
+    def first_settings(self, con: Any) -> dict[str, Any]:
+        """Return the settings of a new driver connection."""
+        settings = self.profile.first(con)
+        if self.is_plain and "database" in self.profile.unreadable:
+            for name in ("database", "db"):
+                if self.kwargs.get(name):
+                    settings.setdefault("database", self.kwargs[name])
+        return settings
+
+    def prepare(self, con: Any) -> None:
+        """Prepare the session of a driver connection.
+
+        A rollback would undo that if it were not committed.
+        """
+        if not self.setsession:
+            return
+        cursor = con.cursor()
+        for sql in self.setsession:
+            cursor.execute(sql)
+        cursor.close()
+        profile = self.profile
+        if profile.is_telling and profile.in_transaction(con) is not False:
+            end_if_possible(con, "commit")
+
+    def is_error_of_driver(self, error: BaseException, con: Any) -> bool:
+        """Return whether an error is of the driver, or of what it wraps."""
+        if isinstance(error, getattr(self.dbapi, "Error", Exception)):
+            return True
+        inner = self.profile.inside(con)
+        return inner is not con and isinstance(
+            error, getattr(module_of_connection(inner), "Error", ()))
+
+
+def shared(common: dict[str, Any], name: str, value: Any) -> Any:
+    """Return what is shared under that name if it is equal to the value."""
+    known = common.setdefault(name, value)
+    return known if known == value else value
+
+
+def end_if_possible(con: Any, verb: str) -> None:
+    """Commit or roll back, unless the driver has no transactions."""
+    try:
+        getattr(con, verb)()
+    except Exception as error:
+        if not is_unsupported(error):
+            raise
+        log_swallowed("ending a transaction", error)

@@ -1,0 +1,110 @@
+"""The options of a steady connection, and how they are checked."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple
+
+from .liveness import ALL_MOMENTS, AT_CHECKOUT, SqlPinger
+
+__all__ = [
+    "Ping", "SteadyOptions", "as_statements", "check_options", "check_reset",
+    "parse_ping"]
+
+_PING_TEXT = (
+    "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
+    " or a pair of such an integer and one of the latter.")
+
+
+class Ping(NamedTuple):
+    """A parsed ping parameter: the moments, and the question."""
+
+    when: int
+    pinger: Callable[[Any], Any] | None
+
+
+class SteadyOptions(NamedTuple):
+    """The options of a steady connection."""
+
+    maxusage: int
+    failures: Any
+    isfatal: Callable[[Exception], Any] | None
+    ping: int
+    pinger: Callable[[Any], Any] | None
+    closeable: Any
+    failover: str
+
+    def is_fatal(self, error: Exception) -> bool:
+        """Return whether the program takes an error as a loss."""
+        return self.isfatal is None or bool(self.isfatal(error))
+
+
+def check_options(
+        maxusage: Any, failures: Any, isfatal: Any, ping: Any,
+        closeable: Any, failover: str) -> SteadyOptions:
+    """Check the parameters of a steady connection."""
+    if maxusage is None:
+        maxusage = 0
+    if not isinstance(maxusage, int):
+        raise TypeError("'maxusage' must be an integer value.")
+    kinds = failures if isinstance(failures, tuple) else (failures,)
+    if failures is not None and not all(map(_is_exception, kinds)):
+        raise TypeError("'failures' must be a tuple of exceptions.")
+    if isfatal is not None and not callable(isfatal):
+        raise TypeError("'isfatal' must be a callable.")
+    if failover not in {"safe", "always", "never"}:
+        raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
+    return SteadyOptions(
+        maxusage, failures, isfatal, *parse_ping(ping), closeable, failover)
+
+
+def _is_exception(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Exception)
+
+
+def parse_ping(ping: Any) -> Ping:
+    """Split a ping parameter into its moments and its question."""
+    if isinstance(ping, tuple):
+        try:
+            when, question = ping
+        except ValueError:
+            raise TypeError(_PING_TEXT) from None
+    elif isinstance(ping, str) or callable(ping):
+        when, question = AT_CHECKOUT, ping
+    else:
+        when, question = ping, None
+    if isinstance(question, str):
+        question = SqlPinger(question)
+    elif question is not None and not callable(question):
+        raise TypeError(_PING_TEXT)
+    return Ping(_check_moments(when), question)
+
+
+def _check_moments(when: Any) -> int:
+    if when is None:
+        return 0
+    if not isinstance(when, int):
+        raise TypeError(_PING_TEXT)
+    if not 0 <= when <= ALL_MOMENTS:
+        raise ValueError(_PING_TEXT)
+    return when
+
+
+def check_reset(reset: Any, *words: Any) -> None:
+    """Check the parameter "reset" of a pool.
+
+    words: the strings that it can be
+    """
+    if isinstance(reset, str) and reset not in words:
+        allowed = ", ".join(map(repr, words))
+        raise ValueError(
+            "'reset' must be a truth value, a number, a callable, or one of"
+            f" these: {allowed}.")
+
+
+def as_statements(setsession: Any) -> tuple[Any, ...] | None:
+    """Return the statements that prepare a session as a tuple."""
+    if isinstance(setsession, str):
+        raise TypeError(
+            "'setsession' must be a sequence of SQL statements,"
+            " not a single string.")
+    return None if setsession is None else tuple(setsession)

@@ -1,0 +1,270 @@
+"""A session: a driver connection that can be replaced, and its state.
+
+The other modules work with the session.  The user holds the outside, which is
+in steady.py.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any, Callable
+
+from .._base.errors import quietly
+from .._base.fork import abandon_socket, register_for_fork
+from .._base.threads import is_ending
+from .._drivers.driver import NO_DRIVER, DriverFacts
+from .deadlines import end_deadline
+from .liveness import (
+    AT_STATEMENT,
+    GONE,
+    Depth,
+    MovingSocketProbe,
+    SocketProbe,
+    SocketState,
+    is_alive,
+)
+from .options import SteadyOptions
+from .settings import Settings
+from .state import IN_DOUBT, INHERITED, OPEN, SUSPECT
+
+__all__ = ["Session"]
+
+
+class Session:
+    """A driver connection that can be replaced, and what is known of it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_probe",
+        "closed",
+        "con",
+        "descriptor",
+        "failover",
+        "is_exposed",
+        "is_marked",
+        "is_simple",
+        "limit",
+        "options",
+        "profile",
+        "settings",
+        "settings_changed",
+        "state",
+        "throttle",
+        "transaction",
+        "unanswered",
+        "usage",
+        "work",
+    )
+
+    def __init__(self, options: SteadyOptions) -> None:
+        self.options = options
+        # The failover policy decides when the connection is replaced.
+        self.failover: Any = None
+        # Whether nothing has to be checked before a statement.
+        self.is_simple = False
+        self.limit_usage(options.maxusage)
+        self.con: Any = None
+        self.usage = 0
+        # Whether a transaction was begun with begin(), and whether there is
+        # work that is not saved; None means that the driver has to be asked.
+        self.transaction = False
+        self.work: bool | None = False
+        self.state = OPEN
+        self.closed = True
+        self.profile: DriverFacts = NO_DRIVER
+        # Whether statements have changed the session on the server.
+        self.is_marked = False
+        # The settings, and whether some may have been changed.
+        self.settings = Settings()
+        self.settings_changed = False
+        # Whether the program has the driver connection itself, so that it is
+        # never replaced silently.
+        self.is_exposed = False
+        # The socket, if it is known, and the seconds that a question of the
+        # library may take, if that is less than usual.
+        self.descriptor: int | None = None
+        self._probe: SocketProbe | MovingSocketProbe | None = None
+        self.limit: float | None = None
+        # How often in a row the question of the program has failed.
+        self.unanswered = 0
+        # The pool's knowledge about the server, if there is a pool.
+        self.throttle: Any = None
+        register_for_fork(self, is_connection=True)
+
+    def agree(self, **options: Any) -> None:
+        """Change the options that are given."""
+        if "maxusage" in options:
+            options["maxusage"] = options["maxusage"] or 0
+        self.options = agreed = self.options._replace(**options)
+        self.is_simple = not (
+            agreed.maxusage or agreed.ping & AT_STATEMENT)
+
+    def limit_usage(self, maxusage: int) -> None:
+        """Change the number of uses after which a session is replaced."""
+        self.agree(maxusage=maxusage)
+
+    def after_fork(self) -> None:
+        """Leave the driver connection to the process that has opened it.
+
+        The next use opens another one.  A transaction is lost; the next use
+        of the old connection raises an error that says so.
+        """
+        if self.con is None or self.closed:
+            return
+        abandon_socket(self.con, self.profile.descriptor(self.con))
+        self.closed = True
+        self.state = INHERITED
+        self.is_marked = False
+
+    def store(self, con: Any) -> None:
+        """Go on with a new driver connection.
+
+        It gets the settings that the program had changed on the last one,
+        also those that were changed directly.
+        """
+        if self.settings_changed:
+            self.settings.note_changes(self.con)
+        self.con = con
+        self.descriptor = self.profile.descriptor(con)
+        self.usage = 0
+        self.transaction = False
+        self.state = OPEN
+        self.closed = self.is_marked = self.is_exposed = False
+        if self.settings.start(self.profile, self.first_settings()):
+            self.settings_changed = True
+            self.state = SUSPECT  # if this fails, the next use tries again
+            self.settings.reapply(con)
+            self.state = OPEN
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the driver connection belongs to the parent process."""
+        return self.state is INHERITED
+
+    def suspect(self) -> None:
+        """Have the driver connection replaced at the next use."""
+        if self.state is OPEN:
+            self.state = SUSPECT
+
+    def first_settings(self) -> dict[str, Any]:
+        """Return the settings of a new driver connection."""
+        return self.profile.first(self.con)
+
+    def needs_reset(self, mode: Any) -> bool:
+        """Return whether the server has to be asked to reset the session.
+
+        mode: how the pool resets sessions
+        """
+        return bool(
+            mode or self.is_marked or self.settings_changed or
+            self.transaction or self.state is not OPEN)
+
+    def connect(self, connect: Callable[[], Any]) -> Any:
+        """Connect again, unless that has just failed for all of a pool."""
+        if self.throttle is None:
+            return connect()
+        con = self.throttle.connect(connect, None, bool)  # no wait, no other
+        self.throttle.reconnects.step()
+        return con
+
+    def forgets_work(self) -> bool:
+        """Return whether a rollback undoes what a program has done."""
+        raise NotImplementedError
+
+    def reconnect(self) -> None:
+        """Go on with a new driver connection, or raise why that fails."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Close the driver connection, unless that was already done."""
+        if self.closed:
+            return
+        end_deadline(self)  # its number may belong to another socket soon
+        # At the end some drivers would roll back, and wait for that.
+        if self.state is IN_DOUBT or (is_ending() and self.needs_reset(True)):
+            _shut_down(self)
+        with quietly("closing a connection"):
+            self.profile.close(self.con)
+        self.transaction = False
+        self.closed = True
+
+    def is_unbounded(self) -> bool:
+        """Return whether a question could keep the program from ending.
+
+        While the interpreter ends, only the socket could end a question.
+        """
+        return is_ending() and (
+            self.descriptor is None and not self.profile.is_embedded)
+
+    def change(self, name: str, value: Any) -> None:
+        """Change an attribute until the end of the lease."""
+        self.settings_changed = True  # also if this is interrupted
+        self.settings.change(self.con, name, value)
+
+    def restore_settings(self) -> None:
+        """Restore the settings, as far as their old values can be written."""
+        self.settings.write_back(self.con)
+        self.settings_changed = self.is_exposed = False
+
+    def check(self, moment: int, reconnect: bool = True) -> bool | None:
+        """Return whether the connection is alive, if "ping" says to check it.
+
+        Return None if it is not checked now, or if the answer is unknown.
+        """
+        raise NotImplementedError
+
+    def socket_state(self) -> SocketState | None:
+        """Return the state of the socket, if there is one."""
+        return None if self._probe is None else self._probe.look()
+
+    def is_gone(self) -> bool:
+        """Return whether the connection is closed, on this or that side."""
+        if self.profile.is_closed(self.con):
+            return True
+        return self._probe is not None and self._probe.look() is GONE
+
+    def is_alive(self, depth: Depth, seconds: float | None = None) -> bool:
+        """Return whether the connection is alive; see liveness.is_alive()."""
+        return is_alive(self, depth, seconds)
+
+    def end_question(self) -> None:
+        """End the transaction that a question may have begun."""
+
+    def is_attribute(self, name: str) -> bool:
+        """Return whether the driver connection has a value of that name."""
+        if name in self.settings.original:
+            return True
+        if name in self.profile.unreadable:  # asking may not be possible
+            return hasattr(type(self.con), name)
+        value = getattr(self.con, name, callable)  # what can be called is none
+        return not callable(value) or isinstance(value, type)
+
+    def is_used_up(self) -> bool:
+        """Return whether a new driver connection is due at the next use."""
+        maxusage = self.options.maxusage
+        return self.state is not OPEN or bool(
+            maxusage and self.usage >= maxusage)
+
+    def used_up_text(self) -> str:
+        """Return why a new driver connection is due."""
+        if self.state is not OPEN:
+            return "The connection was marked as not valid."
+        return (
+            f"The connection was used {self.usage} times"
+            f" (maxusage={self.options.maxusage}).")
+
+
+def _shut_down(session: Session) -> None:
+    """Shut the socket down, so that nothing is sent and nothing waited for.
+
+    Some drivers first send what an interrupt has left in their buffers
+    when they close a connection, though the server may have got it.
+    """
+    with quietly("shutting down a connection in doubt"):
+        # asked again: if the driver has closed the socket, its number may
+        # belong to another one
+        descriptor = session.profile.descriptor(session.con)
+        if descriptor is not None and descriptor >= 0:
+            with socket.socket(fileno=os.dup(descriptor)) as copy:
+                copy.shutdown(socket.SHUT_RDWR)

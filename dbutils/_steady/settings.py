@@ -1,0 +1,127 @@
+"""The settings of a driver connection: its attributes, and its callbacks.
+
+A program may change them on what it holds.  They keep their values until the
+end of a lease, also on another driver connection; then they are restored.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .._base.errors import quietly
+from .._drivers.driver import NO_DRIVER, SPOILS, DriverFacts
+
+__all__ = ["Settings"]
+
+# Most sessions share this empty dictionary, which is replaced, not changed.
+_NOTHING: dict[str, Any] = {}
+
+
+class Settings:
+    """The original settings of a driver connection, and their changes."""
+
+    __slots__ = (
+        "_changes", "_profile", "handlers", "is_spoiled", "needs_server",
+        "original")
+
+    def __init__(self) -> None:
+        self._profile: DriverFacts = NO_DRIVER
+        # The original values, and those that the program has changed.
+        self.original = self._changes = _NOTHING
+        # The calls of methods whose effect other methods undo.
+        self.handlers: tuple[tuple[str, Any], ...] = ()
+        # Whether writing the original values is not enough to restore the
+        # session, and whether nothing can restore it.
+        self.needs_server = self.is_spoiled = False
+
+    def start(
+            self, profile: DriverFacts, original: dict[str, Any]) -> bool:
+        """Begin with a new driver connection; return whether to reapply()."""
+        self._profile = profile
+        self.original = original or _NOTHING
+        self.needs_server = self.is_spoiled = False
+        return bool(self._changes or self.handlers)
+
+    def reapply(self, con: Any) -> None:
+        """Change a new driver connection as the last one was changed."""
+        for name, value in self._changes.items():
+            self.needs_server = self.needs_server or self._is_lasting(name)
+            self._profile.write(con, name, value)
+        for name, args in self.handlers:
+            getattr(con, name)(*args)
+
+    def note_changes(self, con: Any) -> None:
+        """Note which settings differ from their original values.
+
+        The server is not asked; this works with a connection that is lost.
+        """
+        changes = dict(self._changes)
+        known = {**self.original, **changes}
+        for name in self.original:
+            if name in self._profile.unreadable:
+                continue
+            with quietly("reading a setting"):
+                now = self._profile.read(con, name)
+                if now != known[name]:
+                    changes[name] = now
+        self._changes = changes or _NOTHING
+
+    def _is_lasting(self, name: str) -> bool:
+        """Return whether writing the old value of a setting is not enough."""
+        return self._profile.is_coarse or name in self._profile.unreadable
+
+    def change(self, con: Any, name: str, value: Any) -> None:
+        """Change an attribute until the end of the lease."""
+        profile = self._profile
+        if name not in self.original and name not in profile.unreadable:
+            before = profile.read(con, name)
+            self.original = {**self.original, name: before}
+        self.needs_server = self.needs_server or self._is_lasting(name)
+        profile.write(con, name, value)
+        self._changes = {**self._changes, name: value}
+
+    def call_setter(
+            self, con: Any, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method that changes settings until the end of the lease."""
+        target = self._profile.setters[name]
+        self.is_spoiled = self.is_spoiled or target == SPOILS
+        self.needs_server = self.needs_server or self._is_lasting(target)
+        result = getattr(con, name)(*args, **kwargs)
+        if target in self._profile.unreadable:
+            value = next(iter((*args, *kwargs.values())))
+            self._changes = {**self._changes, target: value}
+        self.note_changes(con)
+        return result
+
+    def call_paired(
+            self, con: Any, name: str, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> Any:
+        """Call a method whose effect another one undoes, or that one."""
+        result = getattr(con, name)(*args, **kwargs)
+        given = (*args, *kwargs.values())
+        if name in self._profile.pairs:
+            self.handlers = (*self.handlers, (name, given))
+        else:
+            self._forget_handler(name, given)
+        return result
+
+    def _forget_handler(self, name: str, given: Any) -> None:
+        """Forget the call whose effect was undone."""
+        for number, (other, args) in enumerate(self.handlers):
+            if self._profile.pairs[other] == name and args == given:
+                self.handlers = (
+                    *self.handlers[:number], *self.handlers[number + 1:])
+                return
+
+    def write_back(self, con: Any) -> None:
+        """Restore the settings, as far as their old values can be written."""
+        self._changes = _NOTHING
+        profile = self._profile
+        handlers, self.handlers = self.handlers, ()
+        for name, args in handlers:
+            getattr(con, profile.pairs[name])(*args)
+        for name, value in self.original.items():
+            if not self._is_lasting(name) and (
+                    profile.read(con, name) != value):
+                profile.write(con, name, value)
