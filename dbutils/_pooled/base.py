@@ -7,7 +7,14 @@ import warnings
 from collections import deque
 from functools import partial
 from operator import attrgetter
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Iterator,
+    NamedTuple,
+    Sequence,
+)
 from weakref import ref
 
 from .._base.atomic import pop
@@ -26,7 +33,7 @@ from .._steady.mistakes import missing_text
 from .._steady.ping import parse_ping
 from .._steady.steady import check_reset, prove_ping, session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
-from .transactions import Transactions
+from . import transactions
 
 __all__ = [
     "UNSAVED", "PoolName", "PoolOptions", "Pooled", "SteadyBackend",
@@ -239,7 +246,7 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
     return PoolName(read, write)
 
 
-class Pooled(Transactions):
+class Pooled:
     """A pool of steady connections."""
 
     # Only declared: with an attribute of the class, reading that of the object
@@ -274,6 +281,7 @@ class Pooled(Transactions):
     _too_many_error: type[Exception] = Exception
     _invalid_error: type[Exception] = Exception
     _closed_error: type[Exception] = Exception
+    _commit_unknown_error: type[Exception] = Exception
 
     def _begin(
             self, backend: Backend, limits: Limits, options:
@@ -333,6 +341,10 @@ class Pooled(Transactions):
 
     def _open(self) -> Any:
         """Open a new steady connection for the pool."""
+        raise NotImplementedError
+
+    def _borrow(self) -> Any:
+        """Return a lease of a dedicated connection."""
         raise NotImplementedError
 
     def _acquire(
@@ -410,6 +422,31 @@ class Pooled(Transactions):
             self.cache(permit.slot.con)
         else:
             self._core.take_away(permit)
+
+    def transaction(self) -> ContextManager[Any]:
+        """Borrow a connection for a context that is a transaction.
+
+        At the end of the context the transaction is committed, or rolled back
+        after an error, and the connection is given back.
+        """
+        return transactions.transaction(self._borrow)
+
+    def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
+        """Call a function in a transaction, and return its result.
+
+        function: gets the connection, and neither begins nor commits; apart
+            from its work on the connection it must do nothing that cannot
+            be done again
+        retries: how often the whole transaction is repeated at most, after
+            a serialization failure, a deadlock, or when the connection was
+            lost before commit() was called; never if each statement is known
+            to be committed at once
+
+        If the connection is lost in commit(), the outcome is unknown, and a
+        CommitUnknownError is raised.
+        """
+        return transactions.run(
+            function, self._borrow, retries, self._commit_unknown_error)
 
     def close(self) -> None:
         """Close all connections that are idle or shared.

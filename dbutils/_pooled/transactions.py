@@ -15,7 +15,7 @@ from typing import Any, Callable, Iterator, NamedTuple
 from .._base.errors import quietly
 from .._steady.steady import session_of
 
-__all__ = ["Transactions"]
+__all__ = ["run", "transaction"]
 
 _FIRST_PAUSE = 0.02  # seconds
 _LONGEST_PAUSE = 2.0
@@ -27,79 +27,58 @@ class _Done(NamedTuple):
     result: Any
 
 
-class Transactions:
-    """The methods of a pool that run transactions."""
-
-    _commit_unknown_error: type[Exception] = Exception
-
-    def _borrow(self) -> Any:
-        """Return a lease of a dedicated connection."""
-        raise NotImplementedError
-
-    @contextmanager
-    def transaction(self) -> Iterator[Any]:
-        """Borrow a connection for a context that is a transaction.
-
-        At the end of the context the transaction is committed, or rolled back
-        after an error, and the connection is given back.
-        """
-        with self._borrow() as db:
-            db.begin()
-            try:
-                yield db
-            except BaseException:
-                with quietly("rolling back"):
-                    db.rollback()
-                raise
-            db.commit()
-
-    def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
-        """Call a function in a transaction, and return its result.
-
-        function: gets the connection, and neither begins nor commits; apart
-            from its work on the connection it must do nothing that cannot
-            be done again
-        retries: how often the whole transaction is repeated at most, after
-            a serialization failure, a deadlock, or when the connection was
-            lost before commit() was called; never if each statement is known
-            to be committed at once
-
-        If the connection is lost in commit(), the outcome is unknown, and a
-        CommitUnknownError is raised.
-        """
-        for attempt in range(retries):
-            done = self._attempt(function, is_last=False)
-            if done is not None:
-                return done.result
-            pause = min(_FIRST_PAUSE * 2 ** attempt, _LONGEST_PAUSE)
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
-        done = self._attempt(function, is_last=True)
-        return done.result  # type: ignore[union-attr] # or it has raised
-
-    def _attempt(
-            self, function: Callable[[Any], Any], is_last: bool,
-    ) -> _Done | None:
-        """Run a transaction; return None if it is worth another try."""
-        session = None
-        commits = False
+@contextmanager
+def transaction(borrow: Callable[[], Any]) -> Iterator[Any]:
+    """Borrow a connection for a context that is a transaction."""
+    with borrow() as db:
+        db.begin()
         try:
-            with self._borrow() as db:
-                session = session_of(db)
-                db.begin()
-                is_last = is_last or _commits_alone(session)
-                result = function(db)
-                commits = True
-                db.commit()
-        except Exception as error:
-            lost = _was_lost(session, error)
-            if commits and lost:
-                raise self._commit_unknown_error(
-                    "The connection was lost in commit(): it is unknown"
-                    " whether the transaction was committed.") from error
-            if is_last or not (lost or _is_transient(session, error)):
-                raise
-            return None
-        return _Done(result)
+            yield db
+        except BaseException:
+            with quietly("rolling back"):
+                db.rollback()
+            raise
+        db.commit()
+
+
+def run(
+        function: Callable[[Any], Any], borrow: Callable[[], Any],
+        retries: int, commit_unknown_error: type[Exception]) -> Any:
+    """Return the result of a function, called in a transaction."""
+    for attempt in range(retries):
+        done = _attempt(function, borrow, commit_unknown_error, is_last=False)
+        if done is not None:
+            return done.result
+        pause = min(_FIRST_PAUSE * 2 ** attempt, _LONGEST_PAUSE)
+        time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+    done = _attempt(function, borrow, commit_unknown_error, is_last=True)
+    return done.result  # type: ignore[union-attr] # or it has raised
+
+
+def _attempt(
+        function: Callable[[Any], Any], borrow: Callable[[], Any],
+        commit_unknown_error: type[Exception], is_last: bool) -> _Done | None:
+    """Run a transaction; return None if it is worth another try."""
+    session = None
+    commits = False
+    try:
+        with borrow() as db:
+            session = session_of(db)
+            db.begin()
+            is_last = is_last or _commits_alone(session)
+            result = function(db)
+            commits = True
+            db.commit()
+    except Exception as error:
+        lost = _was_lost(session, error)
+        if commits and lost:
+            raise commit_unknown_error(
+                "The connection was lost in commit(): it is unknown"
+                " whether the transaction was committed.") from error
+        if is_last or not (lost or _is_transient(session, error)):
+            raise
+        return None
+    return _Done(result)
 
 
 def _commits_alone(session: Any) -> bool:
