@@ -59,7 +59,7 @@ class Scaling:
 
 
 class DynamicSize(Feature):
-    """Lets the idle capacity of a pool follow the load."""
+    """Makes the idle capacity of a pool follow the load."""
 
     def __init__(self, scaling: Scaling | None = Scaling()) -> None:
         """Set up the scaling.

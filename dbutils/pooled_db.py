@@ -23,23 +23,16 @@ from ._core.features import add_features, check_features
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import core_of
-from ._core.throttle import ConnectThrottle
-from ._drivers.creators import (
-    creator_threadsafety,
-    module_of_creator,
-    split_isfatal,
-)
-from ._drivers.driver import profile_in
-from ._pooled.attributes import Forwarded, forward
+from ._drivers.creators import creator_threadsafety, split_isfatal
+from ._pooled.attributes import Forwarded
+from ._pooled.backends import DbBackend
 from ._pooled.base import (
     UNSAVED,
     Pooled,
     PoolName,
-    SteadyBackend,
     check_pool_options,
     limit_name,
 )
-from ._pooled.shared_use import SharedUse
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
@@ -184,9 +177,10 @@ class PooledDB(Pooled):
         limits = make_limits(
             mincached, maxcached, maxshared, maxconnections,
             threadsafety > 1, maxwaiting)
+        backend = DbBackend(
+            reset, maxusage, creator, _PooledDBConnection, _new_record)
         self._begin(
-            _DbBackend(reset, maxusage, creator), limits,
-            check_pool_options(
+            backend, limits, check_pool_options(
                 blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
         add_features(self._features, self._core, self._open)
@@ -355,65 +349,6 @@ _UNSHARE = PooledDB.unshare
 # method; None if a program has replaced that method.
 _CURSOR = SteadyDBConnection.cursor
 _usual = cast("Any", SteadyDBConnection)
-
-
-class _DbBackend(SteadyBackend):
-    """The use that a pool makes of steady DB-API 2 connections."""
-
-    def check(self, con: Any) -> None:
-        session = session_of(con)
-        if not session.ping & 1:
-            return
-        if session.turns is None:
-            session.check(1)
-        else:
-            session.turns.check(session)
-
-    def check_share(self, con: Any, seconds: float) -> None:
-        session = session_of(con)
-        if session.ping & 1 and session.turns is not None:
-            session.turns.check(session, seconds)
-
-    def __init__(self, mode: Any, maxusage: Any, creator: Any) -> None:
-        super().__init__(mode, maxusage)
-        self.come_from(creator)
-        self._common: dict[str, Any] = {}  # shared by all connections
-
-    @property
-    def is_simple(self) -> bool:
-        """Return whether most are clean, or reset in one step."""
-        return self.mode is True
-
-    def come_from(self, creator: Any) -> None:
-        """Find out whether the creator opens connections in this process."""
-        self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
-
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        super().after_release(con, throttle)
-        session = session_of(con)
-        forward(session.con, _PooledDBConnection)
-        session.save_memory(self._common)
-
-    def opens_at_once(self, con: Any) -> bool:
-        return session_of(con).profile.is_embedded
-
-    def share(self, con: Any) -> SharedDBConnection:
-        if not con.threadsafety() > 1:
-            raise NotSupportedError("Database connection is not thread-safe.")
-        session_of(con).turns = SharedUse()
-        return SharedDBConnection(con)
-
-    def can_be_closed_in_use(self, con: Any) -> bool:
-        # closing one in the middle of a statement could crash the process
-        return not session_of(con).profile.is_embedded
-
-    def part(self, con: Any, checkout: Any) -> None:
-        session = session_of(con)
-        session.turns.leave(session, checkout)
-
-    def is_shareable(self, con: Any) -> bool:
-        session = session_of(con)
-        return session.turns.are_free(session)
 
 
 class _PooledDBConnection(Lease):
@@ -700,6 +635,14 @@ class SharedDBConnection:
 
 
 # Functions and not methods: programs that read records need no such names.
+
+def _new_record(con: Any) -> SharedDBConnection:
+    """Return the record of a connection that is shared from now on."""
+    if not con.threadsafety() > 1:
+        raise NotSupportedError("Database connection is not thread-safe.")
+    return SharedDBConnection(con)
+
+
 
 def _note_leaving(record: SharedDBConnection, share: Any) -> None:
     """Note a share that is about to be given back."""

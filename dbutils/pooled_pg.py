@@ -17,7 +17,8 @@ from . import __version__
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import Pool
-from ._pooled.base import Pooled, SteadyBackend, check_pool_options
+from ._pooled.backends import PgBackend
+from ._pooled.base import Pooled, check_pool_options
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._steady.steady import as_statements, check_options, check_reset
 from .steady_pg import SteadyPgConnection
@@ -102,7 +103,7 @@ class PooledPg(Pooled):
         self._isfatal = isfatal
         self._failover = failover
         self._begin(
-            _PgBackend(reset or 0, maxusage), make_limits(
+            PgBackend(reset or 0, maxusage), make_limits(
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             check_pool_options(
@@ -192,15 +193,6 @@ class PooledPg(Pooled):
         return self.steady_connection()
 
 
-class _PgBackend(SteadyBackend):
-    """The use that a pool makes of steady PyGreSQL connections."""
-
-    @property
-    def is_simple(self) -> bool:
-        """Return whether most are clean, or reset in one step."""
-        return bool(self.mode == 0)
-
-
 class PooledPgConnection(Lease):
     """A borrowed connection; it behaves like the steady connection."""
 
@@ -255,7 +247,7 @@ class _IdleQueue:
 
 
 class _FreeSlots:
-    """How many more connections may be taken, as the semaphore of 3.x."""
+    """The slots that are not in use, as the semaphore of DBUtils 3.x."""
 
     def __init__(self, core: Pool) -> None:
         self._core = core

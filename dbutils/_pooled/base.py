@@ -28,63 +28,15 @@ from .._core.lease import return_by
 from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
-from .._core.throttle import ConnectThrottle
 from .._steady.mistakes import missing_text
 from .._steady.ping import parse_ping
-from .._steady.steady import check_reset, prove_ping, session_of
+from .._steady.steady import check_reset, session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
 from . import transactions
 
 __all__ = [
-    "UNSAVED", "PoolName", "PoolOptions", "Pooled", "SteadyBackend",
-    "check_pool_options", "limit_name"]
-
-
-class SteadyBackend(Backend):
-    """The use that a pool makes of steady connections of either kind."""
-
-    def __init__(self, mode: Any, maxusage: Any) -> None:
-        self.mode = mode  # of the reset
-        self.maxusage = maxusage
-        # Whether a session that statements have changed is replaced within its
-        # steady connection; otherwise the steady connection is replaced.
-        self.renews_sessions = True
-
-    def check(self, con: Any) -> None:
-        session_of(con).check(1)
-
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        session = session_of(con)
-        session.throttle = throttle
-        if throttle.failed_pings:
-            session.unanswered = throttle.failed_pings
-            prove_ping(session)
-        if session.options.maxusage != (self.maxusage or 0):  # a recent change
-            self.limit_usage(con)
-
-    def limit_usage(self, con: Any) -> None:
-        session_of(con).limit_usage(self.maxusage or 0)
-
-    def reset(self, con: Any) -> bool:
-        session = session_of(con)
-        if session.session_dirty and not self.renews_sessions:
-            return False
-        return bool(session.reset_session(self.mode))
-
-    def needs_reset(self, con: Any) -> bool:
-        return session_of(con).needs_reset(self.mode)
-
-    def seems_alive(self, con: Any) -> bool:
-        return bool(session_of(con).seems_alive())
-
-    def is_alive(self, con: Any, seconds: float) -> bool:
-        return session_of(con).is_alive_within(seconds)
-
-    def ask(self, con: Any) -> bool:
-        return session_of(con).answers()
-
-    def ask_within(self, con: Any, seconds: float) -> bool:
-        return session_of(con).answers(seconds)
+    "UNSAVED", "PoolName", "PoolOptions", "Pooled", "check_pool_options",
+    "limit_name"]
 
 
 class PoolOptions(NamedTuple):

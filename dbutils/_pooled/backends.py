@@ -1,0 +1,139 @@
+"""The backends of the pools: their use of steady connections."""
+
+from __future__ import annotations
+
+from typing import Any, Callable
+
+from .._core.keeper import Backend
+from .._core.throttle import ConnectThrottle
+from .._drivers.creators import module_of_creator
+from .._drivers.driver import profile_in
+from .._steady.steady import prove_ping, session_of
+from .attributes import forward
+from .shared_use import SharedUse
+
+__all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
+
+
+class SteadyBackend(Backend):
+    """The use that a pool makes of steady connections of either kind."""
+
+    def __init__(self, mode: Any, maxusage: Any) -> None:
+        self.mode = mode  # of the reset
+        self.maxusage = maxusage
+        # Whether a session that statements have changed is replaced within its
+        # steady connection; otherwise the steady connection is replaced.
+        self.renews_sessions = True
+
+    def check(self, con: Any) -> None:
+        session_of(con).check(1)
+
+    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+        session = session_of(con)
+        session.throttle = throttle
+        if throttle.failed_pings:
+            session.unanswered = throttle.failed_pings
+            prove_ping(session)
+        if session.options.maxusage != (self.maxusage or 0):  # a recent change
+            self.limit_usage(con)
+
+    def limit_usage(self, con: Any) -> None:
+        session_of(con).limit_usage(self.maxusage or 0)
+
+    def reset(self, con: Any) -> bool:
+        session = session_of(con)
+        if session.session_dirty and not self.renews_sessions:
+            return False
+        return bool(session.reset_session(self.mode))
+
+    def needs_reset(self, con: Any) -> bool:
+        return session_of(con).needs_reset(self.mode)
+
+    def seems_alive(self, con: Any) -> bool:
+        return bool(session_of(con).seems_alive())
+
+    def is_alive(self, con: Any, seconds: float) -> bool:
+        return session_of(con).is_alive_within(seconds)
+
+    def ask(self, con: Any) -> bool:
+        return session_of(con).answers()
+
+    def ask_within(self, con: Any, seconds: float) -> bool:
+        return session_of(con).answers(seconds)
+
+
+class DbBackend(SteadyBackend):
+    """The use that a pool makes of steady DB-API 2 connections."""
+
+    def __init__(
+            self, mode: Any, maxusage: Any, creator: Any, lease_class: type,
+            new_record: Callable[[Any], Any]) -> None:
+        """Set up the backend of a pool.
+
+        lease_class: gets the attributes of the driver connections
+        new_record: returns the record of a shared connection, or raises an
+            error if it cannot be shared
+        """
+        super().__init__(mode, maxusage)
+        self._lease_class = lease_class
+        self._new_record = new_record
+        self.come_from(creator)
+        self._common: dict[str, Any] = {}  # shared by all connections
+
+    def check(self, con: Any) -> None:
+        session = session_of(con)
+        if not session.ping & 1:
+            return
+        if session.turns is None:
+            session.check(1)
+        else:
+            session.turns.check(session)
+
+    def check_share(self, con: Any, seconds: float) -> None:
+        session = session_of(con)
+        if session.ping & 1 and session.turns is not None:
+            session.turns.check(session, seconds)
+
+    @property
+    def is_simple(self) -> bool:
+        """Return whether most are clean, or reset in one step."""
+        return self.mode is True
+
+    def come_from(self, creator: Any) -> None:
+        """Find out whether the creator opens connections in this process."""
+        self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
+
+    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+        super().after_release(con, throttle)
+        session = session_of(con)
+        forward(session.con, self._lease_class)
+        session.save_memory(self._common)
+
+    def opens_at_once(self, con: Any) -> bool:
+        return session_of(con).profile.is_embedded
+
+    def share(self, con: Any) -> Any:
+        record = self._new_record(con)
+        session_of(con).turns = SharedUse()
+        return record
+
+    def can_be_closed_in_use(self, con: Any) -> bool:
+        # closing one in the middle of a statement could crash the process
+        return not session_of(con).profile.is_embedded
+
+    def part(self, con: Any, checkout: Any) -> None:
+        session = session_of(con)
+        session.turns.leave(session, checkout)
+
+    def is_shareable(self, con: Any) -> bool:
+        session = session_of(con)
+        return session.turns.are_free(session)
+
+
+class PgBackend(SteadyBackend):
+    """The use that a pool makes of steady PyGreSQL connections."""
+
+    @property
+    def is_simple(self) -> bool:
+        """Return whether most are clean, or reset in one step."""
+        return bool(self.mode == 0)
