@@ -23,6 +23,7 @@ from ._core.features import add_features, check_features
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import core_of
+from ._core.stats import PoolStats
 from ._core.throttle import ConnectThrottle
 from ._core.tuning import allow_helpers
 from ._drivers.creators import (
@@ -63,7 +64,7 @@ from .steady_db import (
 
 __all__ = [
     "CommitUnknownError", "InvalidConnectionError", "NotSupportedError",
-    "PoolClosedError", "PooledDB", "PooledDBError",
+    "PoolClosedError", "PoolStats", "PooledDB", "PooledDBError",
     "PooledDedicatedDBConnection", "PooledSharedDBConnection",
     "SharedDBConnection", "TooManyConnectionsError"]
 

@@ -18,7 +18,7 @@ from .._core.lease import return_by
 from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, core_of
-from .._core.stats import too_many_text
+from .._core.stats import PoolStats, too_many_text
 from .._core.throttle import ConnectThrottle
 from .._core.tuning import allow_helpers, start_maintenance
 from .._core.waiting import PoolClosed, PoolTimeout
@@ -299,6 +299,11 @@ class Pooled(Transactions):
             raise
         self._core.put_back_unused(permit)
         return False
+
+    def stats(self) -> PoolStats:
+        """Return the state of the pool: its limits, and what it counts."""
+        stats: PoolStats = self._core.stats()
+        return stats
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""
