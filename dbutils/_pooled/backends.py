@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .._core.keeper import Backend
+from .._core.backend import Backend
 from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.driver import profile_in
+from .._drivers.outages import is_outage
 from .._steady.steady import prove_ping, session_of
 from .attributes import forward
 from .shared_use import SharedUse
@@ -25,10 +26,13 @@ class SteadyBackend(Backend):
         # steady connection; otherwise the steady connection is replaced.
         self.renews_sessions = True
 
+    def is_outage(self, error: BaseException) -> bool:
+        return is_outage(error)
+
     def check(self, con: Any) -> None:
         session_of(con).check(1)
 
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
         session = session_of(con)
         session.throttle = throttle
         if throttle.failed_pings:
@@ -103,8 +107,8 @@ class DbBackend(SteadyBackend):
         """Find out whether the creator opens connections in this process."""
         self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
 
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        super().after_release(con, throttle)
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
+        super().after_open(con, throttle)
         session = session_of(con)
         forward(session.con, self._lease_class)
         session.save_memory(self._common)
