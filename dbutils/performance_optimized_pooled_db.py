@@ -17,6 +17,7 @@ from ._core.history import LoadHistory, load_of, open_ahead
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
+from ._core.tuning import observe, set_order, set_reset_workers
 from ._pooled.measuring import AliveCache, PoolTimer, stats_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
@@ -58,9 +59,9 @@ class Performance(Feature):
         super()._join(core, connect)
         core.timer = self._timer
         core.tick = self._timer.tick
-        core.observe(self._timer)
+        observe(core, self._timer)
         self._history.join(core)
-        core.ledger.allow_orders()
+        set_order(core)
 
     # Switches.
 
@@ -69,13 +70,13 @@ class Performance(Feature):
         core = self._core
         self._switches.is_acquisition_optimized = True
         core.trust = self._alive_cache
-        core.ledger.set_order(own=True)
+        set_order(core, own=True)
 
     def optimize_cache(self) -> None:
         """Keep as many idle as are needed, and lend the latest first."""
         core = self._core
         self._switches.is_cache_optimized = True
-        core.ledger.set_order(latest=True)
+        set_order(core, latest=True)
         self._history.watch(core)
         self._begin_ticking()
 
@@ -88,7 +89,7 @@ class Performance(Feature):
     def _set_reset_workers(self, core: Any) -> None:
         reset_workers = self._switches.reset_workers
         is_needed = reset_workers.is_apart or reset_workers.timeout is not None
-        core.set_reset_workers(reset_workers if is_needed else None)
+        set_reset_workers(core, reset_workers if is_needed else None)
 
     def tune(self, **options: Any) -> None:
         """Limit the seconds that requests wait and resets take."""
@@ -150,7 +151,7 @@ class Performance(Feature):
             "hit_rate": 1 - misses / number if number else 1.0,
             "waits": timer.waits.number,
             "timeouts": timer.timeouts.read(),
-            "reconnects": core.keeper.throttle.reconnects.read(),
+            "reconnects": core.stats().reconnects,
             "throughput": self._throughput(number),
             "optimizations": self._optimizations(),
         }

@@ -17,7 +17,9 @@ from ._base.errors import logger
 from ._base.fork import register_for_fork
 from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
+from ._core.examining import is_away
 from ._core.pool import core_of
+from ._core.tuning import hurry_maintenance
 from ._manager.config import (
     ConnectionConfig,
     DatabaseType,
@@ -111,7 +113,7 @@ class ManagedPool(PooledDB):
         silence = self._connector.silence
         self._policy = None if silence is None else Impatient(silence)
         if terms.max_idle is not None:
-            self._core.change_limits(
+            self._core.resize(
                 lambda limits: limits._replace(maxcached=terms.max_idle))
 
     def __repr__(self) -> str:
@@ -180,9 +182,9 @@ class _Entry:
         """Start keeping idle connections ready, if any are wanted."""
         number = self.pool.pool_config.min_idle
         if number:
-            self._core.change_limits(
+            self._core.resize(
                 lambda limits: limits._replace(mincached=number))
-            self._core.keeper.maintenance.hurry()
+            hurry_maintenance(self._core)
 
     # Its password.
 
@@ -213,9 +215,7 @@ class _Entry:
 
         Work in the background, such as a check of the server, does not count.
         """
-        ledger = self._core.ledger
-        return bool(len(self.usage.requests)) or (
-            ledger.stats().in_use > 0 and bool(ledger.checkouts()))
+        return bool(len(self.usage.requests)) or bool(self._core.holders())
 
     @property
     def used_at(self) -> float:
@@ -230,7 +230,7 @@ class _Entry:
 
     def reclaim(self) -> None:
         """Reclaim the slots of dropped leases."""
-        self._core.keeper.reclaim()
+        self._core.reclaim()
 
     def evict(self, reason: str, timeout: float | None) -> bool:
         """Shut the pool down.  Connections in use stay open until released.
@@ -274,11 +274,11 @@ class _Entry:
     def _answers(self) -> bool:
         """Return whether the server answers an idle or a new connection."""
         self._health.drop_invalid()
-        keeper = self._core.keeper
-        connect = self.pool._open  # noqa: SLF001 - of this module
-        if keeper.ledger.idle or keeper.open_ahead(connect):
+        core = self._core
+        connect = self.pool._open  # noqa: SLF001 - as pools connect
+        if core.idle_connections() or core.open_ahead(connect):
             return True
-        return keeper.throttle.error is None  # all are in use
+        return not is_away(core)  # since all are in use
 
     def after_fork(self) -> None:
         """Forget checks and requests in a forked child."""

@@ -23,6 +23,8 @@ from ._core.features import add_features, check_features
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import core_of
+from ._core.stats import PoolStats
+from ._core.tuning import allow_helpers
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.attributes import Forwarded
 from ._pooled.backends import DbBackend
@@ -33,6 +35,7 @@ from ._pooled.base import (
     check_pool_options,
     limit_name,
 )
+from ._pooled.proxy import Proxy
 from ._steady.calls import opens_cursor
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
@@ -51,7 +54,7 @@ from .steady_db import (
 
 __all__ = [
     "CommitUnknownError", "InvalidConnectionError", "NotSupportedError",
-    "PoolClosedError", "PooledDB", "PooledDBError",
+    "PoolClosedError", "PoolStats", "PooledDB", "PooledDBError",
     "PooledDedicatedDBConnection", "PooledSharedDBConnection",
     "SharedDBConnection", "TooManyConnectionsError"]
 
@@ -86,13 +89,6 @@ class PoolClosedError(PooledDBError):
 
 class CommitUnknownError(PooledDBError):
     """The connection was lost while a transaction was committed."""
-
-
-def _change_creator(pool: Any, creator: Any) -> None:
-    check_creator(creator)
-    core = core_of(pool)
-    core.backend.come_from(creator)
-    core.keeper.has_helpers = not core.backend.is_embedded
 
 
 class PooledDB(Pooled):
@@ -182,6 +178,11 @@ class PooledDB(Pooled):
                 leakafter, refill))
         add_features(self._features, self._core, self._open)
 
+    def _change_creator(self, creator: Any) -> None:
+        check_creator(creator)
+        self._backend.come_from(creator)
+        allow_helpers(self._core, not self._backend.is_embedded)
+
     # Inner names of DBUtils 3.x that programs and their tests read.
     _creator = PoolName(None, _change_creator)
     _maxshared = limit_name("maxshared", 0)
@@ -220,10 +221,11 @@ class PooledDB(Pooled):
         """
         # This is the fast way out, for the case that nothing has to be
         # waited for, opened or brought up to date.  It relies on taking an
-        # item out of a deque being one step.  A request that begins to wait
-        # closes the fast way before it looks for an idle connection, so no
-        # waiter is overtaken.  Only the lease holds the permit, see Permit;
-        # a traceback must not hold it, either.
+        # item out of a deque being one step, and uses that deque of the core
+        # directly for speed.  A request that begins to wait closes the fast
+        # way before it looks for an idle connection, so no waiter is
+        # overtaken.  Only the lease holds the permit, see Permit; a traceback
+        # must not hold it, either.
         permit = lease = None
         core = self._core
         tick = core.tick
@@ -335,9 +337,9 @@ class PooledDB(Pooled):
         """Take back one share of a connection, as its close() does."""
         share = _next_to_leave(con)
         if share is None:
-            self._core.leave_one(con.con)
+            self._core.release_one_share(con.con)
         else:
-            self._core.leave(share)
+            self._core.release_share(share)
 
 
 _UNSHARE = PooledDB.unshare
@@ -348,7 +350,7 @@ _CURSOR = SteadyDBConnection.cursor
 _usual = cast("Any", SteadyDBConnection)
 
 
-class _PooledDBConnection(Lease):
+class _PooledDBConnection(Proxy, Lease):
     """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ()
@@ -457,7 +459,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             _note_leaving(record, share)
             pool.unshare(record)
         else:
-            core_of(pool).leave(share)
+            core_of(pool).release_share(share)
         self._permit = None
         if is_forgotten:
             warn_of_work(UNSAVED)
@@ -487,7 +489,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
         if pool is not None:
             old, other = self._permit, pool.connection()
             self._checkout, self._permit = hand_over(other)
-            core_of(pool).leave(old)
+            core_of(pool).release_share(old)
 
     def _run_shared(self, state: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
@@ -532,7 +534,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
         """Serve the requests that wait for the end of a transaction."""
         pool = self._pool
         if pool is not None:
-            core_of(pool).look_again()
+            core_of(pool).reclaim()
 
     def commit(self) -> None:
         """Commit the transaction."""

@@ -19,6 +19,7 @@ from ._core.ledger import make_limits
 from ._core.pool import Pool
 from ._pooled.backends import PgBackend
 from ._pooled.base import Pooled, check_pool_options
+from ._pooled.proxy import Proxy
 from ._steady.options import as_statements, check_options, check_reset
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from .steady_pg import SteadyPgConnection
@@ -144,7 +145,8 @@ class PooledPg(Pooled):
 
         The parameter is that of PooledDB.connection().
         """
-        # This is the fast way out; see PooledDB.connection().
+        # This is the fast way out, which uses a deque of the core directly
+        # for speed; see PooledDB.connection().
         permit = lease = None
         try:
             fast_way = self._core.ledger.fast_way
@@ -193,7 +195,7 @@ class PooledPg(Pooled):
         return self.steady_connection()
 
 
-class PooledPgConnection(Lease):
+class PooledPgConnection(Proxy, Lease):
     """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ("_lender",)
@@ -255,4 +257,4 @@ class _FreeSlots:
     @property
     def _value(self) -> int:
         stats = self._core.stats()
-        return (stats.limit or 0) - stats.in_use
+        return (stats.maxconnections or 0) - stats.in_use

@@ -15,6 +15,7 @@ from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
 from ._core.features import Feature
+from ._core.tuning import set_order, set_service
 from .pooled_db import PooledDB
 
 __all__ = ["Allocation", "ResourceAllocationPooledDB"]
@@ -54,7 +55,7 @@ class Allocation(Feature):
         """Begin to work on a pool."""
         self._policy.join(core)
         super()._join(core, connect)
-        core.ledger.set_order(latest=self._policy.strategy == EFFICIENT)
+        set_order(core, latest=self._policy.strategy == EFFICIENT)
         self._follow(core)
 
     # Settings.
@@ -65,7 +66,7 @@ class Allocation(Feature):
         """Serve requests by another strategy from now on."""
         core = self._core
         self._policy.change(strategy, weights)
-        core.ledger.set_order(latest=strategy == EFFICIENT)
+        set_order(core, latest=strategy == EFFICIENT)
         self._follow(core)
 
     def _follow(self, core: Any) -> None:
@@ -74,10 +75,7 @@ class Allocation(Feature):
         barging = policy.barging
         if barging is None:
             barging = _BARGING if policy.strategy == EFFICIENT else 0
-        core.ledger.barging = barging
-        core.ledger.waiters.rank = policy.rank if policy.is_ranked else None
-        core.allow_short_ways()
-        core.keeper.serve()
+        set_service(core, barging, policy.is_ranked)
 
     def set_priority(self, priority: Any) -> None:
         """Set the priority of requests without one."""
@@ -126,14 +124,14 @@ class Allocation(Feature):
         check_size("number", number)
         with core.changing.take():
             self._policy.tags.reserve(tag, number, core.limits.maxconnections)
-        self._limits_changed(core)
+        self._follow(core)
 
     def limit(self, tag: Any, number: int | None) -> None:
         """Limit requests with a tag to `number` slots."""
         core = self._limitable(tag)
         check_size("number", number)
         self._policy.tags.limit(tag, number)
-        self._limits_changed(core)
+        self._follow(core)
 
     def _limitable(self, tag: Any) -> Any:
         """Return the core if the slots of a tag can be counted."""
@@ -146,10 +144,6 @@ class Allocation(Feature):
                 "Shared connections can be neither reserved nor limited,"
                 " set maxshared to 0.")
         return core
-
-    def _limits_changed(self, core: Any) -> None:
-        core.allow_short_ways()
-        core.look_again()
 
     # Work in the background.
 

@@ -15,7 +15,7 @@ from everywhere import Interrupt, sweep
 from test_pool_core import Pool, wait_for_waiters
 
 from dbutils._core import waiting
-from dbutils._core.pool import PoolTimeout
+from dbutils._core.waiting import PoolTimeout
 from dbutils._steady import statements
 from dbutils._steady.cursor import CursorState
 from dbutils.pooled_db import PooledDB
@@ -52,7 +52,7 @@ class Lease:
     def give(self):
         permit, self.permit = self.permit, None
         if permit.is_share:
-            self.pool.core.leave(permit)
+            self.pool.core.release_share(permit)
         else:
             self.pool.core.release(permit.slot.con)
 

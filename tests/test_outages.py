@@ -12,7 +12,8 @@ from conftest import start
 from drivers import ask
 from patience import wait_until
 
-from dbutils._core.throttle import ConnectThrottle, Elsewhere, is_outage
+from dbutils._core.throttle import ConnectThrottle, Elsewhere
+from dbutils._drivers.outages import is_outage
 from dbutils.pooled_db import PooledDB
 
 PATIENCE = 60  # seconds after which a test has failed
@@ -175,7 +176,7 @@ def test_another_error_is_raised_at_once():
 
 
 def test_attempts_are_spaced_by_the_clock():
-    throttle = ConnectThrottle()
+    throttle = ConnectThrottle(is_outage)
     now = [100.0]
     throttle.clock = lambda: now[0]
     attempts = []

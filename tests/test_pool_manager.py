@@ -21,8 +21,8 @@ from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
 
 from dbutils import pool_manager
+from dbutils._base.atomic import Count
 from dbutils._base.housekeeper import housekeeper
-from dbutils._core.counts import Count
 from dbutils._manager import registry
 from dbutils.pool_manager import (
     ConnectionConfig,

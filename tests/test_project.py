@@ -41,10 +41,6 @@ NEEDS = {
 }
 # arrows that still point up
 EXCEPTIONS = {
-    ("_core.history", "_pooled.base"),
-    ("_core.lease", "_steady.driver_methods"),
-    ("_manager.connector", "_core.throttle"),
-    ("_manager.registry", "_core.counts"),
     ("drivers", "_steady"),
 }
 

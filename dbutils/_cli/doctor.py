@@ -14,7 +14,7 @@ from statistics import median
 from time import monotonic
 from typing import Any, Callable, Sequence
 
-from .._core.throttle import is_refusal
+from .._drivers.outages import is_refusal
 from .._drivers.registry import driver_named
 from .._manager.connector import Connector
 from ..pool_manager import ConnectionConfig

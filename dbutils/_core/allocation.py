@@ -8,9 +8,11 @@ from typing import Any, Collection, Mapping, Sequence
 from weakref import ref
 
 from .._base.atomic import pop
-from .keeper import Observer
+from .backend import AdmissionPolicy, Observer
+from .history import size_of
 from .ledger import Limits
-from .quotas import NO_REQUEST, AdmissionPolicy, Entrance, Quota, Request
+from .quotas import NO_REQUEST, Admission, Quota, Request
+from .tuning import observe, set_admission_policy
 from .waiters import Waiter
 
 __all__ = ["EFFICIENT", "FAIR", "AllocationPolicy", "level_of"]
@@ -83,9 +85,9 @@ class AllocationPolicy(AdmissionPolicy, Observer):
 
     def join(self, core: Any) -> None:
         """Begin to decide in a pool."""
-        core.set_admission_policy(self)
+        set_admission_policy(core, self)
         self._core = ref(core)
-        core.observe(self)
+        observe(core, self)
 
     @property
     def has_limits(self) -> bool:  # type: ignore[override]
@@ -125,20 +127,20 @@ class AllocationPolicy(AdmissionPolicy, Observer):
         since: float = (waiter.checkout[1:2] or [0])[0]
         return since - level * ageing
 
-    def admit(self, request: Request | None) -> Entrance | None:
-        """Return the entrance of a request, None if it may not be served."""
-        entrance = Entrance()
+    def admit(self, request: Request | None) -> Admission | None:
+        """Return the admission of a request, None if it may not be served."""
+        admission = Admission()
         tag = (request or NO_REQUEST).tag
-        if self.tags.pay(entrance, tag, self._core().limits.maxconnections):
-            return entrance
-        entrance.free()
+        if self.tags.pay(admission, tag, self._core().limits.maxconnections):
+            return admission
+        admission.free()
         return None
 
     def served(self, request: Request | None) -> None:
         """Note that a waiter is served."""
         if self.strategy == _WEIGHTED:
             self.shares.served(
-                request or NO_REQUEST, self._core().ledger.places)
+                request or NO_REQUEST, size_of(self._core()))
 
     def not_served(self, request: Request | None) -> None:
         """Take back that note, since the waiter had already given up."""
@@ -292,17 +294,17 @@ class _TagQuotas:
                 f"'maxconnections' would be {limit}, but {reserved}"
                 " connections are reserved. Reserve fewer of them first.")
 
-    def pay(self, entrance: Entrance, tag: Any, limit: int | None) -> bool:
+    def pay(self, admission: Admission, tag: Any, limit: int | None) -> bool:
         """Take the tokens that are needed; return whether there were any."""
         limited = self.limited.get(tag)
-        if limited is not None and not entrance.pay(limited):
+        if limited is not None and not admission.take(limited):
             return False
-        if not self.reserved or entrance.pay(self.reserved.get(tag)):
+        if not self.reserved or admission.take(self.reserved.get(tag)):
             return True
         if limit is not None:
             limit = max(limit - self.number(), 0)
         self._common.resize(limit)
-        return entrance.pay(self._common)
+        return admission.take(self._common)
 
 
 def _set_number(quotas: dict[Any, Quota], tag: Any, number: Any) -> None:

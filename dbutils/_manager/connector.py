@@ -6,7 +6,7 @@ from typing import Any, Callable, Iterable
 
 from .._base.errors import quietly
 from .._base.secrets import Secret, SecretDigest, hide_secrets, secrets_in
-from .._core.throttle import is_refusal
+from .._drivers.outages import is_refusal
 from .._drivers.registry import driver_named
 
 __all__ = ["Connector", "prepare_or_close"]

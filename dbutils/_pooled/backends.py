@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from .._core.keeper import Backend
+from .._core.backend import Backend
 from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
+from .._drivers.outages import is_outage
 from .._drivers.registry import driver_in
 from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
 from .._steady.steady import session_of
@@ -26,10 +27,13 @@ class SteadyBackend(Backend):
         # steady connection; otherwise the steady connection is replaced.
         self.renews_sessions = True
 
+    def is_outage(self, error: BaseException) -> bool:
+        return is_outage(error)
+
     def check(self, con: Any) -> None:
         session_of(con).check(1)
 
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
         session = session_of(con)
         session.throttle = throttle
         if throttle.failed_pings:
@@ -104,8 +108,8 @@ class DbBackend(SteadyBackend):
         """Find out whether the creator opens connections in this process."""
         self.is_embedded = driver_in(module_of_creator(creator)).is_embedded
 
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        super().after_release(con, throttle)
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
+        super().after_open(con, throttle)
         session = session_of(con)
         forward(session.con, self._lease_class)
         session.save_memory(self._common)

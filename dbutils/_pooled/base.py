@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import queue
 import warnings
-from collections import deque
 from functools import partial
 from operator import attrgetter
-from typing import (
-    Any,
-    Callable,
-    ContextManager,
-    Iterator,
-    NamedTuple,
-    Sequence,
-)
-from weakref import ref
+from typing import Any, Callable, ContextManager, Iterator, NamedTuple
 
-from .._base.atomic import pop
 from .._base.checks import check_seconds, check_size
 from .._base.collecting import is_collecting
-from .._base.errors import ended_text, release_frames, too_many_text
+from .._base.errors import ended_text, release_frames
 from .._base.finalizers import note_lost
-from .._base.threads import is_ending, start_thread
-from .._core.keeper import Backend
+from .._base.threads import is_ending
+from .._base.together import run_together
+from .._core.backend import Backend
 from .._core.lease import return_by
 from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
-from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
+from .._core.pool import Pool, core_of
+from .._core.stats import PoolStats, too_many_text
+from .._core.tuning import allow_helpers, start_maintenance
+from .._core.waiting import PoolClosed, PoolTimeout
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
 from .._steady.steady import session_of
@@ -59,86 +52,6 @@ def check_pool_options(
     return PoolOptions(maxwait, check_maintenance(*times), ping)
 
 
-class _Part:
-    """One of several functions; it is dropped when that is over."""
-
-    __slots__ = ("__weakref__", "function", "number")
-
-    def __init__(self, number: int, function: Callable[[], Any]) -> None:
-        self.number = number
-        self.function = function
-
-
-class _Together:
-    """Functions that are called at the same time, by any thread."""
-
-    def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
-        self._functions = functions
-        # What they returned, and what they raised, by their numbers.
-        self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
-        self._parts = deque(map(_Part, range(len(functions)), functions))
-        # What is over is told by a callback that is written in C, so that a
-        # thread that was stopped is not waited for.
-        self._ends: Any = queue.SimpleQueue()
-        self._links = [ref(part, self._ends.put) for part in self._parts]
-
-    def work(self) -> None:
-        """Call what nobody has called yet, one after the other."""
-        part = pop(self._parts)
-        while part is not None:
-            self._outcomes[part.number] = _outcome(part.function)
-            part = pop(self._parts)
-
-    def results(self) -> list[Any]:
-        """Return what they returned, or raise an error, when all are over."""
-        for _ in self._links:
-            self._ends.get()
-        outcomes = [
-            self._outcomes[number] if number in self._outcomes
-            else _outcome(function)
-            for number, function in enumerate(self._functions)]
-        self._outcomes.clear()
-        errors = [error for _, error in outcomes if error is not None]
-        if errors:
-            outcomes.clear()
-            try:
-                raise errors[0]
-            finally:
-                errors.clear()  # or the error would refer to itself
-        return [result for result, _ in outcomes]
-
-    def cancel(self) -> None:
-        """Call no more of them, and hold none: threads can begin late."""
-        self._parts.clear()
-        self._functions = ()
-
-
-def _outcome(
-        function: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """Return what a function returns or raises."""
-    try:
-        return function(), None
-    except Exception as error:  # noqa: BLE001 - raised later
-        return None, error
-
-
-def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions at the same time, and return what they return.
-
-    Where no other threads can be started, this thread calls them all; and
-    again those whose thread was stopped.
-    """
-    calls = _Together(functions)
-    for _ in functions[1:]:
-        if not start_thread(calls.work, "DBUtils helper"):
-            break
-    try:
-        calls.work()
-        return calls.results()
-    finally:
-        calls.cancel()
-
-
 # The end of a warning about work that was not saved: its fate, and the remedy.
 UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
 
@@ -154,7 +67,7 @@ class PoolName:
             write: Callable[[Any, Any], None]) -> None:
         """Set how the value is read and written.
 
-        read: gets the core; without it, the pool itself keeps the value
+        read: gets the pool; without it, the pool itself keeps the value
         write: gets the pool and the new value
         """
         self._read = read
@@ -169,7 +82,7 @@ class PoolName:
             return self
         held = pool.__dict__
         if self._read is not None and "_core" in held:
-            return self._read(core_of(pool))
+            return self._read(pool)
         if self._name not in held:
             raise AttributeError(self._name)
         return held[self._name]
@@ -187,12 +100,12 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
 
     nothing: the limit that stands for no limit
     """
-    def read(core: Any) -> Any:
-        return getattr(core.limits, field) or 0
+    def read(pool: Any) -> Any:
+        return getattr(core_of(pool).limits, field) or 0
 
     def write(pool: Any, value: Any) -> None:
         value = check_size(field, value) or nothing
-        core_of(pool).change_limits(
+        core_of(pool).resize(
             lambda limits: limits._replace(**{field: value}))
 
     return PoolName(read, write)
@@ -204,14 +117,15 @@ class Pooled:
     # Only declared: with an attribute of the class, reading that of the object
     # would take four times as long.
     _core: Any
+    _backend: Any
 
     def _change_reset(self, reset: Any) -> None:
         check_reset(reset, "session")
-        self._core.backend.mode = reset
+        self._backend.mode = reset
         self._choose_way_back()
 
     def _change_maxusage(self, maxusage: Any) -> None:
-        self._core.backend.maxusage = maxusage
+        self._backend.maxusage = maxusage
 
     def _change_blocking(self, blocking: Any) -> None:
         core = self._core
@@ -222,8 +136,8 @@ class Pooled:
         self._note_moments(parse_ping(ping).when)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
-    _reset = PoolName(attrgetter("backend.mode"), _change_reset)
-    _maxusage = PoolName(attrgetter("backend.maxusage"), _change_maxusage)
+    _reset = PoolName(attrgetter("_backend.mode"), _change_reset)
+    _maxusage = PoolName(attrgetter("_backend.maxusage"), _change_maxusage)
     _blocking = PoolName(None, _change_blocking)
     _ping = PoolName(None, _change_ping)
     _mincached = limit_name("mincached", 0)
@@ -241,10 +155,11 @@ class Pooled:
         """Begin to work, with mincached idle connections."""
         # Whether connections are checked before they are lent.
         self._checks = parse_ping(options.ping).when & 1
+        self._backend = backend
         self._core = Pool(backend, limits)
         self._choose_way_back()
         self._core.timeout = options.timeout
-        self._core.look_after(options.maintenance, self._open)
+        start_maintenance(self._core, options.maintenance, self._open)
         permits: list[Any] = []
         try:
             permits.extend(self._first_connections(limits.mincached))
@@ -252,7 +167,7 @@ class Pooled:
             for permit in reversed(permits):
                 self._core.release(permit.slot.con)
         # only now, since opening the first ones may take longer
-        self._core.keeper.has_helpers = not backend.is_embedded
+        allow_helpers(self._core, not backend.is_embedded)
 
     def _choose_way_back(self) -> None:
         """Decide whether connections may come back the fast way.
@@ -261,8 +176,8 @@ class Pooled:
         """
         self._has_own_cache = (
             "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
-        self._core.be_short(
-            self._core.backend.is_simple
+        self._core.allow_fast_way(
+            self._backend.is_simple
             and not (self._has_own_cache or is_strict))
 
     def _note_moments(self, when: int) -> None:
@@ -286,7 +201,7 @@ class Pooled:
         first = self._acquire(self._open)
         yield first
         others = [partial(self._acquire, self._open)] * (number - 1)
-        if self._core.backend.opens_at_once(first.slot.con):
+        if self._backend.opens_at_once(first.slot.con):
             yield from (other() for other in others)
         else:
             yield from run_together(others)
@@ -332,11 +247,16 @@ class Pooled:
             elif session.is_well(not can_wait, not can_wait):
                 return True
         except BaseException as error:
-            self._core.keeper.abort(permit)
+            self._core.abort(permit)
             release_frames(error)
             raise
-        self._core.keeper.unused(permit)
+        self._core.put_back_unused(permit)
         return False
+
+    def stats(self) -> PoolStats:
+        """Return the state of the pool: its limits, and what it counts."""
+        stats: PoolStats = self._core.stats()
+        return stats
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""
@@ -348,11 +268,11 @@ class Pooled:
         """Take back the permit of a lease that was closed."""
         is_forgotten = is_strict and forgets_work(session_of(permit.slot.con))
         if is_collecting():  # the permit dies, and a waiter finds its slot
-            self._core.ledger.waiters.nudge()
+            self._core.nudge()
         elif self._has_own_cache:
             return_by(self.cache, permit, self)
         else:
-            self._core.give_back(permit)
+            self._core.release_permit(permit)
         if is_forgotten:
             warn_of_work(UNSAVED)
 
@@ -369,11 +289,11 @@ class Pooled:
                 "A connection was dropped instead of closed by"
                 f" {holder}.", ResourceWarning, stacklevel=3)
         if permit.is_share:
-            self._core.leave(permit)
+            self._core.release_share(permit)
         elif self._has_own_cache:
             self.cache(permit.slot.con)
         else:
-            self._core.take_away(permit)
+            self._core.release_dropped(permit)
 
     def transaction(self) -> ContextManager[Any]:
         """Borrow a connection for a context that is a transaction.
@@ -423,7 +343,7 @@ class Pooled:
 
         All requests that wait, and all later ones, get an error.
         """
-        return self._core.shutdown(check_seconds("timeout", timeout))
+        return self._core.shut_down(check_seconds("timeout", timeout))
 
     def __enter__(self) -> Any:
         """Return the pool, which is shut down at the end of the context."""
@@ -446,6 +366,6 @@ class Pooled:
         if core is None:
             return
         if is_ending():
-            core.close_idle()
+            core.trim(0)
         else:
             core.clear()

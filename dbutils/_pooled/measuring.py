@@ -9,8 +9,9 @@ import threading
 from time import monotonic
 from typing import Any, Mapping
 
-from .._core.counts import Count, Cycle, Timings, describe
-from .._core.keeper import Observer
+from .._base.atomic import Count
+from .._core.backend import Observer
+from .._core.stats import Cycle, Timings, describe
 from .._steady.liveness import ASK_DRIVER
 from .._steady.state import OPEN
 
