@@ -30,7 +30,7 @@ from scenarios import HIGHER_IS_BETTER, LONG_ONES, SCENARIOS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.append(os.fspath(HERE.parent))
+sys.path.append(os.fspath(HERE.parent / "support"))
 
 import drivers
 import servers

@@ -5,10 +5,10 @@ machine.  Whoever makes a path shorter lowers the budget.
 """
 
 import sys
-from pathlib import Path
 from threading import Thread
 
 import pytest
+from folders import BENCHMARKS
 from patience import wait_until
 
 from dbutils.persistent_db import PersistentDB
@@ -16,8 +16,6 @@ from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 from dbutils.simple_pooled_db import PooledDB as SimplePooledDB
 from dbutils.steady_db import connect
-
-BENCHMARKS = Path(__file__).resolve().parent / "benchmarks"
 
 
 def counted(function):

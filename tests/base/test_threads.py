@@ -13,6 +13,7 @@ from pathlib import Path
 from weakref import ref
 
 import pytest
+from folders import SUPPORT
 from patience import PATIENCE, wait_until
 
 import dbutils
@@ -144,7 +145,7 @@ crew = Crew()
 
 def ended(program):
     done = subprocess.run(
-        [sys.executable, "-c", ENDING + program, str(Path(__file__).parent)],
+        [sys.executable, "-c", ENDING + program, str(SUPPORT)],
         capture_output=True, text=True, timeout=PATIENCE, check=False)
     return done.returncode, done.stdout, done.stderr
 

@@ -3,11 +3,9 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-FOLDER = Path(__file__).resolve().parent / "benchmarks"
+from folders import BENCHMARKS
 
 
 @pytest.mark.slow
@@ -15,9 +13,9 @@ def test_every_scenario_can_be_measured():
     scenarios = subprocess.run(
         [sys.executable, "-c",
          "import scenarios; print(*scenarios.SCENARIOS, sep='\\n')"],
-        cwd=str(FOLDER), check=True, stdout=subprocess.PIPE).stdout
+        cwd=str(BENCHMARKS), check=True, stdout=subprocess.PIPE).stdout
     answers = subprocess.run(
-        [sys.executable, "worker.py", "dbutils", "0.001"], cwd=str(FOLDER),
+        [sys.executable, "worker.py", "dbutils", "0.001"], cwd=str(BENCHMARKS),
         input=scenarios, check=True, stdout=subprocess.PIPE).stdout
     figures = [json.loads(line) for line in answers.splitlines()]
     names = scenarios.decode().splitlines()
@@ -32,7 +30,7 @@ def test_every_scenario_can_be_measured():
 @pytest.mark.slow
 def test_the_richer_pools_can_be_measured():
     text = subprocess.run(
-        [sys.executable, "richer.py", "--rounds", "1"], cwd=str(FOLDER),
+        [sys.executable, "richer.py", "--rounds", "1"], cwd=str(BENCHMARKS),
         check=True, stdout=subprocess.PIPE).stdout.decode()
     lines = text.splitlines()
     assert len(lines) == 9
@@ -40,7 +38,7 @@ def test_the_richer_pools_can_be_measured():
 
 
 def test_figures_are_compared_round_by_round(monkeypatch):
-    monkeypatch.syspath_prepend(str(FOLDER))
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
     import compare
     figures = {
         "acquire + release": {

@@ -11,13 +11,13 @@ import subprocess
 import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
+from folders import TESTS
 
 import dbutils
 
-FOLDER = Path(__file__).resolve().parent / "differential"
+FOLDER = TESTS / "differential"
 sys.path.insert(0, str(FOLDER))
 
 import differences  # noqa: E402 - it is in a folder of its own

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import drivers
 import pytest
+from folders import BENCHMARKS
 from servers import free_port
 
 import dbutils
@@ -560,7 +561,7 @@ def test_the_benchmarks_are_run(monkeypatch, capsys):
     monkeypatch.setattr(
         "dbutils._cli.main.subprocess.call",
         lambda command: called.append(command) or 0)
-    benchmark = Path(__file__).with_name("benchmarks") / "compare.py"
+    benchmark = BENCHMARKS / "compare.py"
     monkeypatch.setattr("dbutils._cli.main._BENCHMARK", benchmark)
     assert main(["bench", "--quick", "--only", "import"]) == 0
     assert called == [[

@@ -9,18 +9,17 @@ import sys
 from contextlib import contextmanager, suppress
 from functools import partial
 from http.client import HTTPConnection
-from pathlib import Path
 from threading import Thread
 
 import drivers
 import pytest
 from conftest import ready
+from folders import EXAMPLES
 from patience import wait_until
 from servers import HOST, free_port
 
 pytestmark = pytest.mark.slow
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 # what each of them prints at the end
 LAST_LINES = {
     "allocation": "3 requests were served",

@@ -9,6 +9,7 @@ from threading import Thread
 
 import drivers
 import pytest
+from folders import SUPPORT
 from patience import PATIENCE, wait_until
 from test_project import MODULES, parse
 
@@ -162,5 +163,5 @@ def test_who_waits_does_not_stop_the_others(before, program):
     process = subprocess.run(
         [sys.executable, "-c", BEGINNING.format(before=before, after=text)],
         capture_output=True, text=True,
-        timeout=PATIENCE * 2, cwd=str(Path(__file__).parent), check=False)
+        timeout=PATIENCE * 2, cwd=str(SUPPORT), check=False)
     assert process.stdout.strip() == expected, process.stderr

@@ -7,12 +7,12 @@ import sqlite3
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 from textwrap import dedent
 
 import drivers
 import pytest
 from conftest import ready
+from folders import DOCS
 
 from dbutils import (
     ConnectionConfig,
@@ -34,7 +34,6 @@ from dbutils import (
 from dbutils.keyed_pool import ThreadedConnectionPool
 from dbutils.steady_db import connect
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
 MANUALS = ["main.rst", "main.de.rst"]
 
 pytestmark = [

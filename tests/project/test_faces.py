@@ -5,10 +5,10 @@ make it a function of its module.
 """
 
 import re
-from pathlib import Path
 
 import mock_db
 import pytest
+from folders import DOCS
 
 import dbutils
 from dbutils import drivers, keyed_pool, pool_manager, simple_pooled_pg
@@ -16,7 +16,7 @@ from dbutils._core.lease import Lease
 from dbutils._pooled.attributes import Forwarded
 from dbutils.uri_pool import ConnectionPool
 
-MANUAL = Path(__file__).resolve().parent.parent / "docs" / "main.rst"
+MANUAL = DOCS / "main.rst"
 
 POOL = (
     "cache close connection drain run shutdown steady_connection transaction"

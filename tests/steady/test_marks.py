@@ -2,11 +2,11 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import drivers
 import pytest
 from drivers import ask
+from folders import BENCHMARKS, ROOT
 
 from dbutils._steady import statements as _sql
 from dbutils._steady.cursor import Call
@@ -260,7 +260,7 @@ def test_statements_in_use_are_remembered_among_many_others(monkeypatch):
 def test_the_time_that_a_look_takes_can_be_measured():
     text = subprocess.run(
         [sys.executable, "statements.py", "10"], check=True,
-        cwd=str(Path(__file__).resolve().parent / "benchmarks"),
+        cwd=str(BENCHMARKS),
         stdout=subprocess.PIPE).stdout.decode()
     assert len(text.splitlines()) == 9
     assert text.count("microseconds") == 8
@@ -292,7 +292,7 @@ def test_long_statements_do_not_cost_more_than_their_length():
     """The processor time of a program of its own is limited."""
     done = subprocess.run(
         [sys.executable, "-c", HOSTILE], capture_output=True, text=True,
-        cwd=str(Path(__file__).resolve().parent.parent), check=False)
+        cwd=str(ROOT), check=False)
     assert done.stdout.strip() == "done", done.stderr
 
 

@@ -3,16 +3,16 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import drivers
 import pytest
 from conftest import ready
+from folders import ROOT, TESTS
 from test_manual import DOCS, MANUALS, blocks
 
 from dbutils.pooled_db import PooledDB
 
-FOLDER = Path(__file__).parent / "orms"
+FOLDER = TESTS / "orms"
 
 without_docs = pytest.mark.skipif(
     not DOCS.is_dir(), reason="there is no checkout around these tests")
@@ -42,7 +42,7 @@ def test_programs_run_on_a_pool(name, manual, driver, tmp_path):
     code.write_text(
         of_the_manual(manual, name), encoding="utf-8")
     path = os.pathsep.join(filter(None, [
-        str(FOLDER.parent.parent), os.environ.get("PYTHONPATH")]))
+        str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
         [sys.executable, FOLDER / f"{name}_program.py", driver.name,
          str(driver.port), tmp_path if name == "django" else code],

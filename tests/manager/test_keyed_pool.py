@@ -7,11 +7,11 @@ import subprocess
 import sys
 from collections import Counter
 from functools import partial
-from pathlib import Path
 from threading import Barrier, Event, Thread
 
 import pytest
 from drivers import BY_NAME, ask
+from folders import EXAMPLES
 from patience import PATIENCE, wait_until
 
 from dbutils import keyed_pool
@@ -24,8 +24,6 @@ from dbutils.keyed_pool import (
 from dbutils.pooled_db import InvalidConnectionError
 
 pytestmark = pytest.mark.portable
-
-EXAMPLES = Path(__file__).resolve().parent.parent / "docs" / "examples"
 
 
 @pytest.fixture(params=[SimpleConnectionPool, ThreadedConnectionPool])
