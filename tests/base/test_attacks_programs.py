@@ -10,7 +10,7 @@ from contextlib import suppress
 import drivers
 import programs
 import pytest
-from conftest import ready
+from drivers import ready
 from proxies import Proxy
 
 from dbutils.pooled_db import PooledDB

@@ -11,7 +11,7 @@ import drivers
 import pytest
 from folders import SUPPORT
 from patience import PATIENCE, wait_until
-from test_project import MODULES, parse
+from sources import MODULES, parse
 
 from dbutils.pooled_db import PooledDB
 from dbutils.simple_pooled_db import PooledDB as SimplePooledDB

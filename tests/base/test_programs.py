@@ -10,7 +10,7 @@ import os
 import drivers
 import programs
 import pytest
-from conftest import ready
+from drivers import ready
 from patience import wait_until
 from proxies import Proxy
 

@@ -6,8 +6,8 @@ What is slow here does not end before the others were served.
 from threading import Barrier, Event, Thread
 
 import pytest
-from patience import PATIENCE
-from test_outages import Connection, Driver, in_threads, join
+from patience import PATIENCE, in_threads, join
+from refusals import Connection, Driver
 
 from dbutils.pooled_db import PooledDB
 

@@ -12,15 +12,15 @@ from threading import Event, Thread
 import pytest
 from drivers import BY_NAME, ask
 from everywhere import Interrupt, sweep
-from test_pool_core import Pool, wait_for_waiters
+from failing import failing_cursor
+from sweeps import LIMIT, Lease, assert_sound, make_pool
+from tokens import wait_for_waiters
 
 from dbutils._core import waiting
 from dbutils._core.pool import PoolTimeout
 from dbutils._steady import statements
 from dbutils._steady.cursor import CursorState
 from dbutils.pooled_db import PooledDB
-
-LIMIT = 2
 
 # what is interrupted may just be ending, where nobody can catch anything
 pytestmark = pytest.mark.filterwarnings(
@@ -35,48 +35,6 @@ def _collected():
     gc.disable()
     yield
     gc.enable()
-
-
-class Lease:
-    """Holds what a lease of the public pools holds."""
-
-    def __init__(self, pool, shareable=False):
-        self.pool = pool
-        self.shareable = shareable
-        self.permit = None
-
-    def take(self):
-        self.permit = self.pool.core.acquire(
-            self.pool.backend.connect, 0, self.shareable)
-
-    def give(self):
-        permit, self.permit = self.permit, None
-        if permit.is_share:
-            self.pool.core.leave(permit)
-        else:
-            self.pool.core.release(permit.slot.con)
-
-
-def make_pool(**limits):
-    return Pool(maxconnections=LIMIT, **limits)
-
-
-def assert_sound(pool):
-    """Check that no place is lost, and no connection left open."""
-    assert pool.state[0] == 0, pool.core.ledger.__dict__
-    assert pool.state[2] == 0
-    permits = [pool.core.acquire(pool.backend.connect, 0)
-              for _ in range(LIMIT)]
-    assert len({permit.slot for permit in permits}) == LIMIT
-    assert pool.state[0] == LIMIT
-    for permit in permits:
-        assert not permit.slot.con.closed
-        pool.core.release(permit.slot.con)
-    for link in pool.backend.opened:
-        con = link()
-        assert con is None or con.closed or (
-            con in pool.core.idle_connections())
-    assert pool.core.shared_records() == []
 
 
 @pytest.mark.parametrize("shareable", [False, True])
@@ -264,29 +222,6 @@ def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
     assert pool._connections == 0
     leases = [pool.dedicated_connection(maxwait=0) for _ in range(LIMIT)]
     assert len({id(lease._con) for lease in leases}) == LIMIT
-
-
-class FailingCursor:
-    """The cursor of a driver whose statements do not come to an end."""
-
-    def __init__(self, error, prepare=lambda: None):
-        self.error = error
-        self.prepare = prepare
-
-    def execute(self, *args):
-        self.prepare()
-        raise self.error
-
-    def close(self):
-        pass
-
-
-def failing_cursor(db, *terms):
-    """Return a cursor whose statements do not come to an end."""
-    cursor = db.cursor()
-    cursor._cursor.close()
-    cursor._cursor = FailingCursor(*terms)
-    return cursor
 
 
 class TimeLimitError(Exception):

@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
-from test_pool_core import Token, TokenBackend
+from tokens import Token, TokenBackend
 
 from dbutils._core import pool as _pool
 from dbutils._core.ledger import Limits

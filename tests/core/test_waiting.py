@@ -6,9 +6,12 @@ from threading import Event, Thread
 from time import monotonic
 
 import pytest
+from kinds import for_every_kind
 from patience import PATIENCE, wait_until
 
 from dbutils._core import waiting as _queue
+
+pytestmark = for_every_kind
 
 
 def waiting(pool):

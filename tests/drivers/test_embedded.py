@@ -4,7 +4,7 @@ import sqlite3
 from functools import partial
 
 import pytest
-from test_real_drivers import ask
+from drivers import ask
 
 from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import connect

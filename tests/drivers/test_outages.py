@@ -2,75 +2,19 @@
 
 from contextlib import ExitStack, suppress
 from copy import copy
-from threading import Event, Lock, Thread
+from threading import Event
 from time import monotonic
-from types import ModuleType
 
 import drivers
 import pytest
-from conftest import start
-from drivers import ask
-from patience import wait_until
+from drivers import ask, start
+from patience import PATIENCE, in_threads, join, wait_until
+from refusals import Driver, RefusedError
 
 from dbutils._core.throttle import ConnectThrottle, Elsewhere, is_outage
 from dbutils.pooled_db import PooledDB
 
-PATIENCE = 60  # seconds after which a test has failed
 THREADS = 16
-
-
-class RefusedError(Exception):
-    """What the driver raises."""
-
-
-class Connection:
-    def __init__(self, driver=None):
-        self.driver = driver
-
-    def cursor(self):
-        if self.driver is not None and self.driver.is_away:
-            raise RefusedError("connection lost")
-        return self
-
-    def execute(self, statement):
-        pass
-
-    rollback = commit = close = lambda self: None
-
-
-class Driver(ModuleType):
-    """A driver whose server can be away."""
-
-    threadsafety = 2
-    OperationalError = InterfaceError = InternalError = RefusedError
-
-    def __init__(self):
-        super().__init__("outage_driver")
-        self.is_away = False
-        self.attempts = 0
-        self.lock = Lock()
-
-    def connect(self):
-        with self.lock:
-            self.attempts += 1
-        if self.is_away:
-            raise RefusedError("connection refused")
-        return Connection(self)
-
-
-def in_threads(function, number=THREADS):
-    threads = [Thread(target=function, daemon=True) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    return threads
-
-
-def join(threads):
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
-
-
 def test_who_can_wait_is_served_when_the_server_is_back():
     driver = Driver()
     driver.is_away = True
@@ -82,7 +26,7 @@ def test_who_can_wait_is_served_when_the_server_is_back():
             served.append(None)
 
     begin = monotonic()
-    threads = in_threads(checkout)
+    threads = in_threads(checkout, THREADS)
     wait_until(lambda: driver.attempts >= 3 * THREADS)
     attempts, passed = driver.attempts, monotonic() - begin
     assert not served
@@ -238,7 +182,7 @@ class Load:
         self.done = Event()
         self.served = []
         self.errors = []  # and when the requests began that failed
-        self.threads = in_threads(self.work)
+        self.threads = in_threads(self.work, THREADS)
 
     def work(self):
         while not self.done.is_set():

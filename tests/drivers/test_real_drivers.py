@@ -4,7 +4,7 @@ from functools import partial
 
 import drivers
 import pytest
-from drivers import ask
+from drivers import ask, insert, numbers_in
 
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import PooledDB
@@ -33,14 +33,6 @@ def make(driver):
 
 def notes_of(info):
     return "\n".join(getattr(info.value, "__notes__", ()))
-
-
-def insert(con, table, number):
-    ask(con, f"insert into {table} values (%s, 1)", number)
-
-
-def numbers_in(driver, table):
-    return [row[0] for row in driver.run(f"select id from {table} order by 1")]
 
 
 def test_a_read_is_repeated_when_the_connection_was_lost(make, driver):

@@ -2,7 +2,7 @@
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 from forking import in_child, needs_fork
 
 from dbutils.persistent_pg import PersistentPg

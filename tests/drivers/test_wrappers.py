@@ -5,8 +5,7 @@ from contextlib import suppress
 
 import drivers
 import pytest
-from conftest import ready
-from drivers import load
+from drivers import load, ready
 from stand_ins import Wrapper, wrapped
 
 from dbutils.pooled_db import PooledDB

@@ -9,15 +9,14 @@ import traceback
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from threading import Barrier, Event, Thread
+from threading import Barrier, Thread
 from time import monotonic
 from weakref import ref
 
-import mock_db
 import pytest
-from conftest import entry_of
 from everywhere import sweep
 from forking import in_child, needs_fork
+from managed import SECRET, Driver, entry_of, settings_for
 from patience import PATIENCE, wait_until
 
 from dbutils import pool_manager
@@ -39,48 +38,6 @@ from dbutils.pooled_db import PoolClosedError, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
 
-SECRET = "s3cr3t-w0rd"
-
-
-class Driver:
-    """A driver whose servers accept one password, or hang, or are down.
-
-    Like some real drivers it tells too much in its errors.
-    """
-
-    threadsafety = 2
-    paramstyle = "qmark"
-    Error = mock_db.Error
-    InterfaceError = mock_db.InterfaceError
-    InternalError = mock_db.InternalError
-    OperationalError = mock_db.OperationalError
-
-    def __init__(self):
-        self.password = SECRET
-        self.hanging = Event()
-        self.told = []
-        self.cons = []
-
-    def connect(self, host=None, password=None, **kwargs):
-        self.told.append(password)
-        if host == "hangs":
-            self.hanging.wait(10 * PATIENCE)
-        if host in {"hangs", "down"}:
-            try:
-                raise KeyError(f"lost {password}")
-            except KeyError:
-                raise self.OperationalError(
-                    f"cannot connect as {password}") from OSError(password)
-        if password != self.password:
-            raise self.OperationalError(
-                f"password {password!r} is wrong", {"password": password})
-        con = mock_db.connect()
-        con.host = host
-        con.password = password
-        self.cons.append(con)
-        return con
-
-
 @pytest.fixture
 def driver(monkeypatch, dbapi):
     """The driver, as if it were a real one."""
@@ -94,12 +51,6 @@ def driver(monkeypatch, dbapi):
 def manager():
     with DBConnectionPoolManager.isolated() as manager:
         yield manager
-
-
-def settings_for(host, **others):
-    return ConnectionConfig(**{
-        "db_type": "postgresql", "host": host, "password": SECRET,
-        "driver": "psycopg2", **others})
 
 
 def run_together(number, work):

@@ -7,7 +7,7 @@ from time import monotonic
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 from patience import wait_until
 from proxies import Proxy
 

@@ -10,12 +10,11 @@ from types import ModuleType
 
 import drivers
 import pytest
-from conftest import ready
-from drivers import ask
+from drivers import ask, ready
 from everywhere import Interrupt, sweep
 from patience import PATIENCE, wait_until
 from proxies import Hole, Proxy
-from test_interrupts import Lease, assert_sound, make_pool
+from sweeps import Lease, assert_sound, make_pool
 
 from dbutils._base import opening
 from dbutils._base import threads as _threads

@@ -4,14 +4,15 @@ import gc
 from threading import Event, Thread
 
 import pytest
+from kinds import for_every_kind
 
 from dbutils._core.lease import is_released
 from dbutils._core.slots import new_checkout
 from dbutils._core.waiters import Waiter
-from dbutils.pooled_db import PooledDB
-from dbutils.pooled_pg import PooledPg
 
 PATIENCE = 20  # seconds after which a test has failed
+
+pytestmark = for_every_kind
 
 
 def test_connections_are_opened_at_the_start(kind, server):
@@ -258,17 +259,16 @@ def test_a_steady_connection_does_not_count(kind, server):
     assert server.calls["connect"] == 2
 
 
-def test_the_steady_connections_can_be_of_another_making(dbapi, pg):
-    for base, args in ((PooledDB, (dbapi,)), (PooledPg, ())):
-        class Mine(base):
-            """A pool that marks its connections."""
+def test_the_steady_connections_can_be_of_another_making(kind):
+    class Mine(kind.pool_class):
+        """A pool that marks its connections."""
 
-            def steady_connection(self):
-                con = super().steady_connection()
-                con.mine = True
-                return con
+        def steady_connection(self):
+            con = super().steady_connection()
+            con.mine = True
+            return con
 
-        assert Mine(*args).connection().mine
+    assert kind.make(pool_class=Mine).connection().mine
 
 
 def test_closing_the_pool_closes_what_is_idle(kind, server):

@@ -8,11 +8,10 @@ from weakref import ref
 
 import mock_db
 import pytest
-from conftest import entry_of
 from everywhere import sweep
 from forking import in_child, needs_fork
+from managed import SECRET, Driver, entry_of, settings_for
 from patience import PATIENCE, wait_until
-from test_pool_manager import SECRET, Driver, settings_for
 
 from dbutils import (
     Allocation,

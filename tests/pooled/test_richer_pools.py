@@ -2,14 +2,12 @@
 
 import random
 from contextlib import suppress
-from itertools import combinations, product
+from itertools import product
 from threading import Event, Thread
 
 import pytest
-import test_pools
-import test_waiting
-from conftest import Kind
 from drivers import ask
+from kinds import MIXED, MIXED_PARAMS
 from patience import PATIENCE, wait_until
 
 from dbutils import (
@@ -23,36 +21,15 @@ from dbutils import (
 
 pytestmark = pytest.mark.portable
 
-POOLS = (
-    DynamicPooledDB, HealthCheckPooledDB, PerformanceOptimizedPooledDB,
-    ResourceAllocationPooledDB)
-MIXED = [
-    type("And".join(one.__name__[:-8] for one in some), some, {})
-    for number in (2, 3, 4) for some in combinations(POOLS, number)]
-
-# what holds for the pools of both kinds holds for these, too
-for _module in (test_pools, test_waiting):
-    globals().update(
-        (name, value) for name, value in vars(_module).items()
-        if name.startswith("test_"))
-
 
 def test_there_are_eleven():
     assert len(MIXED) == len({one.__name__ for one in MIXED}) == 11
 
 
-@pytest.fixture(params=[
-    *(pytest.param(one, marks=pytest.mark.slow) for one in MIXED[:-1]),
-    MIXED[-1]], ids=lambda one: one.__name__)
+@pytest.fixture(params=MIXED_PARAMS)
 def mixed(request):
     """A class of pools that are several of the four."""
     return request.param
-
-
-@pytest.fixture
-def kind(mixed, dbapi):
-    """Such pools in the place of those that keep the contract."""
-    return Kind(pooled_db, mixed, dbapi)
 
 
 def switch_all_on(pool):

@@ -7,8 +7,8 @@ from threading import Event, Thread
 
 import drivers
 import pytest
-from conftest import ready
-from test_pool_core import Pool
+from drivers import ready
+from tokens import Pool
 
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 

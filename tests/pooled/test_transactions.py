@@ -5,7 +5,7 @@ from threading import Barrier, Thread
 
 import drivers
 import pytest
-from test_real_drivers import ask, insert, numbers_in
+from drivers import ask, insert, numbers_in
 
 from dbutils._pooled import transactions
 from dbutils.pooled_db import CommitUnknownError, PooledDB

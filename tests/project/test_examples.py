@@ -13,7 +13,7 @@ from threading import Thread
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 from folders import EXAMPLES
 from patience import wait_until
 from servers import HOST, free_port

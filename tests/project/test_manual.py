@@ -7,12 +7,12 @@ import sqlite3
 import subprocess
 import sys
 from functools import partial
-from textwrap import dedent
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 from folders import DOCS
+from manuals import BLOCK, MANUALS, both
 
 from dbutils import (
     ConnectionConfig,
@@ -34,36 +34,9 @@ from dbutils import (
 from dbutils.keyed_pool import ThreadedConnectionPool
 from dbutils.steady_db import connect
 
-MANUALS = ["main.rst", "main.de.rst"]
-
 pytestmark = [
     pytest.mark.portable, pytest.mark.skipif(
         not DOCS.is_dir(), reason="there is no checkout around these tests")]
-
-# a code block, with what it needs to be run, or the reason why it is not run
-BLOCK = re.compile(
-    r"(?:^\.\. (?:not run: (?P<reason>.+)|run with: (?P<needs>\w+))\n\n)?"
-    r"^\.\. code:: python\n\n(?P<code>(?:   .*\n|\n)+)", re.MULTILINE)
-
-
-def blocks(name, *needs):
-    """Return the code blocks of a manual that are run with something."""
-    if not DOCS.is_dir():
-        return []
-    text = (DOCS / name).read_text(encoding="utf-8")
-    return [
-        pytest.param(
-            *([block["needs"]] if block["needs"] else []),
-            dedent(block["code"]),
-            id=f"{name}:{text.count(chr(10), 0, block.start('code')) + 1}")
-        for block in BLOCK.finditer(text)
-        if not block["reason"] and block["needs"] in (needs or {None})]
-
-
-def both(*needs):
-    """Return those of both manuals."""
-    return [block for name in MANUALS for block in blocks(name, *needs)]
-
 
 @pytest.mark.parametrize("code", both())
 def test_the_code_in_the_manual_runs_and_runs_again(

@@ -6,9 +6,9 @@ import sys
 
 import drivers
 import pytest
-from conftest import ready
-from folders import ROOT, TESTS
-from test_manual import DOCS, MANUALS, blocks
+from drivers import ready
+from folders import DOCS, ROOT, TESTS
+from manuals import MANUALS, blocks
 
 from dbutils.pooled_db import PooledDB
 

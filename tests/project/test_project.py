@@ -3,14 +3,12 @@
 import ast
 import re
 from importlib import import_module
-from pathlib import Path
 
 import pytest
+from folders import ROOT
+from sources import MODULES, PACKAGE, name_of, parse
 
 import dbutils
-
-ROOT = Path(__file__).resolve().parents[2]
-PACKAGE = ROOT / "dbutils"
 
 pytestmark = [
     pytest.mark.slow, pytest.mark.skipif(
@@ -48,9 +46,6 @@ EXCEPTIONS = {
     ("_steady.steady", "_core.throttle"), ("drivers", "_steady"),
 }
 
-MODULES = sorted(
-    path for path in PACKAGE.rglob("*.py") if path.read_text(encoding="utf-8"))
-
 STANDARD = {
     "__future__", "_thread", "_threading_local", "argparse", "atexit",
     "bisect", "collections", "contextlib", "contextvars", "copy",
@@ -60,15 +55,6 @@ STANDARD = {
     "socket", "sqlite3", "ssl", "stat", "statistics", "struct", "subprocess",
     "sys", "tempfile", "threading", "time", "traceback", "types", "typing",
     "urllib", "warnings", "weakref"}
-
-
-def parse(path):
-    return ast.parse(path.read_text(encoding="utf-8"))
-
-
-def name_of(path):
-    """Return the name of a module within the package."""
-    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
 def imports_of(path):

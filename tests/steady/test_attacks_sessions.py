@@ -12,8 +12,7 @@ from inspect import signature
 
 import drivers
 import pytest
-from conftest import ready
-from drivers import ask
+from drivers import ask, ready
 
 from dbutils._steady.account import _effect_of
 from dbutils.pooled_db import PooledDB

@@ -4,7 +4,7 @@ from threading import Thread
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 from proxies import Proxy
 
 from dbutils._steady import deadlines

@@ -7,8 +7,7 @@ from functools import partial
 
 import drivers
 import pytest
-from conftest import ready
-from drivers import ask
+from drivers import ask, ready
 
 from dbutils.keyed_pool import SimpleConnectionPool
 from dbutils.persistent_db import PersistentDB

@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import autocommitting, ready
 
 from dbutils.pooled_db import PooledDB
 
@@ -172,18 +172,6 @@ def work_under_kills(ledger, killer):
         done.set()
         for worker in workers:
             worker.join()
-
-
-def autocommitting(connect):
-    """Return a creator that sets the driver's connections to autocommit."""
-    def creator(**parameters):
-        con = connect(**parameters)
-        if callable(con.autocommit):
-            con.autocommit(True)
-        else:
-            con.autocommit = True
-        return con
-    return creator
 
 
 @pytest.mark.slow

@@ -5,7 +5,7 @@ import warnings
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 
 from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import InvalidCursorError

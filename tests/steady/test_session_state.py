@@ -9,8 +9,7 @@ import sqlite3
 
 import drivers
 import pytest
-from conftest import ready
-from drivers import ask
+from drivers import ask, ready
 
 from dbutils.keyed_pool import SimpleConnectionPool
 from dbutils.pooled_db import PooledDB

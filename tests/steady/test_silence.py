@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 from patience import PATIENCE
 from proxies import Proxy
 from servers import HOST

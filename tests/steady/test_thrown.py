@@ -19,10 +19,8 @@ from threading import Event, Thread
 
 import drivers
 import pytest
-from conftest import ready
-from drivers import ask
-from test_interrupts import failing_cursor
-from test_ledger import autocommitting
+from drivers import ask, autocommitting, ready
+from failing import failing_cursor
 
 from dbutils._drivers.driver import profile_of
 from dbutils.pooled_db import PooledDB

@@ -6,7 +6,7 @@ import sys
 
 import drivers
 import pytest
-from conftest import ready
+from drivers import ready
 
 # What the programs begin with: {file} is a database of SQLite, {port} is that
 # of a server.

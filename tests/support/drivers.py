@@ -5,6 +5,7 @@ import os
 import sys
 
 import pytest
+import servers
 from servers import HOST
 
 IN_CI = bool(os.environ.get("CI"))
@@ -167,3 +168,40 @@ POSTGRESQL = [
 ]
 MARIADB = [MySql("pymysql"), MySql("mysql.connector")]
 BY_NAME = {driver.name: driver for driver in POSTGRESQL + MARIADB}
+
+
+def start(stack, family):
+    """Start a server; where it is not installed, skip, or fail in CI."""
+    try:
+        return stack.enter_context(servers.running(servers.KINDS[family]))
+    except servers.MissingServerError as missing:
+        if IN_CI:
+            pytest.fail(str(missing))
+        pytest.skip(str(missing))
+
+
+def ready(driver, servers_running):
+    """Return a driver that knows where its server is."""
+    driver.load()
+    driver.port = servers_running(driver.family)
+    return driver
+
+
+def insert(con, table, number):
+    ask(con, f"insert into {table} values (%s, 1)", number)
+
+
+def numbers_in(driver, table):
+    return [row[0] for row in driver.run(f"select id from {table} order by 1")]
+
+
+def autocommitting(connect):
+    """Return a creator that sets the driver's connections to autocommit."""
+    def creator(**parameters):
+        con = connect(**parameters)
+        if callable(con.autocommit):
+            con.autocommit(True)
+        else:
+            con.autocommit = True
+        return con
+    return creator

@@ -1,6 +1,6 @@
 """Waiting for what other threads bring about, instead of sleeping."""
 
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -15,3 +15,18 @@ def wait_until(condition):
             return
         tick.wait(0.001)
     pytest.fail("The condition did not come true in time.")
+
+
+def in_threads(function, number):
+    """Start threads that call a function."""
+    threads = [Thread(target=function, daemon=True) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def join(threads):
+    """Wait until threads have ended."""
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not any(thread.is_alive() for thread in threads)
