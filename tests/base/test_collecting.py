@@ -111,6 +111,7 @@ def test_interrupted_collections_lose_no_place(dbapi):
     try:
         for at in range(1, 40):
             Everywhere(happen).run(work, at)
+            assert pool._connections == len(leases) == 3
     finally:
         gc.enable()
 

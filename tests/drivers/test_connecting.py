@@ -157,7 +157,8 @@ def test_a_password_reaches_the_server_as_it_is(site, manager):
         site.set_password(password)
         with DBConnectionPoolManager.isolated() as another:
             config = site.config(password=password, ssl=True)
-            another.get_connection(config).close()
+            with another.get_connection(config) as con:
+                assert drivers.ask(con, "select 1") == 1
 
 
 def test_a_wrong_password_never_gets_a_connection(site, manager):

@@ -289,7 +289,9 @@ def test_an_idle_session_that_was_killed_costs_no_read_an_error(make, name):
         if driver.shape.transactional:
             db.rollback()
         session_in(driver).kill()
+        session = session_in(driver)
         execute(db, "select 1")
+        assert session_in(driver) is not session
     pool.close()
 
 

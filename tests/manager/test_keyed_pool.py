@@ -321,7 +321,9 @@ def test_others_can_make_their_own(dbapi):
 def test_the_creator_is_usually_psycopg2(monkeypatch, dbapi):
     monkeypatch.setitem(sys.modules, "psycopg2", dbapi)
     pool = SimpleConnectionPool(1, 1)
-    pool.putconn(pool.getconn())
+    con = pool.getconn()
+    assert isinstance(con.dbapi_connection, dbapi.Connection)
+    pool.putconn(con)
 
 
 def test_it_works_with_sqlite(tmp_path):

@@ -398,6 +398,7 @@ def test_a_cursor_opens_the_connection(ours):
     """In pyDAL this is an AttributeError."""
     pool = ours(URI)
     pool.cursor.execute("select 1")
+    assert mock_db.server.log[-1][0] == "execute"
 
 
 def test_a_subclass_may_wrap_its_connections(ours, dbapi, server):

@@ -427,6 +427,7 @@ def test_a_dropped_connection_does_not_keep_a_pool(driver, manager):
     del lease, cycle
     gc.collect()
     manager.get_pool(settings_for("b"))
+    assert [info["host"] for info in manager.list_pools()] == ["b"]
 
 
 def test_the_number_of_pools_can_be_lowered(driver, manager):

@@ -316,7 +316,10 @@ def test_a_good_ping_is_not_told_when_the_server_ends_connections(driver):
             cursor.close()
         driver.kill(session)
     with pool.connection() as db:
-        db.cursor().execute("select 1")
+        cursor = db.cursor()
+        cursor.execute("select 1")
+        assert cursor.fetchone()[0] == 1
+        cursor.close()
     pool.close()
 
 

@@ -423,12 +423,15 @@ def test_lending_can_be_replaced(dbapi, monkeypatch):
     original = PooledDB.connection
 
     def connection(self, shareable=True):  # it has no other parameters
+        asked.append(shareable)
         return original(self, shareable)
 
+    asked = []
     monkeypatch.setattr(PooledDB, "connection", connection)
     pool = PooledDB(dbapi)
     with pool.dedicated_connection() as db:
         db.cursor().execute("select one")
+    assert asked == [False]
 
 
 def test_lending_can_be_replaced_by_something_else(dbapi, monkeypatch):

@@ -40,7 +40,8 @@ pytestmark = [
 
 @pytest.mark.parametrize("code", both())
 def test_the_code_in_the_manual_runs_and_runs_again(
-        code, tmp_path, monkeypatch):
+        code, tmp_path, monkeypatch, caplog):
+    """It raises no exception, holds no connection, and nothing is logged."""
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # in the same folder, as one does who tries it
         names = {"__name__": "a_manual"}
@@ -49,6 +50,7 @@ def test_the_code_in_the_manual_runs_and_runs_again(
             close_pool(names["pool"])
         elif "db" in names:
             names["db"]._close()
+    assert caplog.messages == []
 
 
 def close_pool(pool):
@@ -56,6 +58,7 @@ def close_pool(pool):
         for _ in range(3):
             pool.connection()._con.close()
     else:
+        assert pool._connections == 0
         pool.close()
 
 

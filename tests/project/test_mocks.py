@@ -79,15 +79,17 @@ def test_a_bad_statement_is_an_error(driver):
 
 
 def test_a_transaction_can_be_ended_at_any_time(driver):
-    driver.con.commit()
-    driver.con.rollback()
+    for end in (driver.con.commit, driver.con.rollback):
+        assert end() is None
 
 
 def test_sizes_can_be_set(driver):
     cursor = driver.con.cursor()
-    cursor.setinputsizes([1])
-    cursor.setoutputsize(1)
-    cursor.setoutputsize(1, 0)
+    assert cursor.setinputsizes([1]) is None
+    assert cursor.setoutputsize(1) is None
+    assert cursor.setoutputsize(1, 0) is None
+    cursor.execute(driver.select)
+    assert cursor.fetchone() == ("one",)
 
 
 @pytest.mark.parametrize("use", [

@@ -152,6 +152,7 @@ def test_what_is_set_for_the_next_transaction_is_for_no_other_borrower(
         with pool.connection() as db:
             db.begin() if name == "pymysql" else ask(db, "begin")
             ask(db, f"insert into {table} values (1, 1)")
+            assert ask(db, f"select count(*) from {table}") == 1
             db.rollback()
 
 

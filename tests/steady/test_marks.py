@@ -425,6 +425,7 @@ def test_a_lock_on_all_tables_is_not_left_to_the_next_borrower(pool_of):
     with pool.connection() as con:
         ask(con, "insert into locked values (1, 1)")
         con.commit()
+        assert ask(con, "select count(*) from locked") == 1
 
 
 def test_copies_and_streams_are_looked_at_as_well(pool_of):
