@@ -65,6 +65,9 @@ _ALONE, _LEFT = Outcome(), Outcome()
 class Attempt:
     """An attempt to connect, made by a helper thread for a request."""
 
+    least_time = _LEAST_TIME
+    least_limit = _LEAST_LIMIT
+
     def __init__(
             self, connect: Callable[[], Any], right: Any,
             finish: Callable[[Any, Outcome], None]) -> None:
@@ -90,7 +93,7 @@ class Attempt:
         Return whether there is one.
         """
         context = copy_context()
-        context.run(_limit.set, max(seconds, _LEAST_LIMIT))
+        context.run(_limit.set, max(seconds, self.least_limit))
         if start_thread(partial(context.run, self._run), "DBUtils connect"):
             return True
         self._outcomes[0] = _ALONE
@@ -123,7 +126,7 @@ class Attempt:
     def wait(self, deadline: float, is_elsewhere: Callable[[], Any]) -> Any:
         """Return the connection, or raise why there is none."""
         hangs_at = self.start + HANGS_AFTER
-        deadline = max(deadline, self.start + _LEAST_TIME)
+        deadline = max(deadline, self.start + self.least_time)
         now = monotonic()
         while not self._outcomes:
             self._gate.acquire(True, max(min(

@@ -25,6 +25,7 @@ class Queue:
     def __init__(self, ledger: Ledger, keeper: Keeper) -> None:
         self._ledger = ledger
         self._keeper = keeper
+        self.first_look = _FIRST_LOOK
 
     def end(self) -> None:
         """Let nobody wait any more, since the pool is shut down."""
@@ -55,7 +56,8 @@ class Queue:
             waited: float) -> None:
         """Wait until woken up, or until it is time to look again."""
         waiters = self._ledger.waiters
-        pause = _FIRST_LOOK if waiters.first() is waiter else _OTHER_LOOK
+        is_first = waiters.first() is waiter
+        pause = self.first_look if is_first else _OTHER_LOOK
         if timeout is not None and waited < timeout:
             pause = min(pause, timeout - waited)
         elif timeout is not None and not self._is_coming(waiter):

@@ -211,7 +211,7 @@ class Chores:
         self.is_needed = True
         self.rounds = []
         self.attendant = Attendant(
-            "test", self.work, lambda: self.is_needed)
+            "test", self.work, lambda: self.is_needed, rest=0.001)
 
     def work(self):
         self.rounds.append(threading.get_ident())
@@ -290,7 +290,6 @@ def test_it_ends_when_it_is_not_needed_and_comes_back(chores):
 
 
 def test_it_stays_where_it_could_not_be_started_again(chores, monkeypatch):
-    monkeypatch.setattr(_threads, "_LONG", 0.001)
     with monkeypatch.context() as context:
         # as from Python 3.12 on, when the main thread has ended
         context.setattr(_threads, "can_start", lambda: False)
@@ -556,16 +555,15 @@ def test_there_are_only_a_few_threads():
     assert most <= 4
 
 
-def test_what_is_too_much_waits(monkeypatch):
-    monkeypatch.setattr("dbutils._base.crew._MOST", 2)
-    keeper = _housekeeper.Housekeeper()
+def test_what_is_too_much_waits():
+    crew = Crew(most=2)
     go_on = threading.Event()
     hanging = [Job(go_on) for _ in range(2)]
     for job in hanging:
-        assert keeper.do(job)
-    wait_until(lambda: len(keeper._crew._links) == 2)
+        assert crew.do(job)
+    wait_until(lambda: crew.ensure() and len(crew._links) == 2)
     more = Job()
-    assert keeper.do(more)
+    assert crew.do(more)
     go_on.set()
     assert all(job.is_done.wait(PATIENCE) for job in (*hanging, more))
 

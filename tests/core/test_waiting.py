@@ -9,8 +9,6 @@ import pytest
 from kinds import for_every_kind
 from patience import PATIENCE, wait_until
 
-from dbutils._core import waiting as _queue
-
 pytestmark = for_every_kind
 
 
@@ -20,7 +18,7 @@ def waiting(pool):
 
 def test_who_sets_maxwait_waits_that_long(kind):
     pool = kind.make(maxconnections=1, maxwait=0.05)
-    lease = pool.connection()
+    lease = pool.connection(maxwait=PATIENCE)
     begin = monotonic()
     with pytest.raises(
             kind.module.TooManyConnectionsError,
@@ -51,9 +49,9 @@ def test_a_request_can_wait_longer_or_shorter_than_the_others(kind):
             pool.connection(maxwait=0))
 
 
-def test_who_waits_is_served_without_looking_again(monkeypatch, kind):
-    monkeypatch.setattr(_queue, "_FIRST_LOOK", PATIENCE)
+def test_who_waits_is_served_without_looking_again(kind):
     pool = kind.make(maxconnections=1, blocking=True)
+    pool._core._queue.first_look = PATIENCE
     lease = pool.connection()
     thread = Thread(target=lambda: pool.connection().close(), daemon=True)
     thread.start()

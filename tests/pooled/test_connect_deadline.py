@@ -18,7 +18,6 @@ from sweeps import Lease, assert_sound, make_pool
 
 from dbutils._base import opening
 from dbutils._base import threads as _threads
-from dbutils._core import throttle
 from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.pooled_pg import PooledPg
@@ -210,7 +209,7 @@ def test_a_late_connection_goes_to_whoever_waits(pool, hole):
 @pytest.mark.slow
 @pytest.mark.portable
 def test_the_driver_gives_up_what_hangs_for_long(pool, hole, monkeypatch):
-    monkeypatch.setattr(opening, "_LEAST_LIMIT", 2)
+    monkeypatch.setattr(opening.Attempt, "least_limit", 2)
     ask_in_vain(pool)
     wait_until(lambda: in_use(pool) == 0)
     assert hole.held == LIMIT  # they were not dropped there
@@ -233,7 +232,7 @@ def test_a_limit_for_connecting_does_not_stay(driver):
     "driver", [drivers.BY_NAME["psycopg2"]], indirect=True, ids=repr)
 @pytest.mark.parametrize("way", ["option", "string", "environment"])
 def test_a_limit_of_the_program_stays(driver, monkeypatch, way):
-    monkeypatch.setattr(opening, "_LEAST_LIMIT", 3)
+    monkeypatch.setattr(opening.Attempt, "least_limit", 3)
     options, expected = driver.parameters(), "2"
     args = ()
     if way == "option":
@@ -337,10 +336,10 @@ def test_an_error_of_the_driver_is_raised_as_it_is():
     assert in_use(pool) == 0
 
 
-def test_an_unlimited_pool_has_no_crowd_of_hanging_connects(monkeypatch):
-    monkeypatch.setattr(throttle, "_HANGING", 3)
+def test_an_unlimited_pool_has_no_crowd_of_hanging_connects():
     driver = Driver()
     pool = PooledDB(driver, maxwait=0.2)
+    pool._core.keeper.throttle.most_hanging = 3
     for _ in range(5):
         ask_in_vain(pool, 1)
     assert driver.hanging == 3
@@ -383,7 +382,7 @@ def test_a_late_connection_of_an_emptied_pool_is_closed():
 
 
 def test_the_limit_holds_while_connections_come_late(monkeypatch):
-    monkeypatch.setattr(opening, "_LEAST_TIME", 0)
+    monkeypatch.setattr(opening.Attempt, "least_time", 0)
     driver = Driver()
     pool = PooledDB(driver, maxconnections=LIMIT, maxwait=0.001)
     done, taken, most = Event(), [], []
@@ -589,7 +588,7 @@ def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(fails):
 @pytest.mark.usefixtures("_uncollected")
 def test_an_interrupt_anywhere_in_the_wait_for_a_helper_loses_nothing(
         monkeypatch):
-    monkeypatch.setattr(opening, "_LEAST_TIME", 0)
+    monkeypatch.setattr(opening.Attempt, "least_time", 0)
 
     def prepare():
         pool = helped_pool()

@@ -550,7 +550,7 @@ def test_without_another_thread_it_is_done_at_once(make, monkeypatch, server):
 
 
 def test_a_worker_ends_when_there_is_nothing_to_do(make, monkeypatch):
-    monkeypatch.setattr("dbutils._base.crew._REST", 0.01)
+    monkeypatch.setattr(housekeeper, "_crew", Crew(rest=0.01))
     pool = make(1)
     pool.optimize_concurrency()
     for _ in range(3):
@@ -566,7 +566,7 @@ def test_a_worker_ends_when_there_is_nothing_to_do(make, monkeypatch):
 @pytest.mark.parametrize("timeout", [None, PATIENCE])
 def test_no_place_is_lost_by_an_interrupt_at_any_moment(
         make, monkeypatch, timeout):
-    monkeypatch.setattr("dbutils._base.crew._REST", 0.01)
+    monkeypatch.setattr(housekeeper, "_crew", Crew(rest=0.01))
     gc.collect()
     gc.disable()
     try:
