@@ -1,5 +1,6 @@
 """What the tests have in common."""
 
+import gc
 import sys
 from contextlib import ExitStack
 
@@ -42,6 +43,22 @@ def kind(request, dbapi, pg):
         return Kind(pooled_pg, PooledPg)
     pool_class = PooledDB if request.param == "db" else request.param
     return Kind(pooled_db, pool_class, dbapi)
+
+
+@pytest.fixture(params=[False, True], ids=["", "collecting"])
+def _collector(request):
+    """Let the collector do nothing at all, or be at work all the time."""
+    gc.collect()
+    gc.freeze()  # what there is already, so that it has little to do
+    threshold = gc.get_threshold()
+    if request.param:
+        gc.set_threshold(5, 2, 2)
+    else:
+        gc.disable()
+    yield
+    gc.enable()
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""An exception at any point of a visit to any kind of pool.
+"""An exception at any point of the use of any kind of pool.
 
 Other than in test_interrupts, the pools are whole ones with all that they can
 do, and the garbage collector finds leases in the middle of it.
@@ -8,10 +8,17 @@ import gc
 import sys
 from collections import deque
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from everywhere import sweep
+from patience import PATIENCE
 
+from dbutils import (
+    DynamicPooledDB,
+    HealthCheckPooledDB,
+    PerformanceOptimizedPooledDB,
+)
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.pooled_pg import PooledPg
 from dbutils.pooled_pg import TooManyConnectionsError as TooManyPgError
@@ -25,11 +32,12 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning")
 
 
-class Visits:
-    """Visits to a pool in each of the ways in which they can end."""
+class Use:
+    """Takes connections, and returns them in each of the possible ways."""
 
     wishes = {}  # noqa: RUF012 - never changed
     limit = LIMIT
+    patience = 0  # within which all connections can be had afterwards
 
     def __init__(self, dbapi, **options):
         self.pool = self.make(dbapi, **options)
@@ -63,51 +71,85 @@ class Visits:
             lease.begin()
             lease.close()
 
+    def take_all(self):
+        """Take all connections that can be had."""
+        return [
+            self.pool.connection(**self.wishes, maxwait=self.patience)
+            for _ in range(self.limit)]
+
     def check(self):
         """Check that all can be had, and not more than that."""
         gc.collect()
-        leases = [self.borrow() for _ in range(self.limit)]
+        leases = self.take_all()
         with pytest.raises(TOO_MANY):
-            self.borrow()
+            self.pool.connection(**self.wishes, maxwait=0)
         for lease in leases:
             lease.close()
         assert self.pool._core.stats().in_use == 0
 
 
-class Mortal(Visits):
-    def make(self, dbapi, **options):
-        return super().make(dbapi, maxlifetime=1000, maxidletime=1000)
+class Patient(Use):
+    """Connects in helper threads, which may be there a moment longer."""
+
+    patience = PATIENCE
+
+
+class Maintained(Use):
+    """Lets each use take long, and makes a round through the pool."""
 
     def prepare(self):
         super().prepare()
-        maintenance = self.pool._core.keeper.maintenance
         times = deque(range(0, 10_000, 300))
-        maintenance.clock = times.popleft  # so that each visit is a long one
-        maintenance.clock = lambda: times.popleft() if times else 0
+        self.maintenance.clock = lambda: times.popleft() if times else 0
+
+    @property
+    def maintenance(self):
+        return self.pool._core.keeper.maintenance
+
+    def work(self):
+        super().work()
+        self.maintenance.tick()
 
 
-class Sharing(Visits):
+class Sharing(Use):
     limit = 2 * LIMIT
 
     def make(self, dbapi, **options):
-        return super().make(dbapi, maxshared=2)
+        return super().make(dbapi, maxshared=2, **options)
 
-    def check(self):
-        gc.collect()
-        leases = [self.pool.dedicated_connection() for _ in range(LIMIT)]
-        with pytest.raises(TOO_MANY):
-            self.borrow()
-        for lease in leases:
-            lease.close()
-        assert self.pool._core.stats().in_use == 0
+    def take_all(self):
+        return [self.pool.dedicated_connection() for _ in range(LIMIT)]
 
 
-class Tagged(Visits):
+class MaintainedSharing(Sharing, Maintained):
+    pass
+
+
+class Prioritized(Use):
+    wishes = {"priority": 1}  # noqa: RUF012 - never changed
+
+    def make(self, dbapi, **options):
+        return ResourceAllocationPooledDB(
+            dbapi, maxconnections=LIMIT, allocation_strategy="priority",
+            **options)
+
+
+class Weighted(Use):
+    wishes = {"tag": "a"}  # noqa: RUF012 - never changed
+
+    def make(self, dbapi, **options):
+        return ResourceAllocationPooledDB(
+            dbapi, maxconnections=LIMIT, allocation_strategy="weighted",
+            weights={"a": 3}, **options)
+
+
+class Tagged(Use):
     wishes = {"tag": "a"}  # noqa: RUF012 - never changed
     limit = 2
 
     def make(self, dbapi, **options):
-        pool = ResourceAllocationPooledDB(dbapi, maxconnections=LIMIT)
+        pool = ResourceAllocationPooledDB(
+            dbapi, maxconnections=LIMIT, **options)
         pool.limit("a", 2)
         pool.reserve("b", 1)
         return pool
@@ -119,7 +161,25 @@ class Tagged(Visits):
             lease.close()
 
 
-class ClassicFailover(Visits):
+class Richer(Use):
+    """Uses all that the richer pools can do in the thread of the program."""
+
+    def make(self, dbapi, **options):
+        pool = RichPool(
+            dbapi, maxconnections=LIMIT, health_check_interval=None,
+            **options)
+        pool.dynamic_adjust_config(maxcached=LIMIT)
+        pool.optimize_connection_acquisition()
+        pool.optimize_cache_strategy()
+        return pool
+
+
+class RichPool(
+        DynamicPooledDB, HealthCheckPooledDB, PerformanceOptimizedPooledDB):
+    """Three of the four richer pools; the fourth is used on its own."""
+
+
+class Classic(Use):
     def make(self, dbapi, **options):
         return PooledPg(maxconnections=LIMIT)
 
@@ -128,45 +188,59 @@ class ClassicFailover(Visits):
 
 
 KINDS = {
-    "plain": Visits,
-    "mortal": Mortal,
+    "plain": Use,
+    "mortal": partial(Maintained, maxlifetime=1000, maxidletime=1000),
     "sharing": Sharing,
     "tagged": Tagged,
-    "classic": ClassicFailover,
-    "unreset": lambda dbapi: Visits(dbapi, reset=False),
-    "renewed": lambda dbapi: Visits(dbapi, reset="session"),
-    "asked": lambda dbapi: Visits(dbapi, ping=7, maxusage=1),
+    "classic": Classic,
+    "reset=False": partial(Use, reset=False),
+    "reset=session": partial(Use, reset="session"),
+    "ping=7,maxusage=1": partial(Use, ping=7, maxusage=1),
+}
+
+# these at fewer points, since there are many
+OPTIONS = {
+    "mincached": partial(Use, mincached=2),
+    "maxcached": partial(Use, maxcached=1),
+    "blocking": partial(Patient, blocking=True),
+    "maxwait": partial(Patient, maxwait=PATIENCE),
+    "maxwaiting": partial(Patient, maxwaiting=1, blocking=True),
+    "maxlifetime": partial(Maintained, maxlifetime=1000),
+    "maxidletime": partial(Maintained, maxidletime=1000),
+    "keepalive": partial(Maintained, keepalive=1000),
+    "refill": partial(Maintained, refill=True, mincached=2),
+    "leakafter": partial(Maintained, leakafter=1000),
+    "maxusage": partial(Use, maxusage=1),
+    "setsession": partial(Use, setsession=["set it"]),
+    "ping=0": partial(Use, ping=0),
+    "ping=sql": partial(Use, ping="select 1"),
+    "failover=always": partial(Use, failover="always"),
+    "failover=never": partial(Use, failover="never"),
+    "isfatal": partial(Use, isfatal=lambda error: False),
+    "priority": Prioritized,
+    "weighted": Weighted,
+    "richer": Richer,
+    "sharing,maxlifetime": partial(MaintainedSharing, maxlifetime=1000),
+    "sharing,maxusage": partial(Sharing, maxusage=1),
+    "sharing,reset=False": partial(Sharing, reset=False),
+    "tagged,maxusage": partial(Tagged, maxusage=1),
 }
 
 
-@pytest.fixture(params=[False, True], ids=["", "collecting"])
-def _collector(request):
-    """Let the collector do nothing at all, or be at work all the time."""
-    gc.collect()
-    gc.freeze()  # what there is already, so that it has little to do
-    threshold = gc.get_threshold()
-    if request.param:
-        gc.set_threshold(5, 2, 2)
-    else:
-        gc.disable()
-    yield
-    gc.enable()
-    gc.set_threshold(*threshold)
-    gc.unfreeze()
-
-
 @pytest.mark.usefixtures("_collector", "pg")
-@pytest.mark.parametrize(
-    "stride", [41, pytest.param(11, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_exception_anywhere_in_a_visit_loses_no_place(
+@pytest.mark.parametrize(("kind", "stride"), [
+    *((kind, 41) for kind in KINDS),
+    *((kind, 149) for kind in OPTIONS),
+    *(pytest.param(kind, 11, marks=pytest.mark.slow) for kind in KINDS),
+    *(pytest.param(kind, 41, marks=pytest.mark.slow) for kind in OPTIONS)])
+def test_an_exception_anywhere_in_the_use_loses_no_place(
         monkeypatch, dbapi, kind, stride):
     # what hits a finalizer can only be reported
     monkeypatch.setattr(
         sys, "unraisablehook", deque(maxlen=0).append, raising=False)
 
     def prepare():
-        checkouts = KINDS[kind](dbapi)
-        return checkouts.work, checkouts.check
+        use = {**KINDS, **OPTIONS}[kind](dbapi)
+        return use.work, use.check
 
     assert sweep(prepare, stride=stride) > 500
