@@ -1,11 +1,14 @@
 """The benchmarks work; what they measure is not a matter of tests."""
 
+import inspect
 import json
 import subprocess
 import sys
 
 import pytest
 from folders import BENCHMARKS
+
+from dbutils.pooled_db import PooledDB
 
 
 @pytest.mark.slow
@@ -35,6 +38,26 @@ def test_the_richer_pools_can_be_measured():
     lines = text.splitlines()
     assert len(lines) == 9
     assert lines[-1].endswith("of a cycle")
+
+
+@pytest.mark.slow
+def test_each_option_of_a_pool_is_measured():
+    text = subprocess.run(
+        [sys.executable, "options.py", "--rounds", "1", "--cycles", "5"],
+        cwd=str(BENCHMARKS), check=True,
+        stdout=subprocess.PIPE).stdout.decode()
+    head, *rows = text.splitlines()
+    assert head.split() == ["idle", "cycle", "with", "ns", "ratio", "from",
+                            "to"]
+    measured = {row[:24].strip(): row[24:].split() for row in rows}
+    assert all(len(figures) == 4 for figures in measured.values())
+    names = {name.partition("=")[0] for name in measured}
+    parameters = inspect.signature(PooledDB).parameters.values()
+    assert {"no options"} | {
+        parameter.name for parameter in parameters
+        if parameter.kind not in {
+            parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+        } - {"creator", "failures", "features"} <= names
 
 
 def test_figures_are_compared_round_by_round(monkeypatch):
