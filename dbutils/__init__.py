@@ -17,7 +17,7 @@ _HOMES = {
     "persistent_pg": ("PersistentPg",),
     "pooled_db": (
         "CommitUnknownError", "InvalidConnectionError",
-        "NotSupportedError", "PoolClosedError", "PooledDB",
+        "NotSupportedError", "PoolClosedError", "PoolStats", "PooledDB",
         "PooledDBError", "PooledDedicatedDBConnection",
         "PooledSharedDBConnection", "SharedDBConnection",
         "TooManyConnectionsError"),

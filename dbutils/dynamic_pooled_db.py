@@ -14,8 +14,10 @@ from typing import Any, Callable
 
 from ._base.checks import check_seconds, check_size
 from ._core.features import Feature
-from ._core.history import LoadHistory, load_of, open_ahead
+from ._core.history import LoadHistory, load_of, open_ahead, size_of
 from ._core.ledger import Limits
+from ._core.maintenance import refill
+from ._core.tuning import limit_usage
 from .pooled_db import PooledDB
 
 __all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]
@@ -101,7 +103,7 @@ class DynamicSize(Feature):
         core = self._core
         size = core.limits.maxcached
         if size is None:  # as many as there are
-            size = core.ledger.places
+            size = size_of(core)
         _resize(core, size // 2)
         return core.limits.maxcached
 
@@ -119,22 +121,16 @@ class DynamicSize(Feature):
         core = self._core
         before = core.limits
         given = _check_options(options)
-        core.change_limits(partial(_adjusted, given=given))
+        core.resize(partial(_adjusted, given=given))
         try:
-            self._fill(core)
+            refill(core, self._connect())
         except BaseException:
-            core.change_limits(lambda _: before)
+            core.resize(lambda _: before)
             raise
         if "maxusage" in given:
-            core.limit_usage(given["maxusage"])
+            limit_usage(core, given["maxusage"])
         if "maxwait" in given:
             core.timeout = given["maxwait"]
-
-    def _fill(self, core: Any) -> None:
-        """Open connections until mincached are idle, if possible."""
-        while len(core.ledger.idle) < core.limits.mincached:
-            if not core.keeper.open_ahead(self._connect()):
-                return
 
     # What is done in the background.
 
@@ -159,7 +155,7 @@ class DynamicSize(Feature):
     def _shrink_if_quiet(self, core: Any, scaling: Scaling) -> None:
         """Shrink if every request was seen, and few at the same time."""
         history, limits = self._history, core.limits
-        size = limits.maxcached or core.ledger.places
+        size = limits.maxcached or size_of(core)
         if size <= max(limits.mincached, 1) or (
                 history.peaks[-1] >= scaling.shrink_at * size):
             history.rest(core)
@@ -178,7 +174,7 @@ def _resize(core: Any, size: int) -> None:
         return limits._replace(
             maxcached=min(max(size, limits.mincached, 1), max(most, 1)))
 
-    core.change_limits(adjust)
+    core.resize(adjust)
 
 
 # The options that can be changed while a pool is at work, and their checks.

@@ -8,29 +8,18 @@ from __future__ import annotations
 
 import random
 import time
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from ._base.checks import check_seconds
+from ._core.examining import Found, drop, examine_idle, keep, replace
 from ._core.features import Feature
-from ._pooled.base import run_together
 from .pooled_db import PooledDB
 
 __all__ = ["HealthCheck", "HealthCheckPooledDB"]
 
 _JITTER = 0.1
-# How many connections are examined at the same time, and how many rounds in
-# a row have to fail until a pool counts as unhealthy.
-_TOGETHER = 8
+# How many rounds in a row have to fail until a pool counts as unhealthy.
 _MANY = 3
-
-
-class _Found(NamedTuple):
-    """What was found in one round."""
-
-    valid: int
-    invalid: int
-    replaced: int
 
 
 class HealthCheck(Feature):
@@ -73,12 +62,12 @@ class HealthCheck(Feature):
 
     def drop_invalid(self) -> int:
         """Close the idle connections that are dead; tell how many."""
-        return self._examine(self._core, self._drop).invalid
+        return self._examine(self._core, drop).invalid
 
     def report(self) -> dict[str, Any]:
         """Return how the pool is just now, without changing anything."""
         core = self._core
-        found = self._look(core, self._put_back)
+        found = examine_idle(core, self._timeout, keep)
         in_use = core.stats().in_use
         return {
             "status": self._status(found),
@@ -93,7 +82,7 @@ class HealthCheck(Feature):
             "last_error": self._last_error,
         }
 
-    def _status(self, found: _Found) -> str:
+    def _status(self, found: Found) -> str:
         if not (found.invalid or self._failures):
             return "healthy"
         if not found.valid or self._failures >= _MANY:
@@ -109,74 +98,18 @@ class HealthCheck(Feature):
             self._failures = 0
         return found.replaced
 
-    def _examine(self, core: Any, treat: Any) -> _Found:
+    def _examine(self, core: Any, treat: Any) -> Found:
         """Make a round that counts, and do something with the dead."""
-        found = self._look(core, treat)
+        found = examine_idle(core, self._timeout, treat)
         self._last_check = time.time()
         self._checks += 1
         self._replaced += found.replaced
         return found
 
-    def _look(self, core: Any, treat: Any) -> _Found:
-        """Look at the idle connections, at most half of them at a time."""
-        results: list[tuple[bool, bool]] = []
-        permits = list(core.ledger.idle.copy())
-        while permits:
-            number = max(min(_TOGETHER, len(core.ledger.idle) // 2), 1)
-            batch, permits = permits[:number], permits[number:]
-            looks = [partial(self._look_at, core, permit, treat)
-                     for permit in batch]
-            answers = run_together(looks) if number > 1 else [looks[0]()]
-            results += [answer for answer in answers if answer is not None]
-        return _Found(
-            sum(alive for alive, _ in results),
-            sum(not alive for alive, _ in results),
-            sum(replaced for _, replaced in results))
-
-    def _look_at(
-            self, core: Any, permit: Any,
-            treat: Any) -> tuple[bool, bool] | None:
-        """Tell whether a connection is alive, and whether it was replaced.
-
-        One that is not idle any more is left alone.
-        """
-        keeper = core.keeper
-        if not keeper.ledger.take_out(permit):
-            return None
-        alive = replaced = False
-        try:
-            alive = self._is_alive(keeper, permit.slot.con)
-        finally:
-            if alive:
-                keeper.put_back(permit)
-            else:
-                replaced = treat(keeper, permit)
-        return alive, replaced
-
-    def _is_alive(self, keeper: Any, con: Any) -> bool:
-        """Ask a connection, or only look at it if somebody may need it."""
-        backend = keeper.backend
-        if keeper.ledger.idle or keeper.ledger.has_empty_place():
-            return bool(backend.ask_within(con, self._timeout))
-        return bool(backend.seems_alive(con))
-
-    # What is done with a dead connection.
-
-    def _put_back(self, keeper: Any, permit: Any) -> bool:
-        keeper.put_back(permit)
-        return False
-
-    def _drop(self, keeper: Any, permit: Any) -> bool:
-        keeper.destroy(permit)
-        return False
-
-    def _replace(self, keeper: Any, permit: Any) -> bool:
+    def _replace(self, core: Any, permit: Any) -> bool:
         """Open another connection in its place; tell whether that worked."""
-        slot = permit.slot
-        keeper.close(slot)
-        slot.con = None
         try:
-            return bool(keeper.open_ahead(self._connect(), permit))
+            return replace(self._connect(), core, permit)
         except Exception as error:  # noqa: BLE001 - it is reported
             self._note(error)
             return False

@@ -177,7 +177,7 @@ class AbstractConnectionPool:
             kwargs.pop("ping", 1), *args, maxwait=maxwait,
             features=(*kwargs.pop("features", ()), self._health), **kwargs)
         core = core_of(self._pool)
-        core.change_limits(
+        core.resize(
             lambda limits: limits._replace(maxcached=self.minconn))
         self._begin_anew()
         register_for_fork(self, method="_begin_anew")
@@ -307,7 +307,7 @@ class AbstractConnectionPool:
                 f"No connection with the key {key!r} is in use.")
         if close:
             is_forgotten = is_strict and _forgets(lease)
-            core_of(self._pool).destroy_lease(lease)
+            core_of(self._pool).destroy(lease)
             if is_forgotten:
                 warn_of_work(UNSAVED)
         else:
@@ -342,7 +342,7 @@ class AbstractConnectionPool:
         self.closed = True
         self._pool.shutdown(0)
         for lease in list(self._out.values()):
-            core_of(self._pool).destroy_lease(lease)
+            core_of(self._pool).destroy(lease)
         self._keyed.clear()
 
     def _check_open(self) -> None:

@@ -11,14 +11,16 @@ import threading
 from time import monotonic
 from typing import Any, Callable, Iterator
 
+from ._base.atomic import Count
 from ._base.checks import check_seconds
-from ._core.counts import Count, Cycle, Timings, describe
+from ._core.backend import Observer
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead
-from ._core.keeper import Observer
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
+from ._core.stats import Cycle, Timings, describe
+from ._core.tuning import observe, set_order, set_reset_workers
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
@@ -222,9 +224,9 @@ class Performance(Feature):
         super()._join(core, connect)
         core.timer = self._timer
         core.tick = self._timer.tick
-        core.observe(self._timer)
+        observe(core, self._timer)
         self._history.join(core)
-        core.ledger.allow_orders()
+        set_order(core)
 
     # What can be switched on.
 
@@ -233,13 +235,13 @@ class Performance(Feature):
         core = self._core
         self._switches.is_acquisition_optimized = True
         core.trust = self._trust
-        core.ledger.set_order(own=True)
+        set_order(core, own=True)
 
     def optimize_cache(self) -> None:
         """Keep ready what is needed, and no more, the latest first."""
         core = self._core
         self._switches.is_cache_optimized = True
-        core.ledger.set_order(latest=True)
+        set_order(core, latest=True)
         self._history.watch(core)
         self._begin_ticking()
 
@@ -252,7 +254,7 @@ class Performance(Feature):
     def _set_reset_workers(self, core: Any) -> None:
         reset_workers = self._switches.reset_workers
         is_needed = reset_workers.is_apart or reset_workers.timeout is not None
-        core.set_reset_workers(reset_workers if is_needed else None)
+        set_reset_workers(core, reset_workers if is_needed else None)
 
     def tune(self, **options: Any) -> None:
         """Limit the time that requests wait, and that cleaning takes."""
@@ -314,7 +316,7 @@ class Performance(Feature):
             "hit_rate": 1 - misses / number if number else 1.0,
             "waits": timer.waits.number,
             "timeouts": timer.timeouts.read(),
-            "reconnects": core.keeper.throttle.reconnects.read(),
+            "reconnects": core.stats().reconnects,
             "throughput": self._throughput(number),
             "optimizations": self._optimizations(),
         }

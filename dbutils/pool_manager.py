@@ -25,7 +25,9 @@ from ._base.fork import register_for_fork
 from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
 from ._base.secrets import Secret, drop_secrets, wrap_secrets
+from ._core.examining import is_away
 from ._core.pool import core_of
+from ._core.tuning import hurry_maintenance
 from ._manager.connector import Connector
 from ._manager.registry import (
     AllPoolsInUse,
@@ -330,7 +332,7 @@ class ManagedPool(PooledDB):
         silence = self._connector.silence
         self._rules = None if silence is None else Impatient(silence)
         if terms.max_idle is not None:
-            self._core.change_limits(
+            self._core.resize(
                 lambda limits: limits._replace(maxcached=terms.max_idle))
 
     def __repr__(self) -> str:
@@ -398,9 +400,9 @@ class _Entry:
         """Begin to keep idle connections ready, if there should be some."""
         number = self.pool.pool_config.min_idle
         if number:
-            self._core.change_limits(
+            self._core.resize(
                 lambda limits: limits._replace(mincached=number))
-            self._core.keeper.maintenance.hurry()
+            hurry_maintenance(self._core)
 
     # Its password.
 
@@ -431,9 +433,7 @@ class _Entry:
 
         What is done in the background, as a check of the server, is no use.
         """
-        ledger = self._core.ledger
-        return bool(len(self.uses.requests)) or (
-            ledger.stats().in_use > 0 and bool(ledger.checkouts()))
+        return bool(len(self.uses.requests)) or bool(self._core.holders())
 
     @property
     def used_at(self) -> float:
@@ -448,7 +448,7 @@ class _Entry:
 
     def reclaim(self) -> None:
         """Take back what nobody holds any more."""
-        self._core.keeper.reclaim()
+        self._core.reclaim()
 
     def evict(self, reason: str, timeout: float | None) -> bool:
         """End the pool, without closing what is in use.
@@ -493,11 +493,11 @@ class _Entry:
     def _answers(self) -> bool:
         """Tell whether the server answers an idle or a new connection."""
         self._health.drop_invalid()
-        keeper = self._core.keeper
+        core = self._core
         connect = self.pool._open  # noqa: SLF001 - as pools connect
-        if keeper.ledger.idle or keeper.open_ahead(connect):
+        if core.idle_connections() or core.open_ahead(connect):
             return True
-        return keeper.throttle.error is None  # since all are in use
+        return not is_away(core)  # since all are in use
 
     def after_fork(self) -> None:
         """Have no check and no request in a forked child."""

@@ -23,7 +23,9 @@ from ._core.features import add_features, check_features
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import core_of
+from ._core.stats import PoolStats
 from ._core.throttle import ConnectThrottle
+from ._core.tuning import allow_helpers
 from ._drivers.creators import (
     creator_threadsafety,
     module_of_creator,
@@ -39,6 +41,7 @@ from ._pooled.base import (
     check_pool_options,
     limit_name,
 )
+from ._pooled.proxy import Proxy
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
@@ -61,7 +64,7 @@ from .steady_db import (
 
 __all__ = [
     "CommitUnknownError", "InvalidConnectionError", "NotSupportedError",
-    "PoolClosedError", "PooledDB", "PooledDBError",
+    "PoolClosedError", "PoolStats", "PooledDB", "PooledDBError",
     "PooledDedicatedDBConnection", "PooledSharedDBConnection",
     "SharedDBConnection", "TooManyConnectionsError"]
 
@@ -96,13 +99,6 @@ class PoolClosedError(PooledDBError):
 
 class CommitUnknownError(PooledDBError):
     """The connection was lost while a transaction was committed."""
-
-
-def _change_creator(pool: Any, creator: Any) -> None:
-    check_creator(creator)
-    core = core_of(pool)
-    core.backend.come_from(creator)
-    core.keeper.has_helpers = not core.backend.is_embedded
 
 
 class PooledDB(Pooled):
@@ -191,6 +187,11 @@ class PooledDB(Pooled):
                 leakafter, refill))
         add_features(self._features, self._core, self._open)
 
+    def _change_creator(self, creator: Any) -> None:
+        check_creator(creator)
+        self._backend.come_from(creator)
+        allow_helpers(self._core, not self._backend.is_embedded)
+
     # Inner names of DBUtils 3.x that programs and their tests read.
     _creator = PoolName(None, _change_creator)
     _maxshared = limit_name("maxshared", 0)
@@ -228,7 +229,8 @@ class PooledDB(Pooled):
         """
         # This is the short way out, for the case that nothing has to be
         # waited for, opened or brought up to date; it relies on taking an
-        # item out of a deque being one step.  Who begins to wait closes it
+        # item out of a deque being one step, and uses that deque of the core
+        # directly for speed.  Who begins to wait closes it
         # before he looks for what is idle, so nobody is overtaken.  What is
         # lent is held by nobody but the lease, see Right; a traceback must
         # not hold it, either.
@@ -343,9 +345,9 @@ class PooledDB(Pooled):
         """Take back one share of a connection, as its close() does."""
         share = _next_to_leave(con)
         if share is None:
-            self._core.leave_one(con.con)
+            self._core.release_one_share(con.con)
         else:
-            self._core.leave(share)
+            self._core.release_share(share)
 
 
 _UNSHARE = PooledDB.unshare
@@ -387,8 +389,8 @@ class _DbBackend(SteadyBackend):
         """Find out what is known about the connections of a creator."""
         self.is_embedded = profile_in(module_of_creator(creator)).is_embedded
 
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
-        super().after_release(con, throttle)
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
+        super().after_open(con, throttle)
         session = session_of(con)
         forward(session.con, _PooledDBConnection)
         session.save_memory(self._common)
@@ -415,7 +417,7 @@ class _DbBackend(SteadyBackend):
         return session.turns.are_free(session)
 
 
-class _PooledDBConnection(Lease):
+class _PooledDBConnection(Proxy, Lease):
     """What a borrower holds; it behaves like the steady connection."""
 
     __slots__ = ()
@@ -524,7 +526,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             _note_leaving(record, share)
             pool.unshare(record)
         else:
-            core_of(pool).leave(share)
+            core_of(pool).release_share(share)
         self._permit = None
         if is_forgotten:
             warn_of_work(UNSAVED)
@@ -554,7 +556,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
         if pool is not None:
             old, other = self._permit, pool.connection()
             self._checkout, self._permit = hand_over(other)
-            core_of(pool).leave(old)
+            core_of(pool).release_share(old)
 
     def _run_shared(self, state: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
@@ -599,7 +601,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
         """Let others go on who wait for the end of a transaction."""
         pool = self._pool
         if pool is not None:
-            core_of(pool).look_again()
+            core_of(pool).reclaim()
 
     def commit(self) -> None:
         """Commit what was done."""

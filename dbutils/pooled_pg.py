@@ -18,6 +18,7 @@ from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import Pool
 from ._pooled.base import Pooled, SteadyBackend, check_pool_options
+from ._pooled.proxy import Proxy
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._steady.steady import as_statements, check_options, check_reset
 from .steady_pg import SteadyPgConnection
@@ -143,7 +144,8 @@ class PooledPg(Pooled):
 
         The parameter is that of PooledDB.connection().
         """
-        # This is the short way out; see PooledDB.connection().
+        # This is the short way out, which uses a deque of the core directly
+        # for speed; see PooledDB.connection().
         permit = lease = None
         try:
             fast_way = self._core.ledger.fast_way
@@ -201,7 +203,7 @@ class _PgBackend(SteadyBackend):
         return bool(self.mode == 0)
 
 
-class PooledPgConnection(Lease):
+class PooledPgConnection(Proxy, Lease):
     """What a borrower holds; it behaves like the steady connection."""
 
     __slots__ = ("_home",)
@@ -262,4 +264,4 @@ class _Room:
     @property
     def _value(self) -> int:
         stats = self._core.stats()
-        return (stats.limit or 0) - stats.in_use
+        return (stats.maxconnections or 0) - stats.in_use

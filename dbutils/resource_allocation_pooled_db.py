@@ -17,10 +17,17 @@ from weakref import ref
 from ._base.atomic import pop
 from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
+from ._core.backend import AdmissionPolicy, Observer
 from ._core.features import Feature
-from ._core.keeper import Observer
+from ._core.history import size_of
 from ._core.ledger import Limits
-from ._core.quotas import NO_REQUEST, AdmissionPolicy, Entrance, Quota, Request
+from ._core.quotas import NO_REQUEST, Admission, Quota, Request
+from ._core.tuning import (
+    observe,
+    set_admission_policy,
+    set_order,
+    set_service,
+)
 from ._core.waiters import Waiter
 from .pooled_db import PooledDB
 
@@ -169,17 +176,17 @@ class _Limits:
                 f"'maxconnections' would be {limit}, but {reserved}"
                 " connections are reserved. Reserve fewer of them before.")
 
-    def pay(self, entrance: Entrance, tag: Any, limit: int | None) -> bool:
+    def pay(self, admission: Admission, tag: Any, limit: int | None) -> bool:
         """Take the tokens that are needed; tell whether they are to be had."""
         limited = self.limited.get(tag)
-        if limited is not None and not entrance.pay(limited):
+        if limited is not None and not admission.take(limited):
             return False
-        if not self.reserved or entrance.pay(self.reserved.get(tag)):
+        if not self.reserved or admission.take(self.reserved.get(tag)):
             return True
         if limit is not None:
             limit = max(limit - self.number(), 0)
         self._common.resize(limit)
-        return entrance.pay(self._common)
+        return admission.take(self._common)
 
 
 def _set_number(quotas: dict[Any, Quota], tag: Any, number: Any) -> None:
@@ -216,9 +223,9 @@ class _Policy(AdmissionPolicy, Observer):
 
     def join(self, core: Any) -> None:
         """Begin to decide in a pool."""
-        core.set_admission_policy(self)
+        set_admission_policy(core, self)
         self._core = ref(core)
-        core.observe(self)
+        observe(core, self)
 
     @property
     def has_limits(self) -> bool:  # type: ignore[override]
@@ -258,20 +265,20 @@ class _Policy(AdmissionPolicy, Observer):
         since: float = (waiter.checkout[1:2] or [0])[0]
         return since - level * ageing
 
-    def admit(self, request: Request | None) -> Entrance | None:
-        """Return the entrance for a request if it may be served."""
-        entrance = Entrance()
+    def admit(self, request: Request | None) -> Admission | None:
+        """Return the admission for a request if it may be served."""
+        admission = Admission()
         tag = (request or NO_REQUEST).tag
-        if self.tags.pay(entrance, tag, self._core().limits.maxconnections):
-            return entrance
-        entrance.free()
+        if self.tags.pay(admission, tag, self._core().limits.maxconnections):
+            return admission
+        admission.free()
         return None
 
     def served(self, request: Request | None) -> None:
         """Note that somebody who waited is served."""
         if self.strategy == WEIGHTED:
             self.shares.served(
-                request or NO_REQUEST, self._core().ledger.places)
+                request or NO_REQUEST, size_of(self._core()))
 
     def not_served(self, request: Request | None) -> None:
         """Note that somebody did not wait any more after all."""
@@ -318,7 +325,7 @@ class Allocation(Feature):
         """Begin to work on a pool."""
         self._policy.join(core)
         super()._join(core, connect)
-        core.ledger.set_order(latest=self._policy.strategy == EFFICIENT)
+        set_order(core, latest=self._policy.strategy == EFFICIENT)
         self._follow(core)
 
     # What can be changed.
@@ -334,7 +341,7 @@ class Allocation(Feature):
             shares = _Shares(weights, shares.now)
         core = self._core
         policy.strategy, policy.shares = strategy, shares
-        core.ledger.set_order(latest=strategy == EFFICIENT)
+        set_order(core, latest=strategy == EFFICIENT)
         self._follow(core)
 
     def _follow(self, core: Any) -> None:
@@ -343,11 +350,7 @@ class Allocation(Feature):
         barging = policy.barging
         if barging is None:
             barging = _BARGING if policy.strategy == EFFICIENT else 0
-        core.ledger.barging = barging
-        is_ranked = policy.strategy in {PRIORITY, WEIGHTED}
-        core.ledger.waiters.rank = policy.rank if is_ranked else None
-        core.allow_short_ways()
-        core.keeper.serve()
+        set_service(core, barging, policy.strategy in {PRIORITY, WEIGHTED})
 
     def set_priority(self, priority: Any) -> None:
         """Set the priority of requests that say nothing else."""
@@ -395,7 +398,7 @@ class Allocation(Feature):
             if number:
                 tags.check_number(core.limits.maxconnections, tag, number)
             _set_number(tags.reserved, tag, number or None)
-        self._limits_changed(core)
+        self._follow(core)
 
     def limit(self, tag: Any, number: int | None) -> None:
         """Let requests with a tag have so many places at most.
@@ -405,7 +408,7 @@ class Allocation(Feature):
         core = self._limitable(tag)
         check_size("number", number)
         _set_number(self._policy.tags.limited, tag, number)
-        self._limits_changed(core)
+        self._follow(core)
 
     def _limitable(self, tag: Any) -> Any:
         """Return the core if the places of a tag can be counted."""
@@ -418,10 +421,6 @@ class Allocation(Feature):
                 "Shared connections can be neither reserved nor limited,"
                 " set maxshared to 0.")
         return core
-
-    def _limits_changed(self, core: Any) -> None:
-        core.allow_short_ways()
-        core.look_again()
 
     # What is done in the background.
 

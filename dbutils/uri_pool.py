@@ -24,6 +24,7 @@ from ._base.secrets import Secret, masked_url
 from ._base.uris import is_memory, memory_file, place_of, url_of
 from ._core.lease import Lease, is_released
 from ._core.pool import core_of
+from ._core.tuning import set_order
 from ._drivers.driver import profile_of
 from ._manager.connector import Connector, prepare_or_close
 from ._pooled.base import UNSAVED
@@ -100,7 +101,7 @@ class _Held:
             self.lease, self.pool = lease, pool
             return lease
         self.let_go()
-        core_of(pool).destroy_lease(lease)
+        core_of(pool).destroy(lease)
         return None
 
     def can_be_kept(self, size: Any) -> bool:
@@ -117,7 +118,7 @@ class _Held:
         if lease is not None and lease is self.connection:
             self.connection = core_of(pool).detach(lease)
         elif lease is not None:  # a subclass has made something else of it
-            core_of(pool).destroy_lease(lease)
+            core_of(pool).destroy(lease)
         return self.connection is not None
 
 
@@ -235,9 +236,9 @@ class _UriPool(PooledDB):
     def __init__(self, ping: int) -> None:
         self._opener = _Opener()
         super().__init__(self._opener, ping=ping)
-        self._core.backend.renews_sessions = False
-        self._core.ledger.set_order(latest=True)
-        self._core.change_limits(lambda limits: limits._replace(maxcached=0))
+        self._backend.renews_sessions = False
+        set_order(self._core, latest=True)
+        self._core.resize(lambda limits: limits._replace(maxcached=0))
 
     def __len__(self) -> int:
         return int(self._core.stats().idle)
@@ -252,7 +253,7 @@ def _keep(pool: _UriPool, number: int) -> None:
     """Keep at least so many idle connections."""
     core = core_of(pool)
     if number > core.limits.maxcached:
-        core.change_limits(lambda limits: limits._replace(
+        core.resize(lambda limits: limits._replace(
             maxcached=max(limits.maxcached or 0, number)))
 
 

@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 from traceback import clear_frames
-from typing import Any, NamedTuple, Sequence
+from typing import Any
 
 __all__ = [
-    "PoolStats", "add_note", "closed_text", "ended_text", "explain",
-    "late_text", "log_swallowed", "logger", "orphan_text", "quietly",
-    "release_frames", "too_many_text"]
+    "add_note", "closed_text", "ended_text", "explain", "log_swallowed",
+    "logger", "orphan_text", "quietly", "release_frames"]
 
 logger = logging.getLogger("dbutils")
 
@@ -79,82 +78,6 @@ def release_frames(error: BaseException) -> None:
     """
     if not isinstance(error, Exception):
         clear_frames(error.__traceback__)
-
-
-# How many visits an error tells about, and how long a wait is no wait.
-_MANY = 5
-_MOMENT = 0.001
-
-
-class PoolStats(NamedTuple):
-    """The state of a pool at one moment."""
-
-    limit: int | None
-    in_use: int
-    idle: int
-    waiting: int
-    maxshared: int
-    maxwaiting: int | None = None
-
-
-def too_many_text(
-        stats: PoolStats, waited: float, visits: Sequence[Any],
-        refusal: str | None = None, ages: Sequence[float] = ()) -> str:
-    """Say why no connection could be handed out, and what to change.
-
-    refusal: the reason if it is neither of the usual ones
-    ages: for how many seconds connections have been being opened
-    """
-    limit = "unlimited" if stats.limit is None else stats.limit
-    state = (
-        f"(maxconnections: {limit}, maxshared: {stats.maxshared},"
-        f" in use: {stats.in_use}, idle: {stats.idle},"
-        f" waiting: {stats.waiting})")
-    opening = _opening(ages)
-    if refusal == late_text():
-        return (
-            f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
-            " whether the server answers, or wait longer (maxwait).")
-    if stats.limit is not None and stats.in_use >= stats.limit:
-        reason = f"All connections of the pool are in use {state}."
-        advice = "Raise maxconnections, close connections earlier,"
-    elif refusal is not None:
-        reason, advice = f"{refusal} {state}.", "Change that,"
-    else:
-        reason = f"All shared connections are in a transaction {state}."
-        advice = (
-            "Raise maxshared, end transactions earlier,"
-            " ask for a dedicated connection,")
-    holders = "".join(f"\n- {visit}" for visit in visits[:_MANY])
-    return f"{reason}{opening} {_advice(stats, waited, advice)}" + (
-        f"\nThe oldest of those in use:{holders}" if holders else "")
-
-
-def _advice(stats: PoolStats, waited: float, advice: str) -> str:
-    if stats.maxwaiting is not None and (
-            stats.waiting >= stats.maxwaiting):
-        return f"{advice} or raise maxwaiting ({stats.maxwaiting})."
-    if waited < _MOMENT:
-        return f"{advice} or wait for one with blocking=True or maxwait."
-    return (
-        f"None has become free in {waited:.3g} seconds."
-        f" {advice} or wait longer (maxwait).")
-
-
-def late_text() -> str:
-    """Say that connecting has taken too long."""
-    return "No connection could be opened"
-
-
-def _opening(ages: Sequence[float]) -> str:
-    """Say for how long connections have been being opened, if any are."""
-    if not ages:
-        return ""
-    number = (
-        "A connection is" if len(ages) == 1
-        else f"{len(ages)} connections are")
-    since = "" if len(ages) == 1 else ", the first one"
-    return f" {number} still being opened{since} for {ages[0]:.3g} seconds."
 
 
 def ended_text() -> str:

@@ -18,7 +18,8 @@ from time import monotonic
 from typing import Any, Callable
 
 from .. import __version__
-from .._core.counts import Count, Timings
+from .._base.atomic import Count
+from .._core.stats import Timings
 from ..performance_optimized_pooled_db import PerformanceOptimizedPooledDB
 from .terminal import Screen, complain, say, show_table
 

@@ -14,8 +14,8 @@ from statistics import median
 from time import monotonic
 from typing import Any, Callable, NamedTuple, Sequence
 
-from .._core.throttle import is_refusal
 from .._drivers.driver import profile_of
+from .._drivers.outages import is_refusal
 from .._manager.connector import Connector
 from ..pool_manager import ConnectionConfig
 from ..pooled_db import PooledDB

@@ -1,7 +1,7 @@
-"""What can be added to a pool.
+"""Features that can be added to a pool.
 
-A feature is an object that gets to know one pool when that is made, works on
-it through the verbs of its core, and does not keep it alive.
+A feature is an object that joins one pool when that is made, works on it
+through the verbs of its core, and does not keep it alive.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ class Feature:
         self._chore = Chore(self, "_tick")
 
     def _join(self, core: Any, connect: Callable[[], Any]) -> None:
-        """Begin to work on a pool, which opens connections like this."""
+        """Begin to work on a pool.
+
+        connect: opens a connection of the pool
+        """
         self._check_free()
         self._link = ref(core)
         self._connect = WeakMethod(connect)
@@ -62,17 +65,17 @@ class Feature:
         self._work(core)
 
     def _work(self, core: Any) -> None:
-        """Do it."""
+        """Work on the pool."""
 
 
 def _nothing() -> None:
-    """Stand for a reference to what is not there."""
+    """Return None, as a reference to an object that is gone."""
 
 
 # What pools do with features is no method that a program would see.
 
 def check_features(features: Any) -> tuple[Feature, ...]:
-    """Return the features that a pool is to have, before it is made."""
+    """Return the features of a pool that is about to be made."""
     for feature in features:
         if not isinstance(feature, Feature):
             raise TypeError(
@@ -84,6 +87,6 @@ def check_features(features: Any) -> tuple[Feature, ...]:
 def add_features(
         features: Sequence[Feature], core: Any,
         connect: Callable[[], Any]) -> None:
-    """Let features begin to work on a pool."""
+    """Begin the work of features on a pool."""
     for feature in features:
         feature._join(core, connect)  # noqa: SLF001 - of this module

@@ -1,4 +1,4 @@
-"""How many connections are needed, as far as a pool can see."""
+"""The load of a pool, and opening connections before they are needed."""
 
 from __future__ import annotations
 
@@ -7,26 +7,34 @@ from functools import partial
 from typing import Any, Callable
 from weakref import ref
 
-from .._pooled.base import run_together
-from .keeper import Observer
+from .._base.together import run_together
+from .backend import Observer
+from .tuning import observe
 
-__all__ = ["LoadHistory", "load_of", "open_ahead"]
+__all__ = ["LoadHistory", "load_of", "open_ahead", "size_of"]
 
 # How many connections are opened at the same time.
 _TOGETHER = 8
 
 
 def load_of(core: Any) -> int:
-    """Return how many have a connection, or wait for one."""
-    stats = core.ledger.stats()
-    return stats.in_use + stats.waiting
+    """Return how many connections are in use or waited for."""
+    return int(core.ledger.in_use + len(core.ledger.waiters))
+
+
+def size_of(core: Any) -> int:
+    """Return how many slots a pool has, idle, empty or in use."""
+    return int(core.ledger.slots.size)
 
 
 class LoadHistory(Observer):
-    """The load of a pool, at the times at which it is looked at."""
+    """Notes the load of a pool, which is looked at now and then."""
 
     def __init__(self, number: int) -> None:
-        """Set up the book-keeping for so many looks."""
+        """Set up the history.
+
+        number: how many looks it remembers
+        """
         # The highest load since the last look, and those of the last ones.
         self._peak = 0
         self.peaks: deque[int] = deque(maxlen=number)
@@ -36,22 +44,22 @@ class LoadHistory(Observer):
         self._is_watching = False
         self._seen = 0
         self._fewest: int | None = None
-        # Whether the pool calls us for that, and what it called before.
+        # Whether the pool calls _note_request(), and what it called before.
         self._is_installed = False
         self._before: Callable[[], int] | None = None
 
     def join(self, core: Any) -> None:
         """Begin to observe a pool."""
         self._core = ref(core)
-        core.observe(self)
+        observe(core, self)
 
     def opened(self, seconds: float, is_ahead: bool) -> None:  # noqa: ARG002
-        """Note the load at the moment at which a connection was missing."""
+        """Note the load at which a connection was missing."""
         if not is_ahead:
             self._note_load()
 
     def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002
-        """Note the load at the moment at which somebody had to wait."""
+        """Note the load at which a request had to wait."""
         self._note_load()
 
     def _note_load(self) -> None:
@@ -68,8 +76,8 @@ class LoadHistory(Observer):
             self._seen = min(self._seen + 1, self.peaks.maxlen or 0)
         return load
 
-    # Requests that idle connections serve take the short way, which tells
-    # nobody.  They are only seen while that matters: when connections are
+    # Requests that idle connections serve take the fast way, which calls no
+    # observer.  They are only seen while that matters: when connections are
     # about to be closed.
 
     @property
@@ -93,10 +101,10 @@ class LoadHistory(Observer):
             self._fewest, self._seen = None, 0
 
     def rest(self, core: Any) -> None:
-        """See only those requests that nothing idle can serve."""
+        """See only those requests that no idle connection can serve."""
         self._is_watching, self._seen = False, 0
         if self._is_installed and core.tick == self._note_request:
-            core.tick = self._before  # or another one has come in between
+            core.tick = self._before  # else another history has replaced it
             self._is_installed = False
 
     def _note_request(self) -> int:
@@ -112,8 +120,8 @@ class LoadHistory(Observer):
         fewest, self._fewest = self._fewest, None
         if fewest is None:
             return 0
-        stats = core.ledger.stats()
-        return int(stats.in_use + stats.idle - max(fewest - 1, 0))
+        ledger = core.ledger
+        return int(ledger.in_use + len(ledger.idle) - max(fewest - 1, 0))
 
     @property
     def highest(self) -> int:
@@ -122,15 +130,18 @@ class LoadHistory(Observer):
 
 
 def _nothing() -> None:
-    """Stand for a reference to what is not there."""
+    """Return None, as a reference to an object that is gone."""
 
 
 def open_ahead(core: Any, connect: Callable[[], Any], wanted: int) -> None:
-    """Let there be so many connections, idle or in use, if they may be."""
+    """Open connections until a number is idle or in use, within the limits.
+
+    wanted: the number
+    """
     limits = core.limits
     wanted = min([wanted, *filter(None, [
         limits.maxconnections, limits.maxcached])])
     number = wanted - len(core.ledger.connections())
     if number > 0:
-        run_together([partial(core.keeper.open_ahead, connect)]
-                 * min(number, _TOGETHER))
+        run_together([partial(core.open_ahead, connect)]
+                     * min(number, _TOGETHER))

@@ -1,4 +1,4 @@
-"""What a pool does in the background, and how long its connections live."""
+"""The work of a pool in the background, and the lifetimes of connections."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from .._base.errors import logger, quietly
 from .._base.housekeeper import housekeeper
 from .._base.threads import fill_vacancies, vacancies
 
-__all__ = ["Maintenance", "MaintenanceOptions", "check_maintenance"]
+__all__ = [
+    "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
 
 _JITTER = 0.1
 # In seconds, the shortest and the longest time between two rounds.
@@ -23,7 +24,7 @@ _REFILL = 1.0
 
 
 class MaintenanceOptions(NamedTuple):
-    """How long connections live, in seconds, and what is kept ready."""
+    """How long connections live, in seconds, and whether some stay ready."""
 
     maxlifetime: float | None = None
     maxidletime: float | None = None
@@ -53,19 +54,19 @@ def check_maintenance(
 
 
 class Maintenance:
-    """The rounds through a pool in the background.
+    """Makes rounds through a pool in the background.
 
     It is a part of the pool, and does not keep it alive.
     """
 
     def __init__(
-            self, core: Any, options: MaintenanceOptions, connect: Callable[[],
-            Any]) -> None:
+            self, core: Any, options: MaintenanceOptions,
+            connect: Callable[[], Any]) -> None:
         self._core = ref(core)
         self._options = options
         self._connect = WeakMethod(connect)
         self.clock = monotonic
-        # Whose visits were reported as too long.
+        # The holders whose checkouts were reported as too long.
         self._reported: set[Any] = set()
         self.due_at = 0.0
         if options.interval is not None:
@@ -76,7 +77,7 @@ class Maintenance:
         self.due_at = monotonic() + (self._options.interval or _LONGEST)
 
     def hurry(self) -> None:
-        """Make the next round at once."""
+        """Begin the next round at once."""
         self.due_at = 0.0
         housekeeper.enlist(self)
 
@@ -87,21 +88,21 @@ class Maintenance:
         if core is None or connect is None or core.is_closed:
             housekeeper.dismiss(self)
             return
-        keeper = core.keeper
+        keeper, ledger = core.keeper, core.ledger
         keeper.reclaim()
-        for permit in keeper.ledger.idle_ones(self.is_due):
+        for permit in ledger.idle_ones(self.is_due):
             keeper.destroy(permit)
         if self._options.keepalive:
-            for permit in keeper.ledger.idle_ones(self._is_silent):
+            for permit in ledger.idle_ones(self._is_silent):
                 with quietly("asking an idle connection"):
                     self._ask(keeper, permit)
         if self._options.refill:
-            self._refill(keeper, connect)
+            refill(core, connect)
         if self._options.leakafter:
             self._warn(core)
 
     def _ask(self, keeper: Any, permit: Any) -> None:
-        """Ask whether a connection is alive, to keep it so, or close it."""
+        """Ask the server on a connection, and close that if it is dead."""
         can_stay = False
         try:
             can_stay = keeper.backend.ask(permit.slot.con)
@@ -111,13 +112,6 @@ class Maintenance:
                 keeper.put_back(permit)
             else:
                 keeper.destroy(permit)
-
-    def _refill(self, keeper: Any, connect: Callable[[], Any]) -> None:
-        """Open connections until enough are idle, as far as possible."""
-        ledger = keeper.ledger
-        while len(ledger.idle) < ledger.limits.mincached:
-            if not keeper.open_ahead(connect):
-                return
 
     def opened(self, slot: Any) -> None:
         """Note when a connection was opened, and when it has to go."""
@@ -134,21 +128,21 @@ class Maintenance:
         slot.last_used = self.clock()
 
     def is_expired(self, slot: Any) -> bool:
-        """Tell whether a connection has lived for long enough."""
+        """Return whether the lifetime of a connection is over."""
         return slot.expires is not None and self.clock() >= slot.expires
 
     def is_due(self, slot: Any) -> bool:
-        """Tell whether an idle connection has to go."""
+        """Return whether an idle connection has to go."""
         maxidletime = self._options.maxidletime
         return self.is_expired(slot) or bool(
             maxidletime and self.clock() - slot.last_used >= maxidletime)
 
     def _is_silent(self, slot: Any) -> bool:
-        """Tell whether nothing was heard of a connection for long."""
+        """Return whether a connection has not been used for long."""
         return self.clock() - slot.last_used >= (self._options.keepalive or 0)
 
     def _warn(self, core: Any) -> None:
-        """Tell of connections that are not given back."""
+        """Report connections that are not given back."""
         limit = self._options.leakafter or 0
         leaks = {holder._replace(pool=None) for holder in core.holders()
                  if holder.seconds >= limit}
@@ -157,3 +151,10 @@ class Maintenance:
             logger.warning(text)
             warnings.warn(text, ResourceWarning, stacklevel=2)
         self._reported = leaks
+
+
+def refill(core: Any, connect: Callable[[], Any]) -> None:
+    """Open connections until mincached are idle, as far as possible."""
+    while len(core.ledger.idle) < core.limits.mincached:
+        if not core.open_ahead(connect):
+            return

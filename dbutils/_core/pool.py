@@ -1,18 +1,18 @@
 """The core of all pools, which knows no database.
 
-It hands out places for connections, of which there are at most as many as
-the limit says.  Requests are served in the order of their coming, and a
-connection that comes back goes directly to whoever is next.
+It hands out slots for connections, of which there are at most as many as the
+limit says.  Requests are served first come, first served, and a connection
+that comes back goes directly to the next waiter.
 
-There is no lock that something slow could be done under, or that could be
-left locked: what is in which hands is a matter of single, indivisible steps,
-and what was dropped comes back by itself; see the module _slots.  Therefore
-all this can be interrupted anywhere, by another thread, by a signal handler
-that uses the same pool, or by an exception.
+There is no lock that could be held for long, or be left locked: the owner of
+a slot changes by single, indivisible steps, and what was dropped comes back
+by itself; see the module "slots".  Therefore all this can be interrupted
+anywhere, by another thread, by a signal handler that uses the same pool, or
+by an exception.
 
 A finalizer that is called by the garbage collector must not talk to the
-database, so that it only lets go of what it held.  Who waits looks for that
-from time to time, and so does whoever comes next.
+database, so it only drops its permit.  Waiters look for lost slots from time
+to time, and so does each new request.
 """
 
 from __future__ import annotations
@@ -21,43 +21,40 @@ import threading
 from time import monotonic
 from typing import Any, Callable
 
+from .._base.atomic import pop
 from .._base.collecting import is_collecting
-from .._base.errors import PoolStats, late_text, release_frames
+from .._base.errors import release_frames
 from .._base.fork import register_for_fork
 from .._base.mutex import Mutex
-from .._base.opening import Elsewhere, Late
-from .keeper import Backend, Keeper, Observer
+from .backend import Backend
+from .keeper import Keeper
 from .lease import hand_over
 from .ledger import Ledger, Limits
-from .maintenance import Maintenance, MaintenanceOptions
-from .quotas import AdmissionPolicy, Request
-from .resetting import ResetWorkers
-from .slots import Checkout, Holder, Permit, end, holder_of, new_checkout
-from .waiters import Waiter
-from .waiting import Queue
+from .opener import Opener
+from .quotas import Request
+from .slots import Holder, Permit, Slot, end
+from .stats import PoolStats
+from .waiting import Requests
 
-__all__ = ["Pool", "PoolClosed", "PoolTimeout", "core_of"]
+__all__ = ["VERBS", "Pool", "core_of"]
+
+# All that other parts use of a pool's core, besides the functions of this
+# part that get a core.
+VERBS = (
+    # requests and leases
+    "acquire", "request", "release", "release_permit", "release_dropped",
+    "release_share", "release_one_share", "put_back_unused", "abort",
+    "hold_permit", "destroy", "detach", "after_release", "nudge",
+    # idle connections
+    "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
+    # the whole pool
+    "reclaim", "resize", "clear", "drain", "shut_down", "stats", "holders",
+    "shared_records", "allow_fast_way",
+    # attributes: options, and what measures the pool
+    "limits", "is_closed", "timeout", "timer", "tick", "trust", "changing")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
-# By how many calls a program and the beginning of its visit are apart, at
-# least.
-_DEPTH = 3
-
-
-class PoolTimeout(Exception):  # noqa: N818 - what happened, not an error as such
-    """No connection is to be had, and the request does not wait longer."""
-
-    def __init__(
-            self, stats: PoolStats, waited: float, holders: list[Holder],
-            reason: str | None, ages: list[float]) -> None:
-        """Note all that the error of the pool is to tell."""
-        super().__init__(stats, waited, holders, reason, ages)
-        self.stats = stats
-
-
-class PoolClosed(Exception):  # noqa: N818 - likewise
-    """The pool was shut down."""
 
 
 def core_of(pool: Any) -> Any:
@@ -65,17 +62,46 @@ def core_of(pool: Any) -> Any:
     return pool._core  # noqa: SLF001 - the one door from outside to inside
 
 
-class _Books:
-    """What is to be read about a pool."""
+class Pool:
+    """The slots of a pool and the requests for them."""
 
-    def __init__(self, backend: Backend, limits: Limits) -> None:
-        self.ledger = Ledger(limits, backend.is_shareable)
-        self.keeper = Keeper(backend, self.ledger)
+    def __init__(
+            self, backend: Backend, limits: Limits,
+            is_fast: bool = False) -> None:
+        # How many seconds a request waits if it does not say that itself;
+        # None means without a limit.
+        self.timeout: float | None = None
+        # What measures how long requests take, and tells by returning 0 when
+        # to do that; and what knows which connections are alive.
+        self.timer: Any = None
+        self.tick: Callable[[], int] | None = None
+        self.trust: Any = None
+        self._is_fast = is_fast
+        self._begin(Keeper(backend, Ledger(limits, backend.is_shareable)))
+        register_for_fork(self)
 
-    @property
-    def backend(self) -> Backend:
-        """What the pool does with its connections."""
-        return self.keeper.backend
+    def _begin(self, keeper: Keeper, has_helpers: bool = False) -> None:
+        """Begin to work with an empty ledger."""
+        self.keeper = keeper
+        self.ledger = keeper.ledger
+        self.opener = Opener(keeper)
+        self.opener.has_helpers = has_helpers
+        self._requests = Requests(keeper, self.opener)
+        # Taken while other limits are worked out from the present ones.
+        self.changing = Mutex()
+        # The permits of connections that are in use without a lease.
+        self._held: dict[int, Permit] = {}
+        self.update_fast_way()
+
+    def after_fork(self) -> None:
+        """Be empty in a forked child; what is in use stays in the parent."""
+        for checkout in self.ledger.checkouts():
+            end(checkout)
+        if self.ledger.policy is not None:
+            self.ledger.policy.after_fork()
+        self._begin(
+            self.keeper.renewed(self.ledger.renewed()),
+            self.opener.has_helpers)
 
     @property
     def is_closed(self) -> bool:
@@ -84,18 +110,32 @@ class _Books:
 
     @property
     def limits(self) -> Limits:
-        """How much the pool may hold."""
+        """The limits of the pool."""
         return self.ledger.limits
 
-    def holders(self) -> list[Holder]:
-        """Return who uses connections, the one who came first first."""
-        holders = filter(None, map(holder_of, self.ledger.checkouts()))
-        return sorted(holders, key=lambda holder: holder.since)
+    def allow_fast_way(self, is_allowed: bool) -> None:
+        """Let connections come and go on the fast way, or never."""
+        if is_allowed is not self._is_fast:
+            self._is_fast = is_allowed
+            self.update_fast_way()
+
+    def update_fast_way(self) -> None:
+        """Open or close the fast way, as options and limits demand."""
+        policy = self.ledger.policy
+        self.ledger.allow_fast_way(
+            self._is_fast and self.keeper.maintenance is None
+            and not (policy is not None and policy.has_limits))
+
+    # What is to be seen.
 
     def stats(self) -> PoolStats:
         """Return the state of the pool."""
         self.keeper.reclaim()
-        return self.ledger.stats()
+        return self.keeper.stats()
+
+    def holders(self) -> list[Holder]:
+        """Return the holders of connections, the longest first."""
+        return self.keeper.holders()
 
     def idle_connections(self) -> list[Any]:
         """Return the idle connections, the oldest first."""
@@ -107,234 +147,76 @@ class _Books:
         self.keeper.reclaim()
         return [slot.record for slot in self.ledger.shared.copy()]
 
+    # Acquiring.
 
-class _Rules(_Books):
-    """What can be changed while a pool is at work."""
+    def acquire(
+            self, connect: Callable[[], Any], timeout: float | None,
+            shareable: bool = False, pool: Any = None,
+            request: Request | None = None) -> Permit:
+        """Return the permit of a connection that is ready for use.
 
-    def __init__(
-            self, backend: Backend, limits: Limits, is_short: bool) -> None:
-        super().__init__(backend, limits)
-        # How many seconds a request waits if it does not say that itself;
-        # None means for as long as it takes.
-        self.timeout: float | None = None
-        # Who measures how long it takes, and what says when to do that, by 0;
-        # and who knows what is alive.
-        self.timer: Any = None
-        self.tick: Callable[[], int] | None = None
-        self.trust: Any = None
-        # In whose turn other limits are worked out from those that there are.
-        self.changing = Mutex()
-        self._is_short = is_short
-        self.allow_short_ways()
+        timeout: how many seconds to wait at most; None means no limit
+        pool: what takes the connection back if it is dropped; see Permit
+        request: its level and its tag, if it has any
 
-    def be_short(self, is_short: bool) -> None:
-        """Let connections come and go the short ways, or never do so."""
-        if is_short is not self._is_short:
-            self._is_short = is_short
-            self.allow_short_ways()
-
-    def allow_short_ways(self) -> None:
-        """Find out whether connections may come and go the short ways."""
-        admission = self.ledger.admission
-        self.ledger.allow_short_ways(
-            self._is_short and self.keeper.maintenance is None
-            and not (admission is not None and admission.has_limits))
-
-    def set_reset_workers(self, reset_workers: ResetWorkers | None) -> None:
-        """Let connections be cleaned elsewhere, or not any more."""
-        self.keeper.reset_workers = reset_workers
-        self.ledger.is_cleaned_elsewhere = reset_workers is not None
-        self.ledger.measure_idle_limit()
-
-    def set_admission_policy(self, admission: AdmissionPolicy) -> None:
-        """Let somebody decide whose turn it is, before the pool is used."""
-        if self.ledger.admission is not None:
-            raise ValueError("There can be only one who decides in a pool.")
-        self.ledger.admission = admission
-        self.allow_short_ways()
+        Raises PoolTimeout if the wait was in vain, and PoolClosed if the pool
+        was shut down.
+        """
+        return self._requests.acquire(
+            connect, timeout, shareable, pool, request)
 
     def request(self, priority: Any, tag: Any) -> Request | None:
-        """Return what is special about a request, after checking it."""
-        admission = self.ledger.admission
-        if admission is not None:
-            return admission.request(priority, tag)
+        """Return the level and the tag of a request, after checking them."""
+        policy = self.ledger.policy
+        if policy is not None:
+            return policy.request(priority, tag)
         if priority is None and tag is None:
             return None
         raise TypeError(
             "This pool knows no priorities and tags,"
             " a ResourceAllocationPooledDB does.")
 
-    def observe(self, observer: Observer) -> None:
-        """Let somebody know what is done for those who borrow."""
-        self.keeper.observers += (observer,)
+    def hold_permit(self, permit: Permit) -> None:
+        """Keep a connection in use until it is released explicitly."""
+        self._held[id(permit.slot.con)] = permit
 
-    def limit_usage(self, maxusage: int | None) -> None:
-        """Limit how often connections are used, also those there are."""
-        self.backend.maxusage = maxusage
-        for con in self.ledger.connections():
-            self.backend.limit_usage(con)
+    def abort(self, permit: Permit) -> None:
+        """Give up a slot whose connection could not be made ready."""
+        self.keeper.abort(permit)
 
-    def change_limits(self, adjust: Callable[[Limits], Limits]) -> None:
-        """Go on with other limits.
+    def put_back_unused(self, permit: Permit) -> None:
+        """Put back a slot that was not used after all."""
+        self.keeper.put_back_unused(permit)
 
-        adjust: works them out from those that there are
-
-        What is idle beyond them is closed now, and what is in use when it
-        comes back.
-        """
-        self.keeper.reclaim()
-        with self.changing.take():
-            limits = adjust(self.limits)
-            if self.ledger.admission is not None:
-                self.ledger.admission.check_limits(limits)
-            self.ledger.change(limits)
-        self.allow_short_ways()
-        for surplus in self.ledger.too_many(self.ledger.idle):
-            self.keeper.destroy(surplus)
-        self.keeper.serve()
-
-    def trim(self, number: int) -> int:
-        """Close idle connections but so many; return how many were closed."""
-        self.keeper.reclaim()
-        closed = 0
-        for permit in self.ledger.longest_idle(number):
-            self.keeper.destroy(permit)
-            closed += 1
-        return closed
-
-
-class Pool(_Rules):
-    """The places of a pool and the requests for them."""
-
-    def __init__(
-            self, backend: Backend, limits: Limits,
-            is_short: bool = False) -> None:
-        super().__init__(backend, limits, is_short)
-        self._queue = Queue(self.ledger, self.keeper)
-        # The rights to connections that are in use without a lease.
-        self._kept: dict[int, Permit] = {}
-        register_for_fork(self)
-
-    def after_fork(self) -> None:
-        """Be empty in a forked child; what is in use stays in the parent."""
-        for checkout in self.ledger.checkouts():
-            end(checkout)
-        backend, keeper = self.backend, self.keeper
-        self.changing = Mutex()
-        self.ledger = self.ledger.renewed()
-        self.keeper = Keeper(backend, self.ledger)
-        self.keeper.maintenance = keeper.maintenance
-        self.keeper.observers = keeper.observers
-        self.keeper.has_helpers = keeper.has_helpers
-        if keeper.reset_workers is not None:
-            keeper.reset_workers.after_fork()
-            self.keeper.reset_workers = keeper.reset_workers
-        if self.ledger.admission is not None:
-            self.ledger.admission.after_fork()
-        self.allow_short_ways()
-        self._queue = Queue(self.ledger, self.keeper)
-        self._kept = {}
-
-    def look_after(
-            self, options: MaintenanceOptions, connect: Callable[[],
-            Any]) -> None:
-        """Let connections not live for ever, and be kept ready."""
-        if options.interval is not None:
-            self.keeper.maintenance = Maintenance(self, options, connect)
-            self.allow_short_ways()
-
-    # The verbs of the pools.
-
-    def acquire(
-            self, connect: Callable[[], Any], timeout: float | None,
-            shareable: bool = False, pool: Any = None,
-            request: Request | None = None) -> Permit:
-        """Return the right to a connection that is ready for use.
-
-        home: what takes it back if it is dropped; see Right
-        claim: what is special about the request
-
-        Raises Refused if there is none within so many seconds; None means
-        to wait for as long as it takes, and Ended if the pool was shut down.
-        """
-        if self.ledger.is_closed:
-            raise PoolClosed
-        try:
-            return self._acquire(connect, timeout, shareable, pool, request)
-        except BaseException as error:
-            release_frames(error)
-            raise
-
-    def _acquire(
-            self, connect: Callable[[], Any], timeout: float | None,
-            shareable: bool, pool: Any, request: Request | None) -> Permit:
-        shareable = shareable and self.limits.maxshared > 0
-        start = monotonic()
-        deadline = start + timeout if timeout else None
-        permit = None
-        while True:
-            checkout = new_checkout(pool, _DEPTH)
-            try:
-                permit = self._find(checkout, shareable, request, timeout)
-                return self.keeper.ready(
-                    permit, connect, checkout, shareable, deadline)
-            except Elsewhere:
-                if deadline is not None:
-                    timeout = max(deadline - monotonic(), 0)
-            except Late:
-                raise self._refusal(
-                    monotonic() - start, late_text(),
-                ) from self.keeper.throttle.last_error()
-            finally:
-                permit = None  # which the traceback of an attempt could keep
-
-    def _find(
-            self, checkout: Checkout, shareable: bool, request: Request | None,
-            timeout: float | None) -> Permit:
-        """Return the right to a place, waiting for it if need be."""
-        ledger = self.ledger
-        if ledger.lost:
-            self.keeper.reclaim()
-        if ledger.fast_way is not ledger.idle:
-            ledger.open_fast_way()
-        permit = None
-        if ledger.may_be_taken():
-            # Who begins to wait after we have seen nobody looks for what is
-            # idle himself, so nobody is overtaken.
-            permit = ledger.take_for(checkout, shareable, request)
-        if permit is not None:
-            return permit
-        return self._wait(Waiter(checkout, shareable, request), timeout)
+    # Releasing.
 
     def release(self, con: Any) -> bool:
-        """Take a connection back; tell whether it was in use.
-
-        This can be called at any moment, also by a finalizer.
-        """
+        """Take a connection back; return whether it was in use."""
         slot = self.ledger.slot_of(con)
         permit = None if slot is None else slot.permit
         if permit is None:
             return False
-        self._kept.pop(id(con), None)
-        return self.take_away(permit)
+        self._held.pop(id(con), None)
+        return self.release_dropped(permit)
 
-    def take_away(self, permit: Permit) -> bool:
-        """Take back what somebody else may hold; tell whether it was in use.
+    def release_dropped(self, permit: Permit) -> bool:
+        """Take back what others may hold; return whether it was in use.
 
         This can be called at any moment, also by a finalizer.
         """
         if not end(permit.checkout):
             return False
-        if is_collecting():  # the right dies with its holder
-            self.ledger.waiters.nudge()
+        if is_collecting():  # the permit dies with its holder
+            self.nudge()
             return True
-        self.give_back(permit.slot.new_permit())  # that of the holder is void
+        # the permit of the holder is void from now on
+        self.release_permit(permit.slot.new_permit())
         return True
 
-    def give_back(self, permit: Permit) -> None:
-        """Take back what its only holder does not need any more."""
+    def release_permit(self, permit: Permit) -> None:
+        """Take back what its only holder does not need any longer."""
         try:
-            self.keeper.clean(permit)
+            self.keeper.reset(permit)
         except BaseException as error:
             release_frames(error)
             raise
@@ -347,102 +229,128 @@ class Pool(_Rules):
         if self.ledger.lost:
             self.keeper.reclaim()
 
-    def destroy_lease(self, lease: Any) -> None:
-        """Close the connection of a lease for good, unless that is over."""
+    def release_share(self, share: Permit) -> None:
+        """Take back one share of a connection, like release()."""
+        if is_collecting():
+            self.nudge()
+            return
+        slot = share.slot
+        if share.checkout and len(slot.shares()) > 1:
+            self.keeper.backend.part(slot.con, share.checkout)
+        if slot.part(share):
+            self.reclaim()
+
+    def release_one_share(self, con: Any) -> None:
+        """Take back the first share of a connection."""
+        slot = self.ledger.slot_of(con)
+        for share in slot.shares()[:1] if slot is not None else ():
+            self.release_share(share)
+
+    def nudge(self) -> None:
+        """Wake the first waiter up, to take back what was lost."""
+        self.ledger.waiters.nudge()
+
+    def destroy(self, lease: Any) -> None:
+        """Close the connection of a lease for good, unless it was released."""
         checkout, permit = hand_over(lease)
         if end(checkout):
             self.keeper.destroy(permit)
 
     def detach(self, lease: Any) -> Any:
-        """Return the connection of a lease, which leaves the pool.
-
-        If the lease is over, this is None.
-        """
+        """Return the connection of a lease, if any; it leaves the pool."""
         checkout, permit = hand_over(lease)
-        if not end(checkout):
-            return None
+        return self._detach(permit) if end(checkout) else None
+
+    # Idle connections.
+
+    def detach_idle(self) -> Any:
+        """Return the oldest idle connection, if any; it leaves the pool."""
+        self.keeper.reclaim()
+        permit = pop(self.ledger.idle)
+        return None if permit is None else self._detach(permit)
+
+    def _detach(self, permit: Permit) -> Any:
         con = permit.slot.con
         self.ledger.retire(permit)
         self.keeper.serve()
         return con
 
-    def hold_permit(self, permit: Permit) -> None:
-        """Let a connection be in use until it is released explicitly."""
-        self._kept[id(permit.slot.con)] = permit
-
-    def leave(self, share: Permit) -> None:
-        """Let one of those who share a connection go, like release()."""
-        if is_collecting():
-            self.ledger.waiters.nudge()
-            return
-        if share.checkout and len(share.slot.shares()) > 1:
-            self.backend.part(share.slot.con, share.checkout)
-        if share.slot.part(share):
-            self.keeper.reclaim()
-            self.keeper.serve()
-
-    def leave_one(self, con: Any) -> None:
-        """Let the first of those who share a connection go."""
-        slot = self.ledger.slot_of(con)
-        for share in slot.shares()[:1] if slot is not None else ():
-            self.leave(share)
-
-    def adopt(self, con: Any) -> Any:
-        """Take in a connection that was opened by somebody else.
-
-        Return its place.
-        """
-        permit = self.ledger.any_place()
+    def adopt(self, con: Any) -> Slot:
+        """Take in a connection that was opened elsewhere; return its slot."""
+        permit = self.ledger.slots.take_any()
         permit.slot.round = self.ledger.round
         slot = permit.slot
         slot.con = con
         self.keeper.put_back(permit)
         return slot
 
-    def detach_idle(self) -> Any:
-        """Return the oldest idle connection, which leaves the pool.
+    def open_ahead(self, connect: Callable[[], Any]) -> bool:
+        """Open an idle connection; return whether there was a slot for it."""
+        return self.opener.open_ahead(connect)
 
-        If no connection is idle, this is None.
+    def trim(self, number: int) -> int:
+        """Close idle connections until some remain; return how many.
+
+        number: how many remain, those that were idle for the shortest time
         """
         self.keeper.reclaim()
-        permit = self.ledger.first_idle()
-        if permit is None:
-            return None
-        con = permit.slot.con
-        self.ledger.retire(permit)
+        closed = 0
+        for permit in self.ledger.longest_idle(number):
+            self.keeper.destroy(permit)
+            closed += 1
+        return closed
+
+    # The whole pool.
+
+    def reclaim(self) -> None:
+        """Take back lost slots, and serve the waiters."""
+        self.keeper.reclaim()
         self.keeper.serve()
-        return con
+
+    def resize(self, adjust: Callable[[Limits], Limits]) -> None:
+        """Change the limits.
+
+        adjust: works them out from the present ones
+
+        What is idle beyond them is closed now, and what is in use when it
+        comes back.
+        """
+        self.keeper.reclaim()
+        with self.changing.take():
+            limits = adjust(self.limits)
+            if self.ledger.policy is not None:
+                self.ledger.policy.check_limits(limits)
+            self.ledger.change(limits)
+        self.update_fast_way()
+        for surplus in self.ledger.too_many(self.ledger.idle):
+            self.keeper.destroy(surplus)
+        self.keeper.serve()
 
     def clear(self, waits: bool = False) -> None:
         """Close all idle and all shared connections.
 
         waits: whether a connection stays open until its last sharer leaves,
-            as one does that must not be closed in the middle of a statement
+            so that it is not closed in the middle of a statement
         """
         self.keeper.reclaim()
-        ledger = self.ledger
+        ledger, backend = self.ledger, self.keeper.backend
         for permit in ledger.all_idle():
             self.keeper.destroy(permit)
-        for slot in ledger.detach():
-            stays = waits or not self.backend.can_be_closed_in_use(slot.con)
+        for slot in ledger.detach_shared():
+            stays = waits or not backend.can_be_closed_in_use(slot.con)
             if not (stays and slot.shares()):
                 self.keeper.close(slot)
         self.keeper.serve()
-
-    def close_idle(self) -> None:
-        """Close what is idle, and ask no server for anything."""
-        for permit in self.ledger.all_idle():
-            self.keeper.destroy(permit)
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
         self.ledger.round += 1
         self.clear(waits=True)
 
-    def shutdown(self, timeout: float | None) -> bool:
-        """End everything; tell whether all connections came back in time."""
-        self.ledger.end()
-        self._queue.end()
+    def shut_down(self, timeout: float | None) -> bool:
+        """Close the pool for good; return whether all came back in time."""
+        self.ledger.close()
+        self._requests.close()
         self.ledger.round += 1
         self.clear()
         pause, start = threading.Event(), monotonic()
@@ -451,29 +359,3 @@ class Pool(_Rules):
                 return False
             pause.wait(_SHORT_LOOK)
         return True
-
-    def look_again(self) -> None:
-        """Serve those who wait for a shared connection to become free."""
-        self.keeper.reclaim()
-        self.keeper.serve()
-
-    def _wait(self, waiter: Waiter, timeout: float | None) -> Permit:
-        """Return the place that a request is granted in its turn."""
-        start = monotonic()
-        permit = self._queue.wait(waiter, timeout)
-        waited = monotonic() - start
-        if self.keeper.observers:
-            self.keeper.notify("waited", waited, permit is not None)
-        if permit is not None:
-            return permit
-        if self.is_closed:
-            raise PoolClosed
-        admission = self.ledger.admission
-        raise self._refusal(
-            waited, None if admission is None else
-            admission.refusal(waiter.request))
-
-    def _refusal(self, waited: float, reason: str | None) -> PoolTimeout:
-        return PoolTimeout(
-            self.ledger.stats(), waited, self.holders(), reason,
-            self.keeper.throttle.attempts.ages())

@@ -1,8 +1,8 @@
-"""Cleaning connections that have come back, off the way of who returns them.
+"""Resetting returned connections in other threads.
 
-The crew of the housekeeper does that.  What takes too long is given up: the
-place gets another connection, and the old one is closed when the driver lets
-go of it.
+The crew of the housekeeper does that.  A reset that takes too long is given
+up: the slot gets another connection, and the old one is closed when its
+driver has answered.
 """
 
 from __future__ import annotations
@@ -16,43 +16,43 @@ from .._base.collecting import is_collecting
 from .._base.errors import quietly
 from .._base.housekeeper import Task, housekeeper
 from .._base.threads import is_ending
-from .counts import Timings
+from .stats import Timings
 
 __all__ = ["ResetWorkers"]
 
-# How many connections may wait to be cleaned.
+# How many connections may wait to be reset.
 _BACKLOG = 20
 
 
 class _Job(Task):
-    """A connection that is to be cleaned."""
+    """Resets a connection."""
 
     def __init__(
-            self, reset_workers: ResetWorkers, keeper: Any, permit:
-            Any) -> None:
+            self, reset_workers: ResetWorkers, keeper: Any,
+            permit: Any) -> None:
         self.seconds = reset_workers.timeout
         self.done = threading.Event()
         self.permit = permit
         self._times = reset_workers.times
         self._keeper = keeper
         self._slot = permit.slot
-        # Whoever sets the only item decides: who cleans it, or who gives up.
+        # The first to set the only item decides: the job, or who gives it up.
         self._outcome: dict[int, object] = {}
 
     def is_decided(self) -> bool:
-        """Tell whether it is over."""
+        """Return whether the job is over."""
         return bool(self._outcome)
 
     def is_first(self, who: object) -> bool:
-        """Tell whether it was not decided before."""
+        """Decide the job; return whether it was not decided before."""
         return self._outcome.setdefault(0, who) is who
 
     def run(self) -> None:
-        """Do it, and let go of it."""
+        """Reset the connection, and drop its permit."""
         permit, self.permit = self.permit, None
         try:
             if not self.is_decided():
-                self._keeper.clean_here(permit, lambda: self.is_first(self))
+                self._keeper.reset_here(permit, lambda: self.is_first(self))
         finally:
             self.done.set()
             del permit
@@ -61,31 +61,31 @@ class _Job(Task):
             self._times.add(monotonic() - self.start)
 
     def give_up(self) -> None:
-        """Go on without the connection, unless it has just become clean."""
+        """Replace the slot, unless the reset has just ended."""
         super().give_up()
         if self.is_first(None):
             self._keeper.abandon(self._slot)
 
 
 class ResetWorkers:
-    """Cleans the connections of a pool."""
+    """Reset the connections of a pool, in other threads if need be."""
 
     def __init__(self) -> None:
-        # Whether who returns a connection does not wait for that, and for how
-        # many seconds it may go on.
+        # Whether a release does not wait for the reset, and for how many
+        # seconds that may go on.
         self.is_apart = False
         self.timeout: float | None = None
-        # How long it took, if that was not waited for.
+        # How long the resets took that no release waited for.
         self.times = Timings()
         self.after_fork()
 
     def after_fork(self) -> None:
         """Have nothing to do in a forked child."""
-        # What is not clean yet, held weakly, so that nothing is forgotten.
+        # The jobs that are not over, held weakly, so that none is forgotten.
         self._open: dict[int, Any] = {}
 
     def takes(self, keeper: Any, permit: Any) -> bool:
-        """Take over the cleaning of a connection; tell whether it did."""
+        """Return whether the reset of a connection is taken over."""
         if is_collecting() or not keeper.backend.needs_reset(permit.slot.con):
             return False
         if is_ending() or (not self.is_apart and self.timeout is None):
@@ -96,18 +96,18 @@ class ResetWorkers:
         del permit
         self._open[id(job)] = ref(job)
         if not housekeeper.do(job):
-            with quietly("cleaning a connection"):
+            with quietly("resetting a connection"):
                 job.run()  # in this thread, since there is no other
         elif not self.is_apart and not job.done.wait(self.timeout):
             job.give_up()
         return True
 
     def is_busy(self) -> bool:
-        """Tell whether connections will be clean soon."""
+        """Return whether there are jobs that will be over soon."""
         return self._count() > 0
 
     def _count(self) -> int:
-        """Return how many connections will be clean soon."""
+        """Return the number of jobs that are not over."""
         number = 0
         for key, link in self._open.copy().items():
             job = link()
@@ -118,5 +118,5 @@ class ResetWorkers:
         return number
 
     def ensure(self) -> None:
-        """See to it that there is a thread if there is something to do."""
+        """Start a thread if there is something to do and none does it."""
         housekeeper.ensure()

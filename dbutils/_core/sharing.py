@@ -1,4 +1,4 @@
-"""The places of a pool whose connections several users have together."""
+"""The slots of a pool whose connections several users share."""
 
 from __future__ import annotations
 
@@ -11,41 +11,41 @@ from .slots import Checkout, Permit, Slot, end
 
 __all__ = ["Sharing"]
 
-# How many hints there may be: so many, and so many for each place.
+# How many hints there may be: a number, and another one for each slot.
 _MANY = 16
 _TOO_MANY = 4
 
 
 class Sharing:
-    """Which connections are shared, and who may join."""
+    """Which connections are shared, and which may be joined."""
 
     def __init__(self, is_shareable: Callable[[Any], bool]) -> None:
         self.is_shareable = is_shareable
-        # The places, with the right that their users have together; and
-        # those that count as shared, also while their connection is being
-        # opened or cleaned.
+        # The slots, with the permit that the sharers have together; and those
+        # that count as shared, also while their connection is being opened or
+        # reset.
         self.slots: dict[Slot, Permit] = {}
         self._counted: dict[int, Slot] = {}
-        # The same places by the number of those who share them.  These are
-        # only hints: what does not fit any more is thrown away when it is
-        # its turn, or with all others when there are too many of them.
+        # The same slots by the number of their sharers.  These are only
+        # hints: an outdated one is dropped when it is its turn, or with all
+        # others when there are too many of them.
         self._hints: dict[int, list[tuple[int, Slot]]] = {}
         self._number_of_hints = 0
-        # Counts who joins, to find who has not been joined for longest.
+        # Counts the shares, to find the slot that got none for longest.
         self._turns = count()
 
     @property
     def number(self) -> int:
-        """How many places count as shared."""
+        """How many slots count as shared."""
         return len(self._counted)
 
     @property
     def is_preparing(self) -> bool:
-        """Whether a connection is being made ready to be shared."""
+        """Whether a connection is being prepared for sharing."""
         return len(self._counted) > len(self.slots)
 
     def may_begin(self, slot: Slot, limit: int) -> bool:
-        """Count a place as shared, if there are not enough of them."""
+        """Count a slot as shared, and return True, unless there are enough."""
         first = min(len(self._counted), limit)  # what is most likely free
         for number in chain(range(first, limit), range(first)):
             slot.shared_as = number  # before it counts, for stop()
@@ -54,13 +54,13 @@ class Sharing:
         return False
 
     def stop(self, slot: Slot) -> None:
-        """Do not count a place as shared any more."""
+        """Count a slot as shared no longer."""
         slot.record = None
         if self._counted.get(slot.shared_as) is slot:
             self._counted.pop(slot.shared_as, None)
 
     def publish(self, permit: Permit, checkout: Checkout) -> Permit:
-        """Let others join; return the first share."""
+        """Allow others to join; return the first share."""
         slot = permit.slot
         share = slot.join(checkout)
         slot.turn = next(self._turns)
@@ -69,7 +69,7 @@ class Sharing:
         return share
 
     def join(self, checkout: Checkout) -> Permit | None:
-        """Return a share of the connection that the fewest share."""
+        """Return a share of the connection with the fewest sharers."""
         share = self._join(checkout)
         if share is None and self.slots:
             self._hint_anew()
@@ -81,7 +81,7 @@ class Sharing:
         share = None
         for number, slot in self._in_order():
             if self.is_shareable(slot.con):
-                # a visit of its own, which ends if somebody else is faster
+                # a checkout of its own, which ends if another one is faster
                 share = slot.join(checkout.copy())
                 slot.turn = next(self._turns)
                 self._hint(slot, number + 1)
@@ -106,14 +106,14 @@ class Sharing:
                     yield number, slot
 
     def _hint(self, slot: Slot, number: int) -> None:
-        """Note how many share a connection now."""
+        """Note how many sharers a connection has now."""
         insort(self._hints.setdefault(number, []), (slot.turn, slot))
         self._number_of_hints += 1
         if self._number_of_hints > _MANY + _TOO_MANY * len(self.slots):
             self._hint_anew()
 
     def _hint_anew(self) -> None:
-        """Forget what does not fit any more, and find what was lost."""
+        """Drop outdated hints, and replace lost ones."""
         hints: dict[int, list[tuple[int, Slot]]] = {}
         for slot in self.slots.copy():
             insort(
@@ -122,12 +122,12 @@ class Sharing:
         self._number_of_hints = len(self.slots)
 
     def last_out(self, slot: Slot) -> Permit | None:
-        """Return the right that the sharers had, if all of them have gone."""
+        """Return the permit of the sharers, if all of them have gone."""
         while not slot.shares():
             permit = self.slots.pop(slot, None)
             if permit is None or not slot.shares():
                 return permit
-            self.slots[slot] = permit  # somebody came at the last moment
+            self.slots[slot] = permit  # a sharer came at the last moment
         if slot in self.slots:
             self._hint(slot, len(slot.shares()))
         return None

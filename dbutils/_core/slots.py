@@ -1,33 +1,35 @@
-"""The places of a pool, and the right to use one.
+"""The slots of a pool, and the permits to use them.
 
-A place always has one right, an object to which exactly one holder refers:
-a queue of the pool, a function at work, or a lease.  Taking it out of a
-queue or setting an attribute is one step that nothing can divide.  When the
-holder is gone, because a lease was dropped, or because an interrupt has
-unwound a function at the worst moment, then the right dies, and what is
-left of it, its will, lies in the inbox of the pool.  Whoever finds it there
-takes the place over.  So nothing has to be undone, and nothing needs a lock.
+A slot always has one permit, an object to which exactly one holder refers:
+a deque of the pool, a function at work, or a lease.  Taking it out of a deque
+or setting an attribute is one step that nothing can divide.  When its holder
+is gone, because a lease was dropped, or because an interrupt has unwound a
+function at the worst moment, then the permit dies, and its link falls into
+the deque of lost ones.  The next caller finds it there and issues another
+permit for the slot.  So nothing has to be undone, and nothing needs a lock.
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from time import monotonic
 from types import CodeType
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, Iterator, List, NamedTuple
 from weakref import ref
 
+from .._base.atomic import first, pop, remove
 from .._base.callers import caller, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
 
 __all__ = [
-    "CODE", "LAST", "Checkout", "Holder", "Permit", "Slot", "begin", "end",
-    "holder_of", "new_checkout"]
+    "CODE", "LAST", "Checkout", "Holder", "Permit", "Slot", "SlotTable",
+    "begin", "end", "holder_of", "new_checkout"]
 
 
 class Holder(NamedTuple):
-    """Who uses a connection, and since when."""
+    """The thread that has a connection, and since when."""
 
     # What takes the connection back when its lease is closed or dropped.
     pool: Any
@@ -37,7 +39,7 @@ class Holder(NamedTuple):
     thread: int
 
     def __str__(self) -> str:
-        """Say who has the connection, for how long, and where it was taken."""
+        """Return who has the connection, how long, and where it was taken."""
         name = next(
             (thread.name for thread in threading.enumerate()
              if thread.ident == self.thread), "a thread that has ended")
@@ -46,21 +48,21 @@ class Holder(NamedTuple):
 
     @property
     def seconds(self) -> float:
-        """How long the visit has lasted."""
+        """How long the checkout has lasted."""
         return monotonic() - self.since
 
 
 # One use of a connection, from its handing out to its return.  It is a list
-# with the fields of the visitor: whoever deletes the last one ends the visit,
-# which is one step, and what is over is empty soon after.
+# with the fields of the holder: deleting the last one ends the checkout, which
+# is one step, and soon after the list is empty.
 Checkout = List[Any]
 SINCE, CODE, LAST = 1, 2, 4
 
 
 def new_checkout(pool: Any = None, depth: int = 1) -> Checkout:
-    """Return a visit that begins now, of whoever has called the library.
+    """Return a checkout by the caller of the library that begins now.
 
-    depth: how many calls it is away at least
+    depth: how many calls lie between that caller and this one, at least
     """
     frame = caller(depth + 1)
     return [
@@ -69,15 +71,15 @@ def new_checkout(pool: Any = None, depth: int = 1) -> Checkout:
 
 
 def begin(checkout: Checkout) -> None:
-    """Count a visit from now on; until now it was a request."""
+    """Count a checkout from now on; until now it was a request."""
     try:  # noqa: SIM105 - suppress() would take ten times as long
         checkout[SINCE] = monotonic()
     except IndexError:
-        pass  # others have ended it already
+        pass  # it has ended already
 
 
 def end(checkout: Checkout | None) -> bool:
-    """End a visit, if it has begun; tell whether that was not done yet."""
+    """End a checkout, if it has begun; return whether this call did it."""
     if not checkout:
         return False
     try:
@@ -89,22 +91,22 @@ def end(checkout: Checkout | None) -> bool:
 
 
 def holder_of(checkout: Checkout | None) -> Holder | None:
-    """Return who uses a connection, None if the visit is over."""
+    """Return the holder of a connection, None if the checkout has ended."""
     fields = checkout.copy() if checkout else []
     return Holder(*fields) if len(fields) > LAST else None
 
 
 class Permit:
-    """The right to use a place, for as long as somebody refers to it."""
+    """The right to use a slot, for as long as something refers to it."""
 
     __slots__ = (
         "__weakref__",
+        "admission",
         "checkout",
-        "entrance",
         "is_share",
+        "link",
         "origin",
         "slot",
-        "will",
     )
 
     def __init__(
@@ -113,18 +115,18 @@ class Permit:
         self.slot = slot
         self.checkout = checkout
         self.is_share = is_share
-        self.will: Any = None
-        # Where the place was or could have been idle when somebody began to
-        # work on its connection; the pool may have been emptied since.
+        self.link: Any = None
+        # Where the slot was or could have been idle when work on its
+        # connection began; the pool may have been emptied since.
         self.origin: Any = None
-        # What has to be given back with it before the visit begins.
-        self.entrance: Any = None
+        # What has to be given back with it before the checkout begins.
+        self.admission: Any = None
 
     def __del__(self) -> None:
-        """Let the connection be taken back at once, if it is in use.
+        """Take the connection back at once, if it is in use.
 
-        If that does not work, it is taken back later; see _Will.  That
-        needs it to be really dead, also if an interrupt hits us here.
+        If that fails, it is taken back later; see _Link.  That needs the
+        permit to be really dead, also if an interrupt hits us here.
         """
         try:
             holder = holder_of(getattr(self, "checkout", None))
@@ -132,24 +134,24 @@ class Permit:
                 pool = holder.pool
                 pool._take_back_dropped(self, holder)  # noqa: SLF001 - of pools
         except Warning:  # which the program wants to be an error
-            self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - must die
             raise
         except BaseException as error:  # noqa: BLE001 - nobody is above
-            self = None  # type: ignore[assignment]  # noqa: PLW0642 - see above
+            self = None  # type: ignore[assignment]  # noqa: PLW0642 - must die
             release_frames(error)
             note_lost("taking back what was dropped", error)
 
 
-class _Will(ref):
-    """What is left of a right that has died."""
+class _Link(ref):
+    """The weak reference to a permit, which is left when that has died."""
 
     __slots__ = ("__dict__", "slot")
 
-    # A reference that is weak, since a place must not refer to itself.
+    # A reference that is weak, since a slot must not refer to itself.
     slot: Callable[[], Any]
-    # The will of the next right; the first who sets it has the place.
+    # The link of the next permit; the first thread that sets it has the slot.
     successor: Any = None
-    # The visit, if it is that of one who shares the connection.
+    # The checkout, if the permit is a share of the connection.
     checkout: Checkout | None = None
 
 
@@ -157,32 +159,32 @@ class Slot:
     """A place in a pool, which lives as long as the pool."""
 
     __slots__ = (
-        "__weakref__", "_report", "_sharers", "_this", "_will", "con",
+        "__weakref__", "_link", "_report", "_sharers", "_this", "con",
         "expires", "is_detached", "last_used", "number", "record", "round",
         "shared_as", "turn")
 
     def __init__(
             self, report: Callable[[Any], None], number: int = -1) -> None:
-        # Puts a will into the inbox of the pool.
+        # Puts the link of a dead permit where the pool finds it.
         self._report = report
-        # Which of the places of the pool it is.
+        # Its number in the slot table of the pool.
         self.number = number
         self._this = ref(self)
-        self._will: Any = None
-        # The wills of those who share the connection, by their identities.
-        self._sharers: dict[int, _Will] | None = None
-        # The connection, unless the place is empty, and in which round of
-        # the pool it was opened.
+        self._link: Any = None
+        # The links of the shares of the connection, by their identities.
+        self._sharers: dict[int, _Link] | None = None
+        # The connection, unless the slot is empty, and in which round of the
+        # pool it was opened.
         self.con: Any = None
         self.round = 0
         # When the connection has to go, and when it was in use.
         self.expires: float | None = None
         self.last_used = 0.0
-        # The record of those who share the connection, and as which of the
-        # places it counts that may be shared.
+        # The record of those who share the connection, and its number among
+        # the slots that count as shared.
         self.record: Any = None
         self.shared_as = -1
-        # When somebody has joined them for the last time.
+        # When the connection got its latest share.
         self.turn = -1
         # Whether the pool was emptied while the connection was shared.
         self.is_detached = False
@@ -190,104 +192,215 @@ class Slot:
     def __repr__(self) -> str:
         return f"<slot with {self.con!r}>"
 
-    def _make(self, permit: Permit) -> _Will:
+    def _link_to(self, permit: Permit) -> _Link:
         # The callback is a function written in C, so that nothing else runs
-        # and nothing can go wrong when a right dies, wherever that happens.
-        permit.will = will = _Will(permit, self._report)
-        will.slot = self._this
-        return will
+        # and nothing can go wrong when a permit dies, wherever that happens.
+        permit.link = link = _Link(permit, self._report)
+        link.slot = self._this
+        return link
 
-    def _last_will(self) -> Any:
-        will = self._will
-        while will is not None and will.successor is not None:
-            will = will.successor
-        return will
+    def _last_link(self) -> Any:
+        link = self._link
+        while link is not None and link.successor is not None:
+            link = link.successor
+        return link
 
     def new_permit(self) -> Permit:
-        """Return a new right, which replaces the one that the caller has."""
-        last = self._last_will()
+        """Return a new permit, which makes that of the caller void."""
+        last = self._last_link()
         permit = Permit(self)
-        will = self._make(permit)
+        link = self._link_to(permit)
         if last is not None:
-            last.successor = will  # for those who hold the old one
-        self._will = will
+            last.successor = link  # for those who hold the old one
+        self._link = link
         return permit
 
     def exchange(self, old: Permit) -> Permit | None:
-        """Return another right instead of one that its holder gives back.
+        """Return another permit instead of one that its holder gives back.
 
-        If the garbage collector has found the old one with its holder, others
-        may have inherited the place before.  Then this is None.
+        Return None if another thread has reissued the slot before, which
+        happens when the garbage collector has found the old permit.
         """
-        permit = Permit(self)
-        successor = self._make(permit)
-        will = old.will
-        if will.__dict__.setdefault("successor", successor) is not successor:
-            return None
-        self._will = successor  # makes the way shorter, for nothing else
-        return permit
+        return self._succeed(old.link)
 
-    def inherit(self) -> Permit | None:
-        """Take the place over if its right has died, and nobody else did."""
-        will = self._last_will()
-        if will is None or will() is not None:
+    def reissue(self) -> Permit | None:
+        """Return a new permit if the last one has died, but only once."""
+        link = self._last_link()
+        if link is None or link() is not None:
             return None
+        return self._succeed(link)
+
+    def _succeed(self, link: Any) -> Permit | None:
+        """Return the permit that follows another one, but only once."""
         permit = Permit(self)
-        successor = self._make(permit)
-        if will.__dict__.setdefault("successor", successor) is not successor:
+        successor = self._link_to(permit)
+        if link.__dict__.setdefault("successor", successor) is not successor:
             return None
-        self._will = successor  # makes the way shorter, for nothing else
+        self._link = successor  # makes the way shorter, for nothing else
         return permit
 
     @property
     def permit(self) -> Permit | None:
-        """The right to the place, unless it has died."""
-        will = self._last_will()
-        return None if will is None else will()
+        """The permit of the slot, unless it has died."""
+        link = self._last_link()
+        return None if link is None else link()
 
     def detach(self) -> None:
-        """Let the place not belong to the pool any more."""
+        """Leave the pool."""
         self.is_detached = True
-        self._will = None
+        self._link = None
 
     @property
     def checkout(self) -> Checkout | None:
-        """The visit that is going on, or was the last one."""
+        """The checkout that is going on, or was the last one."""
         permit = self.permit
         return None if permit is None else permit.checkout
 
-    # Those who share the connection.
+    # Sharing.
 
     def join(self, checkout: Checkout) -> Permit:
-        """Return the right to share the connection."""
+        """Return a share of the connection."""
         share = Permit(self, checkout, is_share=True)
-        will = self._make(share)
-        will.checkout = checkout
+        link = self._link_to(share)
+        link.checkout = checkout
         if self._sharers is None:
             self._sharers = {}
-        self._sharers[id(will)] = will
+        self._sharers[id(link)] = link
         return share
 
     def part(self, share: Permit) -> bool:
-        """End a share; tell whether that was not already done."""
+        """End a share; return whether this call did it."""
         if not end(share.checkout):
             return False
-        self._report(self._make(share))  # a hint to look at this place
+        self._report(self._link_to(share))  # a hint to look at this slot
         return True
 
     def shares(self) -> list[Permit]:
-        """Return the shares that there are now, and count them anew."""
+        """Return the shares of the connection, and count them anew."""
         shares: list[Permit] = []
         sharers = self._sharers
         if sharers is None:
             return shares
-        for key, will in sharers.copy().items():
-            share = will()
+        for key, link in sharers.copy().items():
+            share = link()
             if share is not None and share.checkout:
                 shares.append(share)
             elif sharers.pop(key, None):
-                end(will.checkout)
+                end(link.checkout)
         record = self.record  # which may be taken away meanwhile
         if record is not None:
             record.shared = len(shares)
         return shares
+
+
+class SlotTable:
+    """The slots of a pool by number, and the permits of the empty ones."""
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        # The links of permits that have died.
+        self.lost: deque[Any] = deque()
+        self._report = self.lost.append
+        # The permits of the empty slots, and of those beyond the limit.
+        self.vacant: deque[Permit] = deque()
+        self._surplus: deque[Permit] = deque()
+        self._slots: dict[int, Slot] = {}
+        # Whether the limit was lowered, so that there may be too many slots.
+        self._was_lowered = False
+
+    @property
+    def size(self) -> int:
+        """The number of slots, without those that were given up."""
+        return len(self._slots) - len(self._surplus)
+
+    def all(self) -> list[Slot]:
+        """Return all slots."""
+        return list(self._slots.copy().values())
+
+    def is_oversized(self) -> bool:
+        """Return whether there are more slots than the limit allows."""
+        return (
+            self._was_lowered and self.limit is not None
+            and self.size > self.limit)
+
+    def has_empty(self) -> bool:
+        """Return whether another connection could be opened."""
+        return bool(self.vacant) or self.limit is None or (
+            self.size < self.limit)
+
+    def take_empty(self) -> Permit | None:
+        """Return the permit of an empty slot, if the limit allows one."""
+        permit = pop(self.vacant)
+        limit = self.limit
+        if permit is None and (limit is None or self.size < limit):
+            permit = pop(self._surplus) or self._add(limit)
+        return permit
+
+    def take_any(self) -> Permit:
+        """Return the permit of an empty slot, if need be beyond the limit."""
+        permit = pop(self.vacant) or pop(self._surplus)
+        return permit or self._add(None)  # type: ignore[return-value]
+
+    def _add(self, limit: int | None) -> Permit | None:
+        while True:
+            number = len(self._slots)  # first: it may grow at any moment
+            if limit is not None and number - len(self._surplus) >= limit:
+                return None
+            slot = Slot(self._report, number)
+            permit = slot.new_permit()
+            if self._slots.setdefault(number, slot) is slot:
+                return permit
+
+    def put_back(self, permit: Permit) -> None:
+        """Put the permit of an empty slot back, unless it is void."""
+        fresh = permit.slot.exchange(permit)
+        if fresh is not None:
+            self.put_empty(fresh)
+
+    def put_empty(self, permit: Permit) -> bool:
+        """Keep a new permit of an empty slot; return if that is surplus."""
+        is_surplus = self.limit is not None and self.size > self.limit
+        if is_surplus:
+            self._surplus.append(permit)
+        else:
+            self.vacant.append(permit)
+        return is_surplus
+
+    def resize(self, limit: int | None) -> None:
+        """Change the limit, and give up empty slots beyond it."""
+        self.limit = limit
+        self._was_lowered = True
+        while self.is_oversized():
+            permit = pop(self.vacant)
+            if permit is None:
+                break
+            self.put_back(permit)
+
+    def replace(self, slot: Slot) -> None:
+        """Add an empty slot instead of one that has left the pool."""
+        if self._has(slot):
+            fresh = Slot(self._report, slot.number)
+            permit = fresh.new_permit()
+            self._slots[slot.number] = fresh
+            self.put_empty(permit)
+
+    def _has(self, slot: Slot) -> bool:
+        return self._slots.get(slot.number) is slot
+
+    def reissued(self) -> Iterator[Permit | Slot]:
+        """Yield new permits of lost slots, and slots that lost a share."""
+        while self.lost:
+            link = first(self.lost)  # others are doing the same
+            if link is None:
+                return
+            found = self._reissue(link)
+            if found is not None:
+                yield found
+            remove(self.lost, link)  # not before, if it is interrupted
+
+    def _reissue(self, link: Any) -> Permit | Slot | None:
+        slot_of = getattr(link, "slot", None)
+        slot = None if slot_of is None else slot_of()
+        if slot is None or not (slot.is_detached or self._has(slot)):
+            return None  # it has never become a slot of the pool
+        return slot.reissue() or slot

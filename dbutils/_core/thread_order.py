@@ -1,4 +1,4 @@
-"""In which order idle connections are lent, where that can be changed.
+"""The order in which idle connections are handed out, if it is changed.
 
 A plain deque does the same as OldestFirst, and is a bit faster.  In all of
 them the connection that came last is the last one.
@@ -18,13 +18,13 @@ __all__ = ["ORDERS", "OldestFirst"]
 
 
 class OldestFirst(Deque[Permit]):
-    """The connection that was idle for longest is lent next."""
+    """The connection that was idle for longest is handed out next."""
 
     __slots__ = ()
 
 
 class LatestFirst(Deque[Permit]):
-    """The connection that was in use last is lent next."""
+    """The connection that was in use last is handed out next."""
 
     __slots__ = ()
 
@@ -38,7 +38,7 @@ _MANY = 100
 
 @lru_cache(maxsize=None)
 def _here() -> Any:
-    """Return what keeps, in each thread, the places that it had last.
+    """Return what keeps, in each thread, the slots that it had last.
 
     It is made when it is first needed, since gevent may replace its class.
     """
@@ -46,7 +46,7 @@ def _here() -> Any:
 
 
 def _slots() -> dict[int, Any]:
-    """Return the places that this thread had last, by where they are idle."""
+    """Return the slots that this thread had last, by where they are idle."""
     here = _here()
     slots: dict[int, Any] = getattr(here, "slots", {})
     if len(slots) > _MANY:  # of which most are of pools that have gone
@@ -68,7 +68,7 @@ def _take_own(idle: Any, slots: dict[int, Any]) -> Any:
 
 
 def _own_first(order: Any) -> Any:
-    """Return an order in which each thread gets first what it had last."""
+    """Return an order in which each thread first gets what it had last."""
     take_next = order.popleft  # the order can be changed meanwhile
 
     class OwnFirst(order):
@@ -84,7 +84,7 @@ def _own_first(order: Any) -> Any:
     return OwnFirst
 
 
-# By whether each thread gets its own first, and then the latest or oldest.
+# By whether each thread first gets its own, and then the latest or oldest.
 ORDERS: dict[tuple[bool, bool], type[deque[Permit]]] = {
     (False, False): OldestFirst, (False, True): LatestFirst,
     (True, False): _own_first(OldestFirst),

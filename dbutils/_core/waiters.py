@@ -1,4 +1,4 @@
-"""Those who want a connection, in the order of their coming."""
+"""Waiting requests, in the order of their coming."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Waiter:
             self, checkout: Any, shareable: bool, request: Any = None) -> None:
         self.checkout = checkout
         self.shareable = shareable
-        # What is special about the request, if anything.
+        # The level and the tag of the request, if it has any.
         self.request = request
         # Whether it may be in a queue.
         self.is_queued = False
-        # Empty as long as it waits.  The first who sets the only item has
-        # answered: that is atomic, so an answer cannot get lost on its way.
+        # Empty as long as it waits.  The first thread that sets the only item
+        # has answered: that is atomic, so no answer is lost on its way.
         self.answers: dict[int, Any] = {}
         self._gate = threading.Lock()
         self._gate.acquire()
@@ -50,25 +50,25 @@ class Waiter:
         return self.answers.get(0)
 
     def grant(self, permit: Any) -> bool:
-        """Answer with the right to a place; tell whether it was accepted."""
+        """Answer with a permit; return whether it was accepted."""
         if self.answers.setdefault(0, permit) is not permit:
             return False
         self.nudge()
         return True
 
     def give_up(self) -> bool:
-        """Take no answer any more; tell whether there was none yet."""
+        """Refuse later answers; return whether there was none yet."""
         return self.answers.setdefault(0, None) is None
 
     def nudge(self) -> None:
-        """Wake the waiter up, be it with an answer or without."""
+        """Wake the waiter up, with an answer or without."""
         try:  # noqa: SIM105 - suppress() would take ten times as long
             self._gate.release()
         except RuntimeError:
             pass  # it is being woken up already
 
     def wait(self, seconds: float) -> bool:
-        """Wait until woken up, or so long; tell whether there is an answer."""
+        """Wait to be woken up, up to a time; return whether it is answered."""
         self._gate.acquire(True, seconds)
         return bool(self.answers)
 
@@ -77,11 +77,11 @@ class WaitQueue:
     """The order of service: first come, first served, or as ranked.
 
     A waiter belongs to the function that waits.  When that is interrupted,
-    the waiter is gone, and with it what it was granted.
+    the waiter is gone, and with it the permit that it was granted.
     """
 
     def __init__(self) -> None:
-        # Weak references to them; only if there are none, none is waiting.
+        # Weak references to the waiters; empty only if no request waits.
         self.queue: deque[Any] = deque()
         # What brings them into another order, if anything.
         self.rank: Callable[[list[Waiter]], Sequence[Waiter]] | None = None
@@ -90,7 +90,7 @@ class WaitQueue:
         return len(self.in_order())
 
     def join(self, waiter: Waiter) -> None:
-        """Let a waiter be the last in the queue."""
+        """Add a waiter at the end."""
         waiter.is_queued = True  # first, in case that this is interrupted
         self.queue.append(ref(waiter))
 
@@ -101,7 +101,7 @@ class WaitQueue:
             waiter.is_queued = False
 
     def in_order(self) -> Sequence[Waiter]:
-        """Return those who wait, the one to be served next first."""
+        """Return the waiters in the order of service."""
         waiters = self._as_they_came()
         return waiters if self.rank is None else self.rank(waiters)
 
@@ -116,7 +116,7 @@ class WaitQueue:
         return waiters
 
     def first(self) -> Waiter | None:
-        """Return the one to be served next, if anybody waits."""
+        """Return the waiter to be served next, if there is one."""
         if self.rank is not None:
             return next(iter(self.in_order()), None)
         while self.queue:
@@ -128,7 +128,7 @@ class WaitQueue:
         return None
 
     def nudge(self) -> None:
-        """Wake the first one up, to do what others had to leave undone."""
+        """Wake the first waiter up, to do what others had to leave undone."""
         waiter = self.first()
         if waiter is not None:
             waiter.nudge()

@@ -6,8 +6,8 @@ from typing import Any, Callable, Iterable
 
 from .._base.errors import quietly
 from .._base.secrets import Secret, SecretDigest, hide_secrets, secrets_in
-from .._core.throttle import is_refusal
 from .._drivers.dialects import dialect_for
+from .._drivers.outages import is_refusal
 
 __all__ = ["Connector", "prepare_or_close"]
 

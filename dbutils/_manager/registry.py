@@ -10,10 +10,10 @@ from time import monotonic
 from typing import Any, Callable, Mapping
 from weakref import WeakSet, ref
 
+from .._base.atomic import Count
 from .._base.errors import quietly
 from .._base.mutex import Mutex
 from .._base.threads import start_thread
-from .._core.counts import Count
 
 __all__ = [
     "AllPoolsInUse", "PoolRegistry", "Probe", "Request", "UsageStats",

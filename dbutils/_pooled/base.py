@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import queue
 import warnings
-from collections import deque
 from functools import partial
 from operator import attrgetter
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
-from weakref import ref
+from typing import Any, Callable, Iterator, NamedTuple
 
-from .._base.atomic import pop
 from .._base.checks import check_seconds, check_size
 from .._base.collecting import is_collecting
-from .._base.errors import ended_text, release_frames, too_many_text
+from .._base.errors import ended_text, release_frames
 from .._base.finalizers import note_lost
-from .._base.threads import is_ending, start_thread
-from .._core.keeper import Backend
+from .._base.threads import is_ending
+from .._base.together import run_together
+from .._core.backend import Backend
 from .._core.lease import return_by
 from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
-from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
+from .._core.pool import Pool, core_of
+from .._core.stats import PoolStats, too_many_text
 from .._core.throttle import ConnectThrottle
+from .._core.tuning import allow_helpers, start_maintenance
+from .._core.waiting import PoolClosed, PoolTimeout
+from .._drivers.outages import is_outage
 from .._steady.mistakes import missing_text
 from .._steady.ping import parse_ping
 from .._steady.steady import check_reset, prove_ping, session_of
@@ -43,10 +44,13 @@ class SteadyBackend(Backend):
         # ones; or else by new connections.
         self.renews_sessions = True
 
+    def is_outage(self, error: BaseException) -> bool:
+        return is_outage(error)
+
     def check(self, con: Any) -> None:
         session_of(con).check(1)
 
-    def after_release(self, con: Any, throttle: ConnectThrottle) -> None:
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
         session = session_of(con)
         session.throttle = throttle
         if throttle.failed_pings:
@@ -100,86 +104,6 @@ def check_pool_options(
     return PoolOptions(maxwait, check_maintenance(*times), ping)
 
 
-class _Part:
-    """One of several functions; it is dropped when that is over."""
-
-    __slots__ = ("__weakref__", "function", "number")
-
-    def __init__(self, number: int, function: Callable[[], Any]) -> None:
-        self.number = number
-        self.function = function
-
-
-class _Together:
-    """Functions that are called at the same time, by any thread."""
-
-    def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
-        self._functions = functions
-        # What they returned, and what they raised, by their numbers.
-        self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
-        self._parts = deque(map(_Part, range(len(functions)), functions))
-        # What is over is told by a callback that is written in C, so that a
-        # thread that was stopped is not waited for.
-        self._ends: Any = queue.SimpleQueue()
-        self._links = [ref(part, self._ends.put) for part in self._parts]
-
-    def work(self) -> None:
-        """Call what nobody has called yet, one after the other."""
-        part = pop(self._parts)
-        while part is not None:
-            self._outcomes[part.number] = _outcome(part.function)
-            part = pop(self._parts)
-
-    def results(self) -> list[Any]:
-        """Return what they returned, or raise an error, when all are over."""
-        for _ in self._links:
-            self._ends.get()
-        outcomes = [
-            self._outcomes[number] if number in self._outcomes
-            else _outcome(function)
-            for number, function in enumerate(self._functions)]
-        self._outcomes.clear()
-        errors = [error for _, error in outcomes if error is not None]
-        if errors:
-            outcomes.clear()
-            try:
-                raise errors[0]
-            finally:
-                errors.clear()  # or the error would refer to itself
-        return [result for result, _ in outcomes]
-
-    def cancel(self) -> None:
-        """Call no more of them, and hold none: threads can begin late."""
-        self._parts.clear()
-        self._functions = ()
-
-
-def _outcome(
-        function: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """Return what a function returns or raises."""
-    try:
-        return function(), None
-    except Exception as error:  # noqa: BLE001 - raised later
-        return None, error
-
-
-def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions at the same time, and return what they return.
-
-    Where no other threads can be started, this thread calls them all; and
-    again those whose thread was stopped.
-    """
-    calls = _Together(functions)
-    for _ in functions[1:]:
-        if not start_thread(calls.work, "DBUtils helper"):
-            break
-    try:
-        calls.work()
-        return calls.results()
-    finally:
-        calls.cancel()
-
-
 # What becomes of work that was not saved, and what to do.
 UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
 
@@ -195,7 +119,7 @@ class PoolName:
             write: Callable[[Any, Any], None]) -> None:
         """Say how it is read and written.
 
-        read: gets the core; without it the pool itself keeps the value
+        read: gets the pool; without it the pool itself keeps the value
         write: gets the pool and the new value
         """
         self._read = read
@@ -210,7 +134,7 @@ class PoolName:
             return self
         held = pool.__dict__
         if self._read is not None and "_core" in held:
-            return self._read(core_of(pool))
+            return self._read(pool)
         if self._name not in held:
             raise AttributeError(self._name)
         return held[self._name]
@@ -228,12 +152,12 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
 
     nothing: what stands for no limit
     """
-    def read(core: Any) -> Any:
-        return getattr(core.limits, field) or 0
+    def read(pool: Any) -> Any:
+        return getattr(core_of(pool).limits, field) or 0
 
     def write(pool: Any, value: Any) -> None:
         value = check_size(field, value) or nothing
-        core_of(pool).change_limits(
+        core_of(pool).resize(
             lambda limits: limits._replace(**{field: value}))
 
     return PoolName(read, write)
@@ -245,14 +169,15 @@ class Pooled(Transactions):
     # The class has no such attribute, with which reading that of the object
     # would take four times as long.
     _core: Any
+    _backend: Any
 
     def _change_reset(self, reset: Any) -> None:
         check_reset(reset, "session")
-        self._core.backend.mode = reset
+        self._backend.mode = reset
         self._find_ways()
 
     def _change_maxusage(self, maxusage: Any) -> None:
-        self._core.backend.maxusage = maxusage
+        self._backend.maxusage = maxusage
 
     def _change_blocking(self, blocking: Any) -> None:
         core = self._core
@@ -263,8 +188,8 @@ class Pooled(Transactions):
         self._note_moments(parse_ping(ping).when)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
-    _reset = PoolName(attrgetter("backend.mode"), _change_reset)
-    _maxusage = PoolName(attrgetter("backend.maxusage"), _change_maxusage)
+    _reset = PoolName(attrgetter("_backend.mode"), _change_reset)
+    _maxusage = PoolName(attrgetter("_backend.maxusage"), _change_maxusage)
     _blocking = PoolName(None, _change_blocking)
     _ping = PoolName(None, _change_ping)
     _mincached = limit_name("mincached", 0)
@@ -281,10 +206,11 @@ class Pooled(Transactions):
         """Begin to work, with as many idle connections as were asked for."""
         # Whether connections are looked at before they are lent.
         self._checks = parse_ping(options.ping).when & 1
+        self._backend = backend
         self._core = Pool(backend, limits)
         self._find_ways()
         self._core.timeout = options.timeout
-        self._core.look_after(options.maintenance, self._open)
+        start_maintenance(self._core, options.maintenance, self._open)
         permits: list[Any] = []
         try:
             permits.extend(self._first_connections(limits.mincached))
@@ -292,7 +218,7 @@ class Pooled(Transactions):
             for permit in reversed(permits):
                 self._core.release(permit.slot.con)
         # from now on, since opening the first ones may take longer
-        self._core.keeper.has_helpers = not backend.is_embedded
+        allow_helpers(self._core, not backend.is_embedded)
 
     def _find_ways(self) -> None:
         """Find out whether connections may come back the short way.
@@ -301,8 +227,8 @@ class Pooled(Transactions):
         """
         self._has_own_cache = (
             "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
-        self._core.be_short(
-            self._core.backend.is_simple
+        self._core.allow_fast_way(
+            self._backend.is_simple
             and not (self._has_own_cache or is_strict))
 
     def _note_moments(self, when: int) -> None:
@@ -326,7 +252,7 @@ class Pooled(Transactions):
         first = self._acquire(self._open)
         yield first
         others = [partial(self._acquire, self._open)] * (number - 1)
-        if self._core.backend.opens_at_once(first.slot.con):
+        if self._backend.opens_at_once(first.slot.con):
             yield from (other() for other in others)
         else:
             yield from run_together(others)
@@ -368,11 +294,16 @@ class Pooled(Transactions):
             elif session.is_well(not can_wait, not can_wait):
                 return True
         except BaseException as error:
-            self._core.keeper.abort(permit)
+            self._core.abort(permit)
             release_frames(error)
             raise
-        self._core.keeper.unused(permit)
+        self._core.put_back_unused(permit)
         return False
+
+    def stats(self) -> PoolStats:
+        """Return the state of the pool: its limits, and what it counts."""
+        stats: PoolStats = self._core.stats()
+        return stats
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""
@@ -384,11 +315,11 @@ class Pooled(Transactions):
         """Take back what a lease does not hold any more."""
         is_forgotten = is_strict and forgets_work(session_of(permit.slot.con))
         if is_collecting():  # the right dies, and who waits finds it
-            self._core.ledger.waiters.nudge()
+            self._core.nudge()
         elif self._has_own_cache:
             return_by(self.cache, permit, self)
         else:
-            self._core.give_back(permit)
+            self._core.release_permit(permit)
         if is_forgotten:
             warn_of_work(UNSAVED)
 
@@ -405,11 +336,11 @@ class Pooled(Transactions):
                 "A connection was dropped instead of closed by"
                 f" {holder}.", ResourceWarning, stacklevel=3)
         if permit.is_share:
-            self._core.leave(permit)
+            self._core.release_share(permit)
         elif self._has_own_cache:
             self.cache(permit.slot.con)
         else:
-            self._core.take_away(permit)
+            self._core.release_dropped(permit)
 
     def close(self) -> None:
         """Close all connections that are idle or shared.
@@ -434,7 +365,7 @@ class Pooled(Transactions):
 
         Who waits for a connection, or asks for one later, gets an error.
         """
-        return self._core.shutdown(check_seconds("timeout", timeout))
+        return self._core.shut_down(check_seconds("timeout", timeout))
 
     def __enter__(self) -> Any:
         """Begin a context at whose end the pool is shut down."""
@@ -457,6 +388,6 @@ class Pooled(Transactions):
         if core is None:
             return
         if is_ending():
-            core.close_idle()
+            core.trim(0)
         else:
             core.clear()

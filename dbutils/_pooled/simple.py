@@ -14,7 +14,7 @@ from weakref import ref
 from .._base.collecting import collecting, is_collecting
 from .._base.fork import Orphan, abandon_socket, register_for_fork
 from .._base.threads import is_ending
-from .._core.keeper import Backend
+from .._core.backend import Backend
 from .._core.lease import Lease, hold, permit_of, return_by
 from .._core.ledger import Ledger, Limits
 from .._core.pool import Pool
@@ -22,6 +22,7 @@ from .._core.slots import LAST, Checkout, Permit, Slot, end, new_checkout
 from .._drivers.driver import profile_of
 from .._steady.mistakes import missing_text
 from .._steady.unsaved import is_failing, is_strict, warn_of_work
+from .proxy import Proxy
 
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
 
@@ -31,7 +32,8 @@ class Queued:
 
     def __init__(self) -> None:
         self._core = Pool(
-            Backend(), Limits(maxconnections=0), is_short=True)
+            Backend(), Limits(maxconnections=0), is_fast=True)
+        # for the fast ways, which use its deques directly for speed
         self.ledger = self._core.ledger
         self.slots: list[Slot] = []
         # What is left to do when a connection has become idle.
@@ -48,13 +50,13 @@ class Queued:
     def give_back(self, permit: Permit) -> None:
         """Take back what a lease does not hold any more."""
         if is_collecting():  # who waits finds it when it died
-            self.ledger.waiters.nudge()
+            self._core.nudge()
         else:
-            self._core.give_back(permit)
+            self._core.release_permit(permit)
 
     def take_away(self, permit: Permit) -> None:
         """Take back what was dropped with its lease."""
-        self._core.take_away(permit)
+        self._core.release_dropped(permit)
 
     def put_back(self, con: Any) -> None:
         """Take a connection back, or in if it comes from elsewhere."""
@@ -115,7 +117,7 @@ def _ignore(will: Any) -> None:
     """Do without the place that nobody holds any more."""
 
 
-class SimpleLease(Lease):
+class SimpleLease(Proxy, Lease):
     """What a user holds; it behaves like the driver's connection."""
 
     __slots__ = ()

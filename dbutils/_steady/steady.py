@@ -16,7 +16,6 @@ from .._base.errors import logger, quietly
 from .._base.finalizers import note_lost
 from .._base.fork import abandon_socket, register_for_fork
 from .._base.threads import is_ending
-from .._core.throttle import ConnectThrottle
 from .._drivers.driver import MARKS, SPOILS, Profile
 from .deadlines import end_deadline, start_deadline
 from .ping import PingError, SqlPinger, ask, name_of, parse_ping, prove
@@ -163,8 +162,9 @@ class Session:
         self.limit: float | None = None
         # How often in a row the question of the program has failed.
         self.unanswered = 0
-        # What the pool knows about the server, if there is a pool.
-        self.throttle: ConnectThrottle | None = None
+        # The throttle of the pool, which spaces the attempts to connect to a
+        # server that is away; None without a pool.
+        self.throttle: Any = None
         register_for_fork(self, is_connection=True)
 
     def agree(self, **options: Any) -> None:

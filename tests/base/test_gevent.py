@@ -50,7 +50,7 @@ def test_what_replaces_them_is_used_from_then_on(monkeypatch, dbapi):
     wait_until(lambda: pool._core.stats().waiting)
     lease.close()
     thread.join(PATIENCE)
-    pool._core.change_limits(lambda limits: limits)
+    pool._core.resize(lambda limits: limits)
     dbapi.threadsafety = 1
     SimplePooledDB(dbapi, 1)
     assert {"waiters", "mutex", "simple"} <= locks.callers

@@ -22,7 +22,7 @@ from dbutils._base import housekeeper as _housekeeper
 from dbutils._base import threads as _threads
 from dbutils._base.crew import Crew, Task
 from dbutils._base.threads import Attendant, start_thread
-from dbutils._pooled.base import run_together
+from dbutils._base.together import run_together
 from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB
 
@@ -456,7 +456,7 @@ def test_no_place_is_lost_with_a_thread_that_cleans(dbapi):
     while dbs:
         dbs.pop().close()
     wait_until(lambda: pool._connections == 0)
-    assert pool._core.ledger.places == 2
+    assert pool._core.ledger.slots.size == 2
 
 
 # Several things at the same time.

@@ -9,7 +9,7 @@ from patience import PATIENCE, wait_until
 from tokens import Pool, Token, wait_for_waiters
 
 from dbutils._core.ledger import make_limits
-from dbutils._core.pool import PoolTimeout
+from dbutils._core.waiting import PoolTimeout
 
 
 @contextmanager
@@ -172,7 +172,10 @@ def test_an_impatient_request_is_refused_with_the_state_of_the_pool():
     cons = [pool.take(), pool.take()]
     with pytest.raises(PoolTimeout) as caught:
         pool.take()
-    assert caught.value.stats == (2, 2, 0, 0, 0, None)
+    stats = caught.value.stats
+    assert stats.maxconnections == stats.in_use == 2
+    assert stats.idle == stats.waiting == 0
+    assert stats.refused == 1
     pool.give(cons[0])
     assert pool.take() is cons[0]
 
@@ -338,7 +341,7 @@ def test_the_end_of_a_transaction_serves_who_waits_to_share():
     with background(lambda: served.append(pool.take(shareable=True))):
         wait_for_waiters(pool, 1)
         con.transaction = False
-        pool.core.look_again()
+        pool.core.reclaim()
     assert served == [con]
 
 
@@ -446,13 +449,13 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
 def test_what_was_taken_while_the_pool_was_shut_down_does_not_stay(
         monkeypatch):
     pool = Pool()
-    acquire = pool.core._acquire
+    acquire = pool.core._requests._acquire
 
     def come_late(*args):
-        pool.core.shutdown(0)
+        pool.core.shut_down(0)
         return acquire(*args)
 
-    monkeypatch.setattr(pool.core, "_acquire", come_late)
+    monkeypatch.setattr(pool.core._requests, "_acquire", come_late)
     con = pool.take()
     pool.give(con)
     assert con.closed

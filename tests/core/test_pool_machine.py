@@ -19,9 +19,9 @@ from tokens import Token, TokenBackend
 
 from dbutils._core import pool as _pool
 from dbutils._core.ledger import Limits
-from dbutils._core.pool import PoolTimeout
 from dbutils._core.slots import new_checkout
 from dbutils._core.waiters import Waiter
+from dbutils._core.waiting import PoolTimeout
 
 LIMIT = 3
 SOME = st.integers(0, 1000)
@@ -141,7 +141,7 @@ class PoolMachine(RuleBasedStateMachine):
     def lose_patience(self, number):
         waiter = self.waiting.pop(number % len(self.waiting))
         if not waiter.give_up():
-            self.core.keeper.unused(waiter.permit)
+            self.core.keeper.put_back_unused(waiter.permit)
         self.core.keeper.serve()
 
     def serve(self):
@@ -149,7 +149,7 @@ class PoolMachine(RuleBasedStateMachine):
         for waiter in [one for one in self.waiting if not one.is_waiting]:
             self.waiting.remove(waiter)
             with suppress(ConnectionError):
-                self.held.append(self.core.keeper.ready(
+                self.held.append(self.core.opener.ready(
                     waiter.permit, self.backend.connect, waiter.checkout,
                     shareable=False))
 
@@ -175,17 +175,17 @@ class PoolMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 5))
     def resize(self, limit):
         self.limit = limit
-        self.core.change_limits(
+        self.core.resize(
             lambda limits: limits._replace(maxconnections=limit))
 
     @rule(number=st.integers(0, 3))
     def keep_fewer_or_more(self, number):
-        self.core.change_limits(
+        self.core.resize(
             lambda limits: limits._replace(maxcached=number or None))
 
     def reclaim(self):
         """Do what those who wait do from time to time."""
-        self.core.look_again()
+        self.core.reclaim()
         while any(not waiter.is_waiting for waiter in self.waiting):
             self.serve()
 

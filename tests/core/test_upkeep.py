@@ -150,7 +150,7 @@ def test_what_somebody_has_in_hand_does_not_survive_the_end_of_all(
     elif way == "health":
         pool.health_check()
     elif way == "refill":
-        pool._core.keeper.open_ahead(pool._open)
+        pool._core.open_ahead(pool._open)
     else:
         lease.close()
     assert ends == []
@@ -165,7 +165,7 @@ def test_who_was_served_too_late_does_not_give_an_old_connection_back(
     core = pool._core
     permit = core.ledger.take()
     pool.drain()
-    core.keeper.unused(permit)
+    core.keeper.put_back_unused(permit)
     assert len(pool._idle_cache) == 0
     assert not server.connections[0].valid
 

@@ -11,7 +11,8 @@ from drivers import ask, start
 from patience import PATIENCE, in_threads, join, wait_until
 from refusals import Driver, RefusedError
 
-from dbutils._core.throttle import ConnectThrottle, Elsewhere, is_outage
+from dbutils._core.throttle import ConnectThrottle, Elsewhere
+from dbutils._drivers.outages import is_outage
 from dbutils.pooled_db import PooledDB
 
 THREADS = 16
@@ -119,7 +120,7 @@ def test_another_error_is_raised_at_once():
 
 
 def test_attempts_are_spaced_by_the_clock():
-    throttle = ConnectThrottle()
+    throttle = ConnectThrottle(is_outage)
     now = [100.0]
     throttle.clock = lambda: now[0]
     attempts = []

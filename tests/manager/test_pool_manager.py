@@ -20,8 +20,8 @@ from managed import SECRET, Driver, entry_of, settings_for
 from patience import PATIENCE, wait_until
 
 from dbutils import pool_manager
+from dbutils._base.atomic import Count
 from dbutils._base.housekeeper import housekeeper
-from dbutils._core.counts import Count
 from dbutils._manager import registry
 from dbutils.pool_manager import (
     ConnectionConfig,

@@ -14,7 +14,6 @@ from patience import PATIENCE, wait_until
 
 from dbutils import Allocation, ResourceAllocationPooledDB
 from dbutils._core import ledger as _ledger
-from dbutils._core import waiting as _queue
 from dbutils._core.waiters import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
@@ -31,11 +30,11 @@ def make(dbapi):
     return make
 
 
-@pytest.fixture
-def _no_looks(monkeypatch):
-    """Let who waits not look by itself for what nobody has told it."""
-    for name in ("_FIRST_LOOK", "_OTHER_LOOK"):
-        monkeypatch.setattr(_queue, name, 1000)
+def without_looks(pool):
+    """Let requests not look by themselves for what nobody has told them."""
+    requests = pool._core._requests
+    requests.first_look = requests.other_look = 1000
+    return pool
 
 
 class Requests:
@@ -326,9 +325,8 @@ def test_who_runs_may_overtake_who_waits_for_a_bounded_time(
     assert requests.order() == ["waiter"]
 
 
-@pytest.mark.usefixtures("_no_looks")
 def test_who_may_be_overtaken_is_told_of_what_comes_back(make):
-    pool = make(1, allocation_strategy="efficient")
+    pool = without_looks(make(1, allocation_strategy="efficient"))
     pool.connection().close()
     requests = Requests(pool)
     requests.add("waiter")
@@ -518,9 +516,8 @@ def test_places_can_be_both_reserved_and_limited(make):
     give_back(report)
 
 
-@pytest.mark.usefixtures("_no_looks")
 def test_who_is_blocked_by_a_tag_blocks_nobody_else(make):
-    pool = make(3)
+    pool = without_looks(make(3))
     pool.limit("batch", 1)
     batch = borrow_all(pool, tag="batch")
     done = Event()
@@ -539,9 +536,8 @@ def test_who_is_blocked_by_a_tag_blocks_nobody_else(make):
     thread.join(PATIENCE)
 
 
-@pytest.mark.usefixtures("_no_looks")
 def test_a_place_that_is_reserved_is_given_to_who_waits_for_it(make):
-    pool = make(2)
+    pool = without_looks(make(2))
     pool.reserve("web", 1)
     web = borrow_all(pool, tag="web")
     requests = Requests(pool, 0)
@@ -552,9 +548,8 @@ def test_a_place_that_is_reserved_is_given_to_who_waits_for_it(make):
     give_back(web)
 
 
-@pytest.mark.usefixtures("_no_looks")
 def test_who_waits_is_served_when_a_limit_is_raised(make):
-    pool = make(3)
+    pool = without_looks(make(3))
     pool.limit("batch", 1)
     requests = Requests(pool, 0)
     lease = pool.connection(tag="batch")
@@ -564,9 +559,8 @@ def test_who_waits_is_served_when_a_limit_is_raised(make):
     lease.close()
 
 
-@pytest.mark.usefixtures("_no_looks")
 def test_who_waits_is_served_when_another_one_fails(make, server, dbapi):
-    pool = make(3)
+    pool = without_looks(make(3))
     pool.limit("batch", 1)
     requests = Requests(pool, 0)
 

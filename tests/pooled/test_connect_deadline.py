@@ -394,7 +394,7 @@ def test_the_limit_holds_while_connections_come_late(monkeypatch):
                 taken.append(lease._con)
                 most.append(len(taken))
                 taken.remove(lease._con)
-                pool._core.destroy_lease(lease)
+                pool._core.destroy(lease)
 
     threads = in_threads(checkout, 8)
     while len(driver.opened) < 200:
@@ -545,7 +545,7 @@ def test_an_error_that_refers_to_itself_holds_no_place():
 
 def helped_pool():
     pool = make_pool()
-    pool.core.keeper.has_helpers = True
+    pool.core.opener.has_helpers = True
     return pool
 
 

@@ -348,14 +348,14 @@ def test_who_waits_gets_what_is_opened_ahead(make):
     pool = make(maxconnections=1)
     waiter = Waiter(new_checkout(), shareable=False)
     pool._core.ledger.queue_up(waiter)
-    assert pool._core.keeper.open_ahead(pool._open)
+    assert pool._core.open_ahead(pool._open)
     assert waiter.permit.slot.con is not None
 
 
 def test_a_pool_that_was_shut_down_opens_nothing(make, server):
     pool = make(1)
     pool.shutdown()
-    assert not pool._core.keeper.open_ahead(pool._open)
+    assert not pool._core.open_ahead(pool._open)
     pool.dynamic_adjust_config(mincached=3)
     assert server.calls["connect"] == 1
 
@@ -370,7 +370,7 @@ def test_changes_at_the_same_time_do_not_undo_each_other(make):
         other.join(0.05)  # it has to wait
         return limits._replace(maxcached=3)
 
-    pool._core.change_limits(adjust)
+    pool._core.resize(adjust)
     other.join(PATIENCE)
     assert (pool._maxcached, pool._maxconnections) == (3, 20)
 

@@ -13,10 +13,11 @@ from everywhere import sweep
 from patience import PATIENCE, wait_until
 
 from dbutils import Performance, PerformanceOptimizedPooledDB
+from dbutils._base.atomic import Count
 from dbutils._base.crew import Crew
 from dbutils._base.housekeeper import housekeeper
-from dbutils._core.counts import Count, Cycle
-from dbutils._core.keeper import Observer
+from dbutils._core.backend import Observer
+from dbutils._core.stats import Cycle
 from dbutils.pooled_db import (
     PooledDB,
     PooledDedicatedDBConnection,
@@ -187,7 +188,7 @@ def test_who_observes_a_pool_cannot_disturb_it(make, caplog):
 
     pool = make(maxconnections=1, maxwait=0.01)
     caplog.set_level(logging.DEBUG)
-    pool._core.observe(Disturber())
+    pool._core.keeper.observers += (Disturber(),)
     with pool.connection(shareable=False), (
             pytest.raises(TooManyConnectionsError)):
         pool.connection(shareable=False)
@@ -509,7 +510,7 @@ def test_a_rollback_that_takes_too_long_is_given_up(make, server, is_apart):
     go_on.set()
     wait_until(lambda: server.calls["close"] == 1)
     wait_until(lambda: len(pool._idle_cache) == 1)
-    assert pool._core.ledger.places == 1
+    assert pool._core.ledger.slots.size == 1
     pool.shutdown()
 
 

@@ -201,7 +201,7 @@ def test_the_limit_is_not_lowered_below_what_is_reserved(dbapi):
             lambda: pool.dynamic_adjust_config(maxconnections=5),
             lambda: pool.dynamic_adjust_config(
                 maxconnections=7, mincached=1, maxwaiting=3),
-            lambda: pool._core.change_limits(lambda _: lowered)):
+            lambda: pool._core.resize(lambda _: lowered)):
         with pytest.raises(ValueError, match=r"would be [57], but 8 .*serv"):
             change()
         assert pool._maxconnections == 10
@@ -236,7 +236,7 @@ def test_what_is_reserved_just_now_counts_for_a_limit(dbapi):
         other.join(0.05)  # it has to wait
         return limits._replace(maxconnections=5)
 
-    pool._core.change_limits(adjust)
+    pool._core.resize(adjust)
     other.join(PATIENCE)
     assert len(errors) == 1
     assert "so 8 cannot be reserved for 'web'" in errors[0]

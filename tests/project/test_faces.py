@@ -19,8 +19,8 @@ from dbutils.uri_pool import ConnectionPool
 MANUAL = DOCS / "main.rst"
 
 POOL = (
-    "cache close connection drain run shutdown steady_connection transaction"
-    " version")
+    "cache close connection drain run shutdown stats steady_connection"
+    " transaction version")
 POOLED_DB = f"{POOL} dedicated_connection unshare"
 LEASE = "begin close commit cursor rollback valid"
 STEADY = "begin close commit rollback valid version"
@@ -70,6 +70,9 @@ FACES = {
     "PoolConfig": (
         "max_idle max_idle_time max_lifetime max_total max_usage"
         " max_wait_time min_idle test_on_borrow"),
+    "PoolStats": (
+        "closed count idle in_use index maxcached maxconnections maxshared"
+        " maxwaiting mincached opened reconnects refused shared waiting"),
     "PooledDB": POOLED_DB,
     "PooledDedicatedDBConnection": LEASE,
     "PooledPg": f"{POOL} pooled_connection",
@@ -109,7 +112,7 @@ PROFILE = (
     " warning write")
 
 # Names of DBUtils 3.x that programs read, and that the manual does not teach.
-UNEXPLAINED = "con pooled_connection share shared thread unshare"
+UNEXPLAINED = "con count index pooled_connection share thread unshare"
 
 
 def names_of(thing):

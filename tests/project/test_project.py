@@ -39,11 +39,7 @@ NEEDS = {
 }
 # arrows that still point up
 EXCEPTIONS = {
-    ("_core.history", "_pooled.base"),
-    ("_core.lease", "_steady.driver_methods"),
-    ("_manager.connector", "_core.throttle"),
-    ("_manager.registry", "_core.counts"),
-    ("_steady.steady", "_core.throttle"), ("drivers", "_steady"),
+    ("drivers", "_steady"),
 }
 
 STANDARD = {

@@ -20,7 +20,7 @@ class Lease:
     def give(self):
         permit, self.permit = self.permit, None
         if permit.is_share:
-            self.pool.core.leave(permit)
+            self.pool.core.release_share(permit)
         else:
             self.pool.core.release(permit.slot.con)
 

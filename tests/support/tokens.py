@@ -5,7 +5,7 @@ import weakref
 from patience import wait_until
 
 from dbutils._core import pool as _pool
-from dbutils._core.keeper import Backend
+from dbutils._core.backend import Backend
 from dbutils._core.ledger import Limits
 
 
@@ -92,7 +92,7 @@ class Pool:
         share = next(
             share for share in self.shares if share.slot.con is con)
         self.shares.remove(share)
-        self.core.leave(share)
+        self.core.release_share(share)
 
     @property
     def state(self):

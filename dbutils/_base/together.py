@@ -1,0 +1,93 @@
+"""Calling several functions at the same time."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from typing import Any, Callable, Sequence
+from weakref import ref
+
+from .atomic import pop
+from .threads import start_thread
+
+__all__ = ["run_together"]
+
+
+class _Part:
+    """One of several functions; it is dropped when that is over."""
+
+    __slots__ = ("__weakref__", "function", "number")
+
+    def __init__(self, number: int, function: Callable[[], Any]) -> None:
+        self.number = number
+        self.function = function
+
+
+class _Together:
+    """Functions that are called at the same time, by any thread."""
+
+    def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
+        self._functions = functions
+        # What they returned, and what they raised, by their numbers.
+        self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
+        self._parts = deque(map(_Part, range(len(functions)), functions))
+        # What is over is told by a callback that is written in C, so that a
+        # thread that was stopped is not waited for.
+        self._ends: Any = queue.SimpleQueue()
+        self._links = [ref(part, self._ends.put) for part in self._parts]
+
+    def work(self) -> None:
+        """Call what nobody has called yet, one after the other."""
+        part = pop(self._parts)
+        while part is not None:
+            self._outcomes[part.number] = _outcome(part.function)
+            part = pop(self._parts)
+
+    def results(self) -> list[Any]:
+        """Return what they returned, or raise an error, when all are over."""
+        for _ in self._links:
+            self._ends.get()
+        outcomes = [
+            self._outcomes[number] if number in self._outcomes
+            else _outcome(function)
+            for number, function in enumerate(self._functions)]
+        self._outcomes.clear()
+        errors = [error for _, error in outcomes if error is not None]
+        if errors:
+            outcomes.clear()
+            try:
+                raise errors[0]
+            finally:
+                errors.clear()  # or the error would refer to itself
+        return [result for result, _ in outcomes]
+
+    def cancel(self) -> None:
+        """Call no more of them, and hold none: threads can begin late."""
+        self._parts.clear()
+        self._functions = ()
+
+
+def _outcome(
+        function: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """Return what a function returns or raises."""
+    try:
+        return function(), None
+    except Exception as error:  # noqa: BLE001 - raised later
+        return None, error
+
+
+def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
+    """Call functions at the same time, and return what they return.
+
+    Where no other threads can be started, this thread calls them all; and
+    again those whose thread was stopped.
+    """
+    calls = _Together(functions)
+    for _ in functions[1:]:
+        if not start_thread(calls.work, "DBUtils helper"):
+            break
+    try:
+        calls.work()
+        return calls.results()
+    finally:
+        calls.cancel()

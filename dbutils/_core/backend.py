@@ -1,0 +1,145 @@
+"""What a pool asks of others: its backend, its observers, its policy."""
+
+from __future__ import annotations
+
+from typing import Any, Sequence
+
+from .ledger import Limits
+from .quotas import Admission, Request
+from .throttle import ConnectThrottle
+from .waiters import Waiter
+
+__all__ = ["AdmissionPolicy", "Backend", "Observer"]
+
+
+class Backend:
+    """What a pool does with its connections; pools choose a subclass."""
+
+    # Whether the database is known to be in this process.
+    is_embedded = False
+    # How often a connection is used until it is replaced, if that is limited.
+    maxusage: int | None = None
+
+    @property
+    def is_simple(self) -> bool:
+        """Whether most connections are clean, or reset in one step."""
+        return False
+
+    def is_outage(self, error: BaseException) -> bool:
+        """Return whether another attempt to connect can help."""
+        return isinstance(error, OSError)
+
+    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
+        """Tell a new connection what the pool knows about the server."""
+
+    def check(self, con: Any) -> None:
+        """Check a connection before it is handed out, and reconnect it."""
+
+    def check_share(self, con: Any, seconds: float) -> None:
+        """Check a shared connection within a time.
+
+        A dead one stays with its sharers until they next use it.
+        """
+
+    def is_alive(
+            self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether a connection is alive, within a time."""
+        return True
+
+    def seems_alive(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether nothing is known to be wrong, without a question."""
+        return True
+
+    def ask(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether the server answers on a connection."""
+        return True
+
+    def ask_within(
+            self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether the server answers within a time."""
+        return self.ask(con)
+
+    def limit_usage(self, con: Any) -> None:
+        """Tell a connection that the limit of its usage was changed."""
+
+    def opens_at_once(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether opening such connections takes no time."""
+        return False
+
+    def needs_reset(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether a reset has to ask the server."""
+        return True
+
+    def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
+        """Reset a returned connection; return whether it can stay."""
+        return True
+
+    def close(self, con: Any) -> None:
+        """Close a connection for good."""
+        con.close()
+
+    # Sharing.
+
+    def share(self, con: Any) -> Any:
+        """Return a record of those who share a connection."""
+        raise NotImplementedError
+
+    def is_shareable(self, con: Any) -> bool:
+        """Return whether another thread may share a connection now."""
+        raise NotImplementedError
+
+    def part(self, con: Any, checkout: Any) -> None:
+        """End a share of a connection that has other sharers."""
+
+    def can_be_closed_in_use(
+            self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether closing disturbs only those who share it."""
+        return True
+
+
+class Observer:
+    """Is told what happens beside the fast way."""
+
+    def opened(self, seconds: float, is_ahead: bool) -> None:
+        """Note that a connection was opened, and how long that took.
+
+        is_ahead: whether no request had asked for it yet
+        """
+
+    def waited(self, seconds: float, was_served: bool) -> None:
+        """Note how long a request has waited, and whether it was served."""
+
+
+class AdmissionPolicy:
+    """Decides which request is served next, and which has to wait."""
+
+    # Whether a request may have to wait though a connection is idle.
+    has_limits = False
+
+    def check_limits(self, limits: Limits) -> None:
+        """Raise an error if the pool cannot have other limits."""
+
+    def request(self, priority: Any, tag: Any) -> Request:
+        """Return what a request wants, after checking it."""
+        raise NotImplementedError
+
+    def rank(self, waiters: list[Waiter]) -> Sequence[Waiter]:
+        """Return the waiters in the order of service."""
+        return waiters
+
+    def admit(self, request: Request) -> Admission | None:
+        """Return the admission of a request if it may be served now."""
+        raise NotImplementedError
+
+    def served(self, request: Request) -> None:
+        """Note that a waiter is served."""
+
+    def not_served(self, request: Request) -> None:
+        """Note that a waiter had gone before it was served."""
+
+    def refusal(self, request: Request) -> str | None:
+        """Return why a request may not be served, if that is the reason."""
+        raise NotImplementedError
+
+    def after_fork(self) -> None:
+        """Forget what is in use in the parent of a forked child."""

@@ -1,0 +1,207 @@
+"""The state of a pool in numbers, and what errors say about it."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import cycle
+from typing import Any, Iterable, NamedTuple, Sequence
+
+from .._base.atomic import Count
+from .._base.mutex import Mutex
+
+__all__ = [
+    "Cycle", "PoolStats", "Timings", "describe", "late_text",
+    "too_many_text"]
+
+# How many of the last values are kept.
+_KEPT = 2000
+# How many holders an error names, and how long a wait is no wait.
+_MANY = 5
+_MOMENT = 0.001
+
+
+class PoolStats(NamedTuple):
+    """The state of a pool at one moment.
+
+    maxconnections, mincached, maxcached, maxshared, maxwaiting: the limits
+        of the pool; None means that there is none
+    in_use: how many connections are in use, or are being opened or reset
+    idle: how many connections are idle
+    shared: how many of those in use can be shared
+    waiting: how many requests wait for a connection
+    opened, closed: how many connections the pool has opened and closed
+    reconnects: how often a connection that was lost or used up got a new
+        session from the driver while it was in use
+    refused: how many requests got no connection, because all were in use or
+        the time was over
+
+    What is counted is counted since the pool was made, or since the fork in
+    a forked child.
+    """
+
+    maxconnections: int | None
+    mincached: int
+    maxcached: int | None
+    maxshared: int
+    maxwaiting: int | None
+    in_use: int
+    idle: int
+    shared: int
+    waiting: int
+    opened: int
+    closed: int
+    reconnects: int
+    refused: int
+
+
+PoolStats.__module__ = "dbutils.pooled_db"  # where programs find it
+
+
+def too_many_text(
+        stats: PoolStats, waited: float, holders: Sequence[Any],
+        refusal: str | None = None, ages: Sequence[float] = ()) -> str:
+    """Return why a request got no connection, and what to change.
+
+    refusal: the reason if it is neither of the usual ones
+    ages: for how many seconds connections have been being opened
+    """
+    maxconnections = stats.maxconnections
+    limit = "unlimited" if maxconnections is None else maxconnections
+    state = (
+        f"(maxconnections: {limit}, maxshared: {stats.maxshared},"
+        f" in use: {stats.in_use}, idle: {stats.idle},"
+        f" waiting: {stats.waiting})")
+    opening = _opening(ages)
+    if refusal == late_text():
+        return (
+            f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
+            " whether the server answers, or wait longer (maxwait).")
+    if maxconnections is not None and stats.in_use >= maxconnections:
+        reason = f"All connections of the pool are in use {state}."
+        advice = "Raise maxconnections, close connections earlier,"
+    elif refusal is not None:
+        reason, advice = f"{refusal} {state}.", "Change that,"
+    else:
+        reason = f"All shared connections are in a transaction {state}."
+        advice = (
+            "Raise maxshared, end transactions earlier,"
+            " ask for a dedicated connection,")
+    named = "".join(f"\n- {holder}" for holder in holders[:_MANY])
+    return f"{reason}{opening} {_advice(stats, waited, advice)}" + (
+        f"\nThe oldest of those in use:{named}" if named else "")
+
+
+def _advice(stats: PoolStats, waited: float, advice: str) -> str:
+    if stats.maxwaiting is not None and (
+            stats.waiting >= stats.maxwaiting):
+        return f"{advice} or raise maxwaiting ({stats.maxwaiting})."
+    if waited < _MOMENT:
+        return f"{advice} or wait for one with blocking=True or maxwait."
+    return (
+        f"None has become free in {waited:.3g} seconds."
+        f" {advice} or wait longer (maxwait).")
+
+
+def late_text() -> str:
+    """Return that connecting has taken too long."""
+    return "No connection could be opened"
+
+
+def _opening(ages: Sequence[float]) -> str:
+    """Return for how long connections have been being opened, if any are."""
+    if not ages:
+        return ""
+    number = (
+        "A connection is" if len(ages) == 1
+        else f"{len(ages)} connections are")
+    since = "" if len(ages) == 1 else ", the first one"
+    return f" {number} still being opened{since} for {ages[0]:.3g} seconds."
+
+
+class Cycle:
+    """Counts steps; every step() returns 0 once in a number of calls.
+
+    The step is written in C, and makes no new number.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._length = length
+        self.step = cycle(range(length)).__next__
+        # How often there was a 0, which its receiver has to note, and how
+        # often the number was read, which is a step, too.
+        self._rounds = Count()
+        self._reads = 0
+        self._mutex = Mutex()
+
+    def note_round(self) -> None:
+        """Note that the step was 0."""
+        self._rounds.step()
+
+    def read(self) -> int:
+        """Return the number of steps."""
+        with self._mutex.take():
+            place = self.step()
+            if not place:
+                self.note_round()
+            number = (self._rounds.read() - 1) * self._length + place
+            self._reads += 1
+            return number - self._reads + 1
+
+
+class Timings:
+    """How often something happened, and how long it took lately."""
+
+    def __init__(self) -> None:
+        self._count = Count()
+        self._values: deque[float] = deque(maxlen=_KEPT)
+
+    def add(self, seconds: float) -> None:
+        """Note that it has happened."""
+        self._values.append(seconds)
+        self._count.step()
+
+    @property
+    def number(self) -> int:
+        """How often it has happened."""
+        return self._count.read()
+
+    @property
+    def values(self) -> Sequence[float]:
+        """How long it took, the last times."""
+        return self._values.copy()
+
+    @property
+    def mean(self) -> float:
+        """How long it took on average, the last times."""
+        values = self.values
+        return sum(values) / len(values) if values else 0.0
+
+
+def describe(
+        number: int, groups: Iterable[tuple[int, Sequence[float]]],
+) -> dict[str, float]:
+    """Return the statistics of how long something takes.
+
+    groups: values, each with the number of events for which they stand
+    """
+    weighted = sorted(
+        (value, events / len(values))
+        for events, values in groups for value in values)
+    total = sum(weight for _, weight in weighted)
+    mean = sum(value * weight for value, weight in weighted)
+    report: dict[str, float] = {
+        "count": number, "mean": mean / total if total else 0.0}
+    for name, part in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99)):
+        report[name] = _quantile(weighted, part * total)
+    report["max"] = weighted[-1][0] if weighted else 0.0
+    return report
+
+
+def _quantile(weighted: list[tuple[float, float]], limit: float) -> float:
+    """Return the value up to which the weights reach a limit."""
+    reached = 0.0
+    for value, weight in weighted:
+        reached += weight
+        if reached >= limit:
+            return value
+    return weighted[-1][0] if weighted else 0.0

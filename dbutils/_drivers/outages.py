@@ -1,0 +1,49 @@
+"""Which errors say that a server is away, or that it refuses a password."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+__all__ = ["is_outage", "is_refusal"]
+
+# The codes of errors by which a server says that it cannot be used now, and
+# the words of those that have no code.
+_CODES = {
+    "57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004",
+    "08006", 1040, 1203, 1053, 2002, 2003, 2006, 2013, 2055}
+_WORDS = re.compile(
+    "refused|starting up|accepting connections|shutting down|timed? ?out"
+    "|too many|unreachable|reset by peer|closed the connection|not connect"
+    "|no connection|cannot connect|gone away|broken pipe|recovery mode"
+    "|network error|remaining connection slots|no more connections",
+    re.IGNORECASE)
+# The same for a server that refuses a login; in some other languages, too.
+_REFUSED = {"28P01", "28000", 1045, 1698, 18456}
+_NEVER = re.compile(
+    "authenti|autenti|passw|denied|login failed|ORA-01017", re.IGNORECASE)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Return whether another attempt to connect can help."""
+    if not isinstance(error, Exception) or isinstance(error, TypeError):
+        return False
+    text = str(error)
+    if is_refusal(error) or "certificate" in text.lower():
+        return False
+    return isinstance(error, OSError) or bool(
+        _codes_of(error) & _CODES) or bool(_WORDS.search(text))
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether an error says that the login was refused."""
+    return bool(_codes_of(error) & _REFUSED or _NEVER.search(str(error)))
+
+
+def _codes_of(error: BaseException) -> set[Any]:
+    """Return what may be the code of an error."""
+    codes = [
+        getattr(error, name, None)
+        for name in ("pgcode", "sqlstate", "errno")]
+    parts = [part for part in error.args if isinstance(part, (int, str))]
+    return {*codes, *parts}
