@@ -47,7 +47,7 @@ def test_what_replaces_them_is_used_from_then_on(monkeypatch, dbapi):
     lease = pool.connection(shareable=False)
     thread = Thread(target=lambda: pool.connection().cursor())
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting)
+    wait_until(lambda: pool.stats().waiting)
     lease.close()
     thread.join(PATIENCE)
     pool._core.resize(lambda limits: limits)

@@ -13,7 +13,7 @@ pytestmark = for_every_kind
 
 
 def waiting(pool):
-    return pool._core.stats().waiting
+    return pool.stats().waiting
 
 
 def test_who_sets_maxwait_waits_that_long(kind):

@@ -52,11 +52,11 @@ class Requests:
             with self.pool.connection(**wishes):
                 self.served.append(name)
 
-        waiting = self.pool._core.stats().waiting
+        waiting = self.pool.stats().waiting
         thread = Thread(target=borrow, daemon=True)
         thread.start()
         self._threads.append(thread)
-        wait_until(lambda: self.pool._core.stats().waiting == waiting + 1)
+        wait_until(lambda: self.pool.stats().waiting == waiting + 1)
 
     def order(self):
         """Return the names in the order in which they are served."""
@@ -103,7 +103,7 @@ def test_the_priority_can_be_that_of_the_pool_or_of_the_thread(make):
 
     thread = Thread(target=high)
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 2)
+    wait_until(lambda: pool.stats().waiting == 2)
     with pool.priority("critical"):  # of another thread
         requests.add("normal", priority="normal")
     assert requests.order() == ["thread", "normal", "pool"]
@@ -288,7 +288,7 @@ def test_ageing_bounds_the_wait_under_a_steady_stream(make, is_fair):
     stream = [Thread(target=go_on) for _ in range(4)]
     for thread in stream:
         thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 5)
+    wait_until(lambda: pool.stats().waiting == 5)
     while requests._held:
         requests._held.pop().close()
     if is_fair:
@@ -383,7 +383,7 @@ def test_nobody_is_forgotten_while_others_overtake(make):
     for thread in threads:
         thread.join(PATIENCE)
     assert set(counts.values()) == {100}
-    figures = pool._core.stats()
+    figures = pool.stats()
     assert (figures.in_use, figures.waiting) == (0, 0)
 
 
@@ -528,7 +528,7 @@ def test_who_is_blocked_by_a_tag_blocks_nobody_else(make):
 
     thread = Thread(target=wait)
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 1)
+    wait_until(lambda: pool.stats().waiting == 1)
     with pool.connection(maxwait=PATIENCE):
         assert not done.is_set()
     give_back(batch)

@@ -131,7 +131,7 @@ def hand_over(pool):
         calls.append(counted(lambda: taken.append(pool.connection())))
     thread = Thread(target=wait)
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting)
+    wait_until(lambda: pool.stats().waiting)
     calls.append(counted(lambda: con.close()))
     thread.join()
     taken.pop().close()

@@ -116,7 +116,7 @@ def ask_in_vain(pool, number=THREADS, error=TooManyConnectionsError):
 
 
 def in_use(pool):
-    return pool._core.stats().in_use
+    return pool.stats().in_use
 
 
 def take_all(pool, number=LIMIT):
@@ -200,7 +200,7 @@ def test_a_late_connection_goes_to_whoever_waits(pool, hole):
     served = []
     threads = in_threads(
         lambda: served.append(pool.connection(maxwait=PATIENCE)), LIMIT)
-    wait_until(lambda: pool._core.stats().waiting == LIMIT)
+    wait_until(lambda: pool.stats().waiting == LIMIT)
     hole.forward()
     join(threads)
     assert len({id(lease._con) for lease in served}) == LIMIT

@@ -141,7 +141,7 @@ def test_who_waits_is_served_when_the_limit_is_raised(make):
 
     thread = Thread(target=borrow)
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 1)
+    wait_until(lambda: pool.stats().waiting == 1)
     assert not got.is_set()
     pool.dynamic_adjust_config(maxconnections=2)
     assert got.wait(PATIENCE)

@@ -43,7 +43,7 @@ def test_draining_does_not_lose_those_who_wait(kind):
     served = []
     thread = Thread(target=lambda: served.append(pool.connection()))
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting)
+    wait_until(lambda: pool.stats().waiting)
     pool.drain()
     lease.close()
     thread.join(PATIENCE)
@@ -96,7 +96,7 @@ def test_shutting_down_tells_those_who_wait(kind):
     threads = [Thread(target=wait) for _ in range(3)]
     for thread in threads:
         thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 3)
+    wait_until(lambda: pool.stats().waiting == 3)
     pool.shutdown(0)
     for thread in threads:
         thread.join(PATIENCE)

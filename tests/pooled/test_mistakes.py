@@ -210,7 +210,7 @@ def test_python_without_notes_shows_it_in_the_message(monkeypatch):
 def test_the_larger_of_two_sizes_counts(kind, blocking):
     pool = kind.make(mincached=3, maxconnections=2, blocking=blocking)
     assert kind.idle(pool) == 3
-    assert pool._core.limits.maxconnections == 3
+    assert pool.stats().maxconnections == 3
 
 
 # Pings.

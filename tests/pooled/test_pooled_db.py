@@ -27,7 +27,7 @@ PATIENCE = 20  # seconds after which a test has failed
 def wait_for_waiters(pool):
     """Wait until somebody waits for a connection."""
     tick = threading.Event()
-    while not pool._core.stats().waiting:
+    while not pool.stats().waiting:
         tick.wait(0.001)
 
 

@@ -87,9 +87,8 @@ def test_a_lease_that_is_collected_serves_who_waits_for_it(kind):
     thread = Thread(
         target=lambda: served.append(pool.connection()), daemon=True)
     thread.start()
-    core = pool._core
     tick = Event()
-    while not core.ledger.waiters:
+    while not pool.stats().waiting:
         tick.wait(0.001)
     del cycle
     gc.collect()
@@ -154,7 +153,7 @@ def test_a_request_waits_if_it_is_to_block(kind):
         target=lambda: served.append(pool.connection()), daemon=True)
     thread.start()
     tick = Event()
-    while not pool._core.ledger.waiters:
+    while not pool.stats().waiting:
         tick.wait(0.001)
     lease.close()
     thread.join(PATIENCE)

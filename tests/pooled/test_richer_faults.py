@@ -375,7 +375,7 @@ def test_the_time_of_use_contains_no_wait(dbapi, server, monkeypatch):
     clock.now += 2
     thread = Thread(target=use, daemon=True)
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 1)
+    wait_until(lambda: pool.stats().waiting == 1)
     clock.now += 100
     assert "for 102 seconds" in str(pool._core.holders()[0])
     lease.close()
@@ -441,7 +441,7 @@ def test_a_visit_begins_when_the_connection_is_there(kind, monkeypatch):
 
     thread = Thread(target=use, daemon=True)
     thread.start()
-    wait_until(lambda: pool._core.stats().waiting == 1)
+    wait_until(lambda: pool.stats().waiting == 1)
     clock.now += 100
     lease.close()
     may_go_on.set()
@@ -479,14 +479,14 @@ def test_a_pool_that_only_the_background_works_on_is_unused(
     else:
         assert manager.health_check(0)["status"] == "unhealthy"
         wait_until(lambda: driver.told)
-    assert dead._core.stats().in_use == 1
+    assert dead.stats().in_use == 1
     assert not entry_of(manager, dead).is_used
     pool = manager.get_pool(settings_for("one"))
     assert manager.list_pools()[0]["key"] == pool.key
     with pytest.raises(PoolEvictedError):
         dead.get_connection()
     driver.hanging.set()
-    wait_until(lambda: not dead._core.stats().in_use)
+    wait_until(lambda: not dead.stats().in_use)
     assert manager.clear_idle_pools() == 1
 
 

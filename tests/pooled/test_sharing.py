@@ -153,7 +153,7 @@ def test_who_waits_to_begin_is_woken_up_by_a_commit(dbapi):
     thread = Thread(target=lambda: (second.begin(), begun.set()))
     thread.start()
     tick = Event()
-    while not pool._core.stats().waiting:
+    while not pool.stats().waiting:
         tick.wait(0.001)
     assert not begun.is_set()
     first.commit()

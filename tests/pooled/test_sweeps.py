@@ -85,7 +85,7 @@ class Use:
             self.pool.connection(**self.wishes, maxwait=0)
         for lease in leases:
             lease.close()
-        assert self.pool._core.stats().in_use == 0
+        assert self.pool.stats().in_use == 0
 
 
 class Patient(Use):

@@ -60,7 +60,7 @@ class Kind:
     @staticmethod
     def in_use(pool):
         """Return how many connections are in use."""
-        return pool._core.stats().in_use
+        return pool.stats().in_use
 
     @staticmethod
     def is_open(con):
