@@ -52,6 +52,7 @@ def _collector(request):
     gc.freeze()  # what there is already, so that it has little to do
     threshold = gc.get_threshold()
     if request.param:
+        gc.enable()
         gc.set_threshold(5, 2, 2)
     else:
         gc.disable()
