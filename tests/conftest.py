@@ -1,5 +1,6 @@
 """What the tests have in common."""
 
+import gc
 import sys
 from contextlib import ExitStack
 
@@ -7,7 +8,8 @@ import drivers
 import mock_db
 import mock_pg
 import pytest
-import servers
+from drivers import ready, start
+from kinds import Kind
 
 from dbutils import pooled_db, pooled_pg
 from dbutils.pooled_db import PooledDB
@@ -34,47 +36,30 @@ def pg(monkeypatch, dbapi):
     return mock_pg
 
 
-class Kind:
-    """A kind of pool of steady connections, its module, and its class."""
-
-    def __init__(self, module, pool_class, *first):
-        self.module = module
-        self.pool_class = pool_class
-        self._first = first
-
-    def make(self, *args, pool_class=None, **options):
-        """Return a pool of this kind."""
-        return (pool_class or self.pool_class)(*self._first, *args, **options)
-
-    @staticmethod
-    def driver_con(lease):
-        """Return the driver's connection behind a lease."""
-        return getattr(lease._con._con, "db", lease._con._con)
-
-    @staticmethod
-    def idle(pool):
-        """Return how many connections are idle."""
-        if isinstance(pool, PooledPg):
-            return pool._cache.qsize()
-        return len(pool._idle_cache)
-
-    @staticmethod
-    def in_use(pool):
-        """Return how many connections are in use."""
-        return pool._core.stats().in_use
-
-    @staticmethod
-    def is_open(con):
-        """Tell whether a driver's connection is open."""
-        return bool(getattr(con, "valid", getattr(con, "status", None)))
-
-
 @pytest.fixture(params=["db", "pg"])
 def kind(request, dbapi, pg):
-    """Both kinds, which keep one contract."""
+    """Both kinds, which keep one contract; or a class that keeps it, too."""
     if request.param == "pg":
         return Kind(pooled_pg, PooledPg)
-    return Kind(pooled_db, PooledDB, dbapi)
+    pool_class = PooledDB if request.param == "db" else request.param
+    return Kind(pooled_db, pool_class, dbapi)
+
+
+@pytest.fixture(params=[False, True], ids=["", "collecting"])
+def _collector(request):
+    """Let the collector do nothing at all, or be at work all the time."""
+    gc.collect()
+    gc.freeze()  # what there is already, so that it has little to do
+    threshold = gc.get_threshold()
+    if request.param:
+        gc.enable()
+        gc.set_threshold(5, 2, 2)
+    else:
+        gc.disable()
+    yield
+    gc.enable()
+    gc.set_threshold(*threshold)
+    gc.unfreeze()
 
 
 @pytest.fixture
@@ -112,29 +97,9 @@ def secure_servers():
         yield server_of
 
 
-def start(stack, family):
-    """Start a server; where it is not installed, skip, or fail in CI."""
-    try:
-        return stack.enter_context(servers.running(servers.KINDS[family]))
-    except servers.MissingServerError as missing:
-        if drivers.IN_CI:
-            pytest.fail(str(missing))
-        pytest.skip(str(missing))
-
-
 @pytest.fixture(params=drivers.POSTGRESQL + drivers.MARIADB, ids=repr)
 def driver(request, servers_running):
     """A real driver, and its server."""
     return ready(request.param, servers_running)
 
 
-def entry_of(manager, pool):
-    """Return what a manager knows of one of its pools."""
-    return manager._registry.entries[pool.key]
-
-
-def ready(driver, servers_running):
-    """Return a driver that knows where its server is."""
-    driver.load()
-    driver.port = servers_running(driver.family)
-    return driver

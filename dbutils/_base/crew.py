@@ -86,7 +86,14 @@ class _Worker:
 class Crew:
     """Runs tasks in threads, which it starts when there are tasks."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = _MOST, rest: float = _REST) -> None:
+        """Set up a crew without threads.
+
+        most: the highest number of threads
+        rest: the seconds after which a thread ends that has nothing to do
+        """
+        self._most = most
+        self._rest = rest
         at_end(self._wake_all)
         self.after_fork()
 
@@ -119,7 +126,7 @@ class Crew:
                 return True
         number = sum(worker.is_useful(now) for worker in workers) + sum(
             now - tried_at < _AGAIN for tried_at in self._attempts.copy())
-        if len(workers) >= _MOST:
+        if len(workers) >= self._most:
             return not is_ending()
         if number < _THREADS:
             self._attempts.append(now)
@@ -174,7 +181,7 @@ class Crew:
         """
         worker.is_leaving = False
         worker.is_idle = True  # first: a task that comes now wakes us
-        was_woken = bool(tasks) or worker.gate.rest(_REST)
+        was_woken = bool(tasks) or worker.gate.rest(self._rest)
         worker.is_idle = False
         task = pop(tasks)
         if task is not None:

@@ -65,6 +65,9 @@ _ALONE, _LEFT = Outcome(), Outcome()
 class Attempt:
     """An attempt to connect, made by a helper thread for a request."""
 
+    least_time = _LEAST_TIME
+    least_limit = _LEAST_LIMIT
+
     def __init__(
             self, connect: Callable[[], Any], permit: Any,
             finish: Callable[[Any, Outcome], None]) -> None:
@@ -91,7 +94,7 @@ class Attempt:
         seconds: the time for which the request waits
         """
         context = copy_context()
-        context.run(_limit.set, max(seconds, _LEAST_LIMIT))
+        context.run(_limit.set, max(seconds, self.least_limit))
         if start_thread(partial(context.run, self._run), "DBUtils connect"):
             return True
         self._outcomes[0] = _ALONE
@@ -127,7 +130,7 @@ class Attempt:
         is_elsewhere: tells whether another connection can be had
         """
         hangs_at = self.start + HANGS_AFTER
-        deadline = max(deadline, self.start + _LEAST_TIME)
+        deadline = max(deadline, self.start + self.least_time)
         now = monotonic()
         while not self._outcomes:
             self._gate.acquire(True, max(min(

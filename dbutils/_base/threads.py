@@ -233,16 +233,19 @@ class Attendant:
 
     def __init__(
             self, name: str, work: Callable[[], float | None],
-            is_needed: Callable[[], bool]) -> None:
+            is_needed: Callable[[], bool], rest: float = _LONG) -> None:
         """Set the attendant up without starting a thread.
 
         work: does the work that is due, and returns the seconds until the
             next call, or None if the thread may end
         is_needed: returns whether the thread must not end
+        rest: the seconds for which the thread rests if it could not be
+            started again
         """
         self._name = name
         self._work = work
         self._is_needed = is_needed
+        self._rest = rest
         at_end(self.wake)
         self.after_fork()
 
@@ -287,7 +290,7 @@ class Attendant:
     def _make_round(self, link: _Link) -> None:
         pause = self._work()
         if pause is not None or not can_start():
-            link.gate.rest(_LONG if pause is None else pause)
+            link.gate.rest(self._rest if pause is None else pause)
             return
         self.link = None  # first: fill() must see it before we look
         if self._is_needed() and self.link is None:

@@ -52,6 +52,7 @@ class ConnectThrottle:
         self.failed_pings = 0
         # What helpers do for requests that have a deadline.
         self.attempts = Attempts()
+        self.most_hanging = _HANGING
 
     def connect(
             self, connect: Callable[[], Any], deadline: float | None,
@@ -101,7 +102,8 @@ class ConnectThrottle:
 
     def _may_try(self, deadline: float | None) -> bool:
         """Return whether an attempt may be made just now."""
-        if deadline is not None and self.attempts.left() >= _HANGING:
+        if deadline is not None and self.attempts.left() >= (
+                self.most_hanging):
             return False
         if self.error is None or self._failures < _FREE:
             return True

@@ -48,6 +48,8 @@ class Requests:
         self._keeper = keeper
         self._ledger = keeper.ledger
         self._opener = opener
+        self.first_look = _FIRST_LOOK
+        self.other_look = _OTHER_LOOK
 
     def acquire(
             self, connect: Callable[[], Any], timeout: float | None,
@@ -139,7 +141,8 @@ class Requests:
             waited: float) -> None:
         """Wait until woken up, or until it is time to look again."""
         waiters = self._ledger.waiters
-        pause = _FIRST_LOOK if waiters.first() is waiter else _OTHER_LOOK
+        is_first = waiters.first() is waiter
+        pause = self.first_look if is_first else self.other_look
         if timeout is not None and waited < timeout:
             pause = min(pause, timeout - waited)
         elif timeout is not None and not self._is_coming(waiter):

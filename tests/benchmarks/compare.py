@@ -25,12 +25,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
+import options
 from libraries import LIBRARIES
 from scenarios import HIGHER_IS_BETTER, LONG_ONES, SCENARIOS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-sys.path.append(os.fspath(HERE.parent))
+sys.path.append(os.fspath(HERE.parent / "support"))
 
 import drivers
 import servers
@@ -210,13 +211,19 @@ def main():
         "--only", default="", help="measure what has this in its name")
     parser.add_argument(
         "--rounds", type=int, default=None, help="how often all is measured")
-    options = parser.parse_args()
-    rounds = options.rounds or (2 if options.quick else 9)
-    figures = measure(rounds, 0.05 if options.quick else 0.3, options.only)
-    if options.json:
+    parser.add_argument(
+        "--options", action="store_true",
+        help="compare the options of a pool instead")
+    given = parser.parse_args()
+    if given.options:
+        print(options.table(options.measure(given.rounds or 31)))
+        return
+    rounds = given.rounds or (2 if given.quick else 9)
+    figures = measure(rounds, 0.05 if given.quick else 0.3, given.only)
+    if given.json:
         print(json.dumps(figures, indent=1))
     else:
-        show = charted if options.chart else shown
+        show = charted if given.chart else shown
         print(show(summary(figures)))
 
 

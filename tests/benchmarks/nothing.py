@@ -36,6 +36,10 @@ class Cursor:
         """Return the row."""
         return (1,)
 
+    def fetchall(self):
+        """Return the row, in a list."""
+        return [(1,)]
+
     def close(self):
         """Close nothing."""
 

@@ -1,0 +1,142 @@
+"""How pools end: close(), drain(), shutdown() and "with"."""
+
+import subprocess
+import sys
+from threading import Thread
+
+import pytest
+from patience import PATIENCE, wait_until
+
+
+def open_ones(kind, server):
+    return sum(map(kind.is_open, server.connections))
+
+
+def test_a_closed_pool_can_be_used_again(kind, server):
+    pool = kind.make(mincached=2)
+    lease = pool.connection()
+    pool.close()
+    assert open_ones(kind, server) == 1
+    lease.close()
+    assert kind.idle(pool) == 1
+    with pool.connection():
+        assert kind.in_use(pool) == 1
+
+
+def test_a_drained_pool_closes_what_comes_back(kind, server):
+    pool = kind.make(mincached=2, maxconnections=2)
+    lease = pool.connection()
+    pool.drain()
+    assert open_ones(kind, server) == 1
+    other = pool.connection()
+    lease.close()
+    assert open_ones(kind, server) == 1
+    other.close()
+    assert kind.idle(pool) == 1
+    assert kind.is_open(kind.driver_con(pool.connection()))
+
+
+def test_draining_does_not_lose_those_who_wait(kind):
+    pool = kind.make(maxconnections=1, blocking=True)
+    lease = pool.connection()
+    old = lease._con
+    served = []
+    thread = Thread(target=lambda: served.append(pool.connection()))
+    thread.start()
+    wait_until(lambda: pool.stats().waiting)
+    pool.drain()
+    lease.close()
+    thread.join(PATIENCE)
+    assert served[0]._con is not old
+
+
+def test_a_pool_that_was_shut_down_hands_out_nothing(kind, server):
+    pool = kind.make(mincached=2)
+    assert pool.shutdown()
+    assert open_ones(kind, server) == 0
+    with pytest.raises(kind.module.PoolClosedError, match="shut down"):
+        pool.connection()
+    assert pool.shutdown()  # once more changes nothing
+
+
+def test_shutting_down_waits_for_what_is_in_use(kind, server):
+    pool = kind.make()
+    lease = pool.connection()
+    ended = []
+    thread = Thread(target=lambda: ended.append(pool.shutdown(PATIENCE)))
+    thread.start()
+    wait_until(lambda: pool._core.is_closed)
+    assert not ended
+    lease.close()
+    thread.join(PATIENCE)
+    assert ended == [True]
+    assert open_ones(kind, server) == 0
+
+
+def test_shutting_down_waits_no_longer_than_it_may(kind, server):
+    pool = kind.make()
+    lease = pool.connection()
+    assert not pool.shutdown(0.02)
+    assert open_ones(kind, server) == 1
+    lease.close()
+    assert open_ones(kind, server) == 0
+    assert pool.shutdown(0)
+
+
+def test_shutting_down_tells_those_who_wait(kind):
+    pool = kind.make(maxconnections=1, blocking=True)
+    lease = pool.connection()
+    errors = []
+
+    def wait():
+        with pytest.raises(kind.module.PoolClosedError):
+            pool.connection()
+        errors.append("told")
+
+    threads = [Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: pool.stats().waiting == 3)
+    pool.shutdown(0)
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert errors == ["told"] * 3
+    assert lease
+
+
+def test_a_pool_is_shut_down_at_the_end_of_its_context(kind, server):
+    with kind.make(mincached=1) as pool:
+        pool.connection().close()
+    assert open_ones(kind, server) == 0
+    with pytest.raises(kind.module.PoolClosedError):
+        pool.connection()
+
+
+def test_a_bad_time_to_shut_down_is_refused(kind):
+    pool = kind.make()
+    with pytest.raises(ValueError, match="'timeout'"):
+        pool.shutdown(-1)
+    assert pool.connection()
+
+
+SCRIPT = """
+import sqlite3, threading
+from dbutils.pooled_db import PooledDB
+pool = PooledDB(
+    sqlite3, mincached=2, maxconnections=3, blocking=True,
+    check_same_thread=False, database=":memory:")
+leases = [pool.connection() for _ in range(3)]
+cycle = [leases.pop()]
+cycle.append(cycle)
+cursor = leases[0].cursor()
+thread = threading.Thread(target=pool.connection, daemon=True)
+{start}
+"""
+
+
+@pytest.mark.parametrize("start", ["thread.start()", ""])
+def test_nothing_hangs_or_is_printed_at_the_end_of_the_program(start):
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT.format(start=start)],
+        capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
