@@ -14,7 +14,7 @@ __all__ = ["run_together"]
 
 
 class _Part:
-    """One of several functions; it is dropped when that is over."""
+    """One of several functions; it is dropped when the call is over."""
 
     __slots__ = ("__weakref__", "function", "number")
 
@@ -28,23 +28,23 @@ class _Together:
 
     def __init__(self, functions: Sequence[Callable[[], Any]]) -> None:
         self._functions = functions
-        # What they returned, and what they raised, by their numbers.
+        # Their results and errors, by their numbers.
         self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
         self._parts = deque(map(_Part, range(len(functions)), functions))
-        # What is over is told by a callback that is written in C, so that a
-        # thread that was stopped is not waited for.
+        # A callback that is written in C puts the link of each part that is
+        # over here, so that no thread that was stopped is waited for.
         self._ends: Any = queue.SimpleQueue()
         self._links = [ref(part, self._ends.put) for part in self._parts]
 
     def work(self) -> None:
-        """Call what nobody has called yet, one after the other."""
+        """Call the functions that no thread has called yet."""
         part = pop(self._parts)
         while part is not None:
             self._outcomes[part.number] = _outcome(part.function)
             part = pop(self._parts)
 
     def results(self) -> list[Any]:
-        """Return what they returned, or raise an error, when all are over."""
+        """Wait for all, and return the results, or raise the first error."""
         for _ in self._links:
             self._ends.get()
         outcomes = [
@@ -62,14 +62,14 @@ class _Together:
         return [result for result, _ in outcomes]
 
     def cancel(self) -> None:
-        """Call no more of them, and hold none: threads can begin late."""
+        """Drop the functions, since threads can begin late."""
         self._parts.clear()
         self._functions = ()
 
 
 def _outcome(
         function: Callable[[], Any]) -> tuple[Any, Exception | None]:
-    """Return what a function returns or raises."""
+    """Call a function, and return its result or its error."""
     try:
         return function(), None
     except Exception as error:  # noqa: BLE001 - raised later
@@ -77,10 +77,10 @@ def _outcome(
 
 
 def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
-    """Call functions at the same time, and return what they return.
+    """Call functions at the same time, and return their results.
 
-    Where no other threads can be started, this thread calls them all; and
-    again those whose thread was stopped.
+    Where no other threads can be started, this thread calls them all; it also
+    calls those again whose thread was stopped.
     """
     calls = _Together(functions)
     for _ in functions[1:]:

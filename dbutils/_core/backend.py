@@ -1,4 +1,4 @@
-"""What a pool asks of others: its backend, its observers, its policy."""
+"""The interfaces that a pool uses: a backend, observers, a policy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["AdmissionPolicy", "Backend", "Observer"]
 
 
 class Backend:
-    """What a pool does with its connections; pools choose a subclass."""
+    """Does the work on connections; pools choose a subclass."""
 
     # Whether the database is known to be in this process.
     is_embedded = False

@@ -14,7 +14,7 @@ _TOGETHER = 8
 
 
 class Found(NamedTuple):
-    """What was found in one round."""
+    """The result of one round."""
 
     valid: int
     invalid: int
@@ -78,7 +78,7 @@ def is_away(core: Any) -> bool:
     return core.keeper.throttle.error is not None
 
 
-# What is done with a dead connection.
+# The treatments of a dead connection.
 
 def keep(core: Any, permit: Any) -> bool:
     """Put it back."""

@@ -72,7 +72,7 @@ def _nothing() -> None:
     """Return None, as a reference to an object that is gone."""
 
 
-# What pools do with features is no method that a program would see.
+# These are no methods, which programs would see.
 
 def check_features(features: Any) -> tuple[Feature, ...]:
     """Return the features of a pool that is about to be made."""

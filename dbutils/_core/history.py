@@ -53,12 +53,12 @@ class LoadHistory(Observer):
         self._core = ref(core)
         observe(core, self)
 
-    def opened(self, seconds: float, is_ahead: bool) -> None:  # noqa: ARG002
+    def opened(self, seconds: float, is_ahead: bool) -> None:  # noqa: ARG002 - unused
         """Note the load at which a connection was missing."""
         if not is_ahead:
             self._note_load()
 
-    def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002
+    def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002 - unused
         """Note the load at which a request had to wait."""
         self._note_load()
 

@@ -1,4 +1,4 @@
-"""What a pool does with connections that come back, and with lost slots."""
+"""Connections that come back to a pool, and slots that were lost."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Keeper:
         self.ledger = ledger
         self.throttle = ConnectThrottle(backend.is_outage)
         self.maintenance: Maintenance | None = None
-        # What resets connections instead, if anything.
+        # They reset connections in other threads, if there are any.
         self.reset_workers: ResetWorkers | None = None
-        # What is told what the pool had to do to serve a request.
+        # They are told what the pool had to do to serve a request.
         self.observers: tuple[Observer, ...] = ()
         # The numbers of connections that were opened and closed, and of
         # requests that got no connection.

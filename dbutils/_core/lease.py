@@ -1,4 +1,4 @@
-"""What the users of a pool hold: one checkout of a connection."""
+"""Leases: each is held by a user, for one checkout of a connection."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ class Lease:
             self._permit = None
             pool, slot = checkout[0], permit.slot
             checkout.clear()
-            core = pool._core  # noqa: SLF001 - what core_of() returns
-            session = slot.con._session  # noqa: SLF001 - and session_of()
+            core = pool._core  # noqa: SLF001 - as core_of()
+            session = slot.con._session  # noqa: SLF001 - as session_of()
             ledger = core.ledger  # for speed: no verbs on the fast way
             idle, idle_limit = ledger.idle, ledger.idle_limit
             if (idle_limit is None or len(idle) < idle_limit) and (
@@ -107,7 +107,7 @@ class Lease:
         self.close()
 
 
-# What the library does with leases is no method that their users would see.
+# These are no methods, which users of leases would see.
 
 def hold(lease: Any, permit: Any) -> Any:
     """Give a permit to a new lease; return the lease."""
@@ -145,7 +145,7 @@ def is_released(lease: Any) -> bool:
 def return_by(method: Callable[[Any], None], permit: Any, pool: Any) -> None:
     """Return a connection by a method that a subclass of a pool has.
 
-    What that calls finds the connection by itself, as one that is in use.
+    The pool finds the connection by itself, as one that is in use.
     """
     if permit.is_share:
         method(permit.slot.con)

@@ -179,7 +179,7 @@ class Ledger:
         """Return whether a connection is just being prepared for sharing."""
         return waiter.shareable and self.sharing.is_preparing
 
-    # What is to be seen.
+    # Reading.
 
     @property
     def in_use(self) -> int:

@@ -1,4 +1,4 @@
-"""What a pool does to have a connection ready for a request."""
+"""Connections that are made ready for a request."""
 
 from __future__ import annotations
 

@@ -71,8 +71,8 @@ class Pool:
         # How many seconds a request waits if it does not say that itself;
         # None means without a limit.
         self.timeout: float | None = None
-        # What measures how long requests take, and tells by returning 0 when
-        # to do that; and what knows which connections are alive.
+        # The timer measures how long requests take, each time when tick()
+        # returns 0; trust knows which connections are alive.
         self.timer: Any = None
         self.tick: Callable[[], int] | None = None
         self.trust: Any = None
@@ -114,7 +114,7 @@ class Pool:
         return self.ledger.limits
 
     def allow_fast_way(self, is_allowed: bool) -> None:
-        """Let connections come and go on the fast way, or never."""
+        """Allow connections to come and go on the fast way, or forbid it."""
         if is_allowed is not self._is_fast:
             self._is_fast = is_allowed
             self.update_fast_way()
@@ -126,7 +126,7 @@ class Pool:
             self._is_fast and self.keeper.maintenance is None
             and not (policy is not None and policy.has_limits))
 
-    # What is to be seen.
+    # Reading.
 
     def stats(self) -> PoolStats:
         """Return the state of the pool."""
@@ -156,7 +156,7 @@ class Pool:
         """Return the permit of a connection that is ready for use.
 
         timeout: how many seconds to wait at most; None means no limit
-        pool: what takes the connection back if it is dropped; see Permit
+        pool: takes the connection back if it is dropped; see Permit
         request: its level and its tag, if it has any
 
         Raises PoolTimeout if the wait was in vain, and PoolClosed if the pool
@@ -312,8 +312,8 @@ class Pool:
 
         adjust: works them out from the present ones
 
-        What is idle beyond them is closed now, and what is in use when it
-        comes back.
+        Idle connections beyond them are closed now, and those in use when they
+        come back.
         """
         self.keeper.reclaim()
         with self.changing.take():

@@ -80,7 +80,7 @@ class ResetWorkers:
         self.after_fork()
 
     def after_fork(self) -> None:
-        """Have nothing to do in a forked child."""
+        """Forget all jobs in a forked child."""
         # The jobs that are not over, held weakly, so that none is forgotten.
         self._open: dict[int, Any] = {}
 

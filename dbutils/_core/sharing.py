@@ -46,7 +46,7 @@ class Sharing:
 
     def may_begin(self, slot: Slot, limit: int) -> bool:
         """Count a slot as shared, and return True, unless there are enough."""
-        first = min(len(self._counted), limit)  # what is most likely free
+        first = min(len(self._counted), limit)  # most likely it is free
         for number in chain(range(first, limit), range(first)):
             slot.shared_as = number  # before it counts, for stop()
             if self._counted.setdefault(number, slot) is slot:

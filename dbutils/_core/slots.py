@@ -31,7 +31,7 @@ __all__ = [
 class Holder(NamedTuple):
     """The thread that has a connection, and since when."""
 
-    # What takes the connection back when its lease is closed or dropped.
+    # It takes the connection back when its lease is closed or dropped.
     pool: Any
     since: float
     code: CodeType
@@ -119,7 +119,7 @@ class Permit:
         # Where the slot was or could have been idle when work on its
         # connection began; the pool may have been emptied since.
         self.origin: Any = None
-        # What has to be given back with it before the checkout begins.
+        # The tokens to be given back with it before the checkout begins.
         self.admission: Any = None
 
     def __del__(self) -> None:

@@ -35,8 +35,8 @@ class PoolStats(NamedTuple):
     refused: how many requests got no connection, because all were in use or
         the time was over
 
-    What is counted is counted since the pool was made, or since the fork in
-    a forked child.
+    The numbers of events begin with the pool, or in a forked child with the
+    fork.
     """
 
     maxconnections: int | None

@@ -50,7 +50,7 @@ class ConnectThrottle:
         # How many pings have failed in a row; after too many, new connections
         # are asked as well.
         self.failed_pings = 0
-        # What helpers do for requests that have a deadline.
+        # The work of helpers for requests that have a deadline.
         self.attempts = Attempts()
         self.most_hanging = _HANGING
 
@@ -131,7 +131,7 @@ class ConnectThrottle:
         if not self._is_outage(error):
             return False
         if self.error is None:
-            self._start = self.clock() - random.random() * _JITTER  # noqa: S311
+            self._start = self.clock() - random.random() * _JITTER  # noqa: S311 - no secret
             self._over.clear()
         self.error = _again(error)
         self._failures += 1

@@ -1,4 +1,4 @@
-"""What options and features change in a pool that is at work."""
+"""Changes that options and features make in a pool."""
 
 from __future__ import annotations
 

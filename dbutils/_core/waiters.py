@@ -83,7 +83,7 @@ class WaitQueue:
     def __init__(self) -> None:
         # Weak references to the waiters; empty only if no request waits.
         self.queue: deque[Any] = deque()
-        # What brings them into another order, if anything.
+        # It brings them into another order, if it is set.
         self.rank: Callable[[list[Waiter]], Sequence[Waiter]] | None = None
 
     def __len__(self) -> int:

@@ -26,7 +26,7 @@ _OTHER_LOOK = 0.25
 _DEPTH = 3
 
 
-class PoolTimeout(Exception):  # noqa: N818 - what happened, not an error as such
+class PoolTimeout(Exception):  # noqa: N818 - no error as such
     """No connection is available, and the request does not wait longer."""
 
     def __init__(
@@ -37,7 +37,7 @@ class PoolTimeout(Exception):  # noqa: N818 - what happened, not an error as suc
         self.stats = stats
 
 
-class PoolClosed(Exception):  # noqa: N818 - what happened, not an error as such
+class PoolClosed(Exception):  # noqa: N818 - no error as such
     """The pool was shut down."""
 
 

@@ -1,4 +1,4 @@
-"""What leases of database connections have in common."""
+"""The common part of the leases of database connections."""
 
 from __future__ import annotations
 
