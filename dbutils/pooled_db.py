@@ -387,7 +387,7 @@ class _PooledDBConnection(Proxy, Lease):
         session = session_of(self._steady(name))
         if opens_cursor(session, name):
             return execute_on(
-                self, session.profile.cursor_options, name, args, kwargs)
+                self, session.driver.cursor_options, name, args, kwargs)
         return self._ours(self._call_here(name, args, kwargs))
 
     def _call_here(

@@ -113,15 +113,15 @@ def _policy_for(session: DbSession) -> Any:
     The safe policies need a DB-API 2 driver.  With anything else, like the
     mocks of tests, the policy of DBUtils 3.x holds.
     """
-    failover, profile = session.options.failover, session.profile
-    if failover == "safe" and not profile.is_telling:
+    failover, driver = session.options.failover, session.driver
+    if failover == "safe" and not driver.is_telling:
         failover = "always"
     _log_once(session, failover)
     if failover == "always":
         return _CLASSIC
-    if not profile.has_transactions:
+    if not driver.has_transactions:
         return _INDEPENDENT[failover]
-    if profile.needs_account:
+    if driver.needs_account:
         return _OWN_ACCOUNT[failover]
     return _SAFE[failover]
 
@@ -131,22 +131,22 @@ _told: set[tuple[str, str]] = set()
 
 def _log_once(session: DbSession, failover: str) -> None:
     """Log once for each driver what is known of it, and the policy."""
-    profile = session.profile
+    driver = session.driver
     name = str(getattr(
         session.opener.dbapi, "__name__", type(session.con).__module__))
     if (name, failover) in _told:
         return
     _told.add((name, failover))
-    if not profile.is_telling:
+    if not driver.is_telling:
         known = "is no DB-API 2 driver"
-    elif not profile.has_transactions:
+    elif not driver.has_transactions:
         known = "has no transactions"
-    elif profile.needs_account:
+    elif driver.needs_account:
         known = "does not tell whether work is open, so we keep account"
     else:
         known = "tells whether work is open"
     logger.info("%s %s: failover=%r.", name, known, failover)
-    warning = profile.warning()
+    warning = driver.warning()
     if warning is not None:
         logger.warning(warning)
 
@@ -241,7 +241,7 @@ class SteadyDBConnection(Steady):
                 return Method(name, self._call, getattr(session.con, name))
             if session.is_attribute(name):
                 con = session.con
-                if name in session.profile.doors:
+                if name in session.driver.doors:
                     con = session.hand_out()
                 return getattr(con, name)
         raise self._unknown(name)
@@ -271,7 +271,7 @@ class SteadyDBConnection(Steady):
         session = self._session
         if opens_cursor(session, name):
             return execute_on(
-                self, session.profile.cursor_options, name, args, kwargs)
+                self, session.driver.cursor_options, name, args, kwargs)
         return tied(call_method(session, name, args, kwargs), session, self)
 
     def __enter__(self) -> SteadyDBConnection:
@@ -453,9 +453,9 @@ class SteadyDBCursor:
         if state is None or state.checkout or state.closed or (
                 state.cursor is None):
             return self._driver_cursor()
-        profile, cursor = state.session.profile, state.cursor
-        if not (profile.keeps_rows(cursor)
-                or (is_value and profile.keeps_values(cursor))):
+        driver, cursor = state.session.driver, state.cursor
+        if not (driver.keeps_rows(cursor)
+                or (is_value and driver.keeps_values(cursor))):
             return self._driver_cursor()
         warnings.warn(
             "The connection of the cursor that is read was given back to its"

@@ -84,7 +84,7 @@ class SteadyPgConnection(Steady):
                 maxusage, failures, isfatal, ping, closeable, failover),
             setsession)
         session.store(_connect(args, kwargs))
-        if failover == "safe" and not session.profile.is_telling:
+        if failover == "safe" and not session.driver.is_telling:
             failover = "always"  # it is no PyGreSQL that we know
         session.failover = _POLICIES[failover]
         self._session = session

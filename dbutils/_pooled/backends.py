@@ -115,7 +115,7 @@ class DbBackend(SteadyBackend):
         session.save_memory(self._common)
 
     def opens_at_once(self, con: Any) -> bool:
-        return session_of(con).profile.is_embedded
+        return session_of(con).driver.is_embedded
 
     def share(self, con: Any) -> Any:
         record = self._new_record(con)
@@ -124,7 +124,7 @@ class DbBackend(SteadyBackend):
 
     def can_be_closed_in_use(self, con: Any) -> bool:
         # closing one in the middle of a statement could crash the process
-        return not session_of(con).profile.is_embedded
+        return not session_of(con).driver.is_embedded
 
     def part(self, con: Any, checkout: Any) -> None:
         session = session_of(con)

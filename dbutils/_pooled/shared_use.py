@@ -76,7 +76,7 @@ class SharedUse:
     def note(self, session: Any, checkout: Any) -> None:
         """Record whose transaction is open after an action."""
         has_work = session.transaction or (
-            session.profile.is_telling and session.has_work())
+            session.driver.is_telling and session.has_work())
         self._owner = checkout if has_work else None
 
     def is_worker(self, checkout: Any, is_alone: bool) -> bool:

@@ -86,7 +86,7 @@ def _commits_alone(session: Any) -> bool:
 
     Even then, the begin() of a driver begins a transaction.
     """
-    return bool(session.profile.autocommit(session.con)) and not hasattr(
+    return bool(session.driver.autocommit(session.con)) and not hasattr(
         session.con, "begin")
 
 
@@ -98,4 +98,4 @@ def _was_lost(session: Any, error: Exception) -> bool:
 
 
 def _is_transient(session: Any, error: Exception) -> bool:
-    return session is not None and session.profile.is_transient(error)
+    return session is not None and session.driver.is_transient(error)

@@ -103,7 +103,7 @@ class OwnAccount(SafeFailover):
         if effect is _END and is_done:
             session.work = session.transaction = False
         elif effect is _BEGIN and (
-                session.profile.in_transaction(session.con) is False):
+                session.driver.in_transaction(session.con) is False):
             session.transaction = True
 
 

@@ -29,9 +29,9 @@ def is_method(session: Any, name: str) -> bool:
 
     Some settings can be called, too, and so can exception classes.
     """
-    profile = session.profile
-    if name not in profile.setters and (
-            name in session.settings.original or name in profile.unreadable):
+    driver = session.driver
+    if name not in driver.setters and (
+            name in session.settings.original or name in driver.unreadable):
         return False
     value = getattr(session.con, name, None)
     return callable(value) and not isinstance(value, type)
@@ -39,7 +39,7 @@ def is_method(session: Any, name: str) -> bool:
 
 def opens_cursor(session: Any, name: str) -> bool:
     """Return whether a method executes a statement with a new cursor."""
-    return name in EXECUTING and not session.profile.is_own_cursor
+    return name in EXECUTING and not session.driver.is_own_cursor
 
 
 def call_method(
@@ -50,13 +50,13 @@ def call_method(
     It is not called again on another one, since it may have done anything
     already, unless it changes a setting or only asks.
     """
-    profile = session.profile
+    driver = session.driver
     args = tuple(map(plain, args))
-    if name in profile.questions:
+    if name in driver.questions:
         return getattr(session.con, name)(*args, **kwargs)
-    if name in profile.setters:
+    if name in driver.setters:
         return session.alter(partial(_set, session, name, args, kwargs))
-    if name in profile.pairs or name in profile.pairs.values():
+    if name in driver.pairs or name in driver.pairs.values():
         return session.alter(partial(_pair, session, name, args, kwargs))
     return session.alter(
         partial(_call_freely, session, name, args, kwargs), UNKNOWN_WORK)
@@ -68,7 +68,7 @@ def _set(
     """Call a method that changes the session until the lease ends."""
     session.settings_changed = True  # also if this is interrupted
     session.is_marked = session.is_marked or (
-        session.profile.setters[name] in {MARKS, SPOILS})
+        session.driver.setters[name] in {MARKS, SPOILS})
     return session.settings.call_setter(session.con, name, args, kwargs)
 
 

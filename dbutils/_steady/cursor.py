@@ -198,7 +198,7 @@ class CursorState:
         """
         if self.closed:
             return
-        if not (self.checkout or self.session.profile.is_embedded):
+        if not (self.checkout or self.session.driver.is_embedded):
             self.closed = True
             return
         try:  # instead of "with quietly", since this is done so often

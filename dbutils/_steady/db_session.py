@@ -103,10 +103,10 @@ class DbSession(Session):
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""
-        self.profile = self.opener.profile
+        self.driver = self.opener.driver
         super().store(con)
         self.work = False
-        self.is_in_memory = self.profile.is_private(con)
+        self.is_in_memory = self.driver.is_private(con)
         self.answered = 0.0
         self.can_ask = hasattr(con, "ping")
         self._prepare_checks()
@@ -121,12 +121,12 @@ class DbSession(Session):
             self._is_checked_outside or self.options.pinger is not None)
         looks = bool(self.asked_ping)
         self._probe = probe_of(self.descriptor) if looks else None
-        if self._probe is not None and self.profile.moves:
+        if self._probe is not None and self.driver.moves:
             self._probe = MovingSocketProbe(self)
         self.can_be_gone = bool(self._probe) or (
-            looks and self.profile.tells_closed)
+            looks and self.driver.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
-            self.profile.is_telling and self.options.failover != "always")
+            self.driver.is_telling and self.options.failover != "always")
 
     def open_again(self) -> Any:
         """Return another driver connection."""
@@ -154,7 +154,7 @@ class DbSession(Session):
         would take for its own.
         """
         if self.state < LOST and not (
-                self.profile.is_embedded
+                self.driver.is_embedded
                 or self.opener.is_error_of_driver(error, self.con)):
             self.state = IN_DOUBT
 
@@ -163,9 +163,9 @@ class DbSession(Session):
     def has_work(self) -> bool:
         """Return whether there may be work that is not committed."""
         if self.work is None:
-            self.work = self.profile.in_transaction(self.con)
+            self.work = self.driver.in_transaction(self.con)
             if self.work is None:  # if the program has closed it, it knew
-                self.work = not self.profile.is_closed(self.con)
+                self.work = not self.driver.is_closed(self.con)
         return self.work
 
     def forgets_work(self) -> bool:
@@ -173,9 +173,9 @@ class DbSession(Session):
         if self.closed or self.state >= LOST or (
                 self.work is False or not self.has_work()):
             return False
-        answer = self.profile.in_transaction(self.con)
+        answer = self.driver.in_transaction(self.con)
         if answer is None:
-            answer = self.transaction or not self.profile.autocommit(self.con)
+            answer = self.transaction or not self.driver.autocommit(self.con)
         return answer
 
     def note_direct_use(self) -> None:
@@ -188,7 +188,7 @@ class DbSession(Session):
     def hand_out(self) -> Any:
         """Return the driver connection; the program can do anything to it."""
         self.note_direct_use()
-        if self.profile.is_known and not self.profile.is_embedded:
+        if self.driver.is_known and not self.driver.is_embedded:
             self.settings_changed = self.is_exposed = True
             self.settings.needs_server = True
         return self.con
@@ -199,7 +199,7 @@ class DbSession(Session):
         A program that has the driver connection itself knows that it is
         closed if the driver does: it has closed it, or got the error.
         """
-        if self.is_exposed and self.profile.is_closed(self.con):
+        if self.is_exposed and self.driver.is_closed(self.con):
             self.is_exposed = False
         return self.is_marked or self.is_exposed
 
@@ -224,7 +224,7 @@ class DbSession(Session):
         """Return whether a look shows nothing that only asking explains."""
         return not self.can_be_gone or (
             self.socket_state() in {None, QUIET}
-            and not self.profile.is_closed(self.con))
+            and not self.driver.is_closed(self.con))
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Return whether the connection is alive, if "ping" says to check it.
@@ -284,7 +284,7 @@ class DbSession(Session):
 
     def end_question(self) -> None:
         """End the transaction that a question may have begun."""
-        if self.profile.in_transaction(self.con) is not False:
+        if self.driver.in_transaction(self.con) is not False:
             end_if_possible(self.con, "rollback")
 
     def clean(self, force: bool = False) -> None:
@@ -292,7 +292,7 @@ class DbSession(Session):
         if self.closed or not (force or self.transaction):
             return
         self.transaction = False
-        if self.profile.has_transactions:
+        if self.driver.has_transactions:
             try:  # instead of "with quietly", since this is done so often
                 self.end("rollback")
             except Exception as error:  # noqa: BLE001 - nothing is changed
@@ -314,12 +314,12 @@ class DbSession(Session):
 
     def needs_reset(self, mode: Any) -> bool:
         """Return whether the server has to be asked to reset the session."""
-        if self.profile.is_embedded:  # there is none
+        if self.driver.is_embedded:  # there is none
             return False
         if mode is not True or self.options.failover == "always":
             return super().needs_reset(mode)
         return super().needs_reset(False) or (
-            self.profile.in_transaction(self.con) is not False)
+            self.driver.in_transaction(self.con) is not False)
 
     def reset_session(self, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""

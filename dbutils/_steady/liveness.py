@@ -150,7 +150,7 @@ class MovingSocketProbe:
     def look(self) -> SocketState:
         """Return the present state of the socket."""
         session = self._session()
-        descriptor = None if session is None else session.profile.descriptor(
+        descriptor = None if session is None else session.driver.descriptor(
             session.con)
         if session is not None and descriptor != session.descriptor:
             session.descriptor = descriptor
@@ -226,7 +226,7 @@ def prove_ping(session: Any) -> None:
             session.end_question()
     except PingError as error:
         cause = error.__cause__
-        if cause is None or not (session.profile.is_loss(cause) or (
+        if cause is None or not (session.driver.is_loss(cause) or (
                 session.is_gone())):
             raise  # or it is lost, too
     finally:
@@ -297,7 +297,7 @@ def ask_server(session: Any) -> bool:
     """Ask with a statement, or with the question of the program."""
     if session.options.pinger is not None:
         return ask_program(session)
-    return ask(SqlPinger(session.profile.question), session.con)
+    return ask(SqlPinger(session.driver.question), session.con)
 
 
 def _is_there(session: Any, seconds: float | None) -> bool:
@@ -337,14 +337,14 @@ def _answers(session: Any) -> bool:
     if not session.can_ask:
         return True
     alive = ask_driver(session.con)
-    if alive is None and session.profile.asks:
+    if alive is None and session.driver.asks:
         session.can_ask = False  # its ping() is for something else
         return True
     return bool(alive)
 
 
 def _ask_between_transactions(session: Any) -> bool:
-    in_transaction = session.profile.in_transaction
+    in_transaction = session.driver.in_transaction
     was_idle = not session.transaction and (
         in_transaction(session.con) is False
         or (in_transaction(session.con) is None and not session.work))
@@ -357,12 +357,12 @@ def _ask_between_transactions(session: Any) -> bool:
 
 def still_answers(session: Any) -> bool:
     """Ask the server in the middle of a transaction, which goes on."""
-    question = session.options.pinger or SqlPinger(session.profile.question)
+    question = session.options.pinger or SqlPinger(session.driver.question)
     start_deadline(session, session.descriptor, session.limit)
     try:
         answer = question(session.con)
     except Exception as error:  # noqa: BLE001 - it may say that it lives
-        return session.profile.is_loss(error) is False
+        return session.driver.is_loss(error) is False
     finally:
         end_deadline(session)
     return answer is None or bool(answer)

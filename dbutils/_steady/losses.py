@@ -39,20 +39,20 @@ def is_lost(session: Any, error: Exception) -> bool:
 
 def _verdict(session: Any, error: Exception) -> bool | None:
     """Return whether an error is a loss, None if it does not say."""
-    options, profile = session.options, session.profile
+    options, driver = session.options, session.driver
     is_listed = isinstance(error, session.opener.failures)
     if options.isfatal is not None and is_listed:
         return bool(options.is_fatal(error))
     if options.failures is not None and not is_listed:
         return False
-    lost: bool | None = profile.is_loss(error)
+    lost: bool | None = driver.is_loss(error)
     if lost is None and session.is_gone():
         lost = True
     if lost is not None:
         return lost
-    if not profile.asks:
-        return is_listed and not profile.is_known
-    if profile.is_known or is_clear(error):
+    if not driver.asks:
+        return is_listed and not driver.is_known
+    if driver.is_known or is_clear(error):
         return False
     errors = getattr(session.opener.dbapi, "Error", Exception)
     return None if isinstance(error, (errors, OSError, EOFError)) else False
@@ -60,9 +60,9 @@ def _verdict(session: Any, error: Exception) -> bool | None:
 
 def note_error(session: Any, error: Exception) -> None:
     """Note an error after which the connection stays."""
-    if session.profile.in_transaction(session.con) is not None:
+    if session.driver.in_transaction(session.con) is not None:
         session.work = None
-    if session.profile.is_read_only(error):
+    if session.driver.is_read_only(error):
         session.suspect()
     explain_thread(error)
     session.distrust(error)
@@ -73,7 +73,7 @@ def note_end(session: Any, verb: str, error: Exception) -> None:
 
     Nothing is asked: if the error does not say, the connection is lost.
     """
-    if session.profile.asks and is_unsupported(error):
+    if session.driver.asks and is_unsupported(error):
         return
     if _verdict(session, error) is False:
         note_error(session, error)

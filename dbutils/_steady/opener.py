@@ -28,8 +28,16 @@ class Opener:
     """Opens driver connections, and learns from them what the driver is."""
 
     __slots__ = (
-        "args", "creator", "dbapi", "failures", "kwargs", "maker", "profile",
-        "setsession", "threadsafety")
+        "args",
+        "creator",
+        "dbapi",
+        "driver",
+        "failures",
+        "kwargs",
+        "maker",
+        "setsession",
+        "threadsafety",
+    )
 
     def __init__(
             self, creator: Any, setsession: Any, failures: Any,
@@ -43,7 +51,7 @@ class Opener:
         self.threadsafety = getattr(
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = failures
-        self.profile: DriverFacts = NO_DRIVER
+        self.driver: DriverFacts = NO_DRIVER
         # The method of a subclass that opens connections instead.
         self.maker: Any = None
 
@@ -67,7 +75,7 @@ class Opener:
         try:
             self._learn_from(con)
             if limits:
-                self.profile.connected(con)
+                self.driver.connected(con)
             self.prepare(con)
         except BaseException:
             with quietly("closing a connection that could not be prepared"):
@@ -106,10 +114,10 @@ class Opener:
         """Find out what the creator did not tell."""
         if self.dbapi is None:
             self.dbapi = module_of_connection(con)
-        self.profile = driver_of(
+        self.driver = driver_of(
             con, driver_module(self.dbapi, con, self.failures))
         if self.dbapi is None:
-            self.dbapi = module_of_connection(self.profile.inside(con))
+            self.dbapi = module_of_connection(self.driver.inside(con))
         if self.threadsafety is None:
             self.threadsafety = getattr(
                 self.dbapi, "threadsafety",
@@ -142,8 +150,8 @@ class Opener:
 
     def first_settings(self, con: Any) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
-        settings = self.profile.first(con)
-        if self.is_plain and "database" in self.profile.unreadable:
+        settings = self.driver.first(con)
+        if self.is_plain and "database" in self.driver.unreadable:
             for name in ("database", "db"):
                 if self.kwargs.get(name):
                     settings.setdefault("database", self.kwargs[name])
@@ -160,15 +168,15 @@ class Opener:
         for sql in self.setsession:
             cursor.execute(sql)
         cursor.close()
-        profile = self.profile
-        if profile.is_telling and profile.in_transaction(con) is not False:
+        driver = self.driver
+        if driver.is_telling and driver.in_transaction(con) is not False:
             end_if_possible(con, "commit")
 
     def is_error_of_driver(self, error: BaseException, con: Any) -> bool:
         """Return whether an error is of the driver, or of what it wraps."""
         if isinstance(error, getattr(self.dbapi, "Error", Exception)):
             return True
-        inner = self.profile.inside(con)
+        inner = self.driver.inside(con)
         return inner is not con and isinstance(
             error, getattr(module_of_connection(inner), "Error", ()))
 

@@ -176,7 +176,7 @@ class PgSafe:
             in_transaction: bool) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
         if not self._is_lost(session, error):
-            if session.profile.is_read_only(error):
+            if session.driver.is_read_only(error):
                 session.suspect()
             return None
         loss = Loss(
@@ -201,7 +201,7 @@ class PgSafe:
             return session.options.is_fatal(error)
         if failures is not None and isinstance(error, failures):
             return session.options.is_fatal(error)
-        return bool(session.profile.is_loss(error)) or session.is_gone()
+        return bool(session.driver.is_loss(error)) or session.is_gone()
 
     def quick_reset(self, session: PgSession) -> bool:
         """Return whether nothing has to be done after a lease."""
@@ -228,7 +228,7 @@ class PgSafe:
         if reset or session.transaction or session.has_work():
             session.query("rollback", None)
         if session.is_marked or reset == "session":
-            session.profile.clean(session.con)
+            session.driver.clean(session.con)
             session.prepare()
             session.is_marked = False
         if callable(reset):

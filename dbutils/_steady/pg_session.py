@@ -45,12 +45,12 @@ class PgSession(Session):
 
     def store(self, con: Any) -> None:
         """Begin with a pg.DB object."""
-        self.profile = driver_of(con)
+        self.driver = driver_of(con)
         super().store(con)
         self._look_anew()
 
     def _look_anew(self) -> None:
-        self.descriptor = self.profile.descriptor(self.con)
+        self.descriptor = self.driver.descriptor(self.con)
         self._probe = probe_of(self.descriptor) if self.options.ping else None
 
     @property
@@ -67,13 +67,13 @@ class PgSession(Session):
     def has_work(self) -> bool:
         """Return whether a transaction is open."""
         return self.state < LOST and bool(
-            self.profile.in_transaction(self.con))
+            self.driver.in_transaction(self.con))
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
         if not self.work or self.closed or self.state >= LOST:
             return False
-        answer = self.profile.in_transaction(self.con)
+        answer = self.driver.in_transaction(self.con)
         return self.transaction if answer is None else answer
 
     def prepare(self) -> None:

@@ -18,7 +18,7 @@ def restore(session: Any, reconnect: bool) -> bool:
 
     Anything that only the creator can prepare is kept as far as possible.
     """
-    settings, profile = session.settings, session.profile
+    settings, driver = session.settings, session.driver
     opener = session.opener
     if settings.is_spoiled or (
             session.is_marked and not opener.can_prepare_alone):
@@ -26,11 +26,11 @@ def restore(session: Any, reconnect: bool) -> bool:
     if session.settings_changed:
         session.restore_settings()
     if reconnect or (
-            settings.needs_server and opener.is_plain and profile.can_clean):
-        is_clean = session.is_in_memory or profile.clean(
+            settings.needs_server and opener.is_plain and driver.can_clean):
+        is_clean = session.is_in_memory or driver.clean(
             session.con, settings.original)
     elif settings.needs_server:
-        is_clean = profile.restore(session.con, settings.original)
+        is_clean = driver.restore(session.con, settings.original)
     else:
         return True
     if is_clean and not session.is_in_memory:
@@ -51,6 +51,6 @@ def end_reading(session: Any) -> None:
     """End a transaction in which nothing was written."""
     if session.transaction or session.state >= LOST or session.has_work():
         return
-    if session.profile.in_transaction(session.con) is not False:
+    if session.driver.in_transaction(session.con) is not False:
         with quietly("ending a transaction that only reads"):
             session.end("rollback")

@@ -164,7 +164,7 @@ class SafeFailover:
 
     def reset_session(self, session: DbSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
-        if session.profile.checks_types:
+        if session.driver.checks_types:
             explain_refusal(exc_info()[1])
         if session.state is OPEN and not session.closed:
             with quietly("resetting a session"):
@@ -188,7 +188,7 @@ class SafeFailover:
         try:
             session.end("rollback")
         except Exception as error:
-            if not (session.profile.asks and is_unsupported(error)):
+            if not (session.driver.asks and is_unsupported(error)):
                 raise
             log_swallowed("rolling back", error)
             session.work = False
@@ -198,13 +198,13 @@ class SafeFailover:
 
         This inlines reset_session() for the usual case.
         """
-        if session.profile.checks_types and exc_info()[0] is TypeError:
+        if session.driver.checks_types and exc_info()[0] is TypeError:
             explain_refusal(exc_info()[1])
         if session.is_marked or session.settings_changed or (
                 session.closed or session.state is not OPEN):
             return False
         if session.transaction or (
-                session.profile.in_transaction(session.con) is not False):
+                session.driver.in_transaction(session.con) is not False):
             if session.descriptor is None and session.is_unbounded():
                 return False  # it is closed instead
             session.transaction = False
@@ -259,7 +259,7 @@ class SafeFailover:
         if not kind.is_read:  # also if this is interrupted
             session.work = None
             session.is_marked = session.is_marked or kind.marks or (
-                kind is AHEAD and session.profile.sets_ahead)
+                kind is AHEAD and session.driver.sets_ahead)
         try:
             result = state.call(call, state.cursor)
         except BaseException as error:

@@ -40,13 +40,13 @@ class Session:
         "closed",
         "con",
         "descriptor",
+        "driver",
         "failover",
         "is_exposed",
         "is_marked",
         "is_simple",
         "limit",
         "options",
-        "profile",
         "settings",
         "settings_changed",
         "state",
@@ -72,7 +72,7 @@ class Session:
         self.work: bool | None = False
         self.state = OPEN
         self.closed = True
-        self.profile: DriverFacts = NO_DRIVER
+        self.driver: DriverFacts = NO_DRIVER
         # Whether statements have changed the session on the server.
         self.is_marked = False
         # The settings, and whether some may have been changed.
@@ -112,7 +112,7 @@ class Session:
         """
         if self.con is None or self.closed:
             return
-        abandon_socket(self.con, self.profile.descriptor(self.con))
+        abandon_socket(self.con, self.driver.descriptor(self.con))
         self.closed = True
         self.state = INHERITED
         self.is_marked = False
@@ -126,12 +126,12 @@ class Session:
         if self.settings_changed:
             self.settings.note_changes(self.con)
         self.con = con
-        self.descriptor = self.profile.descriptor(con)
+        self.descriptor = self.driver.descriptor(con)
         self.usage = 0
         self.transaction = False
         self.state = OPEN
         self.closed = self.is_marked = self.is_exposed = False
-        if self.settings.start(self.profile, self.first_settings()):
+        if self.settings.start(self.driver, self.first_settings()):
             self.settings_changed = True
             self.state = SUSPECT  # if this fails, the next use tries again
             self.settings.reapply(con)
@@ -149,7 +149,7 @@ class Session:
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
-        return self.profile.first(self.con)
+        return self.driver.first(self.con)
 
     def needs_reset(self, mode: Any) -> bool:
         """Return whether the server has to be asked to reset the session.
@@ -185,7 +185,7 @@ class Session:
         if self.state is IN_DOUBT or (is_ending() and self.needs_reset(True)):
             _shut_down(self)
         with quietly("closing a connection"):
-            self.profile.close(self.con)
+            self.driver.close(self.con)
         self.transaction = False
         self.closed = True
 
@@ -195,7 +195,7 @@ class Session:
         While the interpreter ends, only the socket could end a question.
         """
         return is_ending() and (
-            self.descriptor is None and not self.profile.is_embedded)
+            self.descriptor is None and not self.driver.is_embedded)
 
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
@@ -220,7 +220,7 @@ class Session:
 
     def is_gone(self) -> bool:
         """Return whether the connection is closed, on this or that side."""
-        if self.profile.is_closed(self.con):
+        if self.driver.is_closed(self.con):
             return True
         return self._probe is not None and self._probe.look() is GONE
 
@@ -235,7 +235,7 @@ class Session:
         """Return whether the driver connection has a value of that name."""
         if name in self.settings.original:
             return True
-        if name in self.profile.unreadable:  # asking may not be possible
+        if name in self.driver.unreadable:  # asking may not be possible
             return hasattr(type(self.con), name)
         value = getattr(self.con, name, callable)  # what can be called is none
         return not callable(value) or isinstance(value, type)
@@ -264,7 +264,7 @@ def _shut_down(session: Session) -> None:
     with quietly("shutting down a connection in doubt"):
         # asked again: if the driver has closed the socket, its number may
         # belong to another one
-        descriptor = session.profile.descriptor(session.con)
+        descriptor = session.driver.descriptor(session.con)
         if descriptor is not None and descriptor >= 0:
             with socket.socket(fileno=os.dup(descriptor)) as copy:
                 copy.shutdown(socket.SHUT_RDWR)

@@ -35,9 +35,9 @@ class Settings:
         self.needs_server = self.is_spoiled = False
 
     def start(
-            self, profile: DriverFacts, original: dict[str, Any]) -> bool:
+            self, driver: DriverFacts, original: dict[str, Any]) -> bool:
         """Begin with a new driver connection; return whether to reapply()."""
-        self._profile = profile
+        self._profile = driver
         self.original = original or _NOTHING
         self.needs_server = self.is_spoiled = False
         return bool(self._changes or self.handlers)
@@ -72,12 +72,12 @@ class Settings:
 
     def change(self, con: Any, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
-        profile = self._profile
-        if name not in self.original and name not in profile.unreadable:
-            before = profile.read(con, name)
+        driver = self._profile
+        if name not in self.original and name not in driver.unreadable:
+            before = driver.read(con, name)
             self.original = {**self.original, name: before}
         self.needs_server = self.needs_server or self._is_lasting(name)
-        profile.write(con, name, value)
+        driver.write(con, name, value)
         self._changes = {**self._changes, name: value}
 
     def call_setter(
@@ -117,11 +117,11 @@ class Settings:
     def write_back(self, con: Any) -> None:
         """Restore the settings, as far as their old values can be written."""
         self._changes = _NOTHING
-        profile = self._profile
+        driver = self._profile
         handlers, self.handlers = self.handlers, ()
         for name, args in handlers:
-            getattr(con, profile.pairs[name])(*args)
+            getattr(con, driver.pairs[name])(*args)
         for name, value in self.original.items():
             if not self._is_lasting(name) and (
-                    profile.read(con, name) != value):
-                profile.write(con, name, value)
+                    driver.read(con, name) != value):
+                driver.write(con, name, value)

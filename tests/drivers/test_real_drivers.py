@@ -216,7 +216,7 @@ def test_the_driver_is_known_whatever_the_creator_is(driver):
             psycopg.Connection.connect, partial(psycopg.connect),
             lambda **parameters: psycopg.connect(**parameters)):
         db = connect(creator, **driver.parameters())
-        assert type(db._session.profile).__name__ == "_Psycopg"
+        assert type(db._session.driver).__name__ == "_Psycopg"
         driver.kill(ask(db, driver.who_am_i))
         assert ask(db, "select 1") == 1
         db.close()

@@ -63,7 +63,7 @@ def test_a_driver_follows_rules_that_fit(make, name, rules):
 def test_what_declares_nothing_behaves_as_in_the_old_days(make):
     db = connect(make("stranger", declares=False))
     assert isinstance(session_of(db).failover, ClassicFailover)
-    assert not session_of(db).profile.is_telling
+    assert not session_of(db).driver.is_telling
     db.close()
 
 
@@ -80,14 +80,14 @@ def test_never_is_never_with_any_driver(make):
 def test_a_driver_is_found_behind_the_functions_of_a_program(make):
     driver = make("stranger", wraps="-")
     db = connect(lambda: driver.connect(), failures=driver.OperationalError)
-    assert not session_of(db).profile.is_telling  # nothing says what it is
+    assert not session_of(db).driver.is_telling  # nothing says what it is
     sys.modules["a_stand_in"] = driver
     try:
         for name in stand_ins.ERRORS:
             getattr(driver, name).__module__ = "a_stand_in"
         db = connect(
             lambda: driver.connect(), failures=driver.OperationalError)
-        assert session_of(db).profile.needs_account
+        assert session_of(db).driver.needs_account
     finally:
         del sys.modules["a_stand_in"]
 
