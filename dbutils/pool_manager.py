@@ -288,8 +288,10 @@ class _Entry:
 
 def _parts_of(pool: ManagedPool) -> tuple[UsageStats, Connector, HealthCheck]:
     """Return the parts of a pool that its entry works with."""
-    # All of them belong to this module.
-    return pool._usage, pool._connector, pool._health  # noqa: SLF001
+    return (
+        pool._usage,  # noqa: SLF001 - of this module
+        pool._connector,  # noqa: SLF001 - of this module
+        pool._health)  # noqa: SLF001 - of this module
 
 
 class _OneInAProcess(type):

@@ -58,9 +58,8 @@ def show_table(
 
 def _show_richly(
         title: str, rows: Sequence[Any], headings: Sequence[str]) -> None:
-    # It may not be installed.
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.console import Console  # noqa: PLC0415 - may not be installed
+    from rich.table import Table  # noqa: PLC0415 - may not be installed
 
     table = Table(
         title=title, title_justify="left", show_header=bool(headings))

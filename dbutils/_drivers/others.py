@@ -90,7 +90,7 @@ class _NoTransactions(DriverFacts):
 
     def is_transient(
             self, error: BaseException) -> bool:  # noqa: ARG002 - never
-        return False  # what was done before it would be done again
+        return False  # a repetition would do the earlier statements again
 
 
 class _BigQuery(_NoTransactions):

@@ -53,7 +53,7 @@ class _Pyodbc(_SqlServer):
     parameter_names: Mapping[str, str] = {
         "host": "SERVER", "database": "DATABASE", "user": "UID",
         "application_name": "APP", "autocommit": "autocommit"}
-    # what is a parameter of the driver, and no part of the text
+    # the parameters of the driver that are no part of the text
     own = frozenset((
         "ansi", "attrs_before", "autocommit", "encoding", "readonly",
         "timeout"))

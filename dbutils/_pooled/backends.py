@@ -105,7 +105,7 @@ class DbBackend(SteadyBackend):
         return self.mode is True
 
     def come_from(self, creator: Any) -> None:
-        """Find out whether the creator opens connections in this process."""
+        """Learn from the creator whether the database is embedded."""
         self.is_embedded = driver_in(module_of_creator(creator)).is_embedded
 
     def after_open(self, con: Any, throttle: ConnectThrottle) -> None:

@@ -170,7 +170,7 @@ class Pooled:
         allow_helpers(self._core, not backend.is_embedded)
 
     def _choose_way_back(self) -> None:
-        """Decide whether connections may come back the fast way.
+        """Choose the way back of connections, the fast one if possible.
 
         Subclasses and programs can replace the method that takes them back.
         """

@@ -218,7 +218,7 @@ class ClassicFailover:
             parameters: Any) -> Any:
         """Execute a statement; this inlines run() for the usual case.
 
-        kind: what is known about it, if it was seen before
+        kind: the kind of the statement, if it was seen before
         """
         session = state.session
         if kind is None or not (

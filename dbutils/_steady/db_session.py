@@ -206,7 +206,7 @@ class DbSession(Session):
     def alter(self, act: Callable[[], Any], kind: Kind = READ) -> Any:
         """Change a setting, of a new connection if necessary.
 
-        kind: what else this may do
+        kind: the kind of a statement with the same further effects
         """
         try:
             return self.failover.alter(self, act, kind)

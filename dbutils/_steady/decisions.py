@@ -1,4 +1,4 @@
-"""What to do when the driver raises an error.
+"""Decisions after an error of the driver.
 
 The decisions are pure functions, one for the failover policy of DBUtils 3.x
 and one for the safe policy.  The policies carry them out.

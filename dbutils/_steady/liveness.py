@@ -80,7 +80,7 @@ def seems_alive(session: Any) -> bool:
 
 
 class SocketState(enum.Enum):
-    """What a look at a socket can show."""
+    """A result of a look at a socket."""
 
     QUIET = "nothing to read, as expected"
     GONE = "the other side has closed it"

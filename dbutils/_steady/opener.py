@@ -58,7 +58,7 @@ class Opener:
     def save_memory(self, common: dict[str, Any]) -> None:
         """Share with others what is equal and never changed.
 
-        common: what is shared; empty for the first one
+        common: the shared values; empty for the first opener
         """
         for name in ("args", "failures", "kwargs"):
             setattr(self, name, shared(common, name, getattr(self, name)))

@@ -336,7 +336,7 @@ class SafeFailover:
 def can_renew(session: Session, step: str) -> bool:
     """Go on with a new connection; return whether there is one.
 
-    step: what this is called if it fails
+    step: the name of this step in the log if it fails
     """
     with quietly(step):
         session.reconnect()

@@ -143,7 +143,7 @@ class Session:
         return self.state is INHERITED
 
     def suspect(self) -> None:
-        """Have the driver connection replaced at the next use."""
+        """Replace the driver connection at its next use."""
         if self.state is OPEN:
             self.state = SUSPECT
 
@@ -237,7 +237,8 @@ class Session:
             return True
         if name in self.driver.unreadable:  # asking may not be possible
             return hasattr(type(self.con), name)
-        value = getattr(self.con, name, callable)  # what can be called is none
+        # methods are no attributes, and neither is a missing name
+        value = getattr(self.con, name, callable)
         return not callable(value) or isinstance(value, type)
 
     def is_used_up(self) -> bool:

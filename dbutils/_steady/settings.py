@@ -21,11 +21,11 @@ class Settings:
     """The original settings of a driver connection, and their changes."""
 
     __slots__ = (
-        "_changes", "_profile", "handlers", "is_spoiled", "needs_server",
+        "_changes", "_driver", "handlers", "is_spoiled", "needs_server",
         "original")
 
     def __init__(self) -> None:
-        self._profile: DriverFacts = NO_DRIVER
+        self._driver: DriverFacts = NO_DRIVER
         # The original values, and those that the program has changed.
         self.original = self._changes = _NOTHING
         # The calls of methods whose effect other methods undo.
@@ -37,7 +37,7 @@ class Settings:
     def start(
             self, driver: DriverFacts, original: dict[str, Any]) -> bool:
         """Begin with a new driver connection; return whether to reapply()."""
-        self._profile = driver
+        self._driver = driver
         self.original = original or _NOTHING
         self.needs_server = self.is_spoiled = False
         return bool(self._changes or self.handlers)
@@ -46,7 +46,7 @@ class Settings:
         """Change a new driver connection as the last one was changed."""
         for name, value in self._changes.items():
             self.needs_server = self.needs_server or self._is_lasting(name)
-            self._profile.write(con, name, value)
+            self._driver.write(con, name, value)
         for name, args in self.handlers:
             getattr(con, name)(*args)
 
@@ -58,21 +58,21 @@ class Settings:
         changes = dict(self._changes)
         known = {**self.original, **changes}
         for name in self.original:
-            if name in self._profile.unreadable:
+            if name in self._driver.unreadable:
                 continue
             with quietly("reading a setting"):
-                now = self._profile.read(con, name)
+                now = self._driver.read(con, name)
                 if now != known[name]:
                     changes[name] = now
         self._changes = changes or _NOTHING
 
     def _is_lasting(self, name: str) -> bool:
         """Return whether writing the old value of a setting is not enough."""
-        return self._profile.is_coarse or name in self._profile.unreadable
+        return self._driver.is_coarse or name in self._driver.unreadable
 
     def change(self, con: Any, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
-        driver = self._profile
+        driver = self._driver
         if name not in self.original and name not in driver.unreadable:
             before = driver.read(con, name)
             self.original = {**self.original, name: before}
@@ -84,11 +84,11 @@ class Settings:
             self, con: Any, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method that changes settings until the end of the lease."""
-        target = self._profile.setters[name]
+        target = self._driver.setters[name]
         self.is_spoiled = self.is_spoiled or target == SPOILS
         self.needs_server = self.needs_server or self._is_lasting(target)
         result = getattr(con, name)(*args, **kwargs)
-        if target in self._profile.unreadable:
+        if target in self._driver.unreadable:
             value = next(iter((*args, *kwargs.values())))
             self._changes = {**self._changes, target: value}
         self.note_changes(con)
@@ -100,7 +100,7 @@ class Settings:
         """Call a method whose effect another one undoes, or that one."""
         result = getattr(con, name)(*args, **kwargs)
         given = (*args, *kwargs.values())
-        if name in self._profile.pairs:
+        if name in self._driver.pairs:
             self.handlers = (*self.handlers, (name, given))
         else:
             self._forget_handler(name, given)
@@ -109,7 +109,7 @@ class Settings:
     def _forget_handler(self, name: str, given: Any) -> None:
         """Forget the call whose effect was undone."""
         for number, (other, args) in enumerate(self.handlers):
-            if self._profile.pairs[other] == name and args == given:
+            if self._driver.pairs[other] == name and args == given:
                 self.handlers = (
                     *self.handlers[:number], *self.handlers[number + 1:])
                 return
@@ -117,7 +117,7 @@ class Settings:
     def write_back(self, con: Any) -> None:
         """Restore the settings, as far as their old values can be written."""
         self._changes = _NOTHING
-        driver = self._profile
+        driver = self._driver
         handlers, self.handlers = self.handlers, ()
         for name, args in handlers:
             getattr(con, driver.pairs[name])(*args)

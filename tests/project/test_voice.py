@@ -15,17 +15,6 @@ PACKAGE = Path(dbutils.__file__).resolve().parent
 README = PACKAGE.parent / "README.md"
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path.stat().st_size)
 
-# the parts and modules whose docstrings and comments are to be rewritten yet
-PENDING = {
-    "_base", "_cli", "_core", "_drivers", "_manager", "_pooled",
-    "_steady.account", "_steady.classic", "_steady.cursor",
-    "_steady.db_session", "_steady.decisions", "_steady.pg_failover",
-    "_steady.pg_session", "_steady.ping", "_steady.safe", "_steady.sockets",
-    "_steady.steady", "__init__", "__main__", "drivers", "dynamic_pooled_db",
-    "health_check_pooled_db", "keyed_pool", "performance_optimized_pooled_db",
-    "pool_manager", "pooled_db", "pooled_pg", "resource_allocation_pooled_db",
-    "simple_pooled_db", "simple_pooled_pg", "uri_pool"}
-
 # beginnings of sentences and docstrings that hide the subject
 NO_SUBJECT = re.compile(r"(?:who|whoever|what|let|lets)\b", re.IGNORECASE)
 
@@ -133,9 +122,6 @@ def name_of(path):
 
 @pytest.fixture(params=MODULES, ids=name_of)
 def source(request):
-    name = name_of(request.param)
-    if name in PENDING or name.partition(".")[0] in PENDING:
-        pytest.skip("its texts are still to be rewritten")
     return request.param.read_text(encoding="utf-8")
 
 
