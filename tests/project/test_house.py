@@ -101,12 +101,14 @@ def names_within(node):
 
 def reached(path):
     """Yield what is reached for in a core: the function, and the names."""
-    for function in ast.walk(parse(path)):
-        if isinstance(function, ast.FunctionDef):
-            for node in ast.walk(function):
-                names = names_within(node)
-                if names:
-                    yield function.name, names
+    functions = [
+        node for node in ast.walk(parse(path))
+        if isinstance(node, ast.FunctionDef)]
+    for function in functions:
+        for node in ast.walk(function):
+            names = names_within(node)
+            if names:
+                yield function.name, names
 
 
 def test_a_core_is_used_by_its_verbs():
