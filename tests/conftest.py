@@ -1,4 +1,4 @@
-"""What the tests have in common."""
+"""The fixtures that all tests share."""
 
 import gc
 import sys
@@ -47,7 +47,7 @@ def kind(request, dbapi, pg):
 
 @pytest.fixture(params=[False, True], ids=["", "collecting"])
 def _collector(request):
-    """Let the collector do nothing at all, or be at work all the time."""
+    """Switch the collector off, or keep it at work all the time."""
     gc.collect()
     gc.freeze()  # what there is already, so that it has little to do
     threshold = gc.get_threshold()
@@ -64,7 +64,7 @@ def _collector(request):
 
 @pytest.fixture
 def _restless():
-    """Let threads be interrupted by others all the time."""
+    """Switch between threads all the time."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -80,7 +80,7 @@ class Worker:
         return json.loads(line) if line else None
 
     def end(self):
-        """Let the process end."""
+        """End the process."""
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._process.stdout.close()

@@ -14,7 +14,7 @@ def driver(connect):
 
 
 class Library:
-    """What not every library has."""
+    """The features that not every library has."""
 
     module = None
     shared = idle_bytes = waits = True
@@ -72,7 +72,7 @@ class DBUtils(Library):
 
 
 class WithoutBlocks(Library):
-    """What has no context manager, or none that takes part here."""
+    """A library without a context manager that takes part here."""
 
     def checkout(self):
         """Take a connection for the time of a block."""
@@ -120,7 +120,7 @@ class PsycopgPool(WithoutBlocks):
         from psycopg_pool import ConnectionPool
 
         class Maker(nothing.PingingConnection):
-            """What the pool calls a connection class."""
+            """A connection class, as the pool calls it."""
 
             @classmethod
             def connect(cls, *_args, **_kwargs):

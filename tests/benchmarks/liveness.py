@@ -1,4 +1,4 @@
-"""What it costs to know that a connection is alive.
+"""Measure what it costs to know that a connection is alive.
 
 Compare a look at the socket with a question to the server, and a steady
 read with one of the driver, interleaved, on a PostgreSQL server of its own.

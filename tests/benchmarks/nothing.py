@@ -84,7 +84,7 @@ class PingingConnection(Connection):
     """A connection that can be asked whether it is alive."""
 
     def ping(self, reconnect=False):
-        """Tell that it is."""
+        """Answer."""
 
 
 class TellingConnection(Connection):

@@ -1,4 +1,4 @@
-"""What each option of a pool adds to its idle cycle.
+"""Measure what each option of a pool adds to its idle cycle.
 
 Usage: python tests/benchmarks/options.py [--rounds N] [--cycles N]
 

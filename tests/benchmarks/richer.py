@@ -1,4 +1,4 @@
-"""What the richer pools cost, and what they bring.
+"""Measure what the richer pools cost, and what they bring.
 
 Usage: python tests/benchmarks/richer.py [--rounds N]
 

@@ -1,4 +1,4 @@
-"""What is measured; each scenario returns one number for one library.
+"""The scenarios; each returns one number for one library.
 
 Times are in nanoseconds for each piece of work, throughputs in pieces of
 work for each second, unless the name of the scenario says something else.
@@ -85,7 +85,7 @@ def read_once(con):
 
 
 def threads(library, seconds, number):
-    """Return the throughput of so many threads with room enough."""
+    """Return the throughput of threads with room enough."""
     pool = library(number, nothing.connect)
     acquire, release = pool.acquire, pool.release
     barrier = Barrier(number + 1)

@@ -26,7 +26,7 @@ class Step:
 
     @property
     def verb(self):
-        """What is done in this step."""
+        """The operation of this step."""
         if self.operation[0] in {"call", "use"}:
             return self.operation[2]
         return self.operation[0]
@@ -61,7 +61,7 @@ def used_up_error_says_something(step):
 
 
 def moved_cursor_can_be_closed(step):
-    """A cursor that was moved to a new connection cannot be closed any more.
+    """A cursor that was moved to a new connection could not be closed.
 
     Its driver cursor stays open until it is collected.  Here it is closed,
     and opened again if the cursor is used after that.
@@ -135,7 +135,7 @@ def lost_classic_connection_raises_the_error_of_the_driver(step):
 def closed_classic_connection_is_open_again_after_a_reset(step):
     """A closed classic connection that was reset is still taken as closed.
 
-    So it cannot be closed any more.  Here it can.
+    So it cannot be closed then.  Here it can.
     """
     return (
         step.family.endswith("_pg") and step.ours["log"] == step.theirs["log"]
@@ -181,7 +181,7 @@ def cursor_keeps_the_visit_alive(step):
 
 
 def transactions_of_those_who_share_are_apart(step):
-    """Who shares a connection takes part in the transactions of the others.
+    """Borrowers of a shared connection take part in each other's transactions.
 
     Here he goes on with another connection, if there is one, and a
     transaction whose owner leaves is rolled back although others stay.

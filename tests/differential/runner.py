@@ -1,6 +1,6 @@
 """Run sequences of operations on one of the two libraries.
 
-This is a program: it is told where the library is that it shall use ("-" for
+This is a program: it is told where the library is that it uses ("-" for
 the installed one) and which version that has to be, reads sequences as JSON
 from its standard input, and prints what was observed after every step.
 """
@@ -22,7 +22,7 @@ sys.modules["pg"] = mock_pg
 # Closing a driver's cursor depends on when references are dropped.
 UNRELIABLE = {"close cursor"}
 
-# Operations after which nobody may hold something any more.
+# Operations after which nothing may be held.
 DROPPING = {"forget_cursor", "drop"}
 
 
@@ -46,7 +46,7 @@ def plain(value):
 
 
 class World:
-    """What a sequence acts upon: a subject, its connections, cursors."""
+    """The objects of a sequence: a subject, its connections, cursors."""
 
     def __init__(self, options):
         mock_db.reset()

@@ -12,16 +12,12 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
+import differences
 import pytest
+import sequences
 from folders import TESTS
 
 import dbutils
-
-FOLDER = TESTS / "differential"
-sys.path.insert(0, str(FOLDER))
-
-import differences  # noqa: E402 - it is in a folder of its own
-import sequences  # noqa: E402 - likewise
 
 IN_CI = bool(os.environ.get("CI"))
 REFERENCE = "3.2.0"
@@ -55,7 +51,8 @@ def reference(tmp_path_factory):
 def run(batch, place, version):
     """Return what is observed with the library at a place."""
     done = subprocess.run(
-        [sys.executable, str(FOLDER / "runner.py"), place, version],
+        [sys.executable, str(TESTS / "differential" / "runner.py"), place,
+         version],
         check=True, text=True, input=json.dumps(batch),
         stdout=subprocess.PIPE, timeout=PATIENCE)
     return json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Let something happen at every single step that the library makes."""
+"""Do something at every single step that the library makes."""
 
 import sys
 from contextlib import contextmanager, suppress
@@ -116,7 +116,7 @@ STRIDE = 1 if sys.version_info[:2] in {(3, 7), (3, 13)} else 2
 
 
 def sweep(prepare, happening=interrupt, stride=STRIDE):
-    """Let something happen at the steps of what is prepared anew each time.
+    """Do something at each step of work that is prepared anew each time.
 
     prepare: returns a function to be run, and one to be called afterwards
     """

@@ -64,5 +64,5 @@ class Kind:
 
     @staticmethod
     def is_open(con):
-        """Tell whether a driver's connection is open."""
+        """Return whether a driver's connection is open."""
         return bool(getattr(con, "valid", getattr(con, "status", None)))

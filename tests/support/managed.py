@@ -1,4 +1,4 @@
-"""What the manager of pools is tested with: a driver that checks passwords."""
+"""A driver that checks passwords, to test the manager of pools with."""
 
 from threading import Event
 

@@ -40,7 +40,7 @@ class ProgrammingError(DatabaseError):
 
 
 class Server:
-    """What all connections have in common: plans, a log, and a register.
+    """The server of all connections: plans, a log, and a register.
 
     Every call of the driver is first reported here, by its name and the
     serial number of the connection (None for connect).  It fails if a plan
@@ -59,7 +59,7 @@ class Server:
         self.on_call = None
 
     def fail(self, name, error=OperationalError, after=0, times=1):
-        """Plan that calls fail: after so many, and so many times."""
+        """Plan that calls fail: `times` of them, after `after` others."""
         self.plans[name] = deque([None] * after + [error] * times)
 
     def report(self, name, con=None, *details):
@@ -116,7 +116,7 @@ class Connection:
             raise InternalError("connection is closed")
 
     def cut(self):
-        """Let the server end the connection."""
+        """End the connection on the server."""
         self.valid = False
 
     def close(self):

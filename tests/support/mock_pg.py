@@ -39,7 +39,7 @@ class Connection:
             raise InternalError("connection is closed")
 
     def cut(self):
-        """Let the server end the connection."""
+        """End the connection on the server."""
         self.status = 0
 
     def close(self):

@@ -35,7 +35,7 @@ def ask(db):
     return cursor
 """
 
-# What they do, and the status with which they end unless that is 0.
+# The programs, and the status with which they end unless that is 0.
 PROGRAMS = {
     "a lease in a global": """
 pool = make()
@@ -140,7 +140,7 @@ class Holder:
         self.pool = make(mincached=1)
         ask(self.pool.connection())  # now drivers import what they need
     def __del__(self):
-        # not for a statement: psycopg2 cannot make a cursor any more
+        # not for a statement: psycopg2 can make no cursor then
         self.db = self.pool.connection()
         self.db.rollback()
 holder = Holder()

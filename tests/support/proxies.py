@@ -38,12 +38,12 @@ class Proxy:
         self._vanished.update(self._pairs)
 
     def be_a_hole(self):
-        """Answer nothing any more, also on new connections."""
+        """Answer nothing from now on, also on new connections."""
         self._is_hole = True
         self.vanish()
 
     def cut(self):
-        """Let the clients know of the connections that have vanished."""
+        """Tell the clients which connections have vanished."""
         for sock in self._vanished:
             with suppress(OSError):
                 sock.shutdown(socket.SHUT_RDWR)

@@ -5,7 +5,7 @@ from types import ModuleType
 
 
 class RefusedError(Exception):
-    """What the driver raises."""
+    """The error that the driver raises."""
 
 
 class Connection:

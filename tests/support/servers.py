@@ -64,7 +64,7 @@ class Owner:
             shutil.rmtree(path, ignore_errors=True)
 
     def take(self, path):
-        """Let a file belong to the owner."""
+        """Give a file to the owner."""
         if self.user:
             os.chown(path, self.user.pw_uid, self.user.pw_gid)
 
@@ -188,7 +188,7 @@ class MariaDb:
 
 
 class Certificates:
-    """What a server and its clients prove with who they are."""
+    """The files by which a server and its clients prove their identity."""
 
     def __init__(self, folder, owner):
         import trustme  # only needed where these servers are
@@ -254,7 +254,7 @@ def children_of(process):
 
 
 def is_running(process):
-    """Tell whether a process is there, and has not ended yet."""
+    """Return whether a process is there, and has not ended yet."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text()
     except OSError:

@@ -34,7 +34,7 @@ CODES = {
 
 
 class TroubleError(Exception):
-    """What the server or the network does to a request."""
+    """An action of the server or the network upon a request."""
 
     def __init__(self, kind):
         super().__init__(kind)
@@ -73,7 +73,7 @@ class Server:
     def __init__(self):
         self.stored = Counter()
         self.sessions = []
-        # What happens to which request of a kind: (kind, number, action).
+        # The planned actions upon requests: (kind, number, action).
         self.fault = None
         self.seen = Counter()
         self.refusals = 0
@@ -140,7 +140,7 @@ class Server:
             session.close()
 
 
-# What can be planned to happen to a request.
+# Actions upon a request that can be planned.
 
 def killed(server, session, sql):
     """The session ends, and the statement is not executed."""
@@ -192,16 +192,17 @@ def silent(server, session, sql):
 
 
 class Shape(NamedTuple):
-    """What a driver is like."""
+    """The shape of a driver."""
 
     name: str
     # The module of the class of its connections.
     module: str
-    # What tells about the transaction: the name of an attribute, with "()"
+    # The attribute that tells about the transaction: its name, with "()"
     # if it is a method; and the value for "none is open".
     status: str = ""
     idle: Any = False
-    # What tells that it is closed, with "!" if it tells that it is open.
+    # The attribute that tells that it is closed, with "!" if it tells that
+    # it is open.
     closed: str = ""
     # Whether that is noticed when the connection is lost.
     notices: bool = False
@@ -315,7 +316,7 @@ class Driver(ModuleType):
 
 
 class Connection:
-    """What the connections of all of them have in common."""
+    """The base class of the connections of all of them."""
 
     driver_of_test = None
 
@@ -406,7 +407,7 @@ def add(members, path, answer):
 
 
 class Nested:
-    """What is inside of a connection and tells about it."""
+    """The inside of a connection, which tells about it."""
 
     def __init__(self, con, answers):
         self._con_of_test = con
