@@ -162,8 +162,12 @@ class Pool:
         Raises PoolTimeout if the wait was in vain, and PoolClosed if the pool
         was shut down.
         """
-        return self._requests.acquire(
-            connect, timeout, shareable, pool, request)
+        try:
+            return self._requests.acquire(
+                connect, timeout, shareable, pool, request)
+        except BaseException as error:
+            release_frames(error)
+            raise
 
     def request(self, priority: Any, tag: Any) -> Request | None:
         """Return the level and the tag of a request, after checking them."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any, Callable
 
-from .._base.errors import release_frames
 from .._base.opening import Elsewhere, Late
 from .._base.threads import is_ending
 from .keeper import Keeper
@@ -57,15 +56,6 @@ class Requests:
         """Return the permit of a connection that is ready for use."""
         if self._ledger.is_closed:
             raise PoolClosed
-        try:
-            return self._acquire(connect, timeout, shareable, pool, request)
-        except BaseException as error:
-            release_frames(error)
-            raise
-
-    def _acquire(
-            self, connect: Callable[[], Any], timeout: float | None,
-            shareable: bool, pool: Any, request: Request | None) -> Permit:
         shareable = shareable and self._ledger.limits.maxshared > 0
         start = monotonic()
         deadline = start + timeout if timeout else None

@@ -449,13 +449,13 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
 def test_what_was_taken_while_the_pool_was_shut_down_does_not_stay(
         monkeypatch):
     pool = Pool()
-    acquire = pool.core._requests._acquire
+    find = pool.core._requests._find
 
     def come_late(*args):
         pool.core.shut_down(0)
-        return acquire(*args)
+        return find(*args)
 
-    monkeypatch.setattr(pool.core._requests, "_acquire", come_late)
+    monkeypatch.setattr(pool.core._requests, "_find", come_late)
     con = pool.take()
     pool.give(con)
     assert con.closed
