@@ -139,7 +139,7 @@ class AliveCache:
         """
         reconnect = not seconds
         start = monotonic()
-        if session.state is OPEN and start - session.answered < _ALIVE and (
+        if session.state == OPEN and start - session.answered < _ALIVE and (
                 reconnect or session.is_quiet()):
             self.spared.step()
             return True

@@ -58,7 +58,7 @@ class OwnAccount(SafeFailover):
         The driver is not asked first, since it does not tell.
         """
         if session.is_marked or session.settings_changed or (
-                session.closed or session.state is not OPEN) or (
+                session.closed or session.state) or (  # it is not OPEN
                 session.descriptor is not None):
             return False
         session.transaction = False
@@ -133,7 +133,7 @@ class Independent(SafeFailover):
         session.transaction = False
         return not (
             session.is_marked or session.settings_changed or
-            session.closed) and session.state is OPEN
+            session.closed) and session.state == OPEN
 
     def _roll_back(self, session: DbSession) -> None:
         """Do nothing on the server, which has no transactions."""

@@ -55,7 +55,7 @@ class ClassicFailover:
             self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Return whether the connection is alive, None if that is unknown."""
-        if is_dead or session.state is not OPEN:
+        if is_dead or session.state != OPEN:
             alive: bool | None = False
         elif session.options.pinger is not None:
             alive = ask_program(session)
@@ -141,7 +141,7 @@ class ClassicFailover:
             if session.ping & AT_CURSOR:
                 session.check(AT_CURSOR)
             if not (
-                    session.is_simple and session.state is OPEN
+                    session.is_simple and session.state == OPEN
                     ) and session.is_used_up():
                 return self._cursor_when_due(session, args, kwargs)
         try:
@@ -222,7 +222,7 @@ class ClassicFailover:
         """
         session = state.session
         if kind is None or not (
-                session.is_simple and session.state is OPEN) or (
+                session.is_simple and session.state == OPEN) or (
                 state.moved or state.has_sizes):
             return self.run(state, execution(operation, parameters))
         if kind is not READ:

@@ -25,7 +25,7 @@ from .opener import Opener, end_if_possible, shared
 from .options import SteadyOptions
 from .restoring import end_streams
 from .session import Session
-from .state import IN_DOUBT, LOST, OPEN
+from .state import IN_DOUBT, LOST
 from .statements import READ, Kind
 
 __all__ = ["DbSession"]
@@ -247,7 +247,7 @@ class DbSession(Session):
 
         This inlines check(AT_CHECKOUT) for the usual cases.
         """
-        if self.state is not OPEN:
+        if self.state:  # it is not OPEN
             return self._check_now(reconnect)
         if self.answered and monotonic() - self.answered < _RECENT and not (
                 self.has_pinger) and (reconnect or self.is_quiet()):

@@ -75,7 +75,7 @@ def is_alive(
 
 def seems_alive(session: Any) -> bool:
     """Return whether nothing is known to be wrong with a connection."""
-    return session.state is OPEN and not (
+    return session.state == OPEN and not (
         session.closed or session.is_gone())
 
 
@@ -302,7 +302,7 @@ def ask_server(session: Any) -> bool:
 
 def _is_there(session: Any, seconds: float | None) -> bool:
     """Ask the server whether it is there; leave no transaction open."""
-    if session.closed or session.state is not OPEN:
+    if session.closed or session.state != OPEN:
         return False
     is_over = False
     start_deadline(session, session.descriptor, seconds)

@@ -205,7 +205,7 @@ class PgSafe:
 
     def quick_reset(self, session: PgSession) -> bool:
         """Return whether nothing has to be done after a lease."""
-        is_clean = session.state is OPEN and not (
+        is_clean = session.state == OPEN and not (
             session.settings_changed or session.is_marked or
             session.transaction)
         return is_clean and not (session.has_bad_status or session.has_work())
@@ -213,7 +213,7 @@ class PgSafe:
     def reset_session(self, session: PgSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
         is_clean = False
-        if session.state is OPEN and not session.has_bad_status:
+        if session.state == OPEN and not session.has_bad_status:
             with quietly("cleaning a connection"):
                 self._clean(session, reset)
                 is_clean = True

@@ -110,7 +110,7 @@ class PgSession(Session):
         return self.check(AT_CHECKOUT, reconnect) is not False or reconnect
 
     def _is_alive(self) -> bool:
-        if self.state is not OPEN or self.is_gone():
+        if self.state != OPEN or self.is_gone():
             return False
         if self.options.pinger is None:
             return True

@@ -166,7 +166,7 @@ class SafeFailover:
         """Reset the session after a lease; return whether it can stay."""
         if session.driver.checks_types:
             explain_refusal(exc_info()[1])
-        if session.state is OPEN and not session.closed:
+        if session.state == OPEN and not session.closed:
             with quietly("resetting a session"):
                 return self._reset(session, reset)
         return False
@@ -201,7 +201,7 @@ class SafeFailover:
         if session.driver.checks_types and exc_info()[0] is TypeError:
             explain_refusal(exc_info()[1])
         if session.is_marked or session.settings_changed or (
-                session.closed or session.state is not OPEN):
+                session.closed or session.state):  # it is not OPEN
             return False
         if session.transaction or (
                 session.driver.in_transaction(session.con) is not False):
@@ -236,7 +236,7 @@ class SafeFailover:
             had_work = session.has_work()
         if not (had_work or session.transaction) and (
                 session.ping & AT_CURSOR or not (
-                    session.is_simple and session.state is OPEN)):
+                    session.is_simple and session.state == OPEN)):
             self._replace_if_stale(session, AT_CURSOR)
         try:
             if not (args or kwargs):  # as nearly always
@@ -297,9 +297,10 @@ class SafeFailover:
         had_work = session.work
         is_read = kind is READ
         if kind is None or had_work is None or (
-                not is_read and (kind.marks or self.keeps_account)) or not (
-                session.is_simple and session.state is OPEN) or (
-                state.has_sizes or state.con is not session.con or (
+                not is_read and (kind.marks or self.keeps_account)) or (
+                session.state  # is not OPEN
+                or not session.is_simple or state.has_sizes
+                or state.con is not session.con or (
                 session.can_be_gone and not (had_work or session.transaction)
                 and session.is_gone())):
             return self.run(state, execution(operation, parameters))

@@ -144,7 +144,7 @@ class Session:
 
     def suspect(self) -> None:
         """Replace the driver connection at its next use."""
-        if self.state is OPEN:
+        if self.state == OPEN:
             self.state = SUSPECT
 
     def first_settings(self) -> dict[str, Any]:
@@ -158,7 +158,7 @@ class Session:
         """
         return bool(
             mode or self.is_marked or self.settings_changed or
-            self.transaction or self.state is not OPEN)
+            self.transaction or self.state != OPEN)
 
     def connect(self, connect: Callable[[], Any]) -> Any:
         """Connect again, unless that has just failed for all of a pool."""
@@ -244,12 +244,12 @@ class Session:
     def is_used_up(self) -> bool:
         """Return whether a new driver connection is due at the next use."""
         maxusage = self.options.maxusage
-        return self.state is not OPEN or bool(
+        return self.state != OPEN or bool(
             maxusage and self.usage >= maxusage)
 
     def used_up_text(self) -> str:
         """Return why a new driver connection is due."""
-        if self.state is not OPEN:
+        if self.state != OPEN:
             return "The connection was marked as not valid."
         return (
             f"The connection was used {self.usage} times"

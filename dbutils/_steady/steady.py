@@ -134,7 +134,7 @@ class Steady:
         After this was set to false, the next use outside of a transaction
         reconnects.
         """
-        return self._session.state is OPEN and not self._session.closed
+        return self._session.state == OPEN and not self._session.closed
 
     @valid.setter
     def valid(self, value: bool) -> None:
