@@ -7,6 +7,8 @@ from collections import defaultdict
 import pytest
 from sources import MODULES, PACKAGE, name_of, parse
 
+import dbutils
+
 pytestmark = [
     pytest.mark.slow, pytest.mark.skipif(
         not PACKAGE.is_dir(),
@@ -50,6 +52,14 @@ def test_a_private_base_class_has_two_subclasses_or_objects_of_its_own():
         if (is_private(path) or node.name.startswith("_"))
         and len(subclasses[node.name]) == 1
         and node.name not in made | INTERFACES] == []
+
+
+@pytest.mark.parametrize("name", sorted(dbutils.__all__))
+def test_a_public_class_is_that_of_a_public_module(name):
+    """Pickles, tracebacks and documentation name no inner module."""
+    thing = getattr(dbutils, name)
+    if isinstance(thing, type) and thing.__module__.startswith("dbutils"):
+        assert re.fullmatch(r"dbutils\.[a-z]\w*", thing.__module__)
 
 
 def test_private_folders_export_nothing():
