@@ -17,7 +17,7 @@ from ._base.errors import logger
 from ._base.fork import register_for_fork
 from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
-from ._core.examining import is_away
+from ._core.examining import has_idle, is_away, is_in_use
 from ._core.pool import core_of
 from ._core.tuning import hurry_maintenance
 from ._manager.config import (
@@ -215,7 +215,7 @@ class _Entry:
 
         Work in the background, such as a check of the server, does not count.
         """
-        return bool(len(self.usage.requests)) or bool(self._core.holders())
+        return bool(len(self.usage.requests)) or is_in_use(self._core)
 
     @property
     def used_at(self) -> float:
@@ -276,7 +276,7 @@ class _Entry:
         self._health.drop_invalid()
         core = self._core
         connect = self.pool._open  # noqa: SLF001 - as pools connect
-        if core.idle_connections() or core.open_ahead(connect):
+        if has_idle(core) or core.open_ahead(connect):
             return True
         return not is_away(core)  # since all are in use
 

@@ -64,8 +64,10 @@ class Allocation(Feature):
             self, strategy: str,
             weights: Mapping[Any, float] | None = None) -> None:
         """Serve requests by another strategy from now on."""
+        policy = self._policy
+        shares = policy.shares_for(strategy, weights)
         core = self._core
-        self._policy.change(strategy, weights)
+        policy.strategy, policy.shares = strategy, shares
         set_order(core, latest=strategy == EFFICIENT)
         self._follow(core)
 
@@ -125,6 +127,7 @@ class Allocation(Feature):
         with core.changing.take():
             self._policy.tags.reserve(tag, number, core.limits.maxconnections)
         self._follow(core)
+        core.reclaim()
 
     def limit(self, tag: Any, number: int | None) -> None:
         """Limit requests with a tag to `number` slots."""
@@ -132,6 +135,7 @@ class Allocation(Feature):
         check_size("number", number)
         self._policy.tags.limit(tag, number)
         self._follow(core)
+        core.reclaim()
 
     def _limitable(self, tag: Any) -> Any:
         """Return the core if the slots of a tag can be counted."""

@@ -67,16 +67,16 @@ class AllocationPolicy(AdmissionPolicy, Observer):
         self.waits: deque[float] = deque(maxlen=1000)
         self._core: Any = None
 
-    def change(
-            self, strategy: str, weights: Mapping[Any, float] | None) -> None:
-        """Decide by another strategy from now on.
+    def shares_for(
+            self, strategy: str,
+            weights: Mapping[Any, float] | None) -> _WeightedShares:
+        """Return the shares for another strategy, after checking it.
 
         weights: None means that they stay
         """
         _check_strategy(strategy)
-        if weights is not None:
-            self.shares = _WeightedShares(weights, self.shares.now)
-        self.strategy = strategy
+        return self.shares if weights is None else _WeightedShares(
+            weights, self.shares.now)
 
     @property
     def is_ranked(self) -> bool:

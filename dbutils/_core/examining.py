@@ -7,7 +7,9 @@ from typing import Any, Callable, NamedTuple
 
 from .._base.together import run_together
 
-__all__ = ["Found", "drop", "examine_idle", "is_away", "keep", "replace"]
+__all__ = [
+    "Found", "drop", "examine_idle", "has_idle", "is_away", "is_in_use",
+    "keep", "replace"]
 
 # How many connections are examined at the same time.
 _TOGETHER = 8
@@ -71,6 +73,17 @@ def _is_alive(core: Any, con: Any, seconds: float | None) -> bool:
     if ledger.idle or ledger.slots.has_empty():
         return bool(backend.ask_within(con, seconds))
     return bool(backend.seems_alive(con))
+
+
+def has_idle(core: Any) -> bool:
+    """Return whether a connection is idle, without reclaiming others."""
+    return bool(core.ledger.idle)
+
+
+def is_in_use(core: Any) -> bool:
+    """Return whether somebody holds a connection."""
+    ledger = core.ledger
+    return ledger.in_use > 0 and bool(ledger.checkouts())
 
 
 def is_away(core: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from typing import Any, Callable
 
 from .._base.atomic import Count
@@ -291,6 +292,8 @@ class Keeper:
 
     def close(self, slot: Slot) -> None:
         """Close the connection of a slot, which is replaced or given up."""
-        with quietly("closing a connection of a pool"):
+        with suppress(AttributeError):  # it was closed before, or adopted
+            del slot.is_open  # one step, so that each is counted once
             self.closed.step()
+        with quietly("closing a connection of a pool"):
             self.backend.close(slot.con)

@@ -294,6 +294,8 @@ class Ledger:
     def change(self, limits: Limits) -> None:
         """Change the limits; the idle connections may be too many then."""
         self.limits = limits
+        self.slots.limit = limits.maxconnections
+        self.measure_idle_limit()
         self.slots.resize(limits.maxconnections)
         self.measure_idle_limit()
 

@@ -147,6 +147,7 @@ class Opener:
             is_ahead: bool) -> None:
         """Fill a slot with a connection that was just opened."""
         slot.con = con
+        slot.is_open = True
         keeper = self._keeper
         keeper.opened.step()
         self._backend.after_open(con, self._throttle)

@@ -46,7 +46,8 @@ VERBS = (
     "release_share", "release_one_share", "put_back_unused", "abort",
     "hold_permit", "destroy", "detach", "after_release", "nudge",
     # idle connections
-    "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
+    "adopt", "close_idle", "detach_idle", "idle_connections", "open_ahead",
+    "trim",
     # the whole pool
     "reclaim", "resize", "clear", "drain", "shut_down", "stats", "holders",
     "shared_records", "allow_fast_way",
@@ -97,11 +98,11 @@ class Pool:
         """Be empty in a forked child; what is in use stays in the parent."""
         for checkout in self.ledger.checkouts():
             end(checkout)
-        if self.ledger.policy is not None:
-            self.ledger.policy.after_fork()
         self._begin(
             self.keeper.renewed(self.ledger.renewed()),
             self.opener.has_helpers)
+        if self.ledger.policy is not None:
+            self.ledger.policy.after_fork()
 
     @property
     def is_closed(self) -> bool:
@@ -303,6 +304,11 @@ class Pool:
             self.keeper.destroy(permit)
             closed += 1
         return closed
+
+    def close_idle(self) -> None:
+        """Close the idle connections without a question to a server."""
+        for permit in self.ledger.all_idle():
+            self.keeper.destroy(permit)
 
     # The whole pool.
 

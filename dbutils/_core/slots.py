@@ -160,8 +160,11 @@ class Slot:
 
     __slots__ = (
         "__weakref__", "_link", "_report", "_sharers", "_this", "con",
-        "expires", "is_detached", "last_used", "number", "record", "round",
-        "shared_as", "turn")
+        "expires", "is_detached", "is_open", "last_used", "number", "record",
+        "round", "shared_as", "turn")
+
+    # This is only there while a connection of the pool is open.
+    is_open: bool
 
     def __init__(
             self, report: Callable[[Any], None], number: int = -1) -> None:

@@ -73,7 +73,7 @@ def set_service(core: Any, barging: float, is_ranked: bool) -> None:
     ledger.barging = barging
     ledger.waiters.rank = ledger.policy.rank if is_ranked else None
     core.update_fast_way()
-    core.reclaim()
+    core.keeper.serve()
 
 
 def observe(core: Any, observer: Observer) -> None:

@@ -366,6 +366,6 @@ class Pooled:
         if core is None:
             return
         if is_ending():
-            core.trim(0)
+            core.close_idle()
         else:
             core.clear()

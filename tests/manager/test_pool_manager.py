@@ -829,3 +829,21 @@ def test_an_interrupt_leaves_the_manager_usable(driver):
 
         return work, check
     sweep(prepare, stride=13)
+
+
+def test_a_check_of_the_server_resets_no_lost_connection(
+        driver, manager, monkeypatch):
+    """That could hang, although another connection is idle and answers."""
+    pool = manager.get_pool(settings_for("one"))
+    lost, idle = pool.get_connection(), pool.get_connection()
+    idle.close()
+    entry = entry_of(manager, pool)
+    resets = []
+    monkeypatch.setattr(pool._core.keeper.backend, "reset", resets.append)
+    cycle = [lost]
+    cycle.append(cycle)
+    del lost, cycle
+    gc.collect()
+    assert entry._answers()
+    assert resets == []
+    assert not entry.is_used

@@ -8,6 +8,7 @@ from patience import wait_until
 
 import dbutils
 from dbutils.pooled_db import PooledDB, PoolStats
+from dbutils.pooled_pg import PooledPg
 
 
 def test_the_state_of_a_pool_is_a_snapshot(kind):
@@ -92,6 +93,28 @@ def test_shared_connections_are_counted_once(dbapi):
     for lease in [*leases, dedicated]:
         lease.close()
     assert pool.stats().shared == 0
+
+
+@pytest.mark.parametrize("end", [
+    lambda pool: pool.close(), lambda pool: pool.drain(),
+    lambda pool: pool.shutdown(0)])
+def test_a_shared_connection_is_closed_only_once(dbapi, end):
+    pool = PooledDB(dbapi, maxshared=1)
+    first, second = pool.connection(), pool.connection()
+    end(pool)
+    first.close()
+    del second
+    stats = pool.stats()
+    assert (stats.opened, stats.closed) == (1, 1)
+
+
+def test_a_connection_that_was_put_in_counts_neither_way(pg):
+    pool = PooledPg()
+    pool._cache.put_nowait(pool.steady_connection())
+    assert pool.stats().idle == 1
+    pool.close()
+    stats = pool.stats()
+    assert (stats.opened, stats.closed, stats.idle) == (0, 0, 0)
 
 
 def test_a_snapshot_can_be_pickled():
