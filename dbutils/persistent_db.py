@@ -93,7 +93,7 @@ class PersistentDB(ThreadConnections):
                 con = None
         if con is None:
             con = self._own_connection()
-        session = con._session  # noqa: SLF001 - session_of(), without a call
+        session = con._own_session  # noqa: SLF001 - session_of(), without a call
         if self._fresh:
             end_reading(session)
         if session.ping & 1:

@@ -169,7 +169,7 @@ class SteadyDBConnection(Steady):
             maxusage, failures, isfatal, ping, closeable, failover)
         session = DbSession(
             Opener(creator, setsession, failures, args, kwargs), options)
-        self._session = session
+        self._own_session = session
         session.store(self._create())
         session.failover = _policy_for(session)
         names = replaced_in(self, _ORIGINALS)
@@ -183,11 +183,11 @@ class SteadyDBConnection(Steady):
 
     @property
     def _con(self) -> Any:
-        return self._session.hand_out()
+        return self._own_session.hand_out()
 
     @_con.setter
     def _con(self, con: Any) -> None:
-        self._session.con = con
+        self._own_session.con = con
 
     _creator = inner("opener.creator")
     _args = inner("opener.args")
@@ -201,18 +201,18 @@ class SteadyDBConnection(Steady):
 
     def _reset(self, force: bool = False) -> None:
         """Roll back if a transaction is open, or in any case with force."""
-        self._session.clean(force)
+        self._own_session.clean(force)
 
     def _create(self) -> Any:
         """Return another driver connection with a prepared session."""
-        return self._session.opener.make()
+        return self._own_session.opener.make()
 
     def _ping_check(self, ping: int = 1, reconnect: bool = True) -> Any:
         """Return whether the connection is alive, None if it is not checked.
 
         As in DBUtils 3.x, a check that always fails is no error here.
         """
-        session = self._session
+        session = self._own_session
         if not ping & session.asked_ping:
             return None
         session.unanswered = 0
@@ -224,7 +224,7 @@ class SteadyDBConnection(Steady):
 
     def _cursor(self, *args: Any, **kwargs: Any) -> Any:
         """Return a new driver cursor."""
-        session = self._session
+        session = self._own_session
         session.hand_out()
         return session.failover.usual.cursor(session, args, kwargs)
 
@@ -233,9 +233,9 @@ class SteadyDBConnection(Steady):
 
         Methods that execute statements are hardened.
         """
-        if name == "_session":  # __init__() did not even begin
+        if name == "_own_session":  # __init__() did not even begin
             raise AttributeError(name)
-        session = self._session
+        session = self._own_session
         if session is not None and not name.startswith("_"):
             if is_method(session, name):
                 return Method(name, self._call, getattr(session.con, name))
@@ -249,7 +249,7 @@ class SteadyDBConnection(Steady):
     def _unknown(self, name: str) -> AttributeError:
         """Return the error for an unknown attribute."""
         text = f"{type(self).__name__!r} object has no attribute {name!r}"
-        session = self._session
+        session = self._own_session
         if session is not None and not name.startswith("__") and (
                 hasattr(type(session.con), name)):
             text += (
@@ -260,15 +260,15 @@ class SteadyDBConnection(Steady):
     def __dir__(self) -> list[str]:
         """Return the attributes of this and of the driver connection."""
         names = {*super().__dir__()}
-        if self._session is not None:
-            names.update(names_of(self._session.con))
+        if self._own_session is not None:
+            names.update(names_of(self._own_session.con))
         return sorted(names)
 
     def _call(
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the driver connection."""
-        session = self._session
+        session = self._own_session
         if opens_cursor(session, name):
             return execute_on(
                 self, session.driver.cursor_options, name, args, kwargs)
@@ -280,11 +280,11 @@ class SteadyDBConnection(Steady):
 
     def dbapi(self) -> Any:
         """Return the DB-API 2 module of the connection."""
-        if self._session.opener.dbapi is None:
+        if self._own_session.opener.dbapi is None:
             raise AttributeError(
                 "Could not determine the DB-API 2 module:"
                 " please set creator.dbapi.")
-        return self._session.opener.dbapi
+        return self._own_session.opener.dbapi
 
     @property
     def dbapi_connection(self) -> Any:
@@ -292,11 +292,11 @@ class SteadyDBConnection(Steady):
 
         Statements executed there are neither repeated nor counted as usage.
         """
-        return self._session.hand_out()
+        return self._own_session.hand_out()
 
     def threadsafety(self) -> int:
         """Return the thread safety level of the connection."""
-        opener = self._session.opener
+        opener = self._own_session.opener
         if opener.threadsafety is None:
             if opener.dbapi is None:
                 raise AttributeError(
@@ -310,26 +310,26 @@ class SteadyDBConnection(Steady):
 
         The arguments go to the driver's own begin(), if it has one.
         """
-        self._session.failover.begin(self._session, args, kwargs)
+        self._own_session.failover.begin(self._own_session, args, kwargs)
 
     def commit(self) -> None:
         """Commit the current transaction."""
-        self._session.end("commit")
+        self._own_session.end("commit")
 
     def rollback(self) -> None:
         """Roll back the current transaction."""
-        self._session.end("rollback")
+        self._own_session.end("rollback")
 
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
-        self._session.transaction = False
-        cancel = getattr(self._session.con, "cancel", None)
+        self._own_session.transaction = False
+        cancel = getattr(self._own_session.con, "cancel", None)
         if cancel is not None:
             cancel()
 
     def ping(self, *args: Any, **kwargs: Any) -> Any:
         """Ping the connection with the driver's own method."""
-        return self._session.con.ping(*args, **kwargs)
+        return self._own_session.con.ping(*args, **kwargs)
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
@@ -359,9 +359,9 @@ _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
 class SteadyDBCursor:
     """A DB-API 2 cursor that heals itself together with its connection."""
 
-    __slots__ = ("__dict__", "__weakref__", "_state")
+    __slots__ = ("__dict__", "__weakref__", "_own_state")
 
-    _state: Any
+    _own_state: Any
 
     def __init__(
             self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
@@ -376,14 +376,14 @@ class SteadyDBCursor:
 
     @property
     def _cursor(self) -> Any:
-        if self._state.cursor is not None:
-            self._state.session.hand_out()
-        return self._state.cursor
+        if self._own_state.cursor is not None:
+            self._own_state.session.hand_out()
+        return self._own_state.cursor
 
     @_cursor.setter
     def _cursor(self, cursor: Any) -> None:
         """Replace the driver cursor; None makes the cursor invalid."""
-        state = self._state
+        state = self._own_state
         state.cursor = cursor
         if (cursor is None) != isinstance(self, _Invalid):
             state.checkout, self._checkout = self.__dict__.get(
@@ -391,17 +391,17 @@ class SteadyDBCursor:
             kind: Any = type(self)
             self.__class__ = _other_kind(kind)
 
-    _con = inner("owner", "_state")
-    _args = inner("args", "_state")
-    _kwargs = inner("kwargs", "_state")
-    _closed = inner("closed", "_state")
-    _no_failover = inner("no_failover", "_state")
-    _inputsizes = inner("inputsizes", "_state")
-    _outputsizes = inner("outputsizes", "_state")
+    _con = inner("owner", "_own_state")
+    _args = inner("args", "_own_state")
+    _kwargs = inner("kwargs", "_own_state")
+    _closed = inner("closed", "_own_state")
+    _no_failover = inner("no_failover", "_own_state")
+    _inputsizes = inner("inputsizes", "_own_state")
+    _outputsizes = inner("outputsizes", "_own_state")
 
     def _clearsizes(self) -> None:
         """Forget the input and output sizes."""
-        self._state.clear_sizes()
+        self._own_state.clear_sizes()
 
     def __enter__(self) -> SteadyDBCursor:
         """Begin a context that closes the cursor at its end."""
@@ -418,7 +418,7 @@ class SteadyDBCursor:
             rows = iter(cursor)
         except TypeError:
             rows = iter(cursor.fetchone, None)
-        return through(rows, self._state, self._cursor_to_read)
+        return through(rows, self._own_state, self._cursor_to_read)
 
     def __next__(self) -> Any:
         """Return the next row, if the driver offers that."""
@@ -429,12 +429,12 @@ class SteadyDBCursor:
         if result is cursor:
             return self
         if isinstance(result, GeneratorType):
-            items = through(result, self._state, self._driver_cursor)
+            items = through(result, self._own_state, self._driver_cursor)
             return (self if item is cursor else item for item in items)
         return result
 
     def _driver_cursor(self) -> Any:
-        state = self._state
+        state = self._own_state
         if state is None or state.cursor is None:
             raise InvalidCursorError(_UNOPENED)
         if not state.checkout:
@@ -449,7 +449,7 @@ class SteadyDBCursor:
 
         is_value: whether a fact about the statement is read, and no row
         """
-        state = self._state
+        state = self._own_state
         if state is None or state.checkout or state.closed or (
                 state.cursor is None):
             return self._driver_cursor()
@@ -467,7 +467,7 @@ class SteadyDBCursor:
     def connection(self) -> Any:
         """The connection: the lease, or the steady connection."""
         self._driver_cursor()
-        state = self._state
+        state = self._own_state
         if state.checkout is FOREVER:
             return self._con
         lease = state.lease
@@ -483,7 +483,7 @@ class SteadyDBCursor:
         no_failover() keeps the count.
         """
         cursor = self._driver_cursor()
-        self._state.session.hand_out()
+        self._own_state.session.hand_out()
         return cursor
 
     @contextmanager
@@ -493,25 +493,26 @@ class SteadyDBCursor:
         Use it for statements that are expected to fail, like those that run
         into a time-out of the server on purpose.
         """
-        self._state.no_failover += 1
+        self._own_state.no_failover += 1
         try:
             yield self
         finally:
-            self._state.no_failover -= 1
+            self._own_state.no_failover -= 1
 
     def setinputsizes(self, sizes: Any) -> None:
         """Keep the input sizes for the next statement."""
-        self._state.inputsizes = sizes
-        self._state.has_sizes = True
+        self._own_state.inputsizes = sizes
+        self._own_state.has_sizes = True
 
     def setoutputsize(self, size: Any, column: Any = None) -> None:
         """Keep an output size for the next statement."""
-        self._state.outputsizes = {**self._state.outputsizes, column: size}
-        self._state.has_sizes = True
+        self._own_state.outputsizes = {
+            **self._own_state.outputsizes, column: size}
+        self._own_state.has_sizes = True
 
     def close(self) -> None:
         """Close the cursor; closing it again has no effect."""
-        state = self._state
+        state = self._own_state
         if state is not None:
             state.close()
             state.lease = None
@@ -525,7 +526,7 @@ class SteadyDBCursor:
 
         more, options: further arguments for the driver's cursor
         """
-        state = self._state
+        state = self._own_state
         if state is None or not state.checkout:
             self._driver_cursor()  # raises the error
         if more or options or operation is NOTHING:
@@ -549,7 +550,7 @@ class SteadyDBCursor:
             kwargs: dict[str, Any]) -> Any:
         """Make a call as the failover policy allows."""
         self._driver_cursor()
-        state = self._state
+        state = self._own_state
         result = state.run(Call(name, args, kwargs))
         return self._ours(result, state.cursor)
 
@@ -559,19 +560,19 @@ class SteadyDBCursor:
         """Call another method of the driver cursor."""
         cursor = self._driver_cursor()
         if name in _SENDING:
-            self._state.note(Call(name, args, kwargs))
+            self._own_state.note(Call(name, args, kwargs))
         if name not in _HARMLESS:  # again: the program can keep a method
-            self._state.session.note_direct_use()
+            self._own_state.session.note_direct_use()
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
             return during(result, self)
         if name == "stream" and isinstance(result, GeneratorType):
-            self._state.add_stream(result)
+            self._own_state.add_stream(result)
         return self._ours(result, cursor)
 
     def fetchone(self) -> Any:
         """Return the next row."""
-        state = self._state
+        state = self._own_state
         if state is None or not state.checkout:
             return self._cursor_to_read().fetchone()
         return state.cursor.fetchone()
@@ -589,14 +590,14 @@ class SteadyDBCursor:
 
         Methods that execute or call something are hardened.
         """
-        if name == "_state":  # __init__() did not even begin
+        if name == "_own_state":  # __init__() did not even begin
             raise AttributeError(name)
         if name in _VALUES:
             return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
             return Method(name, self._run)
-        state = self._state
+        state = self._own_state
         if name not in _HARMLESS and name not in state.attributes:
             state.session.note_direct_use()
         value = getattr(cursor, name)
@@ -609,7 +610,7 @@ class SteadyDBCursor:
 
         A driver cursor that replaces this one gets the attribute, too.
         """
-        state = getattr(self, "_state", None)
+        state = getattr(self, "_own_state", None)
         if (name.startswith("_") or state is None or name in self.__dict__
                 or hasattr(type(self), name)
                 or not state.write(self._driver_cursor(), name, value)):
@@ -617,7 +618,7 @@ class SteadyDBCursor:
 
     def __delattr__(self, name: str) -> None:
         """Delete an attribute, of the driver cursor if it was set there."""
-        state = getattr(self, "_state", None)
+        state = getattr(self, "_own_state", None)
         if state is not None and name in state.attributes:
             state.erase(name)
         else:
@@ -626,7 +627,7 @@ class SteadyDBCursor:
     def __del__(self) -> None:
         """Close the cursor after its last reference was dropped."""
         try:
-            state = self._state
+            state = self._own_state
             if state is not None and not state.closed:
                 state.close()
         except AttributeError:
@@ -637,7 +638,7 @@ class SteadyDBCursor:
 
 
 # Sets the state faster than __setattr__(), since this is done often.
-_set_state = SteadyDBCursor._state.__set__  # noqa: SLF001 - of this module
+_set_state = SteadyDBCursor._own_state.__set__  # noqa: SLF001 - of this module
 
 
 class _Invalid:
@@ -673,7 +674,7 @@ def cursor_for(
     """
     cursor = _new(SteadyDBCursor)
     _set_state(cursor, state_for(
-        con._session, args, kwargs, con, lease, checkout))  # noqa: SLF001 - session_of(), without a call
+        con._own_session, args, kwargs, con, lease, checkout))  # noqa: SLF001 - session_of(), without a call
     return cursor
 
 
@@ -687,7 +688,7 @@ def bind(
 
     The cursor keeps the lease alive until one of the two is closed.
     """
-    state = cursor._state  # noqa: SLF001 - of this module
+    state = cursor._own_state  # noqa: SLF001 - of this module
     state.lease = lease
     state.checkout = checkout
     if runner is not None:

@@ -87,7 +87,7 @@ class SteadyPgConnection(Steady):
         if failover == "safe" and not session.driver.is_telling:
             failover = "always"  # it is no PyGreSQL that we know
         session.failover = _POLICIES[failover]
-        self._session = session
+        self._own_session = session
         session.prepare()
 
     def __enter__(self) -> SteadyPgConnection:
@@ -97,31 +97,32 @@ class SteadyPgConnection(Steady):
 
     def reopen(self) -> None:
         """Reopen the connection; an error is logged instead of raised."""
-        self._session.reopen()
+        self._own_session.reopen()
 
     def reset(self) -> None:
         """Reset the connection, or reopen it if it cannot be reset."""
-        self._session.reset()
+        self._own_session.reset()
 
     def begin(self, sql: str | None = None) -> Any:
         """Begin a transaction."""
-        return self._session.failover.end(self._session, "begin", sql)
+        return self._own_session.failover.end(self._own_session, "begin", sql)
 
     def end(self, sql: str | None = None) -> Any:
         """Commit the current transaction."""
-        return self._session.failover.end(self._session, "end", sql)
+        return self._own_session.failover.end(self._own_session, "end", sql)
 
     def commit(self, sql: str | None = None) -> Any:
         """Commit the current transaction."""
-        return self._session.failover.end(self._session, "commit", sql)
+        return self._own_session.failover.end(self._own_session, "commit", sql)
 
     def rollback(self, sql: str | None = None) -> Any:
         """Roll back the current transaction."""
-        return self._session.failover.end(self._session, "rollback", sql)
+        return self._own_session.failover.end(
+            self._own_session, "rollback", sql)
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the pg.DB object; queries are hardened."""
-        if name in {"_con", "_session"}:  # __init__() did not even begin
+        if name in {"_con", "_own_session"}:  # __init__() did not even begin
             raise AttributeError(name)
         if self._con is None:
             raise InvalidConnectionError("This connection was never opened.")
@@ -134,7 +135,7 @@ class SteadyPgConnection(Steady):
             self, name: str, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
         """Call a method of the pg.DB object."""
-        session = self._session
+        session = self._own_session
         if is_query(name):
             return session.failover.run(session, name, args, kwargs)
         if name in _MARKING:

@@ -48,7 +48,7 @@ def is_orphan(con: Any) -> bool:
     """
     if isinstance(con, Orphan):
         return True
-    session = getattr(con, "_session", None)
+    session = getattr(con, "_own_session", None)
     return session is not None and session.is_inherited
 
 

@@ -67,7 +67,7 @@ class Lease:
             pool, slot = checkout[0], permit.slot
             checkout.clear()
             core = pool._core  # noqa: SLF001 - as core_of()
-            session = slot.con._session  # noqa: SLF001 - as session_of()
+            session = slot.con._own_session  # noqa: SLF001 - as session_of()
             ledger = core.ledger  # for speed: no verbs on the fast way
             idle, idle_limit = ledger.idle, ledger.idle_limit
             if (idle_limit is None or len(idle) < idle_limit) and (

@@ -46,8 +46,7 @@ VERBS = (
     "release_share", "release_one_share", "put_back_unused", "abort",
     "hold_permit", "destroy", "detach", "after_release", "nudge",
     # idle connections
-    "adopt", "close_idle", "detach_idle", "idle_connections", "open_ahead",
-    "trim",
+    "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
     "reclaim", "resize", "clear", "drain", "shut_down", "stats", "holders",
     "shared_records", "allow_fast_way",
@@ -304,11 +303,6 @@ class Pool:
             self.keeper.destroy(permit)
             closed += 1
         return closed
-
-    def close_idle(self) -> None:
-        """Close the idle connections without a question to a server."""
-        for permit in self.ledger.all_idle():
-            self.keeper.destroy(permit)
 
     # The whole pool.
 

@@ -9,9 +9,9 @@ from .maintenance import Maintenance, MaintenanceOptions
 from .resetting import ResetWorkers
 
 __all__ = [
-    "allow_helpers", "hurry_maintenance", "limit_usage", "observe",
-    "set_admission_policy", "set_order", "set_reset_workers", "set_service",
-    "start_maintenance"]
+    "allow_helpers", "close_idle", "hurry_maintenance", "limit_usage",
+    "observe", "set_admission_policy", "set_order", "set_reset_workers",
+    "set_service", "start_maintenance"]
 
 
 def start_maintenance(
@@ -74,6 +74,12 @@ def set_service(core: Any, barging: float, is_ranked: bool) -> None:
     ledger.waiters.rank = ledger.policy.rank if is_ranked else None
     core.update_fast_way()
     core.keeper.serve()
+
+
+def close_idle(core: Any) -> None:
+    """Close the idle connections without a question to a server."""
+    for permit in core.ledger.all_idle():
+        core.keeper.destroy(permit)
 
 
 def observe(core: Any, observer: Observer) -> None:

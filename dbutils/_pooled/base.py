@@ -19,7 +19,7 @@ from .._core.ledger import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, core_of
 from .._core.stats import PoolStats, too_many_text
-from .._core.tuning import allow_helpers, start_maintenance
+from .._core.tuning import allow_helpers, close_idle, start_maintenance
 from .._core.waiting import PoolClosed, PoolTimeout
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
@@ -235,7 +235,7 @@ class Pooled:
 
     def _is_well(self, permit: Any, maxwait: float | None) -> bool:
         """Return whether a connection can be used; if not, put it back."""
-        session = permit.slot.con._session  # noqa: SLF001 - inlined session_of()
+        session = permit.slot.con._own_session  # noqa: SLF001 - inlined session_of()
         if not session.ping & 1:
             return True
         can_wait = maxwait or (maxwait is None and self._core.timeout)
@@ -366,6 +366,6 @@ class Pooled:
         if core is None:
             return
         if is_ending():
-            core.close_idle()
+            close_idle(core)
         else:
             core.clear()

@@ -59,14 +59,14 @@ class Limit(List[Any]):
 
     def __init__(self, session: Any, seconds: float) -> None:
         super().__init__()
-        self._session = session
+        self._own_session = session
         self.seconds = seconds
         # Whether the socket was shut down.
         self.was_cut = False
 
     def __enter__(self) -> None:
         """Start the deadline of the call."""
-        session = self._session
+        session = self._own_session
         if session.descriptor is None or is_ending() or (
                 session in _watchdog.calls):
             return  # while the interpreter ends, no thread could cut it off
@@ -77,7 +77,7 @@ class Limit(List[Any]):
     def __exit__(self, *exc: object) -> None:
         """End the deadline."""
         if self:
-            end_deadline(self._session)
+            end_deadline(self._own_session)
 
     def goes_on(self, sock: socket.socket) -> bool:
         """Return whether there was traffic; if so, move the deadline.

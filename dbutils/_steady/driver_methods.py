@@ -126,15 +126,15 @@ class Tied:
         "__weakref__",
         "_before",
         "_can_close",
+        "_own_session",
         "_owner",
         "_refusal",
-        "_session",
         "_thing",
     )
 
     def __init__(self, thing: Any, session: Any, owner: Any) -> None:
         set_own(self, "_thing", thing)
-        set_own(self, "_session", session)
+        set_own(self, "_own_session", session)
         set_own(self, "_owner", owner)
         set_own(self, "_refusal", _never)
         set_own(self, "_before", None)
@@ -146,13 +146,13 @@ class Tied:
         error = self._refusal(name)
         if error is not None:
             raise error
-        self._session.work = None  # unknown until the driver is asked
+        self._own_session.work = None  # unknown until the driver is asked
         return self._thing
 
     def _ours(self, result: Any) -> Any:
         if result is self._thing:
             return self
-        result = tied(result, self._session, self._owner)
+        result = tied(result, self._own_session, self._owner)
         return lend(result, self._owner, self._refusal)
 
     def _act(
@@ -162,7 +162,7 @@ class Tied:
         try:
             return self._ours(method(*map(plain, args), **kwargs))
         finally:
-            self._session.work = None
+            self._own_session.work = None
 
     # Attributes are those of the driver's object.
 
@@ -189,7 +189,7 @@ class Tied:
     # Special methods are only found if the class has them.
 
     def __enter__(self) -> Any:
-        thing, session = self._use("__enter__"), self._session
+        thing, session = self._use("__enter__"), self._own_session
         value = thing.__enter__()
         if not self._can_close:
             set_own(self, "_before", (
@@ -200,7 +200,7 @@ class Tied:
     def __exit__(self, *exc: Any) -> Any:
         if exc[0] is not None and self._refusal("__exit__") is not None:
             return False  # the error being raised says more
-        thing, session = self._use("__exit__"), self._session
+        thing, session = self._use("__exit__"), self._own_session
         try:
             result = thing.__exit__(*exc)
         finally:

@@ -141,15 +141,15 @@ class MovingSocketProbe:
     The wrapper may go on with another connection, and so with another socket.
     """
 
-    __slots__ = ("_probe", "_session")
+    __slots__ = ("_own_session", "_probe")
 
     def __init__(self, session: Any) -> None:
-        self._session = ref(session)  # which holds this probe
+        self._own_session = ref(session)  # which holds this probe
         self._probe = probe_of(session.descriptor)
 
     def look(self) -> SocketState:
         """Return the present state of the socket."""
-        session = self._session()
+        session = self._own_session()
         descriptor = None if session is None else session.driver.descriptor(
             session.con)
         if session is not None and descriptor != session.descriptor:

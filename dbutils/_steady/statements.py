@@ -304,95 +304,6 @@ _WRITES = _rules(
 )
 
 
-# Calls in a read.  A function that is not known may write something, and
-# what it wrote is work.  These words are no functions:
-_KEYWORDS = """
-    against all and any array as at between by case cast collate cube
-    distinct else end escape except exists filter for from glob group
-    groups having ilike in index intersect interval is join key lateral
-    like limit lock materialized not offset on or order over partition
-    preceding range regexp rlike rollup row rows select set sets similar
-    some table then top union unnest using values when where window with
-    within zone"""
-# The functions of databases that only read:
-_FUNCTIONS = """
-    abbrev abs acos acosd acosh age area ascii asin asind asinh atan atan2
-    atan2d atand atanh avg benchmark bin bit_and bit_count bit_length
-    bit_or bit_xor bool_and bool_or box btrim cardinality cbrt ceil ceiling
-    center changes char char_length character_length charindex choose chr
-    circle clock_timestamp coalesce col_description collation concat
-    concat_ws connection_id conv convert convert_from convert_to corr cos
-    cosd cosh cot cotd count count_big crc32 cume_dist curdate
-    current_catalog current_database current_date current_query
-    current_role current_schema current_schemas current_setting
-    current_time current_timestamp current_user curtime database date
-    date_add date_bin date_format date_part date_sub date_trunc dateadd
-    datediff datename datepart datetime day dayname dayofmonth dayofweek
-    dayofyear db_name decode degrees dense_rank diagonal diameter div elt
-    encode eomonth every exp extract factorial family field find_in_set
-    first_value float4 float8 floor format format_type found_rows
-    from_base64 from_days from_unixtime gcd generate_series
-    generate_subscripts get_bit get_byte get_current_ts_config
-    getdatabaseencoding getdate greatest group_concat grouping height hex
-    host hostmask hour ifnull iif initcap instr int4 int8 is_free_lock
-    is_ipv4 is_ipv6 is_used_lock is_uuid isclosed isdate isempty isfinite
-    isjson isnull isopen json julianday lag last_day last_insert_rowid
-    last_value lcase lcm lead least left len length likely line listagg ln
-    localtime localtimestamp locate log log10 log2 lower lower_inc
-    lower_inf lpad lseg ltrim makedate maketime match max md5 median
-    microsecond mid min min_scale minute mod mode month monthname
-    months_between mxid_age nanvl newid normalize now npoints nth_value
-    ntile nullif num_nonnulls num_nulls numeric nvl nvl2 obj_description
-    object_id object_name octet_length ord overlaps overlay parse_ident
-    patindex percent_rank percentile_cont percentile_disc period_add
-    period_diff pi point polygon position pow power printf quarter quote
-    quotename radians radius rand random range_agg range_merge rank repeat
-    replace replicate reverse right round row_count row_number
-    row_security_active row_to_json rpad rtrim scale schema scope_identity
-    sec_to_time second session_user set_bit set_byte set_masklen
-    shobj_description sign sin sind sinh slope soundex space split_part
-    sqrt starts_with statement_timestamp stddev stddev_pop stddev_samp
-    stdev str str_to_date strcmp strftime string_agg strpos stuff subdate
-    substr substring substring_index subtime sum suser_name sysdate
-    sysdatetime system_user tan tand tanh time time_format time_to_sec
-    timediff timestamp timestampadd timestampdiff timestamptz timezone
-    to_ascii to_base64 to_char to_date to_days to_hex to_json to_jsonb
-    to_number to_seconds to_timestamp total total_changes
-    transaction_timestamp translate trim trim_array trim_scale trunc
-    truncate try_cast try_convert typeof ucase unhex unicode unistr
-    unix_timestamp unixepoch unlikely upper upper_inc upper_inf user
-    user_name utc_date utc_time utc_timestamp uuid var_pop var_samp varchar
-    variance version week weekday weekofyear width width_bucket xmlagg year
-    yearweek zeroblob"""
-_QUIET = frozenset(f"{_KEYWORDS} {_FUNCTIONS}".split())
-# And their families:
-_QUIET_FAMILY = re.compile(r"""(?:
-      (?: array | covar | gen_random | inet | json | jsonb | justify | pg
-        | quote | regexp | regr | sqlite | st | string_to | ts | tsvector
-        | txid | uuid | xml | xpath ) _ \w+
-    | enum_(?:first|last|range) | has_\w+_privilege
-    | make_(?:date|interval|time|timestamp|timestamptz|set)
-    | inet6?\w+ | masklen | netmask | network | broadcast | numnode
-    | query?tree | setweight | sha\d+ | strip | xml\w+ | xpath | to_reg\w+
-    | (?:int4|int8|num|date|ts|tstz)(?:multi)?range | \w+_to_xml\w*
-    | (?:plain|phrase|websearch_)?to_ts(?:query|vector)
-    )\Z""", re.X)
-_CALL = re.compile(r"""
-    (?: \b(as)\s+ | (::)\s* | (\w+) ["`\]]? \s* \.\s* )? ["`\[]?
-    (?<![\w@#$:]) ([^\W\d]\w*) ["`\]]? \s* \(""", re.X)
-
-
-def _calls_what_may_write(text: str) -> bool:
-    """Return whether a read calls a function that is not known to be quiet."""
-    for alias, cast, schema, name in _CALL.findall(text):
-        if alias or cast:  # names of columns, or the size of a type
-            continue
-        if schema not in {"", "pg_catalog", "information_schema", "sys"} or (
-                name not in _QUIET and not _QUIET_FAMILY.match(name)):
-            return True
-    return False
-
-
 def _classify(text: str) -> Kind:
     """Return the strictest kind among the ways to read a statement."""
     if _is_strange(text):
@@ -432,7 +343,6 @@ def _judge(text: str) -> Kind:
         return MARK
     if "transaction" in text and any(map(_AHEAD.match, parts)):
         return AHEAD
-    if not _READS.match(text) or _match(_WRITES, text) or (
-            "(" in text and _calls_what_may_write(text)):
-        return UNKNOWN_WORK
-    return READ
+    if _READS.match(text) and not _match(_WRITES, text):
+        return READ
+    return UNKNOWN_WORK

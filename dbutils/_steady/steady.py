@@ -52,7 +52,7 @@ class _Inner:
             self._write(inside, value)
 
 
-def inner(name: str, side: str = "_session") -> Any:
+def inner(name: str, side: str = "_own_session") -> Any:
     """Return a descriptor that shows an attribute of the session.
 
     name: the attribute, perhaps with the parts that lead to it
@@ -75,7 +75,8 @@ def inner_term(name: str, shown: str | None = None) -> Any:
     def write(session: Session, value: Any) -> None:
         session.agree(**{name: value})
 
-    return _Inner("_session", attrgetter(shown or f"options.{name}"), write)
+    return _Inner(
+        "_own_session", attrgetter(shown or f"options.{name}"), write)
 
 
 # The consequence for the unsaved work of a thread, and what to do.
@@ -92,17 +93,17 @@ def note_taking(steady: Any) -> None:
 
 def session_of(steady: Any) -> Any:
     """Return the session of a steady connection."""
-    return steady._session  # noqa: SLF001 - the only access
+    return steady._own_session  # noqa: SLF001 - the only access
 
 
 class Steady:
     """The outside of a steady connection."""
 
-    __slots__ = ("__dict__", "__weakref__", "_session")
+    __slots__ = ("__dict__", "__weakref__", "_own_session")
 
     version = __version__
 
-    _session: Any
+    _own_session: Any
     # Where it was taken last, if it is the connection of a thread.
     _taken: Place | None = None
 
@@ -134,14 +135,14 @@ class Steady:
         After this was set to false, the next use outside of a transaction
         reconnects.
         """
-        return self._session.state == OPEN and not self._session.closed
+        return self._own_session.state == OPEN and not self._own_session.closed
 
     @valid.setter
     def valid(self, value: bool) -> None:
         if not value:
-            self._session.suspect()
-        elif self._session.state is SUSPECT:
-            self._session.state = OPEN
+            self._own_session.suspect()
+        elif self._own_session.state is SUSPECT:
+            self._own_session.state = OPEN
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it.
@@ -149,7 +150,7 @@ class Steady:
         At the end of the lease the old value is restored.  A driver
         connection that replaces this one before that gets the new value.
         """
-        session = self._session
+        session = self._own_session
         if (
                 name.startswith("_") or session is None or hasattr(type(self),
                 name) or not session.is_attribute(name)):
@@ -159,7 +160,7 @@ class Steady:
 
     def _close(self) -> None:
         """Close the connection, even if it is not closeable."""
-        self._session.close()
+        self._own_session.close()
 
     def close(self) -> None:
         """Close the connection.
@@ -167,7 +168,7 @@ class Steady:
         This can be done more than once.  If "closeable" is false, only an
         open transaction is ended.
         """
-        session = self._session
+        session = self._own_session
         is_closeable = session.options.closeable
         if not (is_closeable or session.transaction or session.is_marked
                 or session.settings_changed):
@@ -186,7 +187,7 @@ class Steady:
         An error that is being handled here has nothing to do with it, since
         the end of a thread is noticed anywhere.
         """
-        session = self._session
+        session = self._own_session
         is_forgotten = self._taken is not None and (
             session.forgets_work() and not is_ending())
         session.close()
@@ -212,7 +213,7 @@ class Steady:
     def __del__(self) -> None:
         """Close the connection when it is dropped."""
         try:
-            if self._session is not None:
+            if self._own_session is not None:
                 self._close_dropped()
         except AttributeError:
             pass  # __new__() has not ended
@@ -221,4 +222,4 @@ class Steady:
             note_lost("closing a connection that was dropped", error)
 
 
-_set_session = Steady._session.__set__  # noqa: SLF001 - of this module
+_set_session = Steady._own_session.__set__  # noqa: SLF001 - of this module

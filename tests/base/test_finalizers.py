@@ -151,7 +151,7 @@ def test_what_was_not_even_begun_to_be_made_can_be_dropped(
         reports, steady_class):
     """An interrupt can come before its first attribute is set."""
     unborn = object.__new__(steady_class)
-    assert not hasattr(unborn, "_session")
+    assert not hasattr(unborn, "_own_session")
     with reports:
         del unborn
     assert reports.read() == []

@@ -50,7 +50,7 @@ def main():
         classic = connect(
             driver.load(), failover="always", **driver.parameters())
         subjects = {
-            "a look at the socket": safe._session.is_gone,
+            "a look at the socket": safe._own_session.is_gone,
             "select 1 of the driver": reader(raw),
             'select 1, failover="safe"': reader(safe),
             'select 1, failover="safe", ping=0': reader(blind),

@@ -73,7 +73,7 @@ def test_a_transaction_that_was_closed_is_not_torn_apart(tmp_path):
     lambda **kwargs: sqlite3.connect(**kwargs)])
 def test_the_driver_is_known_whatever_the_creator_is(creator, tmp_path):
     db = connect(creator, database=str(tmp_path / "file"))
-    assert type(db._session.driver).__name__ == "_Sqlite"
+    assert type(db._own_session.driver).__name__ == "_Sqlite"
     assert ask(db, "select 1") == 1
     db.close()
 

@@ -93,7 +93,7 @@ class TestPostgreSql:
             ask(db, "prepare stays as select 1")
             db.commit()
             # as if nothing had been seen
-            db._con._session.is_marked = False
+            db._con._own_session.is_marked = False
         with pool.connection() as db:
             assert ask(db, CHANGES["prepared statement"][1].replace(
                 "mine", "stays")) == 1
@@ -156,7 +156,7 @@ class TestAttributes:
             before = self.read(driver, db, attribute)
             setattr(db, attribute, value)
             raw = db.dbapi_connection
-            db._con._session.state = LOST
+            db._con._own_session.state = LOST
             db._con.valid = False
             cursor = db.cursor()
             assert db.dbapi_connection is not raw

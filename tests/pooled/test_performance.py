@@ -253,7 +253,7 @@ def test_it_is_asked_again_after_a_while(make, slow_server):
     pool.optimize_connection_acquisition()
     checkout(pool, 3)
     assert slow_server.calls["ping"] == 1
-    pool._idle_cache[0]._session.answered -= 1
+    pool._idle_cache[0]._own_session.answered -= 1
     checkout(pool, 3)
     assert slow_server.calls["ping"] == 2
 

@@ -161,7 +161,7 @@ def test_setting_the_own_transaction_costs_no_new_session(pool_of, name):
     pool = pool_of(name)
     with pool.connection() as db:
         ask(db, "set transaction isolation level serializable")
-        assert not db._con._session.is_marked
+        assert not db._con._own_session.is_marked
 
 
 @pytest.mark.parametrize("name", MARIADB)

@@ -52,15 +52,15 @@ def test_the_array_size_is_used_also_after_a_reconnect(steady, name):
     cursor = con.cursor()
     cursor.arraysize = 2
     # looking at cursor._cursor would hand out the driver's cursor
-    assert cursor.arraysize == cursor._state.cursor.arraysize == 2
-    inner = cursor._state.cursor
+    assert cursor.arraysize == cursor._own_state.cursor.arraysize == 2
+    inner = cursor._own_state.cursor
     for _ in range(2):
         cursor.execute(ROWS)
         assert len(cursor.fetchmany()) == 2
         cursor.fetchall()
         kill(con, name)
     cursor.execute(ROWS)
-    assert cursor._state.cursor is not inner
+    assert cursor._own_state.cursor is not inner
     assert cursor.arraysize == cursor._cursor.arraysize == 2
 
 
@@ -166,7 +166,7 @@ def test_what_the_driver_takes_can_be_deleted(dbapi):
     assert cursor._cursor.remark == "mine"
     del cursor.remark
     assert not hasattr(cursor._cursor, "remark")
-    cursor._state.open()
+    cursor._own_state.open()
     assert not hasattr(cursor, "remark")
 
 
@@ -214,7 +214,7 @@ def test_reading_what_was_written_does_not_count_as_work(steady):
     con = steady("psycopg2")
     cursor = con.cursor()
     cursor.itersize = 3
-    con._session.work = False
+    con._own_session.work = False
     assert cursor.itersize == 3
-    assert con._session.work is False
-    assert not con._session.settings_changed
+    assert con._own_session.work is False
+    assert not con._own_session.settings_changed

@@ -178,7 +178,7 @@ def test_a_method_cannot_be_called_after_the_return(pool_of, name, method):
     other = pool.connection()
     with pytest.raises(InvalidConnectionError, match=method):
         act()
-    assert not other._session.settings_changed
+    assert not other._own_session.settings_changed
 
 
 def test_a_shared_connection_is_over_as_well(real):
@@ -316,8 +316,8 @@ def test_a_read_on_the_connection_is_no_mark(pool_of):
     db.execute("select 1")
     db.rollback()
     db.xid(1, "a", "b")
-    assert not db._session.settings_changed
-    assert not db._session.is_marked
+    assert not db._own_session.settings_changed
+    assert not db._own_session.is_marked
 
 
 def test_a_call_is_a_mark(pool_of):
@@ -325,14 +325,14 @@ def test_a_call_is_a_mark(pool_of):
     db = pool.connection()
     ask(db, "select set_config('application_name', 'marked', false)")
     db.commit()
-    session = db._session
+    session = db._own_session
     session.is_marked = session.settings_changed = False
     session.settings.needs_server = False
     db.set_client_encoding("LATIN1")
     large = db.lobject()
     large.close()
     db.rollback()
-    assert db._session.is_exposed
+    assert db._own_session.is_exposed
     db.close()
     assert ask(pool.connection(), "show application_name") == ""
 
@@ -393,7 +393,7 @@ def test_a_handler_is_removed_at_the_end_of_the_visit(pool_of):
     def hear(note):
         said.append(note.message_primary)
     db = pool.connection()
-    line = db._session
+    line = db._own_session
     db.add_notice_handler(hear)
     ask(db, "do $$ begin raise notice 'first'; end $$")
     db.rollback()
@@ -412,7 +412,7 @@ def test_a_handler_can_be_removed(pool_of):
         db.add_notice_handler(heard.append)
         db.remove_notice_handler(heard.append)
         ask(db, "do $$ begin raise notice 'first'; end $$")
-        assert db._session.settings.handlers == ()
+        assert db._own_session.settings.handlers == ()
     assert heard == []
 
 

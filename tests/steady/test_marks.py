@@ -443,7 +443,7 @@ def test_ordinary_work_keeps_the_session(pool_of):
     drivers.BY_NAME["psycopg2"].new_table("ordinary")
     with pool.connection() as con:
         ask(con, "prepare unnoticed as select 1")
-        con._con._session.is_marked = False  # as if nobody had seen it
+        con._con._own_session.is_marked = False  # as if nobody had seen it
         for statement in (
                 "insert into ordinary values (1, 1)", "select 'set role x'",
                 "update ordinary set value = 2", "delete from ordinary",
@@ -461,7 +461,7 @@ def test_methods_of_classic_pygresql_mark_as_well(servers_running):
     port = servers_running("postgresql")
     db = SteadyPgConnection(
         dbname="postgres", host=drivers.HOST, port=port, user="postgres")
-    assert not db._session.is_marked
+    assert not db._own_session.is_marked
     db.set_parameter("application_name", "hidden")
-    assert db._session.is_marked
+    assert db._own_session.is_marked
     db.close()

@@ -321,7 +321,8 @@ def test_a_setting_that_is_known_is_no_reason_not_to_fail_over(
         try:
             insert(db, table, number)
         except driver.error:
-            assert db._session._probe is None  # this build hides its socket
+            # this build hides its socket
+            assert db._own_session._probe is None
             insert(db, table, number)
         session = ask(db, driver.who_am_i)
     assert numbers_in(driver, table) == [0, 1, 2]
@@ -501,7 +502,7 @@ def test_looking_with_the_pool_of_psycopg2_is_not_changing(servers_running):
     session = con.get_backend_pid()
     ask(con, "prepare stays as select 1")
     con.commit()
-    con._con._session.is_marked = False  # as if nothing had been seen
+    con._con._own_session.is_marked = False  # as if nothing had been seen
     pool.putconn(con)
     con = pool.getconn()
     assert con.get_backend_pid() == session
