@@ -51,8 +51,9 @@ def our_threads():
     return found
 
 
-# Before its very first step there is no handler, in which case Python says so.
-stopping = pytest.mark.filterwarnings(
+# Before its very first step there is no handler, in which case Python says so,
+# sometimes only during the next test.
+pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning"
     if sys.version_info < (3, 8) else
     "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -303,7 +304,6 @@ def test_it_stays_where_it_could_not_be_started_again(chores, monkeypatch):
     wait_until(lambda: chores.attendant.link is None)
 
 
-@stopping
 def test_an_exception_does_not_end_its_work(chores):
     chores.attendant.fill()
     for _ in range(50):
@@ -373,7 +373,6 @@ def test_time_limits_hold_after_a_refusal(sockets, refusing, monkeypatch):
     wait_until(is_ended)
 
 
-@stopping
 def test_time_limits_hold_after_exceptions():
     for number in range(50):
         here, there = socket.socketpair()
@@ -413,7 +412,6 @@ class Pool:
         wait_until(lambda: self.ticks > number)
 
 
-@stopping
 def test_work_in_the_background_goes_on_after_exceptions():
     pools = [Pool() for _ in range(5)]
     for pool in pools:
@@ -439,7 +437,6 @@ def test_work_in_the_background_begins_after_a_refusal(
     wait_until(lambda: len(pool._idle_cache) == 0)
 
 
-@stopping
 @pytest.mark.skipif(
     sys.version_info[:2] == (3, 12) and sys.gettrace() is not None,
     reason="CPython 3.12 can crash when threads are stopped that are traced")
