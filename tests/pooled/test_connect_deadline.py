@@ -12,7 +12,7 @@ import drivers
 import pytest
 from drivers import ask, ready
 from everywhere import Interrupt, sweep
-from patience import PATIENCE, wait_until
+from patience import PATIENCE, in_threads, join, wait_until
 from proxies import Hole, Proxy
 from sweeps import Lease, assert_sound, make_pool
 
@@ -85,19 +85,6 @@ class Driver(ModuleType):
             raise self.error
         self.opened.append(Connection())
         return self.opened[-1]
-
-
-def in_threads(function, number=THREADS):
-    threads = [Thread(target=function, daemon=True) for _ in range(number)]
-    for thread in threads:
-        thread.start()
-    return threads
-
-
-def join(threads):
-    for thread in threads:
-        thread.join(PATIENCE)
-    assert not any(thread.is_alive() for thread in threads)
 
 
 def ask_in_vain(pool, number=THREADS, error=TooManyConnectionsError):
