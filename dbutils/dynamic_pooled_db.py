@@ -16,7 +16,7 @@ from typing import Any, Callable
 from ._base.checks import check_seconds, check_size
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead, size_of
-from ._core.ledger import Limits
+from ._core.limits import Limits
 from ._core.maintenance import refill
 from ._core.tuning import limit_usage
 from .pooled_db import PooledDB

@@ -14,6 +14,7 @@ from typing import Any, Callable, Iterator
 from ._base.checks import check_seconds
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead
+from ._core.lease import permit_of
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
@@ -59,6 +60,7 @@ class Performance(Feature):
         super()._join(core, connect)
         core.timer = self._timer
         core.tick = self._timer.tick
+        core.choose_ways()
         observe(core, self._timer)
         self._history.join(core)
         set_order(core)
@@ -70,6 +72,7 @@ class Performance(Feature):
         core = self._core
         self._switches.is_acquisition_optimized = True
         core.trust = self._alive_cache
+        core.is_careful = True
         set_order(core, own=True)
 
     def optimize_cache(self) -> None:
@@ -257,12 +260,12 @@ class _MeasuredLease(PooledDedicatedDBConnection):
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
-        holder = holder_of(self._checkout)
-        if holder is None:
-            return
+        pool, holder = self._pool, holder_of(permit_of(self))
         start = monotonic()
         super().close()
-        timer = core_of(holder.pool).timer
+        if pool is None or holder is None:
+            return
+        timer = core_of(pool).timer
         timer.returned(start - holder.since, monotonic() - start)
 
 

@@ -110,6 +110,7 @@ class ManagedPool(PooledDB):
             maxlifetime=terms.max_lifetime, maxidletime=terms.max_idle_time,
             refill=bool(terms.min_idle), features=(self._health,))
         self._core.tick = self._usage.note
+        self._core.choose_ways()
         silence = self._connector.silence
         self._policy = None if silence is None else Impatient(silence)
         if terms.max_idle is not None:

@@ -8,8 +8,6 @@ shared by several.  Requests are served first come, first served.
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections import deque
 from functools import total_ordering
 from operator import methodcaller
@@ -20,9 +18,17 @@ from weakref import ref
 from . import __version__
 from ._base.atomic import pop
 from ._core.features import add_features, check_features
-from ._core.lease import Lease, hand_over, hold, is_released, take_note
-from ._core.ledger import make_limits
+from ._core.lease import (
+    Lease,
+    hand_over,
+    hold,
+    is_released,
+    permit_of,
+    take_note,
+)
+from ._core.limits import make_limits
 from ._core.pool import core_of
+from ._core.slots import note_caller
 from ._core.stats import PoolStats
 from ._core.tuning import allow_helpers
 from ._drivers.creators import creator_threadsafety, split_isfatal
@@ -35,7 +41,7 @@ from ._pooled.base import (
     check_pool_options,
     limit_name,
 )
-from ._pooled.proxy import Proxy
+from ._pooled.ways import SteadyLease
 from ._steady.calls import opens_cursor
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
@@ -57,9 +63,6 @@ __all__ = [
     "PoolClosedError", "PoolStats", "PooledDB", "PooledDBError",
     "PooledDedicatedDBConnection", "PooledSharedDBConnection",
     "SharedDBConnection", "TooManyConnectionsError"]
-
-
-_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
 class PooledDBError(Exception):
@@ -113,8 +116,8 @@ class PooledDB(Pooled):
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
-            leakafter: float | None = None, features: Any = (),
-            **kwargs: Any) -> None:
+            leakafter: float | None = None, track: Any = "auto",
+            features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -146,6 +149,9 @@ class PooledDB(Pooled):
             background
         leakafter: after how many seconds a connection that was not given
             back is reported, with the place in the program that took it
+        track: whether the pool notes who has a connection, for its errors and
+            warnings; "auto" means from the moment on at which more than half
+            of maxconnections are in use, or a request has to wait
         features: additions to the pool, such as a HealthCheck
 
         All other parameters are those of steady_db.connect().  The check
@@ -174,7 +180,7 @@ class PooledDB(Pooled):
             reset, maxusage, creator, _PooledDBConnection, _new_record)
         self._begin(
             backend, limits, check_pool_options(
-                blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
+                blocking, maxwait, track, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
         add_features(self._features, self._core, self._open)
 
@@ -219,38 +225,22 @@ class PooledDB(Pooled):
         priority, tag: the urgency and the kind of the request, for a
             ResourceAllocationPooledDB
         """
-        # This is the fast way out, for the case that nothing has to be
-        # waited for, opened or brought up to date.  It relies on taking an
-        # item out of a deque being one step, and uses that deque of the core
-        # directly for speed.  A request that begins to wait closes the fast
-        # way before it looks for an idle connection, so no waiter is
-        # overtaken.  Only the lease holds the permit, see Permit; a traceback
-        # must not hold it, either.
-        permit = lease = None
-        core = self._core
-        tick = core.tick
-        if tick is not None and not tick():
-            return self._measured(shareable, maxwait, priority, tag)
+        # This is the fast way out; see _pooled/ways.py.  Only the lease holds
+        # the permit, see Permit; a traceback must not hold it, either.
         try:
-            fast_way = core.ledger.fast_way
-            if fast_way and priority is None and tag is None:
-                permit = fast_way.popleft()
-                if not self._checks or self._is_well(permit, maxwait):
-                    frame = _getframe(1)
-                    permit.checkout = checkout = [
-                        self, monotonic(), frame.f_code, frame.f_lasti,
-                        threading.get_ident()]
-                    lease = PooledDedicatedDBConnection()
-                    lease._checkout = checkout  # noqa: SLF001 - inlined hold()
-                    lease._permit = permit  # noqa: SLF001 - inlined hold()
-                    return lease
-        except IndexError:  # another thread was faster
-            lease = None
+            if priority is None and tag is None:
+                core = self._core
+                permit = core.take() if shareable else core.take_dedicated()
+                lease = PooledDedicatedDBConnection()
+                lease._permit = permit  # noqa: SLF001 - inlined hold()
+                permit.checkout = lease._checkout = [self]  # noqa: SLF001
+                return lease
+        except IndexError:
+            pass  # nothing is idle, or more has to be done
         except BaseException:
             permit = lease = None
             self._note_refusal()
             raise
-        permit = None
         return self._lend(shareable, maxwait, priority, tag)
 
     def _note_refusal(self) -> None:
@@ -259,43 +249,57 @@ class PooledDB(Pooled):
         if timer is not None:
             timer.refused()
 
-    def _measured(
-            self, shareable: bool, maxwait: float | None, priority: Any,
-            tag: Any) -> Any:
-        lease = None
-        timer = self._core.timer
-        start = timer.begin()
-        try:
-            lease = PooledDB.connection(
-                self, shareable, maxwait=maxwait, priority=priority, tag=tag)
-            timer.lent(lease, monotonic() - start)
-            take_note(lease)  # of the program that called us
-            return lease
-        finally:
-            lease = None  # not to be kept by a traceback
-
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
         permit = None
         core = self._core
-        start = 0.0 if core.timer is None else monotonic()
+        timer = core.timer
+        if timer is not None and timer.is_due():
+            return self._measured(shareable, maxwait, priority, tag)
+        start = 0.0 if timer is None else monotonic()
+        lease = None
         try:
             permit = self._acquire(
                 self._open, shareable, maxwait, self,
                 core.request(priority, tag))
-            if core.timer is not None:
-                core.timer.lent_slowly(monotonic() - start)
             kind = (
                 PooledSharedDBConnection if permit.is_share
                 else PooledDedicatedDBConnection)
-            return hold(kind(), permit)
+            lease = hold(kind(), permit)
+            if timer is not None:
+                timer.lent_slowly(monotonic() - start)
+            return lease
         except BaseException:
-            permit = None
+            permit = lease = None
             self._note_refusal()
             raise
         finally:
             permit = None  # not to be kept by a traceback
+            self._count(lease)
+            lease = None
+
+    def _count(self, lease: Any) -> None:
+        """Count a request on the long way, and measure its lease if due."""
+        core = self._core
+        if core.tick is not None and not core.tick() and lease is not None:
+            core.timer.measure(lease)
+
+    def _measured(
+            self, shareable: bool, maxwait: float | None, priority: Any,
+            tag: Any) -> Any:
+        lease = None
+        timer = self._core.timer
+        start = monotonic()
+        try:
+            lease = PooledDB.connection(
+                self, shareable, maxwait=maxwait, priority=priority, tag=tag)
+            timer.lent(lease, monotonic() - start)
+            note_caller(permit_of(lease))
+            return lease
+        finally:
+            lease = None  # not to be kept by a traceback
+            timer.end()
 
     def dedicated_connection(
             self, *, maxwait: float | None = None, priority: Any = None,
@@ -329,7 +333,7 @@ class PooledDB(Pooled):
         """Find out which methods the program has replaced by its own."""
         global _usual  # noqa: PLW0603 - a method of a class is global, too
         self._choose_way_back()
-        self._note_moments(session_of(con).ping)
+        self._note_check(session_of(con))
         is_usual = SteadyDBConnection.cursor is _CURSOR
         _usual = SteadyDBConnection if is_usual else None
 
@@ -350,7 +354,7 @@ _CURSOR = SteadyDBConnection.cursor
 _usual = cast("Any", SteadyDBConnection)
 
 
-class _PooledDBConnection(Proxy, Lease):
+class _PooledDBConnection(SteadyLease):
     """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ()
@@ -446,7 +450,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
     @property
     def _shared_con(self) -> Any:
         permit = self._held()
-        return None if permit is None else permit.slot.record
+        return None if permit is None else permit.group.record
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
@@ -455,7 +459,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             return
         is_forgotten = is_strict and _forgets_share(share)
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
-            record = share.slot.record
+            record = share.group.record
             _note_leaving(record, share)
             pool.unshare(record)
         else:
@@ -561,7 +565,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
 def _forgets_share(share: Any) -> bool:
     """Return whether a share is given back with work undecided in it."""
     session = session_of(share.slot.con)
-    is_alone = len(share.slot.shares()) == 1
+    is_alone = len(share.group.tethers) == 1
     return session.turns.is_worker(share.checkout, is_alone) and forgets_work(
         session)
 

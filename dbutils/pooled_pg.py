@@ -7,30 +7,25 @@ first come, first served.
 
 from __future__ import annotations
 
-import sys
-import threading
 from queue import Empty, Full
-from time import monotonic
 from typing import Any, Callable
 
 from . import __version__
-from ._core.lease import Lease, hand_over, hold, is_released, take_note
-from ._core.ledger import make_limits
+from ._core.lease import hand_over, hold, is_released, take_note
+from ._core.limits import make_limits
 from ._core.pool import Pool
 from ._pooled.backends import PgBackend
 from ._pooled.base import Pooled, check_pool_options
-from ._pooled.proxy import Proxy
+from ._pooled.ways import SteadyLease
 from ._steady.options import as_statements, check_options, check_reset
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
+from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
 
 __all__ = [
     "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "CommitUnknownError",
     "InvalidConnectionError", "PoolClosedError", "PooledPg",
     "PooledPgConnection", "PooledPgError", "TooManyConnectionsError"]
-
-
-_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
 class PooledPgError(Exception):
@@ -81,7 +76,8 @@ class PooledPg(Pooled):
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
-            leakafter: float | None = None, **kwargs: Any) -> None:
+            leakafter: float | None = None, track: Any = "auto",
+            **kwargs: Any) -> None:
         """Set up the pool.
 
         reset: how a returned connection is reset: 0 or None rolls back
@@ -89,7 +85,8 @@ class PooledPg(Pooled):
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
 
-        The other sizes, "blocking" and the options with times are those of
+        The other sizes, "blocking", "track" and the options with times are
+        those of
         pooled_db.PooledDB, all other parameters those of
         steady_pg.SteadyPgConnection.
         """
@@ -108,7 +105,7 @@ class PooledPg(Pooled):
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             check_pool_options(
-                blocking, maxwait, ping, maxlifetime, maxidletime, keepalive,
+                blocking, maxwait, track, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
@@ -145,32 +142,20 @@ class PooledPg(Pooled):
 
         The parameter is that of PooledDB.connection().
         """
-        # This is the fast way out, which uses a deque of the core directly
-        # for speed; see PooledDB.connection().
-        permit = lease = None
+        # This is the fast way out; see _pooled/ways.py.
         try:
-            fast_way = self._core.ledger.fast_way
-            if fast_way:
-                permit = fast_way.popleft()
-            if permit is not None and (
-                    not self._checks or self._is_well(permit, maxwait)):
-                frame = _getframe(1)
-                permit.checkout = [
-                    self, monotonic(), frame.f_code, frame.f_lasti,
-                    threading.get_ident()]
-                lease = PooledPgConnection()
-                lease._lender = self  # noqa: SLF001 - of this module
-                lease._checkout = permit.checkout  # noqa: SLF001 - inlined hold()
-                lease._permit = permit  # noqa: SLF001 - inlined hold()
-        except IndexError:  # another thread was faster
-            lease = None
+            permit = self._core.take()
+            lease = PooledPgConnection()
+            lease._lender = self  # noqa: SLF001 - of this module
+            lease._permit = permit  # noqa: SLF001 - inlined hold()
+            permit.checkout = lease._checkout = [self]  # noqa: SLF001
+            return lease
+        except IndexError:
+            pass  # nothing is idle, or more has to be done
         except BaseException:
             permit = lease = None
             raise
-        if lease is None:
-            permit = None
-            return self._lend(maxwait)
-        return lease
+        return self._lend(maxwait)
 
     def _lend(self, maxwait: float | None) -> PooledPgConnection:
         permit = lease = None
@@ -192,10 +177,12 @@ class PooledPg(Pooled):
             lease = None  # not to be kept by a traceback
 
     def _open(self) -> SteadyPgConnection:
-        return self.steady_connection()
+        con = self.steady_connection()
+        self._note_check(session_of(con))
+        return con
 
 
-class PooledPgConnection(Proxy, Lease):
+class PooledPgConnection(SteadyLease):
     """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ("_lender",)

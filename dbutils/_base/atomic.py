@@ -12,10 +12,10 @@ from collections import deque
 from itertools import count
 from typing import Any
 
-__all__ = ["Count", "first", "pop", "remove"]
+__all__ = ["Count", "first", "pop", "pop_last", "remove", "snapshot"]
 
 
-def first(queue: deque[Any]) -> Any:
+def first(queue: deque[Any] | list[Any]) -> Any:
     """Return the first item without removing it, or None."""
     item = None
     try:  # noqa: SIM105 - contextlib.suppress() is slow
@@ -36,7 +36,17 @@ def pop(queue: deque[Any], last: bool = False) -> Any:
     return item
 
 
-def remove(queue: deque[Any], item: Any) -> bool:
+def pop_last(items: list[Any]) -> Any:
+    """Remove and return the last item, or return None."""
+    item = None
+    try:  # noqa: SIM105 - contextlib.suppress() is slow
+        item = items.pop()
+    except IndexError:
+        pass  # it is empty
+    return item
+
+
+def remove(queue: deque[Any] | list[Any], item: Any) -> bool:
     """Remove an item.  Return whether it was still in the queue."""
     is_there = True
     try:
@@ -44,6 +54,11 @@ def remove(queue: deque[Any], item: Any) -> bool:
     except ValueError:
         is_there = False
     return is_there
+
+
+def snapshot(queue: deque[Any]) -> list[Any]:
+    """Return the items of a deque, while others change it."""
+    return list(queue.copy())
 
 
 class Count:

@@ -10,10 +10,10 @@ from weakref import ref
 from .._base.atomic import pop
 from .backend import AdmissionPolicy, Observer
 from .history import size_of
-from .ledger import Limits
+from .limits import Limits
 from .quotas import NO_REQUEST, Admission, Quota, Request
 from .tuning import observe, set_admission_policy
-from .waiters import Waiter
+from .waiting import Waiter
 
 __all__ = ["EFFICIENT", "FAIR", "AllocationPolicy", "level_of"]
 
@@ -124,8 +124,7 @@ class AllocationPolicy(AdmissionPolicy, Observer):
         level, ageing = waiter.request.level, self.ageing
         if ageing is None:
             return -level
-        since: float = (waiter.checkout[1:2] or [0])[0]
-        return since - level * ageing
+        return waiter.since - level * ageing
 
     def admit(self, request: Request | None) -> Admission | None:
         """Return the admission of a request, None if it may not be served."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Sequence
 
-from .ledger import Limits
+from .limits import Limits
 from .quotas import Admission, Request
 from .throttle import ConnectThrottle
-from .waiters import Waiter
+from .waiting import Waiter
 
 __all__ = ["AdmissionPolicy", "Backend", "Observer"]
 
@@ -19,11 +19,6 @@ class Backend:
     is_embedded = False
     # How often a connection is used until it is replaced, if that is limited.
     maxusage: int | None = None
-
-    @property
-    def is_simple(self) -> bool:
-        """Whether most connections are clean, or reset in one step."""
-        return False
 
     def is_outage(self, error: BaseException) -> bool:
         """Return whether another attempt to connect can help."""
@@ -58,6 +53,17 @@ class Backend:
             self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - unknown here
         """Return whether the server answers within a time."""
         return self.ask(con)
+
+    def retire(self, con: Any) -> None:
+        """Let a connection not come back on the fast way."""
+
+    @staticmethod
+    def take_with_care(core: Any) -> Any:
+        """Return an idle permit on the fast way, or raise an IndexError.
+
+        This is the way for pools that check connections, or note something.
+        """
+        raise IndexError
 
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, Callable, NamedTuple
 
+from .._base.atomic import snapshot
 from .._base.together import run_together
 
 __all__ = [
@@ -33,9 +34,9 @@ def examine_idle(
         whether that was replaced; one of the functions in this module
     """
     results: list[tuple[bool, bool]] = []
-    permits = list(core.ledger.idle.copy())
+    permits = snapshot(core.idle)
     while permits:
-        number = max(min(_TOGETHER, len(core.ledger.idle) // 2), 1)
+        number = max(min(_TOGETHER, len(core.idle) // 2), 1)
         batch, permits = permits[:number], permits[number:]
         looks = [partial(_examine, core, permit, seconds, treat)
                  for permit in batch]
@@ -54,14 +55,15 @@ def _examine(
 
     Return None if it is no longer idle; then it is left alone.
     """
-    if not core.ledger.take_out(permit):
+    emptied = core.emptied
+    if not core.take_out(permit):
         return None
     alive = replaced = False
     try:
         alive = _is_alive(core, permit.slot.con, seconds)
     finally:
-        if alive:
-            core.keeper.put_back(permit)
+        if alive or core.emptied != emptied:
+            core.put_back(permit, emptied)
         else:
             replaced = treat(core, permit)
     return alive, replaced
@@ -69,45 +71,42 @@ def _examine(
 
 def _is_alive(core: Any, con: Any, seconds: float | None) -> bool:
     """Ask the server, or only look if a request may need the connection."""
-    backend, ledger = core.keeper.backend, core.ledger
-    if ledger.idle or ledger.slots.has_empty():
-        return bool(backend.ask_within(con, seconds))
-    return bool(backend.seems_alive(con))
+    if core.idle or core.slots.has_room():
+        return bool(core.backend.ask_within(con, seconds))
+    return bool(core.backend.seems_alive(con))
 
 
 def has_idle(core: Any) -> bool:
     """Return whether a connection is idle, without reclaiming others."""
-    return bool(core.ledger.idle)
+    return bool(core.idle)
 
 
 def is_in_use(core: Any) -> bool:
     """Return whether somebody holds a connection."""
-    ledger = core.ledger
-    return ledger.in_use > 0 and bool(ledger.checkouts())
+    return bool(core.has_holder())
 
 
 def is_away(core: Any) -> bool:
     """Return whether the last attempt to connect has failed."""
-    return core.keeper.throttle.error is not None
+    return core.throttle.error is not None
 
 
 # The treatments of a dead connection.
 
 def keep(core: Any, permit: Any) -> bool:
     """Put it back."""
-    core.keeper.put_back(permit)
+    core.put_back(permit)
     return False
 
 
 def drop(core: Any, permit: Any) -> bool:
     """Close it."""
-    core.keeper.destroy(permit)
+    core.discard(permit)
     return False
 
 
 def replace(connect: Callable[[], Any], core: Any, permit: Any) -> bool:
     """Open another connection instead; return whether there was a slot."""
-    slot = permit.slot
-    core.keeper.close(slot)
-    slot.con = None
-    return bool(core.opener.open_ahead(connect, permit))
+    core.close(permit.slot)
+    core.opener.open_ahead(permit, connect)
+    return True

@@ -19,12 +19,12 @@ _TOGETHER = 8
 
 def load_of(core: Any) -> int:
     """Return how many connections are in use or waited for."""
-    return int(core.ledger.in_use + len(core.ledger.waiters))
+    return int(core.in_use + len(core.queue))
 
 
 def size_of(core: Any) -> int:
-    """Return how many slots a pool has, idle, empty or in use."""
-    return int(core.ledger.slots.size)
+    """Return how many slots a pool has, idle or in use."""
+    return len(core.slots)
 
 
 class LoadHistory(Observer):
@@ -95,6 +95,7 @@ class LoadHistory(Observer):
         if not self._is_installed:
             self._before = core.tick
             core.tick = self._note_request
+            core.choose_ways()
             self._is_installed = True
         if not self._is_watching:
             self._is_watching = True
@@ -105,12 +106,13 @@ class LoadHistory(Observer):
         self._is_watching, self._seen = False, 0
         if self._is_installed and core.tick == self._note_request:
             core.tick = self._before  # else another history has replaced it
+            core.choose_ways()
             self._is_installed = False
 
     def _note_request(self) -> int:
         core, before = self._core(), self._before
         if core is not None:
-            number, fewest = len(core.ledger.idle), self._fewest
+            number, fewest = len(core.idle), self._fewest
             if fewest is None or number < fewest:
                 self._fewest = number
         return 1 if before is None else before()
@@ -120,8 +122,7 @@ class LoadHistory(Observer):
         fewest, self._fewest = self._fewest, None
         if fewest is None:
             return 0
-        ledger = core.ledger
-        return int(ledger.in_use + len(ledger.idle) - max(fewest - 1, 0))
+        return int(core.in_use + len(core.idle) - fewest)
 
     @property
     def highest(self) -> int:
@@ -141,7 +142,7 @@ def open_ahead(core: Any, connect: Callable[[], Any], wanted: int) -> None:
     limits = core.limits
     wanted = min([wanted, *filter(None, [
         limits.maxconnections, limits.maxcached])])
-    number = wanted - len(core.ledger.connections())
+    number = wanted - len(core.connections())
     if number > 0:
         run_together([partial(core.open_ahead, connect)]
                      * min(number, _TOGETHER))

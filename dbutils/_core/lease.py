@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, Callable
 
-from .._base.callers import caller
-from .._base.collecting import collecting
+from .._base.atomic import first
 from .._base.errors import closed_text, orphan_text
 from .._base.fork import is_orphan
 from .quotas import Admission
-from .slots import CODE, LAST, end, holder_of, new_checkout
+from .slots import end, note_caller
 
 __all__ = [
     "Lease", "hand_over", "hold", "is_released", "permit_of", "return_by",
@@ -39,8 +37,7 @@ class Lease:
 
     @property
     def _pool(self) -> Any:
-        holder = holder_of(self._checkout)
-        pool = None if holder is None else holder.pool
+        pool = first(self._checkout)
         return pool.pool if isinstance(pool, Admission) else pool
 
     def _held(self) -> Any:
@@ -50,39 +47,7 @@ class Lease:
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
-        # This is the fast way back, for a connection that only needs a quick
-        # reset, and is put where the next request takes it; all else is done
-        # elsewhere.  It relies on deleting an item of a list and on adding
-        # one to a deque being single steps.  A request that begins to wait
-        # closes the fast way before it looks for what is idle; we look
-        # whether it is closed after the connection can be taken.
-        checkout, permit = self._checkout, None
-        try:
-            del checkout[LAST]
-        except IndexError:
-            return  # it was given back before, or the pool has done that
-        try:
-            permit = self._permit
-            self._permit = None
-            pool, slot = checkout[0], permit.slot
-            checkout.clear()
-            core = pool._core  # noqa: SLF001 - as core_of()
-            session = slot.con._own_session  # noqa: SLF001 - as session_of()
-            ledger = core.ledger  # for speed: no verbs on the fast way
-            idle, idle_limit = ledger.idle, ledger.idle_limit
-            if (idle_limit is None or len(idle) < idle_limit) and (
-                    slot.round == ledger.round and not collecting
-                    and session.failover.quick_reset(session)):
-                permit.checkout = None
-                idle.append(permit)
-                idle_limit = ledger.idle_limit
-                if ledger.fast_way is not idle or ledger.lost or (
-                        idle_limit is not None and len(idle) > idle_limit):
-                    core.after_release(idle)
-            else:
-                pool._take_back(permit)  # noqa: SLF001 - for this
-        finally:
-            permit = None  # not to be kept by the traceback of an interrupt
+        raise NotImplementedError
 
     def _closed_error(self, name: str) -> Exception:
         """Return the error for the use of a closed lease."""
@@ -129,12 +94,10 @@ def hand_over(lease: Any) -> tuple[Any, Any]:
 
 
 def take_note(lease: Any) -> None:
-    """Note again which function of the program has taken the connection."""
-    frame = caller()
-    checkout = lease._checkout  # noqa: SLF001 - of this module
-    with suppress(IndexError):  # it may have ended by now
-        checkout[CODE] = frame.f_code
-        checkout[CODE + 1] = frame.f_lasti
+    """Note again where the program has taken a connection, if it was noted."""
+    permit = permit_of(lease)
+    if permit is not None and permit.is_known:
+        note_caller(permit)
 
 
 def is_released(lease: Any) -> bool:
@@ -150,7 +113,7 @@ def return_by(method: Callable[[Any], None], permit: Any, pool: Any) -> None:
     if permit.is_share:
         method(permit.slot.con)
         return
-    checkout = permit.checkout = new_checkout(pool)
+    checkout = permit.checkout = [pool]
     try:
         method(permit.slot.con)
     finally:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import random
 import warnings
+from collections import deque
+from functools import partial
+from math import inf
 from time import monotonic
 from typing import Any, Callable, NamedTuple
 from weakref import WeakMethod, ref
 
+from .._base.atomic import snapshot
 from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
 from .._base.housekeeper import housekeeper
-from .._base.threads import fill_vacancies, vacancies
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
@@ -66,6 +69,8 @@ class Maintenance:
         self._options = options
         self._connect = WeakMethod(connect)
         self.clock = monotonic
+        # After how many seconds an idle connection is closed.
+        self.maxidletime = options.maxidletime or inf
         # The holders whose checkouts were reported as too long.
         self._reported: set[Any] = set()
         self.due_at = 0.0
@@ -88,30 +93,54 @@ class Maintenance:
         if core is None or connect is None or core.is_closed:
             housekeeper.dismiss(self)
             return
-        keeper, ledger = core.keeper, core.ledger
-        keeper.reclaim()
-        for permit in ledger.idle_ones(self.is_due):
-            keeper.destroy(permit)
+        core.reclaim()
+        self._for_idle(core, self.is_due, core.discard)
         if self._options.keepalive:
-            for permit in ledger.idle_ones(self._is_silent):
-                with quietly("asking an idle connection"):
-                    self._ask(keeper, permit)
+            self._for_idle(core, self._is_silent, partial(self._ask, core))
         if self._options.refill:
             refill(core, connect)
         if self._options.leakafter:
             self._warn(core)
 
-    def _ask(self, keeper: Any, permit: Any) -> None:
+    def _for_idle(
+            self, core: Any, is_wanted: Callable[[Any], bool],
+            act: Callable[[Any], None]) -> None:
+        """Take the idle connections out that are wanted, and act on each."""
+        for permit in snapshot(core.idle):
+            if is_wanted(permit.slot) and core.take_out(permit):
+                act(permit)
+
+    def _ask(self, core: Any, permit: Any) -> None:
         """Ask the server on a connection, and close that if it is dead."""
+        emptied = core.emptied
         can_stay = False
         try:
-            can_stay = keeper.backend.ask(permit.slot.con)
+            with quietly("asking an idle connection"):
+                can_stay = core.backend.ask(permit.slot.con)
         finally:
             if can_stay:
-                self.used(permit.slot)
-                keeper.put_back(permit)
+                core.put_back(permit, emptied)
             else:
-                keeper.destroy(permit)
+                core.discard(permit)
+
+    @property
+    def needs_times(self) -> bool:
+        """Whether something is to be done at the end of each use."""
+        return any(self._options[:3])
+
+    def way_back(self, idle: deque[Any]) -> Callable[[Any], None]:
+        """Return a function that makes a permit idle, and notes when.
+
+        A connection whose lifetime is over is closed instead.
+        """
+        def put(permit: Any) -> None:
+            slot, now = permit.slot, self.clock()
+            if now >= slot.expires:
+                self._core().discard(permit)
+            else:
+                slot.used_at = now
+                idle.append(permit)
+        return put
 
     def opened(self, slot: Any) -> None:
         """Note when a connection was opened, and when it has to go."""
@@ -119,33 +148,30 @@ class Maintenance:
         if maxlifetime:
             slot.expires = self.clock() + maxlifetime * (
                 1 - _JITTER * random.random())  # noqa: S311 - no secret
-        slot.last_used = self.clock()
+        slot.used_at = self.clock()
 
     def used(self, slot: Any) -> None:
         """Note that a connection has come back."""
-        if vacancies:
-            fill_vacancies()
-        slot.last_used = self.clock()
+        slot.used_at = self.clock()
 
     def is_expired(self, slot: Any) -> bool:
         """Return whether the lifetime of a connection is over."""
-        return slot.expires is not None and self.clock() >= slot.expires
+        return bool(self.clock() >= slot.expires)
 
     def is_due(self, slot: Any) -> bool:
         """Return whether an idle connection has to go."""
-        maxidletime = self._options.maxidletime
         return self.is_expired(slot) or bool(
-            maxidletime and self.clock() - slot.last_used >= maxidletime)
+            self.clock() - slot.used_at >= self.maxidletime)
 
     def _is_silent(self, slot: Any) -> bool:
         """Return whether a connection has not been used for long."""
-        return self.clock() - slot.last_used >= (self._options.keepalive or 0)
+        return self.clock() - slot.used_at >= (self._options.keepalive or 0)
 
     def _warn(self, core: Any) -> None:
         """Report connections that are not given back."""
         limit = self._options.leakafter or 0
-        leaks = {holder._replace(pool=None) for holder in core.holders()
-                 if holder.seconds >= limit}
+        leaks = {
+            holder for holder in core.holders() if holder.seconds >= limit}
         for holder in leaks - self._reported:
             text = f"A connection was not given back by {holder}."
             logger.warning(text)
@@ -155,6 +181,6 @@ class Maintenance:
 
 def refill(core: Any, connect: Callable[[], Any]) -> None:
     """Open connections until mincached are idle, as far as possible."""
-    while len(core.ledger.idle) < core.limits.mincached:
+    while len(core.idle) < core.limits.mincached:
         if not core.open_ahead(connect):
             return

@@ -1,7 +1,7 @@
 """Requests with a level or a tag, and the number of slots for each tag.
 
-A quota counts with tokens.  They are the permits of a slot table of its own,
-so that a token that was dropped, because a request was interrupted or a lease
+A quota counts with tokens.  They are the permits of slots of its own, so that
+a token that was dropped, because a request was interrupted or a lease
 was forgotten, comes back by itself, like a connection.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any, NamedTuple
 
-from .slots import Checkout, Permit, SlotTable
+from .slots import Permit, Slots
 
 __all__ = ["NO_REQUEST", "Admission", "Quota", "Request"]
 
@@ -31,32 +31,32 @@ class Quota:
     """A limited number of tokens; None means any number."""
 
     def __init__(self, number: int | None) -> None:
-        self._table = SlotTable(number)
+        self._tokens = Slots(number)
 
     def take(self) -> Permit | None:
         """Return a token, if there is one."""
-        for found in self._table.reissued():
-            if isinstance(found, Permit):  # else another thread has it already
-                self._table.put_back(found)
-        return self._table.take_empty()
+        while True:
+            permit = self._tokens.reissue_lost()
+            if permit is None:
+                return self._tokens.take()
+            self._tokens.give_up(permit.slot)
 
     def put(self, token: Permit) -> None:
         """Put a token back, unless it has come back by itself."""
-        self._table.put_back(token)
+        self._tokens.give_up(token.slot)
 
     def resize(self, number: int | None) -> None:
         """Change the number of tokens."""
-        if number != self._table.limit:
-            self._table.resize(number)
+        self._tokens.limit = number
 
     def is_empty(self) -> bool:
         """Return whether all tokens are in use."""
-        return not self._table.has_empty()
+        return not self._tokens.has_room()
 
     @property
     def number(self) -> int | None:
         """The number of tokens, including those in use."""
-        return self._table.limit
+        return self._tokens.limit
 
 
 class Admission:
@@ -84,10 +84,10 @@ class Admission:
         self._tokens.append((quota, token))
         return True
 
-    def begin(self, checkout: Checkout) -> None:
+    def stand_before(self, pool: Any) -> Admission:
         """Stand between a lease and its pool from now on."""
-        self.pool = checkout[0]
-        checkout[0] = self
+        self.pool = pool
+        return self
 
     def free(self) -> None:
         """Give the tokens back."""
@@ -101,8 +101,8 @@ class Admission:
         self.free()
         self.pool._take_back(permit)  # noqa: SLF001 - as a lease
 
-    def _take_back_dropped(self, permit: Any, holder: Any) -> None:
+    def _take_back_dropped(self, permit: Any) -> None:
         """Take back the connection of a lease that is dropped."""
         self.free()
-        pool = self.pool
-        pool._take_back_dropped(permit, holder)  # noqa: SLF001 - as a permit
+        if self.pool is not None:
+            self.pool._take_back_dropped(permit)  # noqa: SLF001 - as a permit

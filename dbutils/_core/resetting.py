@@ -28,13 +28,13 @@ class _Job(Task):
     """Resets a connection."""
 
     def __init__(
-            self, reset_workers: ResetWorkers, keeper: Any,
+            self, reset_workers: ResetWorkers, core: Any,
             permit: Any) -> None:
         self.seconds = reset_workers.timeout
         self.done = threading.Event()
         self.permit = permit
         self._times = reset_workers.times
-        self._keeper = keeper
+        self._core = core
         self._slot = permit.slot
         # The first to set the only item decides: the job, or who gives it up.
         self._outcome: dict[int, object] = {}
@@ -51,12 +51,14 @@ class _Job(Task):
         """Reset the connection, and drop its permit."""
         permit, self.permit = self.permit, None
         try:
-            if not self.is_decided():
-                self._keeper.reset_here(permit, lambda: self.is_first(self))
+            if self.is_decided():  # it was given up
+                self._core.close(self._slot)
+            else:
+                self._core.reset_here(permit, lambda: self.is_first(self))
         finally:
             self.done.set()
             del permit
-            self._keeper.reclaim()  # if it was given up meanwhile
+            self._core.reclaim()  # if it was given up meanwhile
         if self.start is not None:
             self._times.add(monotonic() - self.start)
 
@@ -64,7 +66,7 @@ class _Job(Task):
         """Replace the slot, unless the reset has just ended."""
         super().give_up()
         if self.is_first(None):
-            self._keeper.abandon(self._slot)
+            self._core.abandon(self._slot)
 
 
 class ResetWorkers:
@@ -84,15 +86,15 @@ class ResetWorkers:
         # The jobs that are not over, held weakly, so that none is forgotten.
         self._open: dict[int, Any] = {}
 
-    def takes(self, keeper: Any, permit: Any) -> bool:
+    def takes(self, core: Any, permit: Any) -> bool:
         """Return whether the reset of a connection is taken over."""
-        if is_collecting() or not keeper.backend.needs_reset(permit.slot.con):
+        if is_collecting() or not core.backend.needs_reset(permit.slot.con):
             return False
         if is_ending() or (not self.is_apart and self.timeout is None):
             return False
         if self.is_apart and self._count() >= _BACKLOG:
             return False
-        job = _Job(self, keeper, permit)
+        job = _Job(self, core, permit)
         del permit
         self._open[id(job)] = ref(job)
         if not housekeeper.do(job):

@@ -1,19 +1,70 @@
-"""The slots of a pool whose connections several users share."""
+"""Connections that several users have together, on top of the slots.
+
+Each group of sharers holds one permit of the pool.  A share is to its group
+what a permit is to the pool: when its holder is gone, it dies.
+"""
 
 from __future__ import annotations
 
-from bisect import insort
-from contextlib import suppress
-from itertools import chain, count
-from typing import Any, Callable, Iterator
+from typing import Any, Callable
+from weakref import ref
 
-from .slots import Checkout, Permit, Slot, end
+from .._base.atomic import first, pop_last, remove
+from .slots import Checkout, Permit, end
 
-__all__ = ["Sharing"]
+__all__ = ["Group", "Share", "Sharing"]
 
-# How many hints there may be: a number, and another one for each slot.
-_MANY = 16
-_TOO_MANY = 4
+
+class Share(Permit):
+    """The right to use a connection together with others."""
+
+    __slots__ = ("group", "tether")
+
+    is_share = True
+
+    group: Any
+    tether: Any
+
+
+class _Tether(ref):  # type: ignore[type-arg]
+    """The weak reference to a share, which leads to its group."""
+
+    __slots__ = ("group",)
+
+    # A reference that is weak, since the group holds this one.
+    group: Callable[[], Any]
+
+
+class Group:
+    """One connection, and those who share it."""
+
+    __slots__ = (
+        "__weakref__", "_open", "is_detached", "permit", "record",
+        "tethers")
+
+    def __init__(self, permit: Permit, record: Any) -> None:
+        self.permit = permit
+        self.record = record
+        self.tethers: dict[int, _Tether] = {}
+        # Whether the pool was emptied while the connection was shared.
+        self.is_detached = False
+        # Popping the only item decides which end of the connection counts.
+        self._open = [True]
+
+    def count(self) -> int:
+        """Return the number of sharers, and note it in the record."""
+        number = self.record.shared = len(self.tethers)
+        return number
+
+    def checkouts(self) -> list[Checkout]:
+        """Return the checkouts that are going on."""
+        shares = [tether() for tether in list(self.tethers.values())]
+        return [share.checkout for share in shares
+                if share is not None and share.checkout]
+
+    def is_first_to_close(self) -> bool:
+        """Return whether the connection was not closed before."""
+        return pop_last(self._open) is not None
 
 
 class Sharing:
@@ -21,18 +72,12 @@ class Sharing:
 
     def __init__(self, is_shareable: Callable[[Any], bool]) -> None:
         self.is_shareable = is_shareable
-        # The slots, with the permit that the sharers have together; and those
-        # that count as shared, also while their connection is being opened or
-        # reset.
-        self.slots: dict[Slot, Permit] = {}
-        self._counted: dict[int, Slot] = {}
-        # The same slots by the number of their sharers.  These are only
-        # hints: an outdated one is dropped when it is its turn, or with all
-        # others when there are too many of them.
-        self._hints: dict[int, list[tuple[int, Slot]]] = {}
-        self._number_of_hints = 0
-        # Counts the shares, to find the slot that got none for longest.
-        self._turns = count()
+        self.groups: dict[int, Group] = {}
+        # The numbers of the slots that count as shared, also while their
+        # connection is being opened or reset.
+        self._counted: dict[int, None] = {}
+        # Tethers whose shares have died or are about to end.
+        self.lost: list[Any] = []
 
     @property
     def number(self) -> int:
@@ -42,99 +87,101 @@ class Sharing:
     @property
     def is_preparing(self) -> bool:
         """Whether a connection is being prepared for sharing."""
-        return len(self._counted) > len(self.slots)
+        return len(self._counted) > len(self.groups)
 
-    def may_begin(self, slot: Slot, limit: int) -> bool:
+    def may_begin(self, slot: Any, limit: int) -> bool:
         """Count a slot as shared, and return True, unless there are enough."""
-        first = min(len(self._counted), limit)  # most likely it is free
-        for number in chain(range(first, limit), range(first)):
-            slot.shared_as = number  # before it counts, for stop()
-            if self._counted.setdefault(number, slot) is slot:
-                return True
+        self._counted[slot.number] = None
+        if len(self._counted) <= limit:
+            return True
+        self.stop(slot)
         return False
 
-    def stop(self, slot: Slot) -> None:
+    def stop(self, slot: Any) -> None:
         """Count a slot as shared no longer."""
-        slot.record = None
-        if self._counted.get(slot.shared_as) is slot:
-            self._counted.pop(slot.shared_as, None)
+        if self._counted:
+            self._counted.pop(slot.number, None)
 
-    def publish(self, permit: Permit, checkout: Checkout) -> Permit:
+    def publish(self, permit: Permit, record: Any) -> Share:
         """Allow others to join; return the first share."""
-        slot = permit.slot
-        share = slot.join(checkout)
-        slot.turn = next(self._turns)
-        self.slots[slot] = permit
-        self._hint(slot, 1)
+        group = Group(permit, record)
+        share = self._add(group)
+        self.groups[id(group)] = group
         return share
 
-    def join(self, checkout: Checkout) -> Permit | None:
+    def _add(self, group: Group) -> Share:
+        share = Share()
+        share.group = group
+        share.slot = group.permit.slot
+        # The callback is written in C; see Slots.
+        tether = share.tether = _Tether(share, self.lost.append)
+        tether.group = ref(group)
+        group.tethers[id(tether)] = tether
+        group.count()
+        return share
+
+    def join(self) -> Share | None:
         """Return a share of the connection with the fewest sharers."""
-        share = self._join(checkout)
-        if share is None and self.slots:
-            self._hint_anew()
-            share = self._join(checkout)
-        return share
-
-    def _join(self, checkout: Checkout) -> Permit | None:
-        busy = []
-        share = None
-        for number, slot in self._in_order():
-            if self.is_shareable(slot.con):
-                # a checkout of its own, which ends if another one is faster
-                share = slot.join(checkout.copy())
-                slot.turn = next(self._turns)
-                self._hint(slot, number + 1)
-                permit = self.slots.pop(slot, None)
-                if permit is not None:
-                    self.slots[slot] = permit  # becomes the last in turn
-                    break
-                end(share.checkout)
-                share = None
-            else:
-                busy.append((number, slot))
-        for number, slot in busy:
-            self._hint(slot, number)
-        return share
-
-    def _in_order(self) -> Iterator[tuple[int, Slot]]:
-        """Take out hints, those with the smallest numbers first."""
-        for number in sorted(self._hints.copy()):
-            for turn, slot in _emptied(self._hints.get(number)):
-                if turn == slot.turn and slot in self.slots and (
-                        len(slot.shares()) == number):
-                    yield number, slot
-
-    def _hint(self, slot: Slot, number: int) -> None:
-        """Note how many sharers a connection has now."""
-        insort(self._hints.setdefault(number, []), (slot.turn, slot))
-        self._number_of_hints += 1
-        if self._number_of_hints > _MANY + _TOO_MANY * len(self.slots):
-            self._hint_anew()
-
-    def _hint_anew(self) -> None:
-        """Drop outdated hints, and replace lost ones."""
-        hints: dict[int, list[tuple[int, Slot]]] = {}
-        for slot in self.slots.copy():
-            insort(
-                hints.setdefault(len(slot.shares()), []), (slot.turn, slot))
-        self._hints = hints
-        self._number_of_hints = len(self.slots)
-
-    def last_out(self, slot: Slot) -> Permit | None:
-        """Return the permit of the sharers, if all of them have gone."""
-        while not slot.shares():
-            permit = self.slots.pop(slot, None)
-            if permit is None or not slot.shares():
-                return permit
-            self.slots[slot] = permit  # a sharer came at the last moment
-        if slot in self.slots:
-            self._hint(slot, len(slot.shares()))
+        groups = list(self.groups.values())
+        if len(groups) > 1:
+            groups.sort(key=lambda group: len(group.tethers))
+        for group in groups:
+            if self.is_shareable(group.permit.slot.con):
+                share = self._add(group)
+                # the group becomes the last in turn, unless it ends just now
+                if self.groups.pop(id(group), None) is not None:
+                    self.groups[id(group)] = group
+                    return share
         return None
 
+    def end(self, share: Share) -> bool:
+        """End a share; return whether this call did it.
 
-def _emptied(hints: Any) -> Iterator[Any]:
-    """Take out all hints of a number, one by one."""
-    while hints:
-        with suppress(IndexError):  # another thread was faster
-            yield hints.pop(0)
+        Note it first, in case that this is interrupted.
+        """
+        self.lost.append(share.tether)
+        return end(share.checkout)
+
+    def emptied(self) -> Group | None:
+        """Return a group that lost a share, and has none left now."""
+        while self.lost:
+            tether = first(self.lost)
+            group = _settled(tether)
+            is_over = group is not None and self._is_over(group)
+            remove(self.lost, tether)  # not before, if it is interrupted
+            if is_over:
+                return group
+        return None
+
+    def _is_over(self, group: Group) -> bool:
+        """Return whether a group has no sharers, to the first who asks."""
+        while not group.count():
+            if group.is_detached:
+                return True
+            if self.groups.pop(id(group), None) is None:
+                return False
+            if not group.tethers:
+                return True
+            self.groups[id(group)] = group  # a sharer came at the last moment
+        return False
+
+    def detach_all(self) -> list[Group]:
+        """End the sharing of all connections; return the groups."""
+        groups = []
+        for key in list(self.groups):
+            group = self.groups.pop(key, None)
+            if group is not None:
+                group.is_detached = True
+                self.stop(group.permit.slot)
+                groups.append(group)
+        return groups
+
+
+def _settled(tether: Any) -> Group | None:
+    """Forget a share that has ended; return its group."""
+    link = getattr(tether, "group", None)
+    group: Group | None = None if link is None else link()
+    share = None if tether is None else tether()
+    if group is not None and (share is None or not share.checkout):
+        group.tethers.pop(id(tether), None)
+    return group

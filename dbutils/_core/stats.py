@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from itertools import cycle
 from typing import Any, Iterable, NamedTuple, Sequence
 
-from .._base.atomic import Count
-from .._base.mutex import Mutex
+from .._base.atomic import Count, snapshot
 
 __all__ = [
-    "Cycle", "PoolStats", "Timings", "describe", "late_text",
-    "too_many_text"]
+    "PoolStats", "Timings", "describe", "late_text", "too_many_text"]
 
 # How many of the last values are kept.
 _KEPT = 2000
@@ -59,9 +56,11 @@ PoolStats.__module__ = "dbutils.pooled_db"  # where programs find it
 
 def too_many_text(
         stats: PoolStats, waited: float, holders: Sequence[Any],
-        refusal: str | None = None, ages: Sequence[float] = ()) -> str:
+        unknown: int = 0, refusal: str | None = None,
+        ages: Sequence[float] = ()) -> str:
     """Return why a request got no connection, and what to change.
 
+    unknown: how many more holders there are, which nobody has noted
     refusal: the reason if it is neither of the usual ones
     ages: for how many seconds connections have been being opened
     """
@@ -86,9 +85,20 @@ def too_many_text(
         advice = (
             "Raise maxshared, end transactions earlier,"
             " ask for a dedicated connection,")
+    return (
+        f"{reason}{opening} {_advice(stats, waited, advice)}"
+        + _named(holders, unknown))
+
+
+def _named(holders: Sequence[Any], unknown: int) -> str:
     named = "".join(f"\n- {holder}" for holder in holders[:_MANY])
-    return f"{reason}{opening} {_advice(stats, waited, advice)}" + (
-        f"\nThe oldest of those in use:{named}" if named else "")
+    text = f"\nThe oldest of those in use:{named}" if named else ""
+    if unknown:
+        were = "connection was" if unknown == 1 else "connections were"
+        text += (
+            f"\n{unknown} {were} taken before the pool noted by whom;"
+            " track=True notes it from the start.")
+    return text
 
 
 def _advice(stats: PoolStats, waited: float, advice: str) -> str:
@@ -118,36 +128,6 @@ def _opening(ages: Sequence[float]) -> str:
     return f" {number} still being opened{since} for {ages[0]:.3g} seconds."
 
 
-class Cycle:
-    """Counts steps; every step() returns 0 once in a number of calls.
-
-    The step is written in C, and makes no new number.
-    """
-
-    def __init__(self, length: int) -> None:
-        self._length = length
-        self.step = cycle(range(length)).__next__
-        # How often there was a 0, which its receiver has to note, and how
-        # often the number was read, which is a step, too.
-        self._rounds = Count()
-        self._reads = 0
-        self._mutex = Mutex()
-
-    def note_round(self) -> None:
-        """Note that the step was 0."""
-        self._rounds.step()
-
-    def read(self) -> int:
-        """Return the number of steps."""
-        with self._mutex.take():
-            place = self.step()
-            if not place:
-                self.note_round()
-            number = (self._rounds.read() - 1) * self._length + place
-            self._reads += 1
-            return number - self._reads + 1
-
-
 class Timings:
     """How often something happened, and how long it took lately."""
 
@@ -168,7 +148,7 @@ class Timings:
     @property
     def values(self) -> Sequence[float]:
         """How long it took, the last times."""
-        return self._values.copy()
+        return snapshot(self._values)
 
     @property
     def mean(self) -> float:

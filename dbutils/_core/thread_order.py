@@ -1,7 +1,6 @@
-"""The order in which idle connections are handed out, if it is changed.
+"""The orders in which idle connections are handed out.
 
-A plain deque does the same as OldestFirst, and is a bit faster.  In all of
-them the connection that came last is the last one.
+In all of them the connection that came last is the last one.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from weakref import ref
 
 from .slots import Permit
 
-__all__ = ["ORDERS", "OldestFirst"]
+__all__ = ["OldestFirst", "order_of"]
 
 
 class OldestFirst(Deque[Permit]):
@@ -38,28 +37,27 @@ _MANY = 100
 
 @lru_cache(maxsize=None)
 def _here() -> Any:
-    """Return what keeps, in each thread, the slots that it had last.
+    """Return what keeps, in each thread, the permits that it had last.
 
     It is made when it is first needed, since gevent may replace its class.
     """
     return threading.local()
 
 
-def _slots() -> dict[int, Any]:
-    """Return the slots that this thread had last, by where they are idle."""
+def _permits() -> dict[int, Any]:
+    """Return the permits that this thread had last, by where they are idle."""
     here = _here()
-    slots: dict[int, Any] = getattr(here, "slots", {})
-    if len(slots) > _MANY:  # of which most are of pools that have gone
-        slots = {}
-    here.slots = slots
-    return slots
+    permits: dict[int, Any] = getattr(here, "permits", {})
+    if len(permits) > _MANY:  # of which most are of pools that have gone
+        permits = {}
+    here.permits = permits
+    return permits
 
 
-def _take_own(idle: Any, slots: dict[int, Any]) -> Any:
+def _take_own(idle: Any, permits: dict[int, Any]) -> Any:
     """Take out what this thread had last, if that is idle."""
-    link = slots.get(id(idle))
-    slot = None if link is None else link()
-    permit = None if slot is None else slot.permit
+    link = permits.get(id(idle))
+    permit = None if link is None else link()
     try:
         idle.remove(permit)
     except ValueError:
@@ -75,17 +73,34 @@ def _own_first(order: Any) -> Any:
         __slots__ = ()
 
         def popleft(self) -> Any:
-            slots = _slots()
-            permit = _take_own(self, slots)
+            permits = _permits()
+            permit = _take_own(self, permits)
             if permit is None:
                 permit = take_next(self)
-            slots[id(self)] = ref(permit.slot)
+            permits[id(self)] = ref(permit)
             return permit
     return OwnFirst
 
 
 # By whether each thread first gets its own, and then the latest or oldest.
-ORDERS: dict[tuple[bool, bool], type[deque[Permit]]] = {
+_ORDERS: dict[tuple[bool, bool], type[deque[Permit]]] = {
     (False, False): OldestFirst, (False, True): LatestFirst,
     (True, False): _own_first(OldestFirst),
     (True, True): _own_first(LatestFirst)}
+_WISHES = {order: wishes for wishes, order in _ORDERS.items()}
+
+
+def order_of(
+        order: type[deque[Permit]], own: bool | None,
+        latest: bool | None) -> type[deque[Permit]]:
+    """Return an order like another one, with other wishes.
+
+    own: whether a thread first gets the connection that it had last
+    latest: whether the latest one comes first, instead of the oldest
+
+    None means as before.
+    """
+    before_own, before_latest = _WISHES[order]
+    return _ORDERS[
+        before_own if own is None else own,
+        before_latest if latest is None else latest]

@@ -19,13 +19,15 @@ def start_maintenance(
         connect: Callable[[], Any]) -> None:
     """Begin the maintenance of a pool in the background, if there is any."""
     if options.interval is not None:
-        core.keeper.maintenance = Maintenance(core, options, connect)
-        core.update_fast_way()
+        core.maintenance = Maintenance(core, options, connect)
+        if options.leakafter:
+            core.tracks = True
+        core.choose_ways()
 
 
 def hurry_maintenance(core: Any) -> None:
     """Begin the next round of maintenance at once."""
-    core.keeper.maintenance.hurry()
+    core.maintenance.hurry()
 
 
 def allow_helpers(core: Any, are_allowed: bool) -> None:
@@ -35,9 +37,9 @@ def allow_helpers(core: Any, are_allowed: bool) -> None:
 
 def limit_usage(core: Any, maxusage: int | None) -> None:
     """Limit how often connections are used, including the present ones."""
-    backend = core.keeper.backend
+    backend = core.backend
     backend.maxusage = maxusage
-    for con in core.ledger.connections():
+    for con in core.connections():
         backend.limit_usage(con)
 
 
@@ -45,22 +47,21 @@ def set_order(
         core: Any, own: bool | None = None,
         latest: bool | None = None) -> None:
     """Set the order in which idle connections are handed out."""
-    core.ledger.set_order(own, latest)
+    core.set_order(own, latest)
 
 
 def set_reset_workers(core: Any, reset_workers: ResetWorkers | None) -> None:
     """Reset connections elsewhere, or in the threads that return them."""
-    core.keeper.reset_workers = reset_workers
-    core.ledger.is_reset_elsewhere = reset_workers is not None
-    core.ledger.measure_idle_limit()
+    core.reset_workers = reset_workers
+    core.choose_ways()
 
 
 def set_admission_policy(core: Any, policy: AdmissionPolicy) -> None:
     """Set what decides about requests, before the pool is used."""
-    if core.ledger.policy is not None:
+    if core.policy is not None:
         raise ValueError("There can be only one who decides in a pool.")
-    core.ledger.policy = policy
-    core.update_fast_way()
+    core.policy = policy
+    core.choose_ways()
 
 
 def set_service(core: Any, barging: float, is_ranked: bool) -> None:
@@ -69,19 +70,17 @@ def set_service(core: Any, barging: float, is_ranked: bool) -> None:
     barging: for how many seconds a waiter may be overtaken
     is_ranked: whether the admission policy ranks them
     """
-    ledger = core.ledger
-    ledger.barging = barging
-    ledger.waiters.rank = ledger.policy.rank if is_ranked else None
-    core.update_fast_way()
-    core.keeper.serve()
+    core.barging = barging
+    core.rank = core.queue.rank = core.policy.rank if is_ranked else None
+    core.choose_ways()
+    core.serve()
 
 
 def close_idle(core: Any) -> None:
     """Close the idle connections without a question to a server."""
-    for permit in core.ledger.all_idle():
-        core.keeper.destroy(permit)
+    core.close_idle()
 
 
 def observe(core: Any, observer: Observer) -> None:
     """Tell an observer what is done for requests from now on."""
-    core.keeper.observers += (observer,)
+    core.observers += (observer,)

@@ -1,174 +1,158 @@
-"""Requests for connections: first come, first served."""
+"""Requests for connections: first come, first served.
+
+A connection that comes back goes directly to the next waiter, and nobody
+overtakes.  Only the first few waiters look now and then for what was lost
+without notice; the others sleep.
+"""
 
 from __future__ import annotations
 
+import threading
 from time import monotonic
-from typing import Any, Callable
+from typing import Any, Callable, Sequence
 
-from .._base.opening import Elsewhere, Late
-from .._base.threads import is_ending
-from .keeper import Keeper
-from .opener import Opener
-from .quotas import Request
-from .slots import Checkout, Holder, Permit, new_checkout
-from .stats import PoolStats, late_text
-from .waiters import Waiter
+from .._base.atomic import first, remove
 
-__all__ = ["PoolClosed", "PoolTimeout", "Requests"]
+__all__ = ["Queue", "Waiter"]
 
-# In seconds, when a waiter without an answer looks for what was lost without
-# notice: often if it is the first in the queue.
+# In seconds, when a waiter without an answer looks: often if it is the first
+# in the queue, hardly ever if it is not among the first few.
 _FIRST_LOOK = 0.05
-_OTHER_LOOK = 0.25
-# How many calls lie between a program and the beginning of its checkout, at
-# least.
-_DEPTH = 3
+_NEXT_LOOK = 0.25
+_OTHER_LOOK = 30.0
+_FEW = 4
 
 
-class PoolTimeout(Exception):  # noqa: N818 - no error as such
-    """No connection is available, and the request does not wait longer."""
+class Waiter:
+    """A request that is answered at most once."""
 
-    def __init__(
-            self, stats: PoolStats, waited: float, holders: list[Holder],
-            reason: str | None, ages: list[float]) -> None:
-        """Note what the error of the pool explains."""
-        super().__init__(stats, waited, holders, reason, ages)
-        self.stats = stats
+    __slots__ = (
+        "__weakref__", "_gate", "answer", "request", "shareable", "since")
+
+    def __init__(self, shareable: bool = False, request: Any = None) -> None:
+        self.shareable = shareable
+        # The level and the tag of the request, if it has any.
+        self.request = request
+        self.since = monotonic()
+        # Empty as long as it waits.  The first thread that sets the only item
+        # has answered: that is one step, so no answer is lost on its way.
+        self.answer: dict[int, Any] = {}
+        self._gate = threading.Lock()
+        self._gate.acquire()
+
+    @property
+    def permit(self) -> Any:
+        """The answer; None if there is none."""
+        return self.answer.get(0)
+
+    def grant(self, permit: Any) -> bool:
+        """Answer with a permit; return whether it was accepted."""
+        if self.answer.setdefault(0, permit) is not permit:
+            return False
+        self.nudge()
+        return True
+
+    def give_up(self) -> bool:
+        """Refuse later answers; return whether there was none yet."""
+        return self.answer.setdefault(0, None) is None
+
+    def nudge(self) -> None:
+        """Wake the waiter up, with an answer or without."""
+        try:  # noqa: SIM105 - suppress() would take ten times as long
+            self._gate.release()
+        except RuntimeError:
+            pass  # it is being woken up already
+
+    def wait(self, seconds: float) -> bool:
+        """Wait to be woken up, up to a time; return whether it was.
+
+        It is woken up with an answer, or to look by itself.
+        """
+        return self._gate.acquire(True, seconds)
 
 
-class PoolClosed(Exception):  # noqa: N818 - no error as such
-    """The pool was shut down."""
+class Queue:
+    """The waiters, in the order of service.
 
+    A waiter belongs to the function that waits.  When that is interrupted,
+    the waiter is gone, and with it the permit that it was granted.
+    """
 
-class Requests:
-    """Serves requests at once, or when it is their turn."""
+    def __init__(self, links: list[Any]) -> None:
+        """Set up the queue.
 
-    def __init__(self, keeper: Keeper, opener: Opener) -> None:
-        self._keeper = keeper
-        self._ledger = keeper.ledger
-        self._opener = opener
+        links: an empty list, for weak references to the waiters
+        """
+        self.links = links
+        # It brings the waiters into another order, if it is set.
+        self.rank: Callable[[list[Waiter]], Sequence[Waiter]] | None = None
         self.first_look = _FIRST_LOOK
+        self.next_look = _NEXT_LOOK
         self.other_look = _OTHER_LOOK
 
-    def acquire(
-            self, connect: Callable[[], Any], timeout: float | None,
-            shareable: bool, pool: Any, request: Request | None) -> Permit:
-        """Return the permit of a connection that is ready for use."""
-        if self._ledger.is_closed:
-            raise PoolClosed
-        shareable = shareable and self._ledger.limits.maxshared > 0
-        start = monotonic()
-        deadline = start + timeout if timeout else None
-        permit = None
-        while True:
-            checkout = new_checkout(pool, _DEPTH)
-            try:
-                permit = self._find(checkout, shareable, request, timeout)
-                return self._opener.ready(
-                    permit, connect, checkout, shareable, deadline)
-            except Elsewhere:
-                if deadline is not None:
-                    timeout = max(deadline - monotonic(), 0)
-            except Late:
-                raise self._refusal(
-                    monotonic() - start, late_text(),
-                ) from self._keeper.throttle.last_error()
-            finally:
-                permit = None  # which the traceback of an attempt could keep
+    def __len__(self) -> int:
+        return len(self.waiters())
 
-    def _find(
-            self, checkout: Checkout, shareable: bool, request: Request | None,
-            timeout: float | None) -> Permit:
-        """Return the permit of a slot, waiting for it if need be."""
-        ledger = self._ledger
-        if ledger.lost:
-            self._keeper.reclaim()
-        if ledger.fast_way is not ledger.idle:
-            ledger.open_fast_way()
-        permit = None
-        if ledger.may_be_taken():
-            # A waiter that comes after we have seen an empty queue looks
-            # itself for what is idle, so no waiter is overtaken.
-            permit = ledger.take_for(checkout, shareable, request)
-        if permit is not None:
-            return permit
-        return self._wait(Waiter(checkout, shareable, request), timeout)
+    def waiters(self) -> list[Waiter]:
+        """Return the waiters as they came, and drop dead links."""
+        waiters = []
+        for link in list(self.links):
+            waiter = link()
+            if waiter is not None and not waiter.answer:
+                waiters.append(waiter)
+            else:
+                remove(self.links, link)
+        return waiters
 
-    def _wait(self, waiter: Waiter, timeout: float | None) -> Permit:
-        """Return the permit that a waiter is granted in its turn."""
-        start = monotonic()
-        permit = self._in_turn(waiter, timeout)
-        waited = monotonic() - start
-        if self._keeper.observers:
-            self._keeper.notify("waited", waited, permit is not None)
-        if permit is not None:
-            return permit
-        if self._ledger.is_closed:
-            raise PoolClosed
-        policy = self._ledger.policy
-        raise self._refusal(
-            waited, None if policy is None else policy.refusal(waiter.request))
+    def in_order(self) -> Sequence[Waiter]:
+        """Return the waiters in the order of service."""
+        waiters = self.waiters()
+        return waiters if self.rank is None else self.rank(waiters)
 
-    def _in_turn(self, waiter: Waiter, timeout: float | None) -> Any:
-        """Wait for the permit, and return it, or None if that was in vain."""
-        ledger, start = self._ledger, monotonic()
-        try:
-            ledger.queue_up(waiter)
-            self._keeper.serve()
-            if not ledger.may_queue(waiter):
-                timeout = 0
-            while not waiter.answers:
-                self._wait_a_bit(waiter, timeout, monotonic() - start)
-        except BaseException:
-            self._withdraw(waiter)
-            raise
-        if waiter.is_queued:  # the thread that served it will do the same
-            ledger.leave_queue(waiter)
-        return waiter.permit
+    def first(self) -> Waiter | None:
+        """Return the waiter to be served next, if there is one."""
+        if self.rank is not None:
+            return next(iter(self.in_order()), None)
+        while self.links:
+            link = first(self.links)
+            waiter = link and link()
+            if waiter is not None and not waiter.answer:
+                return waiter  # type: ignore[no-any-return]
+            remove(self.links, link)
+        return None
 
-    def _wait_a_bit(
-            self, waiter: Waiter, timeout: float | None,
-            waited: float) -> None:
-        """Wait until woken up, or until it is time to look again."""
-        waiters = self._ledger.waiters
-        is_first = waiters.first() is waiter
-        pause = self.first_look if is_first else self.other_look
-        if timeout is not None and waited < timeout:
-            pause = min(pause, timeout - waited)
-        elif timeout is not None and not self._is_coming(waiter):
-            waiter.give_up()
-        if self._ledger.is_closed:
-            waiter.give_up()
-        if not (waiter.answers or waiter.wait(pause)):
-            if is_ending():  # no other thread will give anything back
-                waiter.give_up()
-            self._keeper.reclaim()
-            self._keeper.serve()
-            if self._ledger.barging:  # which may have lasted long enough
-                self._ledger.update_fast_way()
+    def drop(self, link: Any) -> None:
+        """Take a waiter out of the queue.
 
-    def _is_coming(self, waiter: Waiter) -> bool:
-        """Return whether there will be a connection in a moment."""
-        reset_workers = self._keeper.reset_workers
-        return self._ledger.is_coming(waiter) or (
-            reset_workers is not None and reset_workers.is_busy())
+        The one that moves up among the first few begins to look.
+        """
+        if remove(self.links, link) and len(self.links) >= _FEW:
+            others = self.links[_FEW - 1:_FEW]
+            waiter = others[0]() if others else None
+            if waiter is not None:
+                waiter.nudge()
 
-    def _withdraw(self, waiter: Waiter) -> None:
-        """Take back a request whose wait was interrupted."""
-        waiter.give_up()
-        self._ledger.leave_queue(waiter)
-        if waiter.permit is not None:
-            self._keeper.put_back_unused(waiter.permit)
-        self._keeper.serve()
+    def pause(self, link: Any, deadline: float | None) -> float:
+        """Return for how many seconds a waiter sleeps at most."""
+        place = self.links[:_FEW]
+        if place and place[0] is link:
+            pause = self.first_look
+        else:
+            pause = self.next_look if link in place else self.other_look
+        if deadline is not None:
+            pause = min(pause, max(deadline - monotonic(), 0))
+        return pause
 
-    def close(self) -> None:
-        """End all waits, since the pool is shut down."""
-        for waiter in self._ledger.waiters.in_order():
+    def nudge(self) -> None:
+        """Wake the first waiter up, to do what others had to leave undone."""
+        waiter = self.first()
+        if waiter is not None:
+            waiter.nudge()
+
+    def refuse_all(self) -> None:
+        """End all waits in vain."""
+        for waiter in self.waiters():
             if waiter.give_up():
                 waiter.nudge()
 
-    def _refusal(self, waited: float, reason: str | None) -> PoolTimeout:
-        self._keeper.refused.step()
-        return PoolTimeout(
-            self._keeper.stats(), waited, self._keeper.holders(), reason,
-            self._keeper.throttle.attempts.ages())
+

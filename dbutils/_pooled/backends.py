@@ -9,10 +9,14 @@ from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.outages import is_outage
 from .._drivers.registry import driver_in
+from .._steady.account import OwnAccount
 from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
+from .._steady.session import stay_away
+from .._steady.state import OPEN
 from .._steady.steady import session_of
 from .attributes import forward
 from .shared_use import SharedUse
+from .ways import needs_nothing, take_with_care
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -33,7 +37,17 @@ class SteadyBackend(Backend):
     def check(self, con: Any) -> None:
         session_of(con).check(1)
 
+    take_with_care = staticmethod(take_with_care)
+
+    def choose_leave(self, con: Any) -> None:
+        """Choose how a session ends a clean checkout."""
+        raise NotImplementedError
+
+    def retire(self, con: Any) -> None:
+        session_of(con).leave = stay_away
+
     def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
+        self.choose_leave(con)
         session = session_of(con)
         session.throttle = throttle
         if throttle.failed_pings:
@@ -49,7 +63,11 @@ class SteadyBackend(Backend):
         session = session_of(con)
         if session.is_marked and not self.renews_sessions:
             return False
-        return bool(session.reset_session(self.mode))
+        can_stay = session.reset_session(self.mode)
+        if not can_stay or session.state != OPEN:
+            return False
+        self.choose_leave(con)
+        return True
 
     def needs_reset(self, con: Any) -> bool:
         return session_of(con).needs_reset(self.mode)
@@ -99,10 +117,18 @@ class DbBackend(SteadyBackend):
         if session.ping & 1 and session.turns is not None:
             session.turns.check(session, seconds)
 
-    @property
-    def is_simple(self) -> bool:
-        """Return whether most are clean, or reset in one step."""
-        return self.mode is True
+    def choose_leave(self, con: Any) -> None:
+        session = session_of(con)
+        policy = session.failover
+        if self.mode is True:
+            # only that of drivers without a known socket cannot hang unseen
+            is_alone = type(policy) is OwnAccount and (
+                session.descriptor is None)
+            session.leave = None if is_alone else policy.quick_reset
+        else:
+            is_usual = policy is policy.usual
+            session.leave = (
+                stay_away if self.mode or not is_usual else needs_nothing)
 
     def come_from(self, creator: Any) -> None:
         """Learn from the creator whether the database is embedded."""
@@ -138,7 +164,7 @@ class DbBackend(SteadyBackend):
 class PgBackend(SteadyBackend):
     """The use that a pool makes of steady PyGreSQL connections."""
 
-    @property
-    def is_simple(self) -> bool:
-        """Return whether most are clean, or reset in one step."""
-        return bool(self.mode == 0)
+    def choose_leave(self, con: Any) -> None:
+        session = session_of(con)
+        session.leave = (
+            session.failover.quick_reset if self.mode == 0 else stay_away)

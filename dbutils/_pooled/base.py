@@ -7,20 +7,21 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Callable, ContextManager, Iterator, NamedTuple
 
-from .._base.checks import check_seconds, check_size
+from .._base.checks import check_seconds, check_size, shown
 from .._base.collecting import is_collecting
-from .._base.errors import ended_text, release_frames
+from .._base.errors import ended_text
 from .._base.finalizers import note_lost
 from .._base.threads import is_ending
 from .._base.together import run_together
 from .._core.backend import Backend
 from .._core.lease import return_by
-from .._core.ledger import Limits
+from .._core.limits import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
-from .._core.pool import Pool, core_of
+from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
+from .._core.slots import holder_of
 from .._core.stats import PoolStats, too_many_text
 from .._core.tuning import allow_helpers, close_idle, start_maintenance
-from .._core.waiting import PoolClosed, PoolTimeout
+from .._steady.liveness import NO_CHECK
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
 from .._steady.steady import session_of
@@ -33,23 +34,29 @@ __all__ = [
 
 
 class PoolOptions(NamedTuple):
-    """Options of a pool that concern times."""
+    """Options of a pool that concern its core."""
 
     timeout: float | None
     maintenance: MaintenanceOptions
-    ping: Any
+    tracks: bool | None
 
 
 def check_pool_options(
-        blocking: Any, maxwait: Any, ping: Any, *times: Any) -> PoolOptions:
+        blocking: Any, maxwait: Any, track: Any, *times: Any) -> PoolOptions:
     """Return the options of a pool that concern times, after checking them.
 
+    track: whether the pool notes who has a connection, or "auto"
     times: those of the maintenance
     """
     check_seconds("maxwait", maxwait)
     if maxwait is None and not blocking:
         maxwait = 0
-    return PoolOptions(maxwait, check_maintenance(*times), ping)
+    if not (isinstance(track, bool) or track == "auto"):
+        raise ValueError(
+            f"'track' must be True, False or 'auto', not {shown(track)}.")
+    return PoolOptions(
+        maxwait, check_maintenance(*times),
+        track if isinstance(track, bool) else None)
 
 
 # The end of a warning about work that was not saved: its fate, and the remedy.
@@ -122,7 +129,8 @@ class Pooled:
     def _change_reset(self, reset: Any) -> None:
         check_reset(reset, "session")
         self._backend.mode = reset
-        self._choose_way_back()
+        for con in self._core.connections():
+            self._backend.choose_leave(con)
 
     def _change_maxusage(self, maxusage: Any) -> None:
         self._backend.maxusage = maxusage
@@ -133,7 +141,9 @@ class Pooled:
             core.timeout = None if blocking else 0
 
     def _change_ping(self, ping: Any) -> None:
-        self._note_moments(parse_ping(ping).when)
+        core = self._core
+        core.is_careful = core.is_careful or bool(parse_ping(ping).when & 1)
+        core.choose_ways()
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _reset = PoolName(attrgetter("_backend.mode"), _change_reset)
@@ -153,10 +163,11 @@ class Pooled:
             self, backend: Backend, limits: Limits, options:
             PoolOptions) -> None:
         """Begin to work, with mincached idle connections."""
-        # Whether connections are checked before they are lent.
-        self._checks = parse_ping(options.ping).when & 1
         self._backend = backend
-        self._core = Pool(backend, limits)
+        self._core = Pool(
+            backend, limits,
+            # the warnings of the development mode name the holder
+            True if is_strict else options.tracks)
         self._choose_way_back()
         self._core.timeout = options.timeout
         start_maintenance(self._core, options.maintenance, self._open)
@@ -176,13 +187,18 @@ class Pooled:
         """
         self._has_own_cache = (
             "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
-        self._core.allow_fast_way(
-            self._backend.is_simple
-            and not (self._has_own_cache or is_strict))
+        core = self._core
+        is_fast = not (self._has_own_cache or is_strict)
+        if is_fast is not core.is_fast:
+            core.is_fast = is_fast
+            core.choose_ways()
 
-    def _note_moments(self, when: int) -> None:
-        """Check connections before they are lent, if `when` says so."""
-        self._checks |= when & 1
+    def _note_check(self, session: Any) -> None:
+        """Check connections before they are lent, if one has to be."""
+        core = self._core
+        if session.checkout_check is not NO_CHECK and not core.is_careful:
+            core.is_careful = True
+            core.choose_ways()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, which may replace a method of ours."""
@@ -233,26 +249,6 @@ class Pooled:
             raise self._too_many_error(text)
         raise self._too_many_error(text) from cause
 
-    def _is_well(self, permit: Any, maxwait: float | None) -> bool:
-        """Return whether a connection can be used; if not, put it back."""
-        session = permit.slot.con._own_session  # noqa: SLF001 - inlined session_of()
-        if not session.ping & 1:
-            return True
-        can_wait = maxwait or (maxwait is None and self._core.timeout)
-        try:
-            trust = self._core.trust
-            if trust is not None:
-                if trust.is_well(session, can_wait):
-                    return True
-            elif session.is_well(not can_wait, not can_wait):
-                return True
-        except BaseException as error:
-            self._core.abort(permit)
-            release_frames(error)
-            raise
-        self._core.put_back_unused(permit)
-        return False
-
     def stats(self) -> PoolStats:
         """Return the state of the pool: its limits, and what it counts."""
         stats: PoolStats = self._core.stats()
@@ -276,7 +272,7 @@ class Pooled:
         if is_forgotten:
             warn_of_work(UNSAVED)
 
-    def _take_back_dropped(self, permit: Any, holder: Any) -> None:
+    def _take_back_dropped(self, permit: Any) -> None:
         """Take back the permit of a lease that was dropped.
 
         While the interpreter ends, nothing is asked of the server, which
@@ -286,8 +282,8 @@ class Pooled:
             return  # the permit dies, with the connection
         if is_strict:
             warnings.warn(
-                "A connection was dropped instead of closed by"
-                f" {holder}.", ResourceWarning, stacklevel=3)
+                "A connection was dropped instead of closed"
+                f"{_by(permit)}.", ResourceWarning, stacklevel=3)
         if permit.is_share:
             self._core.release_share(permit)
         elif self._has_own_cache:
@@ -369,3 +365,10 @@ class Pooled:
             close_idle(core)
         else:
             core.clear()
+        core.let_go()
+
+
+def _by(permit: Any) -> str:
+    """Return who has dropped a connection, if that is known."""
+    holder = holder_of(permit)
+    return "" if holder is None else f" by {holder}"

@@ -11,12 +11,15 @@ from typing import Any, Mapping
 
 from .._base.atomic import Count
 from .._core.backend import Observer
-from .._core.stats import Cycle, Timings, describe
+from .._core.stats import Timings, describe
 from .._steady.liveness import ASK_DRIVER
 from .._steady.state import OPEN
 
 __all__ = ["AliveCache", "PoolTimer", "stats_of"]
 
+# The stages of an acquisition that is measured: it has come to nothing on the
+# fast way, and is begun again.
+_DUE, _AGAIN = "due", "again"
 # For how many seconds a connection that has answered counts as alive.
 _ALIVE = 0.5
 
@@ -30,12 +33,13 @@ class PoolTimer(Observer):
         each: of how many leases one is measured
         measured: classes of leases, with the ones that measure their use
         """
-        self._cycle = Cycle(each)
+        self._each = each
         self._measured = measured
-        self.tick = self._cycle.step
-        # The acquisitions on the fast way, of which some are measured, and
-        # the other ones, which are all measured.
-        self._nested = Count()
+        # All acquisitions.  Those on the fast way are only counted, but for a
+        # few; the other ones are all measured.
+        self._requests = Count()
+        # The events in a thread since it was asked to measure.
+        self._here = threading.local()
         self.quick = Timings()
         self.slow = Timings()
         self.uses = Timings()
@@ -47,23 +51,40 @@ class PoolTimer(Observer):
         self.timeouts = Count()
         # Requests that were not served, for whatever reason.
         self.failures = Count()
-        # The events in a thread since it was asked to measure.
-        self._here = threading.local()
 
-    def begin(self) -> float:
-        """Begin to measure an acquisition; return the time."""
-        self._cycle.note_round()
-        self._nested.step()
-        self._here.was_slow = False
-        return monotonic()
+    def tick(self) -> int:
+        """Count an acquisition; return 0 if it is to be measured."""
+        if getattr(self._here, "stage", None) is _AGAIN:
+            return 1
+        return self._requests.step() % self._each
+
+    def begin(self) -> None:
+        """Note that an acquisition is to be begun again, and measured."""
+        self._here.stage = _DUE
+
+    def is_due(self) -> bool:
+        """Return whether an acquisition is begun again now."""
+        here = self._here
+        is_due = getattr(here, "stage", None) is _DUE
+        if is_due:
+            here.stage, here.was_slow = _AGAIN, False
+        return is_due
+
+    def end(self) -> None:
+        """Note the end of an acquisition that was begun again."""
+        self._here.stage = None
 
     def lent(self, lease: Any, seconds: float) -> None:
         """Note the acquisition that was measured, and measure its lease."""
+        self.measure(lease)
+        if not self._here.was_slow:
+            self.quick.add(seconds)
+
+    def measure(self, lease: Any) -> None:
+        """Measure the use of a lease."""
         measured = self._measured.get(type(lease))
         if measured is not None:
             lease.__class__ = measured
-        if not self._here.was_slow:
-            self.quick.add(seconds)
 
     def lent_slowly(self, seconds: float) -> None:
         """Note an acquisition that was not on the fast way."""
@@ -103,7 +124,7 @@ class PoolTimer(Observer):
     @property
     def number(self) -> int:
         """Return how many acquisitions there were, also in vain."""
-        return self._cycle.read() - self._nested.read()
+        return self._requests.read()
 
     @property
     def lent_number(self) -> int:

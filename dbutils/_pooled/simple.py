@@ -8,6 +8,8 @@ they are handed out in turn, to any number of users.
 from __future__ import annotations
 
 import threading
+from collections import deque
+from types import SimpleNamespace
 from typing import Any, Callable
 from weakref import ref
 
@@ -16,9 +18,9 @@ from .._base.fork import Orphan, abandon_socket, register_for_fork
 from .._base.threads import is_ending
 from .._core.backend import Backend
 from .._core.lease import Lease, hold, permit_of, return_by
-from .._core.ledger import Ledger, Limits
-from .._core.pool import Pool
-from .._core.slots import LAST, Checkout, Permit, Slot, end, new_checkout
+from .._core.limits import Limits
+from .._core.pool import Pool, core_of
+from .._core.slots import Checkout, Permit, Slot, end
 from .._drivers.registry import driver_of
 from .._steady.mistakes import missing_text
 from .._steady.unsaved import is_failing, is_strict, warn_of_work
@@ -31,17 +33,23 @@ class Queued:
     """A store of connections of which each has one user at a time."""
 
     def __init__(self) -> None:
-        self._core = Pool(
-            Backend(), Limits(maxconnections=0), is_fast=True)
-        # for the fast ways, which use its deques directly for speed
-        self.ledger = self._core.ledger
-        self.slots: list[Slot] = []
-        # Does the rest when a connection has become idle.
-        self.after_release = self._core.after_release
+        # nothing asks for the holders of a simple pool
+        self._core = Pool(Backend(), Limits(maxconnections=0), tracks=False)
+
+    @property
+    def slots(self) -> list[Slot]:
+        """Return the slots of the connections."""
+        return self._core.slots.all()
 
     def add(self, con: Any) -> None:
         """Add another connection."""
-        self.slots.append(self._core.adopt(con))
+        self._core.resize(lambda limits: limits._replace(
+            maxconnections=(limits.maxconnections or 0) + 1))
+        self._core.adopt(con)
+
+    def after_fork(self) -> None:
+        """End the leases in a forked child."""
+        self._core.after_fork()
 
     def take(self, pool: Any) -> Permit:
         """Return the permit for a connection, waiting if need be."""
@@ -61,7 +69,7 @@ class Queued:
     def put_back(self, con: Any) -> None:
         """Take a connection back; add it if it comes from elsewhere."""
         if not self._core.release(con) and not self._is_idle(con):
-            self._core.adopt(con)
+            self.add(con)
 
     def _is_idle(self, con: Any) -> bool:
         return any(idle is con for idle in self._core.idle_connections())
@@ -71,18 +79,25 @@ def _never() -> Any:  # pragma: no cover - the limit is what was added
     raise AssertionError("A simple pool opens no connection on demand.")
 
 
+class _Turn(Permit):
+    """The right to use a connection together with any number of others."""
+
+    __slots__ = ()
+
+    is_share = True
+
+
 class TakenInTurn:
     """A store of connections that any number of users have together."""
 
     def __init__(self) -> None:
-        # It stays empty, so nothing is handed out the fast way.
-        self.ledger = Ledger(Limits(), bool)
+        # Nothing is handed out the fast way.
+        self._core = SimpleNamespace(take=deque(()).popleft)
         self._permits: list[Permit] = []
         self._next = 0
         self._lock = threading.Lock()
         # One checkout for all leases, which only a fork ends.
-        self._checkout: Checkout = new_checkout()
-        register_for_fork(self)
+        self._checkout: Checkout = [None]
 
     def after_fork(self) -> None:
         """End the leases in a forked child."""
@@ -95,9 +110,11 @@ class TakenInTurn:
 
     def add(self, con: Any) -> None:
         """Add another connection."""
-        slot = Slot(_ignore)
-        slot.con = con
-        self._permits.append(Permit(slot, self._checkout, is_share=True))
+        permit = _Turn()
+        permit.slot = Slot(permit, _ignore)
+        permit.slot.con = con
+        permit.checkout = self._checkout
+        self._permits.append(permit)
 
     def take(self, pool: Any) -> Permit:  # noqa: ARG002 - Queued needs it
         """Return the permit for the connection whose turn it is."""
@@ -131,30 +148,28 @@ class SimpleLease(Proxy, Lease):
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
-        # This is the fast way back; see Lease.close().
-        checkout, permit = self._checkout, None
+        # This is the fast way back; see _pooled/ways.py.
         try:
-            del checkout[LAST]
+            pool = self._checkout.pop()
         except IndexError:
             return  # it was given back before
         try:
             permit = self._permit
             self._permit = None
-            pool = checkout[0]
-            checkout.clear()
-            is_fast = pool._is_fast  # noqa: SLF001 - of this module
-            if is_fast and not collecting:
-                store = pool._store  # noqa: SLF001 - of this module
-                ledger = store.ledger
-                idle = ledger.idle
-                permit.checkout = None
-                idle.append(permit)
-                if ledger.fast_way is not idle or ledger.lost:
-                    store.after_release(idle)
+            if pool._is_fast and not collecting:  # noqa: SLF001 - of this module
+                core = pool._core  # noqa: SLF001 - of this module
+                core.put(permit)
+                if core.waiting or core.lost:
+                    core.after_release()
             else:
                 pool._take_back(permit)  # noqa: SLF001 - of this module
-        finally:
-            permit = None  # not to be kept by the traceback of an interrupt
+        except BaseException:
+            permit = None  # not to be kept by the traceback
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        """Give the connection back; this does not save any work."""
+        self.close()
 
 
 # The end of a warning about work that was not saved: its fate, and the remedy.
@@ -182,12 +197,14 @@ class SimplePool:
         # Whether a subclass takes connections back in its own way.
         self._has_own_return = (
             type(self).returnConnection is not SimplePool.returnConnection)
+        # first: the store is told of a fork after this
+        register_for_fork(self, method="_begin_anew")
         self._begin()
         self._fill()
-        register_for_fork(self, method="_begin_anew")
 
     def _begin(self) -> None:
         self._store = self._make_store()
+        self._core = core_of(self._store)
         # Whether all connections come back the fast way.
         self._is_fast = (
             isinstance(self._store, Queued) and not (
@@ -216,6 +233,7 @@ class SimplePool:
         self._connections = []
         for slot in self._store.slots:  # leases of the parent look there
             slot.con = Orphan(None)
+        self._store.after_fork()
         self._begin()
 
     def connection(self) -> Any:
@@ -223,26 +241,19 @@ class SimplePool:
 
         If connections cannot be shared and none is idle, this waits for one.
         """
-        # This is the fast way out; see PooledDB.connection().  Nothing asks
-        # for the holders of a simple pool, so only the pool is noted.
-        permit = lease = None
+        # This is the fast way out; see _pooled/ways.py.
         try:
-            fast_way = self._store.ledger.fast_way
-            if fast_way:
-                permit = fast_way.popleft()
-                permit.checkout = checkout = [self, 0, None, 0, 0]
-                lease = self._lease_class()
-                lease._checkout = checkout  # noqa: SLF001 - inlined hold()
-                lease._permit = permit  # noqa: SLF001 - inlined hold()
-        except IndexError:  # another thread was faster
-            lease = None
+            permit = self._core.take()
+            lease = self._lease_class()
+            lease._permit = permit  # noqa: SLF001 - inlined hold()
+            permit.checkout = lease._checkout = [self]  # noqa: SLF001
+            return lease
+        except IndexError:
+            pass  # nothing is idle, or more has to be done
         except BaseException:
             permit = lease = None  # not to be kept by a traceback
             raise
-        if lease is None:
-            permit = None
-            return self._lend()
-        return lease
+        return self._lend()
 
     def _lend(self) -> Any:
         if not self._is_filled:
@@ -252,7 +263,7 @@ class SimplePool:
             permit = self._store.take(self)
             lease = hold(self._lease_class(), permit)
             if permit.is_share:
-                lease._checkout = [self, 0, None, 0, 0]  # noqa: SLF001 - of its own
+                lease._checkout = [self]  # noqa: SLF001 - of its own
                 if is_strict:
                     self._users.add(ref(lease, self._users.discard))
             return lease
@@ -273,8 +284,7 @@ class SimplePool:
         if is_forgotten:
             warn_of_work(_UNSAVED)
 
-    def _take_back_dropped(
-            self, permit: Permit, holder: Any) -> None:  # noqa: ARG002 - unused
+    def _take_back_dropped(self, permit: Permit) -> None:
         """Take back the permit of a lease that was dropped."""
         is_forgotten = is_strict and (
             not is_ending() and self._forgets_work(permit))

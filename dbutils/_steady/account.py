@@ -65,14 +65,20 @@ class OwnAccount(SafeFailover):
         try:
             session.con.rollback()
         except Exception as error:  # noqa: BLE001 - nothing is changed
-            log_swallowed("rolling back", error)
-            if not is_unsupported(error):
-                note_end(session, "rollback", error)
-                return False
+            return self.bears(session, error)
         except BaseException as error:
             session.distrust(error)
             raise
         session.work = False
+        return True
+
+    def bears(self, session: DbSession, error: Exception) -> bool:
+        """Return whether a session can stay after its rollback has failed."""
+        log_swallowed("rolling back", error)
+        if not is_unsupported(error):
+            note_end(session, "rollback", error)
+            return False
+        session.transaction = session.work = False
         return True
 
     def run(self, state: CursorState, call: Call) -> Any:

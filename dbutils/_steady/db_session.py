@@ -16,8 +16,14 @@ from .._base.fork import Orphan
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
+    ASK_AT_CHECKOUT,
     AT_CHECKOUT,
+    CHECK_AT_LENGTH,
+    LOOK_AFTER_ANSWER,
+    LOOK_AT_CHECKOUT,
+    NO_CHECK,
     QUIET,
+    RECENT,
     MovingSocketProbe,
     probe_of,
 )
@@ -30,17 +36,13 @@ from .statements import READ, Kind
 
 __all__ = ["DbSession"]
 
-# In seconds, how long it is enough to look at the socket of a connection on
-# which the server has answered, instead of asking again.
-_RECENT = 0.5
-
-
 class DbSession(Session):
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
         "_is_checked_outside", "answered", "asked_ping", "can_ask",
-        "can_be_gone", "can_just_look", "has_pinger", "is_in_memory",
+        "can_be_gone", "can_just_look", "checkout_check", "has_pinger",
+        "is_in_memory",
         "moment", "opener", "ping", "streams", "turns")
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
@@ -62,6 +64,8 @@ class DbSession(Session):
         self.answered = 0.0
         # Whether the driver can ping, and whether a look is enough.
         self.can_ask = self.can_just_look = False
+        # How it is checked when it is handed out; see liveness.
+        self.checkout_check = NO_CHECK
         # In which order it is used if several share it.
         self.turns: Any = None
         # Answers that the program reads while they are sent.
@@ -86,6 +90,7 @@ class DbSession(Session):
         """Check at these moments; a replaced method knows its own."""
         self.asked_ping = moments
         self.ping = ALL_MOMENTS if self._is_checked_outside else moments
+        self._choose_checkout_check()
 
     def check_outside(self) -> None:
         """Leave the checks and their moments to a method of the program."""
@@ -127,6 +132,22 @@ class DbSession(Session):
             looks and self.driver.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.driver.is_telling and self.options.failover != "always")
+        self._choose_checkout_check()
+
+    def _choose_checkout_check(self) -> None:
+        """Choose the shortest check for when it is handed out."""
+        if not self.ping & AT_CHECKOUT:
+            self.checkout_check = NO_CHECK
+        elif self.has_pinger:
+            self.checkout_check = CHECK_AT_LENGTH
+        elif self.can_ask:
+            self.checkout_check = (
+                ASK_AT_CHECKOUT if self.descriptor is None
+                else LOOK_AFTER_ANSWER)
+        elif self.can_be_gone:
+            self.checkout_check = LOOK_AT_CHECKOUT
+        else:
+            self.checkout_check = NO_CHECK
 
     def open_again(self) -> Any:
         """Return another driver connection."""
@@ -249,7 +270,7 @@ class DbSession(Session):
         """
         if self.state:  # it is not OPEN
             return self._check_now(reconnect)
-        if self.answered and monotonic() - self.answered < _RECENT and not (
+        if self.answered and monotonic() - self.answered < RECENT and not (
                 self.has_pinger) and (reconnect or self.is_quiet()):
             return True  # there is another look before the first statement
         if self.can_just_look:

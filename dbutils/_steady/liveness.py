@@ -20,8 +20,10 @@ from .deadlines import end_deadline, start_deadline
 from .state import OPEN
 
 __all__ = [
-    "ALL_MOMENTS", "ASK_DRIVER", "ASK_SERVER", "AT_CHECKOUT", "AT_CURSOR",
-    "AT_STATEMENT", "GONE", "LOOK", "QUIET", "UNREAD", "Depth",
+    "ALL_MOMENTS", "ASK_AT_CHECKOUT", "ASK_DRIVER", "ASK_SERVER",
+    "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "CHECK_AT_LENGTH", "GONE",
+    "LOOK", "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "QUIET",
+    "RECENT", "UNREAD", "Depth",
     "MovingSocketProbe", "PingError", "SocketProbe", "SocketState",
     "SqlPinger", "ask", "ask_driver", "ask_program", "is_alive",
     "look_and_ask", "probe_of", "prove_ping", "seems_alive", "still_answers"]
@@ -32,6 +34,17 @@ AT_CHECKOUT = 1
 AT_CURSOR = 2
 AT_STATEMENT = 4
 ALL_MOMENTS = AT_CHECKOUT | AT_CURSOR | AT_STATEMENT
+
+
+# How a connection is checked when it is handed out: not at all, by a look,
+# by a look if the server has answered lately, by the ping() of a driver whose
+# socket is not known, or by all that check() does.
+(NO_CHECK, LOOK_AT_CHECKOUT, LOOK_AFTER_ANSWER, ASK_AT_CHECKOUT,
+ CHECK_AT_LENGTH) = range(5)
+
+# In seconds, how long it is enough to look at the socket of a connection on
+# which the server has answered, instead of asking again.
+RECENT = 0.5
 
 
 class Depth(enum.Enum):

@@ -26,7 +26,7 @@ OPTIONS = (
     "mincached", "maxcached", "maxshared", "maxconnections", "blocking",
     "maxusage", "setsession", "reset", "failures", "ping", "isfatal",
     "failover", "maxwait", "maxwaiting", "maxlifetime", "maxidletime",
-    "keepalive", "refill", "leakafter", "features")
+    "keepalive", "refill", "leakafter", "track", "features")
 
 # Their names in other pools, in lower case and without underscores.
 _NAMES_ELSEWHERE = {

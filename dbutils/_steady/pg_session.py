@@ -14,7 +14,10 @@ from .._drivers.registry import driver_of
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     AT_CHECKOUT,
+    CHECK_AT_LENGTH,
     GONE,
+    LOOK_AT_CHECKOUT,
+    NO_CHECK,
     ask_program,
     probe_of,
     prove_ping,
@@ -42,6 +45,19 @@ class PgSession(Session):
         """The moments at which the connection is checked."""
         when: int = self.options.ping
         return when
+
+    @property
+    def checkout_check(self) -> int:
+        """How the connection is checked when it is handed out."""
+        if not self.options.ping & AT_CHECKOUT:
+            return NO_CHECK
+        return (
+            LOOK_AT_CHECKOUT if self.options.pinger is None
+            else CHECK_AT_LENGTH)
+
+    def is_quiet(self) -> bool:
+        """Return whether a look shows nothing wrong."""
+        return not self.is_gone()
 
     def store(self, con: Any) -> None:
         """Begin with a pg.DB object."""

@@ -28,7 +28,12 @@ from .options import SteadyOptions
 from .settings import Settings
 from .state import IN_DOUBT, INHERITED, OPEN, SUSPECT
 
-__all__ = ["Session"]
+__all__ = ["Session", "stay_away"]
+
+
+def stay_away(session: Session) -> bool:  # noqa: ARG001 - as for others
+    """Return that a session needs more than a quick reset."""
+    return False
 
 
 class Session:
@@ -45,6 +50,7 @@ class Session:
         "is_exposed",
         "is_marked",
         "is_simple",
+        "leave",
         "limit",
         "options",
         "settings",
@@ -61,6 +67,10 @@ class Session:
         self.options = options
         # The failover policy decides when the connection is replaced.
         self.failover: Any = None
+        # What a pool calls at the end of a clean checkout: a function of the
+        # session that returns whether that was all to be done, or None for
+        # the rollback() of the driver.
+        self.leave: Any = None
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
         self.limit_usage(options.maxusage)
@@ -188,6 +198,7 @@ class Session:
             self.driver.close(self.con)
         self.transaction = False
         self.closed = True
+        self.leave = stay_away
 
     def is_unbounded(self) -> bool:
         """Return whether a question could keep the program from ending.

@@ -16,7 +16,7 @@ from failing import failing_cursor
 from sweeps import LIMIT, Lease, assert_sound, make_pool
 from tokens import wait_for_waiters
 
-from dbutils._core.waiting import PoolTimeout
+from dbutils._core.pool import PoolTimeout
 from dbutils._steady import statements
 from dbutils._steady.cursor import CursorState
 from dbutils.pooled_db import PooledDB
@@ -70,7 +70,7 @@ def test_an_interrupt_anywhere_loses_nothing(does, idle, limits):
 def test_an_interrupt_while_another_one_is_served_loses_nothing():
     def prepare():
         pool = make_pool()
-        pool.core._requests.first_look = 0.001
+        pool.core.queue.first_look = 0.001
         leases = [Lease(pool) for _ in range(LIMIT)]
         for lease in leases:
             lease.take()

@@ -8,8 +8,8 @@ import pytest
 from patience import PATIENCE, wait_until
 from tokens import Pool, Token, wait_for_waiters
 
-from dbutils._core.ledger import make_limits
-from dbutils._core.waiting import PoolTimeout
+from dbutils._core.limits import make_limits
+from dbutils._core.pool import PoolTimeout
 
 
 @contextmanager
@@ -279,14 +279,13 @@ def test_connections_are_opened_at_the_same_time():
 def test_a_lease_that_is_collected_while_its_thread_asks_serves_it():
     pool = Pool(maxconnections=1)
     con = pool.take()
-    ledger = pool.core.ledger
-    queue_up = ledger.queue_up
+    queue_up = pool.core._queue_up
 
-    def queue_up_and_collect(waiter):
-        queue_up(waiter)
+    def queue_up_and_collect(link):
+        queue_up(link)
         pool.give(con)
 
-    ledger.queue_up = queue_up_and_collect
+    pool.core._queue_up = queue_up_and_collect
     assert pool.take() is con
 
 
@@ -449,13 +448,13 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
 def test_what_was_taken_while_the_pool_was_shut_down_does_not_stay(
         monkeypatch):
     pool = Pool()
-    find = pool.core._requests._find
+    find = pool.core._find
 
     def come_late(*args):
         pool.core.shut_down(0)
         return find(*args)
 
-    monkeypatch.setattr(pool.core._requests, "_find", come_late)
+    monkeypatch.setattr(pool.core, "_find", come_late)
     con = pool.take()
     pool.give(con)
     assert con.closed
@@ -494,7 +493,7 @@ def test_a_pool_is_collected_at_once_when_it_is_dropped():
     gc.disable()
     try:
         closed = []
-        pool.core.ledger.idle[0].slot.con.__class__ = type(
+        pool.core.idle[0].slot.con.__class__ = type(
             "Told", (Token,), {"__del__": lambda con: closed.append(con)})
         del pool
         assert len(closed) == 1

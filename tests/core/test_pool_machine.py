@@ -5,6 +5,7 @@ import sys
 from collections import deque
 from contextlib import suppress
 from itertools import count
+from weakref import ref
 
 from everywhere import Everywhere, Interrupt, interrupt
 from hypothesis import HealthCheck, settings
@@ -18,10 +19,9 @@ from hypothesis.stateful import (
 from tokens import Token, TokenBackend
 
 from dbutils._core import pool as _pool
-from dbutils._core.ledger import Limits
-from dbutils._core.slots import new_checkout
-from dbutils._core.waiters import Waiter
-from dbutils._core.waiting import PoolTimeout
+from dbutils._core.limits import Limits
+from dbutils._core.waiting import Waiter
+from dbutils._core.pool import PoolTimeout
 
 LIMIT = 3
 SOME = st.integers(0, 1000)
@@ -65,7 +65,7 @@ class PoolMachine(RuleBasedStateMachine):
         self.backend = Failing()
         self.core = _pool.Pool(self.backend, Limits(LIMIT, maxcached=2))
         # a clock on which each attempt to connect comes late enough
-        self.core.keeper.throttle.clock = count().__next__
+        self.core.throttle.clock = count().__next__
         self.limit = LIMIT
         self.held = []
         self.waiting = []
@@ -131,26 +131,26 @@ class PoolMachine(RuleBasedStateMachine):
 
     @rule()
     def queue_up(self):
-        waiter = Waiter(new_checkout(), shareable=False)
+        waiter = Waiter()
         self.waiting.append(waiter)
-        self.core.ledger.queue_up(waiter)
-        self.core.keeper.serve()
+        self.core._queue_up(ref(waiter))
+        self.core.serve()
 
     @precondition(lambda self: self.waiting)
     @rule(number=SOME)
     def lose_patience(self, number):
         waiter = self.waiting.pop(number % len(self.waiting))
         if not waiter.give_up():
-            self.core.keeper.put_back_unused(waiter.permit)
-        self.core.keeper.serve()
+            self.core.put_back_unused(waiter.permit)
+        self.core.serve()
 
     def serve(self):
         """Let those who were granted a place go on."""
-        for waiter in [one for one in self.waiting if not one.is_waiting]:
+        for waiter in [one for one in self.waiting if one.answer]:
             self.waiting.remove(waiter)
             with suppress(ConnectionError):
                 self.held.append(self.core.opener.ready(
-                    waiter.permit, self.backend.connect, waiter.checkout,
+                    waiter.permit, self.backend.connect, None,
                     shareable=False))
 
     @rule()
@@ -165,7 +165,7 @@ class PoolMachine(RuleBasedStateMachine):
     @rule()
     def fork(self):
         self.core.after_fork()
-        self.core.keeper.throttle.clock = count().__next__
+        self.core.throttle.clock = count().__next__
         for permit in self.held:
             assert not permit.checkout
         self.held = []
@@ -186,7 +186,7 @@ class PoolMachine(RuleBasedStateMachine):
     def reclaim(self):
         """Do what those who wait do from time to time."""
         self.core.reclaim()
-        while any(not waiter.is_waiting for waiter in self.waiting):
+        while any(waiter.answer for waiter in self.waiting):
             self.serve()
 
     @invariant()

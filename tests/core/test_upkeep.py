@@ -25,9 +25,9 @@ class Clock:
 
 def timed(pool):
     """Give a pool a clock, and its idle connections their times by it."""
-    maintenance = pool._core.keeper.maintenance
+    maintenance = pool._core.maintenance
     clock = maintenance.clock = Clock()
-    for permit in pool._core.ledger.idle:
+    for permit in pool._core.idle:
         maintenance.opened(permit.slot)
     return clock, maintenance
 
@@ -67,7 +67,7 @@ def test_a_connection_whose_life_ends_in_use_is_not_kept(kind, server):
 def test_lives_do_not_all_end_at_the_same_time(kind):
     pool = kind.make(mincached=20, maxlifetime=10_000)
     clock, _ = timed(pool)
-    ends = {permit.slot.expires for permit in pool._core.ledger.idle}
+    ends = {permit.slot.expires for permit in pool._core.idle}
     assert len(ends) > 1
     assert all(9_000 <= end - clock.now <= 10_000 for end in ends)
 
@@ -102,7 +102,7 @@ def test_idle_connections_are_asked_in_the_background(kind, server):
     assert len(asked) == 2
     clock.now += 10_001
     server.is_down = True
-    for permit in pool._core.ledger.idle:
+    for permit in pool._core.idle:
         permit.slot.con.valid = False
     maintenance.tick()
     assert kind.idle(pool) == 0
@@ -110,7 +110,7 @@ def test_idle_connections_are_asked_in_the_background(kind, server):
 
 def test_the_first_connections_are_not_taken_as_old(kind, server):
     pool = kind.make(mincached=3, maxidletime=1000, maxlifetime=1000)
-    pool._core.keeper.maintenance.tick()
+    pool._core.maintenance.tick()
     pool.connection().close()
     assert kind.idle(pool) == 3
     assert opened(server) == 3
@@ -163,9 +163,9 @@ def test_who_was_served_too_late_does_not_give_an_old_connection_back(
         dbapi, server):
     pool = PooledDB(dbapi, 1, maxconnections=2)
     core = pool._core
-    permit = core.ledger.take()
+    permit = core.take_any()
     pool.drain()
-    core.keeper.put_back_unused(permit)
+    core.put_back_unused(permit)
     assert len(pool._idle_cache) == 0
     assert not server.connections[0].valid
 
@@ -199,7 +199,7 @@ def test_the_background_thread_ends_with_the_last_pool(kind):
 
 def test_a_pool_that_needs_no_upkeep_has_no_thread(kind):
     pool = kind.make(mincached=2, maxlifetime=0, maxidletime=None)
-    assert pool._core.keeper.maintenance is None
+    assert pool._core.maintenance is None
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -207,7 +207,7 @@ def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
     pool = kind.make(leakafter=0.01)
     with caplog.at_level(logging.WARNING, "dbutils"):
         lease = pool.connection()
-        maintenance = pool._core.keeper.maintenance
+        maintenance = pool._core.maintenance
         wait_until(lambda: caplog.messages)
         for _ in range(3):
             maintenance.tick()
@@ -221,7 +221,7 @@ def test_such_a_report_is_a_warning_too(kind):
     lease = pool.connection()
     lease._checkout[1] -= 1000  # since when it is in use
     with pytest.warns(ResourceWarning, match="not given back"):
-        pool._core.keeper.maintenance.tick()
+        pool._core.maintenance.tick()
     assert lease
 
 

@@ -51,7 +51,7 @@ def test_a_request_can_wait_longer_or_shorter_than_the_others(kind):
 
 def test_who_waits_is_served_without_looking_again(kind):
     pool = kind.make(maxconnections=1, blocking=True)
-    pool._core._requests.first_look = PATIENCE
+    pool._core.queue.first_look = PATIENCE
     lease = pool.connection()
     thread = Thread(target=lambda: pool.connection().close(), daemon=True)
     thread.start()

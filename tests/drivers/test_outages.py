@@ -42,7 +42,7 @@ def test_who_cannot_wait_gets_the_error_without_another_attempt():
     driver = Driver()
     driver.is_away = True
     pool = PooledDB(driver)
-    throttle = pool._core.keeper.throttle
+    throttle = pool._core.throttle
     throttle.clock = lambda: 100.0  # it stands still
     for _ in range(50):
         with pytest.raises(RefusedError, match="connection refused"):

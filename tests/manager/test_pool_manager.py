@@ -839,7 +839,7 @@ def test_a_check_of_the_server_resets_no_lost_connection(
     idle.close()
     entry = entry_of(manager, pool)
     resets = []
-    monkeypatch.setattr(pool._core.keeper.backend, "reset", resets.append)
+    monkeypatch.setattr(pool._core.backend, "reset", resets.append)
     cycle = [lost]
     cycle.append(cycle)
     del lost, cycle

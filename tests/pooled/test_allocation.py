@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import sys
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
@@ -13,8 +14,8 @@ from everywhere import sweep
 from patience import PATIENCE, wait_until
 
 from dbutils import Allocation, ResourceAllocationPooledDB
-from dbutils._core import ledger as _ledger
-from dbutils._core.waiters import Waiter
+from dbutils._core import pool as _pool
+from dbutils._core.waiting import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
@@ -32,8 +33,8 @@ def make(dbapi):
 
 def without_looks(pool):
     """Let requests not look by themselves for what nobody has told them."""
-    requests = pool._core._requests
-    requests.first_look = requests.other_look = 1000
+    queue = pool._core.queue
+    queue.first_look = queue.next_look = queue.other_look = 1000
     return pool
 
 
@@ -138,7 +139,7 @@ def test_tags_are_served_by_their_weights(make):
         requests.add(f"web{number}", tag="web")
     expected = [
         waiter.request.tag
-        for waiter in requests.pool._core.ledger.waiters.in_order()]
+        for waiter in requests.pool._core.queue.in_order()]
     order = requests.order()
     tags = [name.rstrip("0123456789") for name in order]
     assert tags[:4].count("web") == tags[4:8].count("web") == 3
@@ -249,8 +250,8 @@ def test_without_ageing_who_is_not_urgent_waits(make):
     assert not pool._fairness_enabled
     requests = Requests(pool)
     requests.add("low", priority="low")
-    for lease_of in pool._core.ledger.checkouts():
-        lease_of[1] -= 1000
+    for waiter in pool._core.queue.in_order():
+        waiter.since -= 1000
     requests.add("high", priority="high")
     assert requests.order() == ["high", "low"]
 
@@ -263,8 +264,8 @@ def test_with_ageing_a_wait_counts(make, waits, order):
     assert pool._fairness_enabled
     requests = Requests(pool)
     requests.add("low", priority="low")
-    waiter, = pool._core.ledger.waiters.in_order()
-    waiter.checkout[1] -= waits  # seconds; they are two levels apart
+    waiter, = pool._core.queue.in_order()
+    waiter.since -= waits  # seconds; they are two levels apart
     requests.add("high", priority="high")
     assert requests.order() == order
     pool.ensure_fairness(False)
@@ -307,7 +308,7 @@ def test_ageing_bounds_the_wait_under_a_steady_stream(make, is_fair):
 def test_who_runs_may_overtake_who_waits_for_a_bounded_time(
         make, monkeypatch):
     now = [monotonic()]
-    monkeypatch.setattr(_ledger, "monotonic", lambda: now[0])
+    monkeypatch.setattr(_pool, "monotonic", lambda: now[0])
     pool = make(1)
     assert not pool._efficiency_enabled
     pool.optimize_efficiency(barging=0.2)
@@ -333,15 +334,20 @@ def test_who_may_be_overtaken_is_told_of_what_comes_back(make):
     assert requests.order() == ["waiter"]
 
 
+def is_open(core):
+    """Return whether a request can get an idle connection the fast way."""
+    return core.take.__self__ is core or core.take.__self__ is core.idle
+
+
 def test_the_short_way_is_closed_when_somebody_has_waited_for_long(make):
     pool = make(1)
     pool.optimize_efficiency(barging=0.2)
     requests = Requests(pool)
     requests.add("waiter")
-    ledger = pool._core.ledger
-    assert ledger.fast_way is ledger.idle
-    wait_until(lambda: ledger.fast_way is not ledger.idle)
-    assert not ledger.may_be_taken()
+    core = pool._core
+    assert is_open(core)
+    wait_until(lambda: not is_open(core))
+    assert not core._may_be_taken()
     requests.order()
 
 
@@ -363,9 +369,9 @@ def test_the_short_ways_are_open_again_when_nobody_waits(make):
         requests.add("a")
         requests.add("b")
         requests.order()
-    ledger = pool._core.ledger
-    assert ledger.fast_way is ledger.idle
-    assert ledger.idle_limit is None
+    core = pool._core
+    assert is_open(core)
+    assert core.room == sys.maxsize
 
 
 def test_nobody_is_forgotten_while_others_overtake(make):
@@ -477,7 +483,7 @@ def test_a_tag_has_so_many_connections_at_most(make):
     assert len(batch) == 5
     give_back(batch)
     # the short ways are open again
-    assert pool._core.ledger.idle_limit is None
+    assert pool._core.room == sys.maxsize
 
 
 @pytest.mark.parametrize("mincached", [0, 5])

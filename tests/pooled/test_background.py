@@ -118,7 +118,7 @@ def make_healthy(make):
             work[pool._health_check] = 0.3
         else:
             pool = make(mincached=1, maxidletime=100, keepalive=1)
-            work[pool._core.keeper.maintenance] = 0.25
+            work[pool._core.maintenance] = 0.25
     return work
 
 
@@ -145,7 +145,7 @@ def test_many_holes_do_not_use_up_the_threads(make, proxy, ticks):
     proxy.be_a_hole()
     for hole in holes:
         hole.close()
-        hole._core.keeper.maintenance.hurry()
+        hole._core.maintenance.hurry()
     pauses = let_time_pass(ticks, work)
     for one, pause in work.items():
         assert pauses[one] < pause + LATE

@@ -326,7 +326,7 @@ def test_an_error_of_the_driver_is_raised_as_it_is():
 def test_an_unlimited_pool_has_no_crowd_of_hanging_connects():
     driver = Driver()
     pool = PooledDB(driver, maxwait=0.2)
-    pool._core.keeper.throttle.most_hanging = 3
+    pool._core.throttle.most_hanging = 3
     for _ in range(5):
         ask_in_vain(pool, 1)
     assert driver.hanging == 3

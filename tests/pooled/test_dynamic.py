@@ -1,6 +1,7 @@
 """Pools whose idle capacity follows the load."""
 
 import gc
+import sys
 import weakref
 from threading import Event, Thread
 
@@ -9,8 +10,7 @@ from patience import PATIENCE, wait_until
 
 from dbutils import DynamicPooledDB, DynamicSize, Scaling
 from dbutils._base.housekeeper import housekeeper
-from dbutils._core.slots import new_checkout
-from dbutils._core.waiters import Waiter
+from dbutils._core.waiting import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
 pytestmark = pytest.mark.portable
@@ -173,22 +173,21 @@ def test_what_is_too_much_is_closed_when_the_limit_is_lowered(
 
 def test_the_short_ways_are_open_again_after_a_change(make):
     pool = make(2, maxconnections=5)
-    ledger = pool._core.ledger
+    core = pool._core
     for options in ({"maxconnections": 1}, {"maxconnections": 7},
                     {"maxcached": 3}):
         pool.dynamic_adjust_config(**options)
         checkout(pool, 1)
-        assert ledger.fast_way is ledger.idle
-        assert ledger.idle_limit == ledger.limits.maxcached
+        assert (core.take.__self__ is core or core.take.__self__ is core.idle)
+        assert core.room == (core.limits.maxcached or sys.maxsize)
 
 
 def test_the_short_ways_are_open_again_when_nothing_is_too_much(make):
     pool = make(maxconnections=3)
     leases = [pool.connection(shareable=False) for _ in range(3)]
     pool.dynamic_adjust_config(maxconnections=1)
-    ledger = pool._core.ledger
     while leases:
-        assert ledger.idle_limit == (0 if len(leases) > 1 else None)
+        assert bool(pool._core.room) is (len(leases) == 1)
         leases.pop().close()
 
 
@@ -346,8 +345,8 @@ def test_connections_are_opened_before_somebody_waits_for_them(
 
 def test_who_waits_gets_what_is_opened_ahead(make):
     pool = make(maxconnections=1)
-    waiter = Waiter(new_checkout(), shareable=False)
-    pool._core.ledger.queue_up(waiter)
+    waiter = Waiter()
+    pool._core._queue_up(weakref.ref(waiter))
     assert pool._core.open_ahead(pool._open)
     assert waiter.permit.slot.con is not None
 

@@ -17,7 +17,6 @@ from dbutils._base.atomic import Count
 from dbutils._base.crew import Crew
 from dbutils._base.housekeeper import housekeeper
 from dbutils._core.backend import Observer
-from dbutils._core.stats import Cycle
 from dbutils.pooled_db import (
     PooledDB,
     PooledDedicatedDBConnection,
@@ -75,13 +74,11 @@ def test_the_report_counts_all_and_measures_some(make):
 
 
 def test_reading_a_count_does_not_change_it():
-    count, cycle = Count(), Cycle(3)
+    count = Count()
     for number in range(10):
         for _ in range(2):
-            assert count.read() == cycle.read() == number
+            assert count.read() == number
         count.step()
-        if not cycle.step():
-            cycle.note_round()
 
 
 def test_what_takes_longer_is_always_measured(make, server):
@@ -188,7 +185,7 @@ def test_who_observes_a_pool_cannot_disturb_it(make, caplog):
 
     pool = make(maxconnections=1, maxwait=0.01)
     caplog.set_level(logging.DEBUG)
-    pool._core.keeper.observers += (Disturber(),)
+    pool._core.observers += (Disturber(),)
     with pool.connection(shareable=False), (
             pytest.raises(TooManyConnectionsError)):
         pool.connection(shareable=False)
@@ -648,12 +645,12 @@ def test_bad_limits_change_nothing(make, options, error, match):
 def test_without_limits_all_comes_back_the_short_way(make):
     pool = make(1)
     pool.set_performance_tuning_config(release_timeout=1)
-    assert pool._core.ledger.idle_limit == 0
+    assert pool._core.room == 0
     pool.set_performance_tuning_config(release_timeout=None)
-    assert pool._core.ledger.idle_limit is None
+    assert pool._core.room > 0
     pool.optimize_concurrency()
     pool.set_performance_tuning_config(release_timeout=None)
-    assert pool._core.ledger.idle_limit == 0
+    assert pool._core.room == 0
 
 
 def test_it_can_be_left_out(make):

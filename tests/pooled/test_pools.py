@@ -2,13 +2,13 @@
 
 import gc
 from threading import Event, Thread
+from weakref import ref
 
 import pytest
 from kinds import for_every_kind
 
 from dbutils._core.lease import is_released
-from dbutils._core.slots import new_checkout
-from dbutils._core.waiters import Waiter
+from dbutils._core.waiting import Waiter
 
 PATIENCE = 20  # seconds after which a test has failed
 
@@ -379,8 +379,8 @@ def test_what_a_subclass_keeps_is_offered_to_it_only_once(kind):
 def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
     pool = kind.make(mincached=1, maxconnections=1)
     core = pool._core
-    waiter = Waiter(new_checkout(), shareable=False)
-    core.ledger.queue_up(waiter)
+    waiter = Waiter()
+    core._queue_up(ref(waiter))
     with pytest.raises(kind.module.TooManyConnectionsError):
         pool.connection(maxwait=0)
     assert waiter.permit.slot.con

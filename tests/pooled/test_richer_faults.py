@@ -25,8 +25,8 @@ from dbutils import (
     pooled_db,
 )
 from dbutils._core import slots
-from dbutils._core.ledger import Limits
-from dbutils._core.waiters import Waiter
+from dbutils._core.limits import Limits
+from dbutils._core.waiting import Waiter
 from dbutils._manager import registry
 from dbutils.keyed_pool import (
     KeyedConnection,
@@ -260,7 +260,7 @@ class Crowd:
 
     def add(self, *tags):
         for tag in tags:
-            waiter = Waiter(None, False, self.allocation.request(None, tag))
+            waiter = Waiter(False, self.allocation.request(None, tag))
             self.waiting.append(waiter)
 
     def serve(self):
@@ -359,7 +359,7 @@ class Clock:
 def test_the_time_of_use_contains_no_wait(dbapi, server, monkeypatch):
     clock = Clock(monkeypatch)
     monkeypatch.setattr(  # each request is measured
-        performance_optimized_pooled_db, "_EACH", 2)
+        performance_optimized_pooled_db, "_EACH", 1)
 
     def on_call(name, con):
         if name == "connect":

@@ -212,23 +212,3 @@ def test_a_signal_handler_cannot_disturb_a_statement(
     leases[0].cursor().execute("select interrupted")
     assert outcomes == ["refused" if maxshared == 1 else "elsewhere"]
     leases[0].cursor().execute("select afterwards")
-
-
-def test_many_changes_leave_few_hints():
-    """Where the fewest share is found by hints, which grow old."""
-    pool = Pool(maxshared=3)
-    cons = [pool.take(shareable=True) for _ in range(3)]
-    assert len(set(cons)) == 3
-    sharing = pool.core.ledger.sharing
-    for _ in range(200):
-        pool.leave(pool.take(shareable=True))
-    assert sum(map(len, sharing._hints.values())) <= 16 + 4 * 3 + 1
-    assert {pool.take(shareable=True) for _ in range(3)} == set(cons)
-
-
-def test_lost_hints_are_found_again():
-    """An interrupt may have hit between taking one out and putting it back."""
-    pool = Pool(maxshared=1, maxconnections=1, patient=False)
-    con = pool.take(shareable=True)
-    pool.core.ledger.sharing._hints.clear()
-    assert pool.take(shareable=True) is con

@@ -482,5 +482,5 @@ def test_leases_of_a_subclass_are_not_slower_than_others(dbapi):
         pass
 
     pool = Own(dbapi, mincached=1)
-    assert len(pool._core.ledger.fast_way) == 1
+    assert pool._core.take == pool._core.idle.popleft
     assert pooled_db._usual is SteadyDBConnection

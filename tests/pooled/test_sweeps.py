@@ -104,7 +104,7 @@ class Maintained(Use):
 
     @property
     def maintenance(self):
-        return self.pool._core.keeper.maintenance
+        return self.pool._core.maintenance
 
     def work(self):
         super().work()

@@ -95,8 +95,8 @@ def test_a_rollback_without_an_answer_stops_nobody(make, proxy, monkeypatch):
 
 def test_a_question_in_the_background_ends(make, proxy):
     pool = make(mincached=1, keepalive=1000)
-    maintenance = pool._core.keeper.maintenance
-    for permit in pool._core.ledger.idle:
+    maintenance = pool._core.maintenance
+    for permit in pool._core.idle:
         permit.slot.last_used -= 2000
     proxy.vanish()
     maintenance.tick()

@@ -31,7 +31,7 @@ def make_pool(**limits):
 
 def assert_sound(pool):
     """Check that no place is lost, and no connection left open."""
-    assert pool.state[0] == 0, pool.core.ledger.__dict__
+    assert pool.state[0] == 0, pool.core.slots.__dict__
     assert pool.state[2] == 0
     permits = [pool.core.acquire(pool.backend.connect, 0)
               for _ in range(LIMIT)]

@@ -6,7 +6,7 @@ from patience import wait_until
 
 from dbutils._core import pool as _pool
 from dbutils._core.backend import Backend
-from dbutils._core.ledger import Limits
+from dbutils._core.limits import Limits
 
 
 class Token:

@@ -1,0 +1,54 @@
+"""The holders of the connections of a pool, as far as they are known."""
+
+from __future__ import annotations
+
+from heapq import nsmallest
+from operator import attrgetter
+from typing import Any, Callable, Iterator
+
+from .slots import Holder, Permit, holder_of
+
+__all__ = ["OldestHolders"]
+
+# How many holders an error names.
+_FEW = 5
+
+
+class OldestHolders:
+    """Finds those that have had their connections for longest."""
+
+    def __init__(self) -> None:
+        # The slots of the few, and since when they have had them.  As long as
+        # all of them go on, nobody can be older.
+        self._few: list[tuple[Any, float]] = []
+        # Whether every checkout was noted since a certain moment.
+        self.are_all_known = False
+
+    def read(self, permits: Iterator[Permit]) -> tuple[list[Holder], int]:
+        """Return all holders, and how many are unknown."""
+        holders = [holder_of(permit) for permit in permits]
+        known = [holder for holder in holders if holder is not None]
+        known.sort(key=attrgetter("since"))
+        return known, len(holders) - len(known)
+
+    def read_few(
+            self, permits: Callable[[], Iterator[Permit]],
+            is_tracked: bool) -> tuple[list[Holder], int]:
+        """Return the few oldest holders, and how many are unknown."""
+        few = [(holder_of(slot()), since) for slot, since in self._few]
+        if len(few) == _FEW and self.are_all_known and all(
+                holder is not None and holder.since == since
+                for holder, since in few):
+            return [holder for holder, _ in few if holder is not None], 0
+        running = list(permits())
+        known = [permit for permit in running if permit.is_known]
+        unknown = len(running) - len(known)
+        oldest = nsmallest(_FEW, known, key=_since)
+        self._few = [(permit.slot, permit.taken[0]) for permit in oldest]
+        self.are_all_known = is_tracked and not unknown
+        holders = map(holder_of, oldest)
+        return [holder for holder in holders if holder is not None], unknown
+
+
+def _since(permit: Any) -> float:
+    return permit.taken[0]

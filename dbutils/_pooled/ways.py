@@ -1,0 +1,153 @@
+"""The fast ways out of a pool and back, where its core is joined to sessions.
+
+The shortest way out is in connection() of the pools: it takes an idle permit
+by core.take(), which is a method of a deque if nothing else has to be done,
+and take_with_care() otherwise.  If that raises an IndexError, the request
+goes the long way, where all is done that can take long.
+
+These functions use the core's queues and the fields of sessions directly, for
+speed.  They rely on taking an item out of a deque, on adding one, and on
+popping the only item of a list being single steps, with and without the GIL.
+A request that begins to wait blocks the ways before it looks for an idle
+connection, so nobody overtakes it; the way back looks for waiters after the
+connection can be taken.
+"""
+
+from __future__ import annotations
+
+import sys
+from threading import get_ident
+from time import monotonic
+from typing import Any
+
+from .._base.collecting import collecting
+from .._core.lease import Lease
+from .._steady.liveness import (
+    ASK_AT_CHECKOUT,
+    LOOK_AFTER_ANSWER,
+    LOOK_AT_CHECKOUT,
+    RECENT,
+)
+from .proxy import Proxy
+
+__all__ = ["SteadyLease", "needs_nothing", "take_with_care"]
+
+_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
+
+
+def take_with_care(core: Any) -> Any:
+    """Return an idle permit for the caller of the caller."""
+    permit = core.idle.popleft()
+    try:
+        tick = core.tick
+        if tick is not None and not tick():
+            core.timer.begin()
+            return _go_the_long_way(core, permit)
+        slot = permit.slot
+        maintenance = core.maintenance
+        if maintenance is not None:
+            now = maintenance.clock()
+            if now >= slot.expires or (
+                    now - slot.used_at >= maintenance.maxidletime):
+                return _go_the_long_way(core, permit)
+        if core.is_careful:
+            session = slot.con._own_session  # noqa: SLF001 - as session_of()
+            way = session.checkout_check
+            if session.state or (core.trust or way) and not (
+                    _seems_well(core, session, way)):
+                return _go_the_long_way(core, permit)
+        if core.tracks:
+            frame = _getframe(2)
+            permit.taken = (
+                monotonic(), frame.f_code, frame.f_lasti, get_ident(), None)
+        elif core.tracks is None:
+            core.note_load()
+        return permit
+    except BaseException:
+        permit = None  # not to be kept by the traceback
+        raise
+
+
+def _go_the_long_way(core: Any, permit: Any) -> Any:
+    """Put a permit back, from where a request takes it the long way."""
+    core.put_back_unused(permit)
+    if core.waiting:
+        core.serve()
+    raise IndexError
+
+
+def _seems_well(core: Any, session: Any, way: int) -> bool:
+    """Return whether a quick look shows that a connection can be used."""
+    if core.trust is not None:
+        return bool(core.trust.is_well(session, core.timeout))
+    if way is ASK_AT_CHECKOUT:
+        try:
+            alive = session.con.ping(False)
+        except Exception:  # noqa: BLE001 - the long way finds out why
+            return False
+        return alive is None or bool(alive)
+    return (way is LOOK_AT_CHECKOUT or (
+        way is LOOK_AFTER_ANSWER and (
+            monotonic() - session.answered < RECENT))) and session.is_quiet()
+
+
+class SteadyLease(Proxy, Lease):
+    """A borrowed connection that comes back the fast way, if possible."""
+
+    __slots__ = ()
+
+    def close(self) -> None:
+        """Give the connection back to the pool; do not close it."""
+        try:
+            pool = leave = self._checkout.pop()
+        except IndexError:
+            return  # it was given back before, or the pool has done that
+        try:
+            permit = self._permit
+            self._permit = None
+            core = pool._core  # noqa: SLF001 - as core_of()
+            session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+            if session.is_marked or session.settings_changed or (
+                    session.state or collecting  # the state is not OPEN
+                    or len(core.idle) >= core.room):
+                pool._take_back(permit)  # noqa: SLF001 - for this
+                return
+            leave = session.leave
+            if leave is None:
+                session.con.rollback()
+                leave = session  # it has succeeded
+                session.transaction = session.work = False
+            elif not leave(session):
+                pool._take_back(permit)  # noqa: SLF001 - for this
+                return
+            core.put(permit)
+            if core.waiting or core.lost:
+                core.after_release()
+        except Exception as error:
+            if leave is not None:
+                permit = None
+                raise
+            _end_after_error(pool, permit, session, error)
+        except BaseException as error:
+            if leave is None:
+                session.distrust(error)
+            permit = None  # not to be kept by the traceback
+            raise
+
+    def __exit__(self, *exc: object) -> None:
+        """Give the connection back; this does not save any work."""
+        self.close()
+
+
+def _end_after_error(
+        pool: Any, permit: Any, session: Any, error: Exception) -> None:
+    """End a checkout whose rollback has failed."""
+    if session.failover.bears(session, error):
+        pool._core.put_back(permit)  # noqa: SLF001 - as core_of()
+    else:
+        pool._take_back(permit)  # noqa: SLF001 - as close()
+
+
+def needs_nothing(session: Any) -> bool:
+    """Return whether a session can be left as it is."""
+    return not (session.transaction or session.closed)
