@@ -740,10 +740,16 @@ class Pool:
             self.maintenance.used(slot)
         permit.checkout = None
         self.idle.append(permit)
-        self.after_release()
+        self._hand_on()
 
     def after_release(self) -> None:
         """Do what is left to do after a connection has become idle."""
+        self._hand_on()
+        if self.lost:
+            self.reclaim()
+
+    def _hand_on(self) -> None:
+        """Serve waiters, and close what is too much."""
         if self.waiting:
             self._serve_or_nudge()
         maxcached = self.limits.maxcached
@@ -752,8 +758,6 @@ class Pool:
             permit = pop(self.idle, last=True)
             if permit is not None:
                 self.discard(permit)
-        if self.lost:
-            self.reclaim()
 
     def _serve_or_nudge(self) -> None:
         """Serve waiters, or only wake the first if others may be faster."""

@@ -16,7 +16,7 @@ connection can be taken.
 from __future__ import annotations
 
 import sys
-from threading import get_ident
+import threading
 from time import monotonic
 from typing import Any
 
@@ -59,7 +59,8 @@ def take_with_care(core: Any) -> Any:
         if core.tracks:
             frame = _getframe(2)
             permit.taken = (
-                monotonic(), frame.f_code, frame.f_lasti, get_ident(), None)
+                monotonic(), frame.f_code, frame.f_lasti,
+                threading.get_ident(), None)
         elif core.tracks is None:
             core.note_load()
         return permit

@@ -53,7 +53,7 @@ def test_what_replaces_them_is_used_from_then_on(monkeypatch, dbapi):
     pool._core.resize(lambda limits: limits)
     dbapi.threadsafety = 1
     SimplePooledDB(dbapi, 1)
-    assert {"waiters", "mutex", "simple"} <= locks.callers
+    assert {"waiting", "mutex", "simple"} <= locks.callers
     assert {"slots", "shared_use", "mutex"} <= idents.callers
     idents.callers.clear()
     pool = PooledDB(dbapi, 1)

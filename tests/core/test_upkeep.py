@@ -219,7 +219,8 @@ def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
 def test_such_a_report_is_a_warning_too(kind):
     pool = kind.make(leakafter=1000)
     lease = pool.connection()
-    lease._checkout[1] -= 1000  # since when it is in use
+    taken = lease._permit.taken
+    lease._permit.taken = (taken[0] - 1000, *taken[1:])  # in use since then
     with pytest.warns(ResourceWarning, match="not given back"):
         pool._core.maintenance.tick()
     assert lease

@@ -97,7 +97,7 @@ def test_a_question_in_the_background_ends(make, proxy):
     pool = make(mincached=1, keepalive=1000)
     maintenance = pool._core.maintenance
     for permit in pool._core.idle:
-        permit.slot.last_used -= 2000
+        permit.slot.used_at -= 2000
     proxy.vanish()
     maintenance.tick()
     assert len(pool._idle_cache) == 0
