@@ -85,18 +85,18 @@ class PersistentDB(ThreadConnections):
         shareable has no effect, since persistent connections are never
         shared.
         """
-        fast_way, con = self._fast_way, None
-        if fast_way is not None:
-            try:
-                con = fast_way.con()
-            except AttributeError:
-                con = None
-        if con is None:
+        try:
+            con = self._fast_way.con()
+            session = con._own_session  # noqa: SLF001 - session_of(), without a call
+        except AttributeError:  # this thread has none, or has dropped it
             con = self._own_connection()
-        session = con._own_session  # noqa: SLF001 - session_of(), without a call
+            session = session_of(con)
         if self._fresh:
             end_reading(session)
-        if session.ping & 1:
+        # Nothing is to be seen of many a driver, as long as it is open.
+        if session.ping and (
+                session.can_be_gone or session.state or session.closed
+                or not session.can_just_look):
             session.check(1)
         return con
 

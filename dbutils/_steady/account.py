@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Any
 
 from .._base.errors import log_swallowed
+from .._base.patterns import LazyPattern
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
 from .cursor import Call, CursorState
@@ -23,12 +24,14 @@ from .state import LOST, OPEN
 __all__ = ["Independent", "OwnAccount"]
 
 # Statements that begin a transaction although each is committed at once, and
-# those that end it.
-_BEGINS = re.compile(
-    r"(?:^[^\S\n]*|(?:;|\*/)\s*)(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
-    r"|set\s+(?:\w+\s+)?(?:autocommit|implicit_transactions)\b)",
-    re.I | re.M)
-_ENDS = re.compile(
+# those that end it.  The former begin a line, or follow another statement.
+_BEGINS = (
+    r"(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
+    r"|set\s+(?:\w+\s+)?(?:autocommit|implicit_transactions)\b)")
+_BEGINS_FIRST = LazyPattern(r"[^\S\n]*" + _BEGINS, re.I)
+_BEGINS_LATER = LazyPattern(
+    r"[\n;*](?:(?<=\n)[^\S\n]*|(?:(?<=;)|(?<=\*)/)\s*)" + _BEGINS, re.I)
+_ENDS = LazyPattern(
     r"\s*(?:commit|rollback)(?:\s+(?:work|transaction|tran))?\s*;?\s*\Z",
     re.I)
 _BEGIN, _END = "begin", "end"
@@ -41,7 +44,9 @@ def _effect_of(statement: str) -> str | None:
     """Return what a statement does with the transaction."""
     if _ENDS.match(statement):
         return _END
-    return _BEGIN if _BEGINS.search(statement) else None
+    if _BEGINS_FIRST.match(statement) or _BEGINS_LATER.search(statement):
+        return _BEGIN
+    return None
 
 
 _known_effect_of = lru_cache(maxsize=500)(_effect_of)

@@ -47,6 +47,7 @@ class Session:
         "descriptor",
         "driver",
         "failover",
+        "is_closeable",
         "is_exposed",
         "is_marked",
         "is_simple",
@@ -73,6 +74,8 @@ class Session:
         self.leave: Any = None
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
+        # Whether close() of the steady connection closes it.
+        self.is_closeable = options.closeable
         self.limit_usage(options.maxusage)
         self.con: Any = None
         self.usage = 0
@@ -109,6 +112,7 @@ class Session:
         self.options = agreed = self.options._replace(**options)
         self.is_simple = not (
             agreed.maxusage or agreed.ping & AT_STATEMENT)
+        self.is_closeable = agreed.closeable
 
     def limit_usage(self, maxusage: int) -> None:
         """Change the number of uses after which a session is replaced."""

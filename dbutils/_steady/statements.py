@@ -12,7 +12,10 @@ to leave the session alone marks it.  Some words mark it wherever they are.
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator, NamedTuple, Sequence, Tuple
+from collections import deque
+from typing import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
+
+from .._base.patterns import LazyPattern
 
 __all__ = ["AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
 
@@ -34,31 +37,72 @@ MARK = Kind(is_read=False, marks=True)
 # database; with others it only concerns the current transaction.
 AHEAD = Kind(is_read=False, marks=False)
 
-# The kinds of recent statements: for most statements one lookup is enough,
-# which other modules do, too.  A full dictionary becomes the older generation,
-# from which statements return to it when they are used again.
-_LIMIT = 1000
+# How many statements and shapes are remembered, and the longest of them.
+_LIMIT = 2000
 _LONGEST = 5000
-seen: dict[Any, Kind] = {}
-_older: dict[Any, Kind] = {}
+
+
+class _Recent(Dict[Any, Kind]):
+    """The kinds of what was classified last.
+
+    Each step is one operation in C, so that threads need no lock.  A kind
+    that is forgotten while its statement is in use is found again.
+    """
+
+    __slots__ = ("_order",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._order: deque[Any] = deque()
+
+    def add(self, key: Any, kind: Kind) -> None:
+        """Remember a kind, and forget the oldest when there are too many."""
+        if len(key) > _LONGEST:
+            return
+        self._order.append(key)  # first: only what is there can be forgotten
+        self[key] = kind
+        if len(self._order) > _LIMIT:
+            self.pop(self._order.popleft(), None)
+
+
+class _Seen(_Recent):
+    """The kinds of recent statements; a new text is classified on demand.
+
+    It raises KeyError for what kind_of() has to look at.
+    """
+
+    __slots__ = ()
+
+    def __missing__(self, statement: Any) -> Kind:
+        """Return the kind of a text that is not here."""
+        if isinstance(statement, str):
+            kind = _kind_of_text(statement)
+            if kind is not AHEAD:  # readers of this treat it as usual work
+                self.add(statement, kind)
+                return kind
+        raise KeyError(statement)
+
+
+# For most statements one lookup is enough, which other modules do, too.
+seen = _Seen()
 
 
 def kind_of(statement: Any) -> Kind:
     """Return the kind of a statement."""
     try:
         return seen[statement]
-    except (KeyError, TypeError):  # not seen yet, or not hashable
-        return _new_kind(statement)
+    except (KeyError, TypeError):  # no usual text, or not hashable
+        return _other_kind(statement)
 
 
-def _new_kind(statement: Any) -> Kind:
+def _other_kind(statement: Any) -> Kind:
     if isinstance(statement, (bytes, bytearray)):
-        statement = bytes(statement).decode("latin-1")
+        return kind_of(bytes(statement).decode("latin-1"))
     if isinstance(statement, str):
         return _kind_of_text(statement)
     text = _text_of(statement)
     if text is not None:
-        return _kind_of_text(text)
+        return kind_of(text)
     if statement is None or isinstance(statement, (int, float)):
         return UNKNOWN_WORK  # an error
     # An object of an unknown class; its repr() contains its parts.
@@ -66,18 +110,76 @@ def _new_kind(statement: Any) -> Kind:
     return MARK if _classify(parts).marks else UNKNOWN_WORK
 
 
+# The shape of a statement: its strings are empty, each number is a zero, and
+# a comment at its end is empty.  All statements of a shape are of the same
+# kind, so that a text which only has new values in it needs one more lookup.
+_shapes = _Recent()
+_IN_SHAPES = bytes.maketrans(b"123456789", b"000000000")
+_ZEROS = LazyPattern(b"00+")
+_EMPTY_COMMENT = "/**/"
+# The kind of a shape that does not tell the kinds of its statements.
+_DOUBTFUL = Kind(is_read=False, marks=True)
+
+
 def _kind_of_text(text: str) -> Kind:
-    if len(text) > _LONGEST:
+    """Return what _classify() returns, by the shape if that is certain."""
+    if _is_strange(text):
+        return MARK
+    head, comment = text, ""
+    if text.endswith("*/"):
+        head, comment = _without_comment(text)
+    if not _is_plain(head):
         return _classify(text)
-    kind = seen.get(text) or _older.get(text) or _classify(text)
-    if kind is AHEAD:  # not stored: readers of seen treat it as usual work
-        return kind
-    if len(seen) >= _LIMIT:
-        _older.clear()
-        _older.update(seen)
-        seen.clear()
-    seen[text] = kind
+    if "'" in head:
+        pieces = head.split("'")
+        if not len(pieces) % 2:
+            return _classify(text)
+        head = "''".join(pieces[::2])
+    shape = (head + comment).encode("utf-8", "surrogatepass").translate(
+        _IN_SHAPES)
+    kind = _shapes.get(shape) or _kind_of_new_shape(shape)
+    return _classify(text) if kind is _DOUBTFUL else kind
+
+
+def _without_comment(text: str) -> tuple[str, str]:
+    """Return what is before the only comment, and an empty one in its place.
+
+    The text is returned with no comment if that is not certain.
+    """
+    begin, end = text.find("/*"), text.find("*/")
+    if begin < 0 or end < begin + 2 or end + 2 < len(text) or (
+            text[begin + 2] in "!M" or text.find("/*", begin + 2) >= 0):
+        return text, ""
+    return text[:begin], _EMPTY_COMMENT
+
+
+def _kind_of_new_shape(shape: bytes) -> Kind:
+    """Return the kind of a shape, perhaps by one with shorter numbers."""
+    if len(shape) > _LONGEST:  # it would not be remembered
+        return _kind_of_shape(shape.decode("utf-8", "surrogatepass"))
+    shortest = _ZEROS.sub(b"0", shape)
+    kind = _shapes.get(shortest)
+    if kind is None:
+        kind = _kind_of_shape(shortest.decode("utf-8", "surrogatepass"))
+        _shapes.add(shortest, kind)
+    if shape != shortest:
+        _shapes.add(shape, kind)
     return kind
+
+
+def _kind_of_shape(shape: str) -> Kind:
+    """Return the kind of all statements that have a shape.
+
+    In doubt is one in which a quoted name could begin in one of the pieces
+    between the strings, and end in another one.
+    """
+    if not shape.endswith(_EMPTY_COMMENT):
+        pieces = _pieces_of(shape)
+        return _judge(" ".join(pieces)) if pieces else _DOUBTFUL
+    head = shape[:-len(_EMPTY_COMMENT)]
+    if not _pieces_of(head) or ('"' in head and "`" in head):
+        return _DOUBTFUL
+    return _classify(shape)
 
 
 # Statements composed with the tools of a driver or of Python.
@@ -146,13 +248,13 @@ _IN_STANDARD = r"""[-/'"`$](?:
     | (?<=`) (?: (\w*) ` | [^`]* ` )
     | (?<=\$) (?<![\w$]\$) ((?:[^\W\d]\w*)?) \$ (?: .*? \$\4\$ | .* )
     )"""
-_STANDARD = re.compile(_IN_STANDARD % "", re.S | re.X)
+_STANDARD = LazyPattern(_IN_STANDARD % "", re.S | re.X)
 # The same, with backslashes in the E'...' strings of PostgreSQL.
-_EXTENDED = re.compile(_IN_STANDARD % (
+_EXTENDED = LazyPattern(_IN_STANDARD % (
     r"(?<=\b[eE]') [^'\\]* (?: (?:\\.|'') [^'\\]* )* ' | (?<=') "),
     re.S | re.X)
 # MySQL executes comments with an exclamation mark.
-_MYSQL = re.compile(r"""[-/'"`#*](?:
+_MYSQL = LazyPattern(r"""[-/'"`#*](?:
       (?<=-) - (?=\s|\Z) [^\n]*
     | (?<=\#) [^\n]*
     | (?<=\*) /
@@ -165,17 +267,19 @@ _MYSQL = re.compile(r"""[-/'"`#*](?:
 
 # Other kinds of quotes: names with escapes, q'[it's]' of Oracle, and [it's]
 # of SQL Server.
-_STRANGE = re.compile(
-    r"""\bu&" | \bn?q' | (?<![\w\]])\[ [^\W\d] [^]['"]* ['"]""", re.I | re.X)
-_FIRST_LINES = re.compile(r"(?:\s*#[^\n]*)*")
-_TAG = re.compile(r"\$\w*\$")
-_EXTENDED_STRING = re.compile(r"\be'", re.I)
+_STRANGE = LazyPattern(r"""[&'[](?:
+      (?<=\bu&) " | (?<=\bq') | (?<=\bnq')
+    | (?<=\[) (?<![\w\]]\[) [^\W\d] [^]['"]* ['"]
+    )""", re.I | re.X)
+_FIRST_LINES = LazyPattern(r"(?:\s*#[^\n]*)*")
+_TAG = LazyPattern(r"\$\w*\$")
+_EXTENDED_STRING = LazyPattern(r"\be'", re.I)
 
 
 def _clean(text: str) -> Iterator[str]:
     """Yield the text without comments and strings, as databases read it."""
     if text.startswith("#"):  # a comment of MySQL, or an error
-        text = text[_FIRST_LINES.match(text).end():]  # type: ignore[union-attr]
+        text = text[_FIRST_LINES.match(text).end():]
     pieces = _pieces_of(text)
     if pieces:
         yield " ".join(pieces)
@@ -192,32 +296,46 @@ def _pieces_of(text: str) -> list[str]:
     This is the fast way for nearly all statements.  It relies on the quoted
     names in each piece being complete: then no apostrophe is in a name.
     """
-    if "--" in text or "/*" in text or "\\" in text or "#" in text or (
-            "$" in text and _TAG.search(text)):
+    if not _is_plain(text):
         return []
     pieces = text.split("'")
     if not len(pieces) % 2:
         return []
     del pieces[1::2]
-    for piece in pieces:
-        if piece.count('"') % 2 or piece.count("`") % 2:
-            return []
+    if '"' in text or "`" in text:
+        for piece in pieces:
+            if piece.count('"') % 2 or piece.count("`") % 2:
+                return []
     return pieces
 
 
+def _is_plain(text: str) -> bool:
+    """Return whether there are no comments, and strings end as they began.
+
+    Searching for one character is many times as fast as for two.
+    """
+    return not (
+        ("-" in text and "--" in text) or ("/" in text and "/*" in text)
+        or "\\" in text or "#" in text
+        or ("$" in text and _TAG.search(text)))
+
+
 # Classifying the rest, in lower case.  A rule is a pattern, and a string that
-# every match contains: searching for the string first is fast.
-_Rules = Tuple[Tuple[str, Any], ...]
+# every match contains: searching for the string first is fast.  Where no "_"
+# is in the text, many of the strings are not in it either.
+_Rules = Dict[bool, Tuple[Tuple[str, LazyPattern], ...]]
 
 
 def _rules(*rows: tuple[str, str]) -> _Rules:
-    return tuple(
-        (needle, re.compile(pattern, re.X)) for needle, pattern in rows)
+    rules = tuple(
+        (needle, LazyPattern(pattern, re.X)) for needle, pattern in rows)
+    return {True: rules, False: tuple(
+        rule for rule in rules if "_" not in rule[0])}
 
 
 def _match(rules: _Rules, text: str) -> bool:
     """Return whether any of the rules matches."""
-    for needle, pattern in rules:
+    for needle, pattern in rules["_" in text]:
         if needle in text and pattern.search(text):
             return True
     return False
@@ -225,7 +343,7 @@ def _match(rules: _Rules, text: str) -> bool:
 
 # Beginnings of statements that leave the session alone, unless they contain
 # one of the words in _MARKS.
-_HARMLESS = re.compile(r"""\W*(?: $ | (?:
+_HARMLESS = LazyPattern(r"""\W*(?: $ | (?:
       select | insert | update | delete | merge | replace | upsert | with
     | values | table | show | explain | desc | describe | from | summarize
     | create | alter (?! \s+ session\b) | drop | truncate | rename | comment
@@ -246,14 +364,14 @@ _HARMLESS = re.compile(r"""\W*(?: $ | (?:
         | [\w."]* (?:_x?info|_list|_check|_columns) (?= \s* \( ) )
     ) (?!\w) )""", re.S | re.X)
 
-_AHEAD = re.compile(r"\W*set\s+transaction\b")
+_AHEAD = LazyPattern(r"\W*set\s+transaction\b")
 
 _PAREN = r"""["`\s\]]* \("""
 _ARGUMENT = r"(?: %\(\w+\)s | [^(),;] )*"
 
 # Words that mark the session wherever they are.
 _MARKS = _rules(
-    (":=", "@"),
+    ("@", ":="),
     ("pg_temp", "pg_temp"),
     ("temp", r"""create \s+ (?:\w+\s+){0,7} ["`\[]? temp(?:orary)?\b
         | into \s+ (?:(?:local|global)\s+)? ["`\[]? temp(?:orary)?\b"""),
@@ -281,7 +399,7 @@ _MARKS = _rules(
 )
 
 # Words that a statement which begins like a read must not contain.
-_READS = re.compile(
+_READS = LazyPattern(
     r"\W*(?:select|show|explain|desc|describe|values|table)\b")
 _WRITES = _rules(
     (";", r"; \s* [^\s;]"),
@@ -314,7 +432,7 @@ def _classify(text: str) -> Kind:
             if "\\" in text:
                 continue  # meant for a database with backslashes
             return MARK
-        reading = _judge(clean.lower())
+        reading = _judge(clean)
         if reading.marks:
             return MARK
         if reading is not READ and kind is not AHEAD:
@@ -324,8 +442,9 @@ def _classify(text: str) -> Kind:
 
 def _is_strange(text: str) -> bool:
     """Return whether there are quotes that the patterns do not cover."""
-    return ("[" in text or '&"' in text or "q'" in text or "Q'" in text) and (
-        _STRANGE.search(text) is not None)
+    return ("[" in text or ("&" in text and '&"' in text) or (
+        "q" in text and "q'" in text) or ("Q" in text and "Q'" in text)) and (
+            _STRANGE.search(text) is not None)
 
 
 def _is_complete(clean: str) -> bool:
@@ -335,6 +454,7 @@ def _is_complete(clean: str) -> bool:
 
 def _judge(text: str) -> Kind:
     """Return the kind of a text without comments and strings."""
+    text = text.lower()
     parts = text.split(";")
     for part in parts:
         if not _HARMLESS.match(part):

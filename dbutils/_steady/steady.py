@@ -169,7 +169,7 @@ class Steady:
         open transaction is ended.
         """
         session = self._own_session
-        is_closeable = session.options.closeable
+        is_closeable = session.is_closeable
         if not (is_closeable or session.transaction or session.is_marked
                 or session.settings_changed):
             return

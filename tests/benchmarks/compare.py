@@ -2,6 +2,7 @@
 
 Usage: python tests/benchmarks/compare.py
     [--quick] [--json | --chart] [--rounds N] [--only TEXT]
+    [--options | --texts]
 
 Each library works in a process of its own, and the rounds are interleaved,
 so that what else the machine does hits all of them.  Those that are not
@@ -26,6 +27,7 @@ from pathlib import Path
 from statistics import median
 
 import options
+import texts
 from libraries import LIBRARIES
 from scenarios import HIGHER_IS_BETTER, LONG_ONES, SCENARIOS
 
@@ -214,9 +216,15 @@ def main():
     parser.add_argument(
         "--options", action="store_true",
         help="compare the options of a pool instead")
+    parser.add_argument(
+        "--texts", action="store_true",
+        help="measure statements that were never seen before instead")
     given = parser.parse_args()
     if given.options:
         print(options.table(options.measure(given.rounds or 31)))
+        return
+    if given.texts:
+        print(texts.table(texts.measure(given.rounds or 9)))
         return
     rounds = given.rounds or (2 if given.quick else 9)
     figures = measure(rounds, 0.05 if given.quick else 0.3, given.only)

@@ -60,6 +60,18 @@ def test_each_option_of_a_pool_is_measured():
         } - {"creator", "failures", "features"} <= names
 
 
+@pytest.mark.slow
+def test_statements_that_were_never_seen_are_measured():
+    text = subprocess.run(
+        [sys.executable, "texts.py", "--rounds", "1", "--texts", "5"],
+        cwd=str(BENCHMARKS), check=True,
+        stdout=subprocess.PIPE).stdout.decode()
+    head, *rows = text.splitlines()
+    assert head.split() == ["what", "differs", "known", "new", "adds"]
+    assert len(rows) > 5
+    assert all(len(row[24:].split()) == 2 for row in rows)
+
+
 def test_figures_are_compared_round_by_round(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import compare

@@ -165,3 +165,55 @@ def test_a_dedicated_or_shareable_connection_is_the_same(dbapi):
 
 def test_both_modules_offer_the_thread_local_data():
     assert persistent_db.local is persistent_pg.local
+
+
+class Silent:
+    """A driver, and its connections, of which nothing can be seen."""
+
+    apilevel, threadsafety, paramstyle = "2.0", 1, "qmark"
+    Error = OperationalError = InterfaceError = InternalError = OSError
+    made = 0
+
+    @classmethod
+    def connect(cls):
+        cls.made += 1
+        return cls()
+
+    def cursor(self):
+        raise NotImplementedError
+
+    def commit(self):
+        pass
+
+    rollback = close = commit
+
+
+def test_a_driver_of_which_nothing_can_be_seen_is_checked_only_in_doubt():
+    class Driver(Silent):
+        """Has a count of its own."""
+
+    persist = PersistentDB(Driver)
+    con = persist.connection()
+    assert persist.connection() is con
+    assert Driver.made == 1
+    con.valid = False
+    assert persist.connection() is con
+    assert con.valid
+    assert Driver.made == 2
+    con._close()
+    assert persist.connection() is con
+    assert con.valid
+    assert Driver.made == 3
+
+
+def test_a_connection_that_was_dropped_is_not_found_again():
+    class Driver(Silent):
+        """Has a count of its own."""
+
+    persist = PersistentDB(Driver)
+    persist.connection()
+    persist.connection()
+    assert Driver.made == 1
+    del persist.thread.connection
+    assert persist.connection().valid
+    assert Driver.made == 2

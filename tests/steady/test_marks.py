@@ -5,143 +5,13 @@ import sys
 
 import drivers
 import pytest
+from classified import MARKS, READS, WORK
 from drivers import ask
 from folders import BENCHMARKS, ROOT
 
-from dbutils._steady import statements as _sql
 from dbutils._steady.cursor import Call
 from dbutils._steady.statements import MARK, READ, UNKNOWN_WORK, kind_of
 from dbutils.pooled_db import PooledDB
-
-MARKS = [
-    'select 1; -- x\n set role other', 'do $$ begin perform 1; end $$',
-    "/*!40101 set sql_mode = '' */", 'select @x := 5', 'select @`x` := 5',
-    "select @'x':=5 from t", "select set_config/* x */('a', 'b', false)",
-    'select "set_config"(\'a\',\'b\',false)',
-    'select pg_catalog . "set_config" (\'a\',\'b\',false)',
-    "select set_config('a', 'b', true), set_config('a', 'b', false)",
-    "select set_config('a','b',false), set_config('c','d',true)",
-    "select set_config('a', lower('B'), false)",
-    'select "pg_advisory_lock"(9)',
-    'select pg_catalog."pg_try_advisory_lock_shared" (9)',
-    'create table pg_temp.x (id int)', 'create table "pg_temp".x as select 1',
-    'create view pg_temp_3.v as select 1', 'flush tables with read lock',
-    'call p()', '{call p()}', '{? = call p()}', 'begin; set role x; commit',
-    'select 1; select 2; set role x', 'select 1 into temp t',
-    'select * into local temporary t from s',
-    'select 1 into temporary table x', "execute immediate 'set @x = 1'",
-    'handler t open', 'lock tables t write', 'LOCK\tTABLES t READ',
-    'use other', "load data infile 'x' into table t", "load 'x'",
-    "prepare s from 'x'", 'pragma foreign_keys = on', "attach 'x' as y",
-    'kill 5', "xa start 'x'", 'select U&"\\0070g_advisory_lock"(9)',
-    'SeT/**/RoLe x', 'set/* */@x=1', '/* a /* b */ c */ set role x',
-    "/* a /* b */ ' */ set role x --'", "select 'a\\'; set role x; select 'b'",
-    "select 'a\\'; set role x; -- '", "select e'\\''; set role x; select ''",
-    "select $$ ' $$; set role x; select $$ ' $$",
-    "select $a$ ' $b$ $a$; set role x; select $x$ ' $x$",
-    'select "it\'s"; set role x; select "it\'s"',
-    "select `it's`; set role x; select `it's`",
-    "select [it's]; set role x; select [it's]",
-    "select q'[it's]'; set role x; select 'x'", 'select 1--1; set role x',
-    "select 1 # ' \n; set role x; select 1 # '",
-    "select a #>> '{b}'; set role x", 'select 1 /*! ; set @x = 1 */',
-    'select 1 /*M!100000 into @x */', 'select 1 into @x', 'select 1 into@x',
-    'create temp table x (id int)', 'create/**/temp/**/table x (id int)',
-    'create table if not exists temp.x (id int)', 'create trigger temp.x',
-    'create or replace temp view v as select 1', 'create table #x (id int)',
-    'select * into #x from y', 'select * into tempdb..##x from y',
-    'create table [#x] (id int)', "set local sql_mode = ''",
-    'set session x = 1', 'set global x = 1', 'set @@x = 1', 'set names utf8',
-    'listen x', 'unlisten *', 'reset all', 'discard all', 'deallocate all',
-    'declare c cursor for select 1', 'begin not atomic set @x = 1; end',
-    "begin dbms_session.set_role('x'); end;", 'begin set_it(); end;',
-    'start slave', 'alter session set x = 1', "select get_lock('x', 1)",
-    "do get_lock('x', 1)", "select get_lock ('x', 1)",
-    'select release_all_locks()', "update t set a = get_lock('x', 1)",
-    'insert into t select pg_advisory_lock(1)',
-    "with x as (select set_config('a','b',false)) select * from x",
-    "explain analyze select set_config('a','b',false)",
-    "select dblink_connect('x')", 'select 1 set language french',
-    'insert into t values (1) set identity_insert t off',
-    'select 1\nset nocount on', "exec sp_setapprole 'x', 'y'",
-    'change master to x', '\ufeffset role x', ' set role x', '(set role x)',
-    ';;set role x', '%s', "select 'unterminated; set role x",
-    'set session characteristics as transaction read only',
-    "select load_extension('x')", 'install x', 'reset role',
-    "set time zone 'x'", 'commit; set role x',
-    'rollback and chain; set role x', 'SELECT PG_ADVISORY_LOCK(1)',
-    "select 1 where ''='' ; set role x", "select '' '' ''; set role x",
-    "select 'a''b'; set role x", 'fetch next from c', 'lock t',
-    'set local transaction read only', 'unlock tables',
-    'get diagnostics @x = number',
-]
-READS = [
-    'select 1', 'select "set" from "use"', "select 'set role x'",
-    "select 'it''s; set role x'",
-    "select a from t where b = %s and c like '%%x%%'", '-- x\nselect 1',
-    '/* x */ select 1', '# x\nselect 1', 'select `set` from `call`',
-    "select a #>> '{b,c}' from t", "select a -> 'b' ->> 'c' from t",
-    'select \'{"a": "b"}\'', "select a, 'x' from t -- why\n where b = 1",
-    "select json_extract(a, '$.b') from t", 'select "a b" from t',
-    "select count(*) from t /* app='x', route='/y' */",
-    "select data['x'] from t", "select array['x','y']",
-    'select * from offset_limit', 'select 1;', 'select 1 ; ;',
-    'select /*+ index(t) */ a from t', "select '\\' from t",
-    "select 'a\\'b' from t", 'select * from t where d between %(a)s and %(b)s',
-    'select execution_time, updated_at, deleted_at, inserted from t',
-    "select replace(a, 'b', 'c') from t", 'show tables',
-    "show variables like 'x%%'", 'explain select 1', 'select 1 where a = :a',
-    "select cast('x' as character set utf8mb4)",
-    'select convert(a using latin1) from t', 'select setting from pg_settings',
-    'select * from pg_class', "select current_setting('a')",
-    "select e'it\\'s'", "select $$it's$$", 'select "it\'s" from t',
-    'values (1)', 'table t', '(select 1) union (select 2)',
-    'select for_what from t', 'select "user"."id" as "user id" from "user"',
-    'select \'who\'\'s "there"\'',
-]
-WORK = [
-    "insert into t values ('set role x; set role y')", 'update t set a = 1',
-    "update t set a = 'x', b = %s where c = 1", 'update t set "a" = 1',
-    'update "t" set `a` = 1', 'update t set (a, b) = (1, 2)',
-    'update t set a=a+1',
-    'insert into t values (1) on conflict (a) do update set b = excluded.b',
-    'insert into t values (1) on duplicate key update a = 1',
-    'insert into t set a = 1', 'delete from t',
-    'merge into t using s on (a) when matched then update set a = 1',
-    'set local a = 1', 'set local role x', 'set local search_path = a, b',
-    'set transaction read only', 'set constraints all deferred',
-    "select set_config('a', 'b', true)",
-    "select set_config('app.x', %s, true)",
-    "select set_config('app.x', %(x)s, true)", "select nextval('x')",
-    'select "nextval"(\'x\')', 'select 1; delete from t',
-    'select 1; -- x\n delete from t', 'select 1 for/**/update',
-    'select 1 for update', 'select/**/1/**/into t from s',
-    'with x as (insert into t values (1) returning *) select * from x',
-    'explain analyze select 1', 'explain analyse delete from t',
-    'explain (analyze) delete from t', 'begin', 'begin transaction',
-    'begin immediate', 'begin isolation level serializable',
-    'start transaction read only', 'BEGIN;', 'commit', 'rollback',
-    'rollback to savepoint x', 'savepoint x', 'release savepoint x', 'end',
-    'create table t (id int)',
-    'create table t (a int references s on delete set null on update cascade)',
-    'alter table t alter column c set not null',
-    'alter table t alter column c set default 5', 'alter table t set schema x',
-    'create table t (a varchar(5) character set utf8 collate x)',
-    'create index i on t (a)', 'drop table t', 'copy t from stdin',
-    'truncate t', 'select sleep(1)', 'select pg_terminate_backend(1)',
-    'select lo_unlink(1)', "select dblink('x', 'y')", 'pragma foreign_keys',
-    'pragma table_info(t)', "pragma table_info('t')", 'vacuum', 'analyze t',
-    "select 'a' 'b' for update", 'select pg_advisory_xact_lock(1)',
-    'insert into t (a) values (%s) returning id into :ret',
-    'insert into [dbo].[t] values (1)',
-    'if exists (select 1) update t set a = 1', 'exec p 1',
-    'insert into t values (\'it\'\'s\'), ("x")',
-    'insert into "temperature" values (1)', "update t set note = 'a\\'b'",
-    "insert into t values (E'a\\'b')", 'replace into t values (1)',
-    'select 1; /* x */ delete from t', 'notify x', 'grant select on t to x',
-    "update t set data = jsonb_set(data, '{a,b}', %s)",
-    "create function f() returns int as 'select 1' language sql",
-]
 
 
 @pytest.mark.parametrize("statement", MARKS)
@@ -234,26 +104,7 @@ def test_only_what_is_executed_once_can_be_repeated():
     assert Call("execute", (), {}).kind() is UNKNOWN_WORK
 
 
-# Remembering statements.
-
-
-@pytest.fixture(autouse=True)
-def _forgetful():
-    _sql.seen.clear()
-
-
-def test_statements_in_use_are_remembered_among_many_others(monkeypatch):
-    looks = []
-    look_at = _sql._classify
-    monkeypatch.setattr(
-        _sql, "_classify", lambda text: looks.append(text) or look_at(text))
-    for number in range(10 * _sql._LIMIT):
-        kind_of(f"select {number}")
-        if not number % 100:
-            kind_of("select something")
-    assert looks.count("select something") == 1
-    assert len(_sql.seen) <= _sql._LIMIT
-    assert len(_sql._older) <= _sql._LIMIT
+# The time that it takes.
 
 
 @pytest.mark.slow
