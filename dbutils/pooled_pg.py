@@ -11,9 +11,9 @@ import sys
 import threading
 from queue import Empty, Full
 from time import monotonic
-from typing import Any, Callable
 
 from . import __version__
+from ._base.hints import Any, Callable
 from ._core.lease import Lease, hand_over, hold, is_released, take_note
 from ._core.ledger import make_limits
 from ._core.pool import Pool

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, NamedTuple
 
+from .._base.hints import Any, Callable, NamedTuple
 from .._base.together import run_together
 
 __all__ = [

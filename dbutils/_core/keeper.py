@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from contextlib import suppress
-from typing import Any, Callable
 
 from .._base.atomic import Count
 from .._base.collecting import is_collecting
 from .._base.errors import quietly
+from .._base.hints import Any, Callable
 from .._base.threads import fill_vacancies, is_ending, vacancies
 from .backend import Backend, Observer
 from .ledger import Ledger

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, Callable
 
 from .._base.callers import caller
 from .._base.collecting import collecting
 from .._base.errors import closed_text, orphan_text
 from .._base.fork import is_orphan
+from .._base.hints import Any, Callable
 from .quotas import Admission
 from .slots import CODE, LAST, end, holder_of, new_checkout
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from time import monotonic
-from typing import Any, Callable, Iterator, NamedTuple
 
 from .._base.atomic import pop, remove
 from .._base.checks import check_size
+from .._base.hints import Any, Callable, Iterator, NamedTuple
 from .sharing import Sharing
 from .slots import Checkout, Permit, Slot, SlotTable
 from .thread_order import ORDERS, OldestFirst

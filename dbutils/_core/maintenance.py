@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import random
 import warnings
+from os import urandom
 from time import monotonic
-from typing import Any, Callable, NamedTuple
 from weakref import WeakMethod, ref
 
 from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
+from .._base.hints import Any, Callable, NamedTuple
 from .._base.housekeeper import housekeeper
 from .._base.threads import fill_vacancies, vacancies
 
@@ -118,7 +118,7 @@ class Maintenance:
         maxlifetime = self._options.maxlifetime
         if maxlifetime:
             slot.expires = self.clock() + maxlifetime * (
-                1 - _JITTER * random.random())  # noqa: S311 - no secret
+                1 - _JITTER * urandom(1)[0] / 256)
         slot.last_used = self.clock()
 
     def used(self, slot: Any) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from typing import Any, Callable
 
 from .._base.errors import quietly
+from .._base.hints import Any, Callable
 from .._base.opening import Attempt, Outcome
 from .keeper import Keeper
 from .slots import Checkout, Permit, Slot, begin

@@ -19,12 +19,12 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import Any, Callable
 
 from .._base.atomic import pop
 from .._base.collecting import is_collecting
 from .._base.errors import release_frames
 from .._base.fork import register_for_fork
+from .._base.hints import Any, Callable
 from .._base.mutex import Mutex
 from .backend import Backend
 from .keeper import Keeper

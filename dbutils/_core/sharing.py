@@ -5,8 +5,8 @@ from __future__ import annotations
 from bisect import insort
 from contextlib import suppress
 from itertools import chain, count
-from typing import Any, Callable, Iterator
 
+from .._base.hints import Any, Callable, Iterator
 from .slots import Checkout, Permit, Slot, end
 
 __all__ = ["Sharing"]

@@ -15,13 +15,13 @@ import threading
 from collections import deque
 from time import monotonic
 from types import CodeType
-from typing import Any, Callable, Iterator, List, NamedTuple
 from weakref import ref
 
 from .._base.atomic import first, pop, remove
 from .._base.callers import caller, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
+from .._base.hints import Any, Callable, Iterator, List, NamedTuple
 
 __all__ = [
     "CODE", "LAST", "Checkout", "Holder", "Permit", "Slot", "SlotTable",

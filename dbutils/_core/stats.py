@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import cycle
-from typing import Any, Iterable, NamedTuple, Sequence
 
 from .._base.atomic import Count
+from .._base.hints import Any, Iterable, NamedTuple, Sequence
 from .._base.mutex import Mutex
 
 __all__ = [

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Callable, Sequence
 from weakref import ref
 
 from .._base.atomic import first, remove
+from .._base.hints import Any, Callable, Sequence
 
 __all__ = ["WaitQueue", "Waiter"]
 

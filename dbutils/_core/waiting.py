@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Callable
 
+from .._base.hints import Any, Callable
 from .._base.opening import Elsewhere, Late
 from .._base.threads import is_ending
 from .keeper import Keeper
