@@ -11,9 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
-from typing import Any, Callable
 
 from ._base.checks import check_seconds, check_size
+from ._base.hints import Any, Callable
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead, size_of
 from ._core.limits import Limits

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Any
 
 from ._base.checks import check_seconds
+from ._base.hints import Any
 from ._core.examining import Found, drop, examine_idle, keep, replace
 from ._core.features import Feature
 from .pooled_db import PooledDB

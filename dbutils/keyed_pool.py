@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from time import monotonic
-from typing import Any, Callable, Iterator, NamedTuple
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
 from ._base.checks import check_seconds, check_size, whole_number
 from ._base.errors import release_frames
 from ._base.fork import register_for_fork
+from ._base.hints import Any, Callable, Iterator, NamedTuple
 from ._base.mutex import Mutex
 from ._core.lease import is_released, permit_of
 from ._core.pool import core_of

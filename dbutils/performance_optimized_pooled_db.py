@@ -9,9 +9,9 @@ another thread.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any, Callable, Iterator
 
 from ._base.checks import check_seconds
+from ._base.hints import Any, Callable, Iterator
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead
 from ._core.lease import permit_of

@@ -7,9 +7,8 @@ number of threads that use the database all the time; otherwise use pooled_db.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 from . import __version__
+from ._base.hints import Any, Callable
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator

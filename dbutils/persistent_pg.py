@@ -7,9 +7,8 @@ number of threads that use the database all the time; otherwise use pooled_pg.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 from . import __version__
+from ._base.hints import Any, Callable
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.options import check_options
 from ._steady.steady import session_of

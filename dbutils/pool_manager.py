@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import atexit
 from time import monotonic, time
-from typing import Any, Iterable, Mapping, Sequence
 from weakref import WeakSet, ref
 
 from ._base.checks import check_seconds, check_size, shown
 from ._base.errors import logger
 from ._base.fork import register_for_fork
+from ._base.hints import Any, Iterable, Mapping, Sequence
 from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
 from ._core.examining import has_idle, is_away, is_in_use

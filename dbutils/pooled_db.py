@@ -12,11 +12,11 @@ from collections import deque
 from functools import total_ordering
 from operator import methodcaller
 from time import monotonic
-from typing import Any, Callable, Sequence, cast
 from weakref import ref
 
 from . import __version__
 from ._base.atomic import pop
+from ._base.hints import Any, Callable, Sequence, cast
 from ._core.features import add_features, check_features
 from ._core.lease import (
     Lease,
@@ -49,7 +49,6 @@ from ._steady.mistakes import check_creator
 from ._steady.options import as_statements, check_options, check_reset
 from ._steady.steady import session_of
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
-from .persistent_db import PersistentDB, local  # noqa: F401 - offered here
 from .steady_db import (
     SteadyDBConnection,
     SteadyDBCursor,
@@ -63,6 +62,15 @@ __all__ = [
     "PoolClosedError", "PoolStats", "PooledDB", "PooledDBError",
     "PooledDedicatedDBConnection", "PooledSharedDBConnection",
     "SharedDBConnection", "TooManyConnectionsError"]
+
+
+def __getattr__(name: str) -> Any:
+    """Return what this module offers of persistent_db."""
+    if name not in {"PersistentDB", "local"}:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import persistent_db  # noqa: PLC0415 - only if needed
+
+    return getattr(persistent_db, name)
 
 
 class PooledDBError(Exception):

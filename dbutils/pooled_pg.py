@@ -8,9 +8,9 @@ first come, first served.
 from __future__ import annotations
 
 from queue import Empty, Full
-from typing import Any, Callable
 
 from . import __version__
+from ._base.hints import Any, Callable
 from ._core.lease import hand_over, hold, is_released, take_note
 from ._core.limits import make_limits
 from ._core.pool import Pool

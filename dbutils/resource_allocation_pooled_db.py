@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from statistics import median
-from typing import Any, Callable, Iterator, Mapping
 
 from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
+from ._base.hints import Any, Callable, Iterator, Mapping
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
 from ._core.features import Feature
 from ._core.tuning import set_order, set_service

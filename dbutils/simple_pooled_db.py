@@ -8,9 +8,9 @@ programs well.  For all others there is pooled_db.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from . import __version__
+from ._base.hints import Any
 from ._pooled.simple import Queued, SimpleLease, SimplePool, TakenInTurn
 from ._steady.mistakes import mistake_in
 

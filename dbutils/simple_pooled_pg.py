@@ -8,9 +8,9 @@ programs well.  For all others there is pooled_pg.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from . import __version__
+from ._base.hints import Any
 from ._core.slots import Slot
 from ._drivers.creators import connect_pg
 from ._drivers.registry import driver_of

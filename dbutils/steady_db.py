@@ -12,28 +12,23 @@ pooled_db and persistent_db hand out such connections to threads.
 from __future__ import annotations
 
 import warnings
-from contextlib import contextmanager
 from functools import lru_cache
 from types import GeneratorType
-from typing import Any, Callable, Iterator
 from weakref import WeakMethod
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._base.errors import log_swallowed, logger, orphan_text
+from ._base.errors import log_swallowed, orphan_text
 from ._base.finalizers import note_lost
 from ._base.fork import is_orphan
+from ._base.hints import Any, Callable, ContextManager, Iterator
 from ._drivers.creators import split_isfatal
-from ._steady.account import Independent, OwnAccount
 from ._steady.calls import call_method, is_method, opens_cursor
-from ._steady.classic import ClassicFailover
 from ._steady.cursor import FOREVER, NOTHING, Call, during, state_for, through
 from ._steady.db_session import DbSession
 from ._steady.driver_methods import Method, execute_on, names_of, tied
 from ._steady.liveness import PingError
 from ._steady.opener import Opener
 from ._steady.options import check_options
-from ._steady.replaced import Replaced, replaced_in
-from ._steady.safe import SafeFailover
 from ._steady.statements import seen
 from ._steady.steady import Steady, inner, inner_term, session_of
 
@@ -100,57 +95,6 @@ def connect(
         *args, isfatal=isfatal, failover=failover, **kwargs)
 
 
-_CLASSIC = ClassicFailover()
-# By whether statements may be executed again.
-_SAFE, _OWN_ACCOUNT, _INDEPENDENT = (
-    {"safe": kind(True), "never": kind(False)}
-    for kind in (SafeFailover, OwnAccount, Independent))
-
-
-def _policy_for(session: DbSession) -> Any:
-    """Return the failover policy of a session.
-
-    The safe policies need a DB-API 2 driver.  With anything else, like the
-    mocks of tests, the policy of DBUtils 3.x holds.
-    """
-    failover, driver = session.options.failover, session.driver
-    if failover == "safe" and not driver.is_telling:
-        failover = "always"
-    _log_once(session, failover)
-    if failover == "always":
-        return _CLASSIC
-    if not driver.has_transactions:
-        return _INDEPENDENT[failover]
-    if driver.needs_account:
-        return _OWN_ACCOUNT[failover]
-    return _SAFE[failover]
-
-
-_told: set[tuple[str, str]] = set()
-
-
-def _log_once(session: DbSession, failover: str) -> None:
-    """Log once for each driver what is known of it, and the policy."""
-    driver = session.driver
-    name = str(getattr(
-        session.opener.dbapi, "__name__", type(session.con).__module__))
-    if (name, failover) in _told:
-        return
-    _told.add((name, failover))
-    if not driver.is_telling:
-        known = "is no DB-API 2 driver"
-    elif not driver.has_transactions:
-        known = "has no transactions"
-    elif driver.needs_account:
-        known = "does not tell whether work is open, so we keep account"
-    else:
-        known = "tells whether work is open"
-    logger.info("%s %s: failover=%r.", name, known, failover)
-    warning = driver.warning()
-    if warning is not None:
-        logger.warning(warning)
-
-
 class SteadyDBConnection(Steady):
     """A DB-API 2 connection that heals itself; see connect()."""
 
@@ -171,7 +115,13 @@ class SteadyDBConnection(Steady):
             Opener(creator, setsession, failures, args, kwargs), options)
         self._own_session = session
         session.store(self._create())
-        session.failover = _policy_for(session)
+        from ._steady.policies import policy_for  # noqa: PLC0415 - it is large
+        from ._steady.replaced import (  # noqa: PLC0415 - first needed now
+            Replaced,
+            replaced_in,
+        )
+
+        session.failover = policy_for(session)
         names = replaced_in(self, _ORIGINALS)
         if names:
             session.failover = Replaced(self, session.failover, names)
@@ -486,18 +436,13 @@ class SteadyDBCursor:
         self._own_state.session.hand_out()
         return cursor
 
-    @contextmanager
-    def no_failover(self) -> Iterator[SteadyDBCursor]:
+    def no_failover(self) -> ContextManager[SteadyDBCursor]:
         """Raise errors of statements at once in this context.
 
         Use it for statements that are expected to fail, like those that run
         into a time-out of the server on purpose.
         """
-        self._own_state.no_failover += 1
-        try:
-            yield self
-        finally:
-            self._own_state.no_failover -= 1
+        return _NoFailover(self)
 
     def setinputsizes(self, sizes: Any) -> None:
         """Keep the input sizes for the next statement."""
@@ -635,6 +580,22 @@ class SteadyDBCursor:
         except BaseException as error:  # noqa: BLE001 - no caller can catch it
             # the driver closes its cursor when that is dropped
             note_lost("closing a cursor that was dropped", error)
+
+
+class _NoFailover:
+    """A context in which errors of a cursor are raised at once."""
+
+    def __init__(self, cursor: SteadyDBCursor) -> None:
+        self._cursor = cursor
+
+    def __enter__(self) -> SteadyDBCursor:
+        """Begin to raise errors."""
+        self._cursor._own_state.no_failover += 1  # noqa: SLF001 - of this module
+        return self._cursor
+
+    def __exit__(self, *exc: object) -> None:
+        """Go on as before."""
+        self._cursor._own_state.no_failover -= 1  # noqa: SLF001 - of this module
 
 
 # Sets the state faster than __setattr__(), since this is done often.

@@ -10,9 +10,8 @@ pooled_pg and persistent_pg hand out such connections to threads.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 from . import __version__  # noqa: F401 - every public module has it
+from ._base.hints import Any, Callable
 from ._drivers.creators import connect_pg
 from ._steady.driver_methods import Method, names_of
 from ._steady.mistakes import explain_options

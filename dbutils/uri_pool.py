@@ -14,12 +14,12 @@ import threading
 from contextlib import suppress
 from functools import lru_cache
 from operator import methodcaller
-from typing import Any, Callable, Dict, Iterator
 from weakref import WeakSet, WeakValueDictionary, ref
 
 from ._base.checks import check_size
 from ._base.errors import quietly
 from ._base.fork import register_for_fork
+from ._base.hints import Any, Callable, Dict, Iterator
 from ._base.secrets import Secret, masked_url
 from ._base.uris import absolute_uri, is_memory, memory_file, url_of
 from ._core.lease import Lease, is_released

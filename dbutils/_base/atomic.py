@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import deque
 from itertools import count
-from typing import Any
+
+from .hints import Any
 
 __all__ = ["Count", "first", "pop", "pop_last", "remove", "snapshot"]
 

@@ -5,16 +5,26 @@ Recording it is cheap: the line is only computed when somebody reads it.
 
 from __future__ import annotations
 
-import dis
+import os
 import sys
-from pathlib import Path
 from types import CodeType, FrameType
+
+from .hints import Iterator
 
 __all__ = ["caller", "where"]
 
+if sys.version_info >= (3, 10):
+    def findlinestarts(code: CodeType) -> Iterator[tuple[int, int | None]]:
+        """Yield the first instruction of each line, and its number."""
+        for start, _, line in code.co_lines():
+            yield start, line
+else:
+    from dis import findlinestarts
+
 # Frames of these files belong to the library, not to the program.
-_HERE = str(Path(__file__).parent.parent)
-_BETWEEN = (_HERE, sys.modules["contextlib"].__file__ or _HERE)
+_HERE = os.path.dirname(os.path.dirname(__file__))  # noqa: PTH120 - pathlib is large
+_STANDARD = os.path.dirname(getattr(os, "__file__", ""))  # noqa: PTH120 - pathlib is large
+_BETWEEN = (_HERE, f"{_STANDARD}{os.sep}contextlib.py")
 
 
 def caller(depth: int = 1) -> FrameType:
@@ -34,7 +44,7 @@ def caller(depth: int = 1) -> FrameType:
 def where(code: CodeType, instruction: int) -> str:
     """Return the file and the line of an instruction as text."""
     line = code.co_firstlineno
-    for offset, number in dis.findlinestarts(code):
+    for offset, number in findlinestarts(code):
         if offset > instruction:
             break
         line = number or line

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+
+from .hints import Any
 
 __all__ = ["check_seconds", "check_size", "shown", "whole_number"]
 

@@ -17,7 +17,8 @@ import _thread
 import gc
 import os
 from functools import partial
-from typing import Any
+
+from .hints import Any
 
 __all__ = ["collecting", "is_collecting"]
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from time import monotonic
-from typing import Any
 from weakref import ref
 
 from .atomic import pop, remove
 from .errors import log_swallowed, quietly
+from .hints import Any
 from .threads import (
     Gate,
     at_end,

@@ -5,16 +5,45 @@ The messages are those that more than one module raises.
 
 from __future__ import annotations
 
-import logging
 import sys
-from traceback import clear_frames
-from typing import Any
+
+from .hints import Any
 
 __all__ = [
     "add_note", "closed_text", "ended_text", "explain", "log_swallowed",
     "logger", "orphan_text", "quietly", "release_frames"]
 
-logger = logging.getLogger("dbutils")
+
+class _Logger:
+    """The logger "dbutils", found when there is something to log.
+
+    A program that has not loaded the module logging has no handler, so what
+    is no warning is not logged.  Then nothing is loaded, which a finalizer or
+    a forked child could not do.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of the logger."""
+        if name in _QUIET and not hasattr(sys.modules.get("logging"), _FIND):
+            return _ignore
+        from logging import getLogger  # noqa: PLC0415 - rarely needed, large
+
+        method = getattr(getLogger("dbutils"), name)
+        vars(self)[name] = method
+        return method
+
+
+# The methods for what no handler of last resort shows, and the function that
+# is there when the module has been loaded.
+_QUIET = ("debug", "info")
+_FIND = "getLogger"
+
+
+def _ignore(*args: object) -> None:
+    """Log nothing."""
+
+
+logger: Any = _Logger()
 
 
 class quietly:  # noqa: N801 - used like a function: with quietly("...")
@@ -75,8 +104,15 @@ def release_frames(error: BaseException) -> None:
 
     They would otherwise live for as long as somebody keeps its traceback.
     """
-    if not isinstance(error, Exception):
-        clear_frames(error.__traceback__)
+    if isinstance(error, Exception):
+        return
+    traceback = error.__traceback__
+    while traceback is not None:
+        try:  # noqa: SIM105 - suppress() would be a frame of its own
+            traceback.tb_frame.clear()
+        except RuntimeError:
+            pass  # the function still runs
+        traceback = traceback.tb_next
 
 
 def ended_text() -> str:

@@ -8,12 +8,12 @@ pool reissues the permit of a lost slot, and the driver closes what it opened.
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found]  # enums make signal large
 import _thread
-import signal
 import threading
-from typing import Any
 
 from .errors import log_swallowed
+from .hints import Any
 from .threads import start_thread
 
 __all__ = ["note_lost"]
@@ -28,15 +28,15 @@ def note_lost(step: str, error: BaseException) -> None:
     log_swallowed(step, error)
     if isinstance(error, KeyboardInterrupt) and (
             threading.current_thread() is threading.main_thread()
-            and signal.getsignal(signal.SIGINT)
-            is signal.default_int_handler):
+            and _signal.getsignal(_signal.SIGINT)
+            is _signal.default_int_handler):
         start_thread(_press_ctrl_c, "DBUtils interrupt")
 
 
 def _press_ctrl_c() -> None:
     """Raise a KeyboardInterrupt in the main thread, even if it is waiting."""
     main: Any = threading.main_thread().ident
-    if hasattr(signal, "pthread_kill"):
-        signal.pthread_kill(main, signal.SIGINT)
+    if hasattr(_signal, "pthread_kill"):
+        _signal.pthread_kill(main, _signal.SIGINT)
     else:
         _thread.interrupt_main()

@@ -9,10 +9,10 @@ neither: it replaces the sockets by the null device, and starts empty.
 from __future__ import annotations
 
 import os
-from typing import Any
 from weakref import ref
 
 from .errors import orphan_text, quietly
+from .hints import Any
 
 __all__ = ["Orphan", "abandon_socket", "is_orphan", "register_for_fork"]
 

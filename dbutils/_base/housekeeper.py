@@ -9,12 +9,12 @@ server: a crew of a few worker threads does the work.
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
 from weakref import ref
 
 from .crew import Crew, Task
 from .errors import quietly
 from .fork import register_for_fork
+from .hints import Any
 from .threads import Attendant
 
 __all__ = ["Chore", "Housekeeper", "Task", "housekeeper"]

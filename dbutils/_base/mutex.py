@@ -5,10 +5,10 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from contextlib import nullcontext
 from operator import attrgetter
-from typing import Any, Iterator
 from weakref import ref
+
+from .hints import Any, Iterator
 
 __all__ = ["LongMutex", "Mutex"]
 
@@ -45,6 +45,19 @@ class _Claim(ref):
     before: Any = None
 
 
+class _NoTurn:
+    """Stands for the turn of a thread that does not get or need one."""
+
+    def __enter__(self) -> None:
+        """Begin nothing."""
+
+    def __exit__(self, *exc: object) -> None:
+        """End nothing."""
+
+
+_NO_TURN = _NoTurn()
+
+
 def _is_locked(lock: Any) -> bool:
     return lock is not None and lock.locked()
 
@@ -66,7 +79,7 @@ class Mutex:
         turns = [_Turn()]  # no variable of a traceback keeps the turn alive
         try:
             has_come = self._wait_for_turn(turns[0].lock)
-            return turns.pop() if has_come else nullcontext()
+            return turns.pop() if has_come else _NO_TURN
         except BaseException:
             for turn in turns:
                 turn.lock.release()
@@ -117,7 +130,7 @@ class LongMutex:
         try:
             claim = self._queue_up(turns[0].lock, waits)
             if claim is None:
-                return nullcontext()
+                return _NO_TURN
             _wait_for_others(claim)
             return turns.pop()
         except BaseException:

@@ -12,9 +12,9 @@ import threading
 from contextvars import ContextVar, copy_context
 from functools import partial
 from time import monotonic
-from typing import Any, Callable, Iterator, NamedTuple
 from weakref import ref
 
+from .hints import Any, Callable, Iterator, NamedTuple
 from .threads import start_thread
 
 __all__ = [

@@ -7,7 +7,8 @@ the expressions.
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from .hints import Any
 
 __all__ = ["LazyPattern"]
 

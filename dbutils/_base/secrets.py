@@ -6,8 +6,9 @@ import hmac
 import os
 import re
 from operator import itemgetter
-from typing import Any, Iterable, Mapping
 from urllib.parse import quote
+
+from .hints import Any, Iterable, Mapping
 
 __all__ = [
     "Secret", "SecretDigest", "drop_secrets", "hide_secrets", "masked_url",

@@ -14,13 +14,12 @@ import os
 import sys
 import threading
 from collections import deque
-from importlib import import_module
 from time import monotonic, sleep
-from typing import Any, Callable
 from weakref import ref
 
 from .atomic import pop
 from .errors import log_swallowed
+from .hints import Any, Callable
 
 __all__ = [
     "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
@@ -93,7 +92,7 @@ def is_main() -> bool:
     if function is not None:
         return bool(function())
     try:
-        interpreters = import_module("_xxsubinterpreters")
+        interpreters: Any = __import__("_xxsubinterpreters")
     except ImportError:  # this Python cannot make others
         return True
     return bool(interpreters.get_current() == interpreters.get_main())

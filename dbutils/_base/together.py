@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import queue
 from collections import deque
-from typing import Any, Callable, Sequence
 from weakref import ref
 
 from .atomic import pop
+from .hints import Any, Callable, Sequence
 from .threads import start_thread
 
 __all__ = ["run_together"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from typing import Any, Collection, Mapping, Sequence
 from weakref import ref
 
 from .._base.atomic import pop
+from .._base.hints import Any, Collection, Mapping, Sequence
 from .backend import AdmissionPolicy, Observer
 from .history import size_of
 from .limits import Limits

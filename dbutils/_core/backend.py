@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Sequence
-
+from .._base.hints import Any, Sequence
 from .limits import Limits
 from .quotas import Admission, Request
 from .throttle import ConnectThrottle

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, Callable, NamedTuple
 
 from .._base.atomic import snapshot
+from .._base.hints import Any, Callable, NamedTuple
 from .._base.together import run_together
 
 __all__ = [

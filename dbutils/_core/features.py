@@ -6,9 +6,9 @@ through the verbs of its core, and does not keep it alive.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Sequence
 from weakref import WeakMethod, ref
 
+from .._base.hints import Any, Callable, Sequence
 from .._base.housekeeper import Chore
 
 __all__ = ["Feature", "add_features", "check_features"]

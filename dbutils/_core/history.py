@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from functools import partial
-from typing import Any, Callable
 from weakref import ref
 
+from .._base.hints import Any, Callable
 from .._base.together import run_together
 from .backend import Observer
 from .tuning import observe

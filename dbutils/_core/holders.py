@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from heapq import nsmallest
 from operator import attrgetter
-from typing import Any, Callable, Iterator
 
+from .._base.hints import Any, Callable, Iterator
 from .slots import Holder, Permit, holder_of
 
 __all__ = ["OldestHolders"]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 from .._base.atomic import first
 from .._base.errors import closed_text, orphan_text
 from .._base.fork import is_orphan
+from .._base.hints import Any, Callable
 from .quotas import Admission
 from .slots import end, note_caller
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from .._base.checks import check_size
+from .._base.hints import NamedTuple
 
 __all__ = ["Limits", "make_limits"]
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections import deque
 from functools import partial
-from math import inf
+from os import urandom
 from time import monotonic
-from typing import Any, Callable, NamedTuple
 from weakref import WeakMethod, ref
 
 from .._base.atomic import snapshot
 from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
+from .._base.hints import Any, Callable, NamedTuple
 from .._base.housekeeper import housekeeper
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
 
 _JITTER = 0.1
+_NEVER = float("inf")
 # In seconds, the shortest and the longest time between two rounds.
 _SHORTEST = 0.02
 _LONGEST = 10.0
@@ -70,7 +70,7 @@ class Maintenance:
         self._connect = WeakMethod(connect)
         self.clock = monotonic
         # After how many seconds an idle connection is closed.
-        self.maxidletime = options.maxidletime or inf
+        self.maxidletime = options.maxidletime or _NEVER
         # The holders whose checkouts were reported as too long.
         self._reported: set[Any] = set()
         self.due_at = 0.0
@@ -147,7 +147,7 @@ class Maintenance:
         maxlifetime = self._options.maxlifetime
         if maxlifetime:
             slot.expires = self.clock() + maxlifetime * (
-                1 - _JITTER * random.random())  # noqa: S311 - no secret
+                1 - _JITTER * urandom(1)[0] / 256)
         slot.used_at = self.clock()
 
     def used(self, slot: Any) -> None:

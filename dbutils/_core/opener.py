@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from typing import Any, Callable
 from weakref import ref
 
 from .._base.errors import quietly
+from .._base.hints import Any, Callable
 from .._base.opening import Attempt, Outcome
 from .slots import Permit, Slot, note_caller
 

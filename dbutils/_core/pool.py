@@ -29,13 +29,13 @@ from collections import deque
 from contextlib import suppress
 from time import monotonic
 from types import MethodType
-from typing import Any, Callable, Iterator
 from weakref import ref
 
 from .._base.atomic import Count, pop, remove, snapshot
 from .._base.collecting import is_collecting
 from .._base.errors import quietly, release_frames
 from .._base.fork import register_for_fork
+from .._base.hints import Any, Callable, Iterator
 from .._base.mutex import Mutex
 from .._base.opening import Elsewhere, Late
 from .._base.threads import fill_vacancies, is_ending, vacancies

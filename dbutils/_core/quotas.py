@@ -8,8 +8,8 @@ was forgotten, comes back by itself, like a connection.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any, NamedTuple
 
+from .._base.hints import Any, NamedTuple
 from .slots import Permit, Slots
 
 __all__ = ["NO_REQUEST", "Admission", "Quota", "Request"]

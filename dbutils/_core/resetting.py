@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import Any
 from weakref import ref
 
 from .._base.collecting import is_collecting
 from .._base.errors import quietly
+from .._base.hints import Any
 from .._base.housekeeper import Task, housekeeper
 from .._base.threads import is_ending
 from .stats import Timings

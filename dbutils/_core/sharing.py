@@ -6,10 +6,10 @@ what a permit is to the pool: when its holder is gone, it dies.
 
 from __future__ import annotations
 
-from typing import Any, Callable
 from weakref import ref
 
 from .._base.atomic import first, pop_last, remove
+from .._base.hints import Any, Callable
 from .slots import Checkout, Permit, end
 
 __all__ = ["Group", "Share", "Sharing"]

@@ -14,20 +14,22 @@ from __future__ import annotations
 import sys
 import threading
 from itertools import chain, count
-from math import inf
 from time import monotonic
 from types import CodeType
-from typing import Any, Iterable, List, NamedTuple, Tuple
 from weakref import ref
 
 from .._base.atomic import first, remove
 from .._base.callers import caller, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
+from .._base.hints import Any, Iterable, List, NamedTuple, Tuple
 
 __all__ = [
     "Checkout", "Holder", "Permit", "Slot", "Slots", "end", "holder_of",
     "note_caller"]
+
+
+_NEVER = float("inf")
 
 
 class Holder(NamedTuple):
@@ -213,7 +215,7 @@ class Slots:
         slot.number = number
         slot.con = None
         slot.is_counted = False
-        slot.expires, slot.used_at, slot.round = inf, 0.0, 0
+        slot.expires, slot.used_at, slot.round = _NEVER, 0.0, 0
         return permit
 
     def take(self, is_surplus: bool = False) -> Permit | None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any, Iterable, NamedTuple, Sequence
 
 from .._base.atomic import Count, snapshot
+from .._base.hints import Any, Iterable, NamedTuple, Sequence
 
 __all__ = [
     "PoolStats", "Timings", "describe", "late_text", "too_many_text"]

@@ -8,9 +8,9 @@ from __future__ import annotations
 import threading
 from collections import deque
 from functools import lru_cache
-from typing import Any, Deque
 from weakref import ref
 
+from .._base.hints import Any, Deque
 from .slots import Permit
 
 __all__ = ["OldestFirst", "order_of"]

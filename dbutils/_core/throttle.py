@@ -8,13 +8,12 @@ they can wait, and otherwise get the error of the last attempt.
 
 from __future__ import annotations
 
-import copy
-import random
 import threading
+from os import urandom
 from time import monotonic
-from typing import Any, Callable
 
 from .._base.atomic import Count
+from .._base.hints import Any, Callable
 from .._base.opening import HANGS_AFTER, Attempts, Elsewhere, Late
 
 __all__ = ["ConnectThrottle", "Elsewhere"]
@@ -131,7 +130,7 @@ class ConnectThrottle:
         if not self._is_outage(error):
             return False
         if self.error is None:
-            self._start = self.clock() - random.random() * _JITTER  # noqa: S311 - no secret
+            self._start = self.clock() - _JITTER * urandom(1)[0] / 256
             self._over.clear()
         self.error = _again(error)
         self._failures += 1
@@ -147,7 +146,9 @@ class ConnectThrottle:
 
 def _again(error: Exception) -> Exception:
     """Return an error like another one, without the frames it refers to."""
+    from copy import copy  # noqa: PLC0415 - rarely needed
+
     try:
-        return copy.copy(error)
+        return copy(error)
     except Exception:  # noqa: BLE001 - not all can be copied
         return error

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
+from .._base.hints import Any, Callable
 from .backend import AdmissionPolicy, Observer
 from .maintenance import Maintenance, MaintenanceOptions
 from .resetting import ResetWorkers

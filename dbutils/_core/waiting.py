@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import Any, Callable, Sequence
 
 from .._base.atomic import first, remove
+from .._base.hints import Any, Callable, Sequence
 
 __all__ = ["Queue", "Waiter"]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, Callable
+from .._base.hints import Any, Callable
 
 __all__ = [
     "ConnectArguments", "accept_utf8", "demand_host", "tls_context", "whole"]
@@ -53,7 +52,7 @@ def demand_host(config: Any) -> None:
 
 def whole(seconds: float) -> int:
     """Return a time in whole seconds, and at least one."""
-    return max(math.ceil(seconds), 1)
+    return max(int(-(-seconds // 1)), 1)
 
 
 def tls_context(config: Any) -> Any:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 from itertools import chain
 from types import FunctionType
-from typing import Any, Callable, Iterator
+
+from .._base.hints import Any, Callable, Iterator
 
 __all__ = [
     "connect_of", "connect_pg", "creator_threadsafety", "driver_module",

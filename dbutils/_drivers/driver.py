@@ -9,13 +9,13 @@ asks.  The drivers that the library knows are in one module for each family.
 from __future__ import annotations
 
 import os
-import re
 import stat
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import lru_cache
 from operator import attrgetter
-from typing import Any, Callable, Iterator, Mapping, TypeVar
 
+from .._base.errors import quietly
+from .._base.hints import Any, Callable, Iterator
 from .arguments import ConnectArguments, whole
 from .creators import is_clear
 
@@ -42,7 +42,9 @@ LOST = frozenset((
 _TRANSIENT = frozenset(("40001", "40P01", "55P03", 1205, 1213, 8177))
 _READ_ONLY = frozenset(("25006", 1290, 1792, 1836, 3906, 16000))
 
-_SQLSTATE = re.compile(r"[0-9A-Z]{5}\Z")
+# The characters of an SQLSTATE, and their number.
+_LENGTH = 5
+_SQLSTATE = frozenset("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 # Classes of SQLSTATEs that do not say what has happened.
 _VAGUE = ("00", "HY", "HZ", "IM", "S1", "XX")
 _CODE_NAMES = ("sqlstate", "pgcode", "errno", "number", "code")
@@ -54,7 +56,11 @@ _SETTINGS = (
     "host", "port", "database", "user", "charset", "autocommit",
     "connection_timeout", "socket_timeout", "application_name")
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS: set[Any] = set()
 
 
@@ -250,7 +256,7 @@ def _parts_of(args: tuple[Any, ...]) -> list[Any]:
 
 def _is_code(code: Any) -> bool:
     if isinstance(code, str):
-        return bool(_SQLSTATE.match(code))
+        return len(code) == _LENGTH and _SQLSTATE.issuperset(code)
     return isinstance(code, int) and not isinstance(code, bool) and code > 0
 
 
@@ -342,7 +348,7 @@ class DriverFacts(Driver):
         """Return the settings of a new connection, as far as known."""
         found = {}
         for name in self.settings:
-            with suppress(Exception):  # older versions do not have all
+            with quietly(f"reading {name!r}"):  # older drivers have not all
                 found[name] = self.read(con, name)
         return found
 

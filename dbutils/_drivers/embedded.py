@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
 
 from .._base.errors import quietly
+from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8
 from .driver import MARKS, ExactDriver, in_transaction_of
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Mapping
+from collections.abc import Mapping
 
+from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8, tls_context, whole
 from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
 

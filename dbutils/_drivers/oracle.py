@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Mapping
+from collections.abc import Mapping
 
+from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8, tls_context
 from .driver import ExactDriver, ask
 

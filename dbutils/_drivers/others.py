@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from .._base.hints import Any
 from .driver import LOST, DriverFacts
 
 __all__ = ["DRIVERS"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from typing import Any
+from .._base.hints import Any
 
 __all__ = ["is_outage", "is_refusal"]
 
@@ -12,32 +11,37 @@ __all__ = ["is_outage", "is_refusal"]
 _CODES = {
     "57P01", "57P02", "57P03", "53300", "08000", "08001", "08003", "08004",
     "08006", 1040, 1203, 1053, 2002, 2003, 2006, 2013, 2055}
-_WORDS = re.compile(
-    "refused|starting up|accepting connections|shutting down|timed? ?out"
-    "|too many|unreachable|reset by peer|closed the connection|not connect"
-    "|no connection|cannot connect|gone away|broken pipe|recovery mode"
-    "|network error|remaining connection slots|no more connections",
-    re.IGNORECASE)
+_WORDS = (
+    "refused", "starting up", "accepting connections", "shutting down",
+    "timeout", "time out", "timedout", "timed out", "too many", "unreachable",
+    "reset by peer", "closed the connection", "not connect", "no connection",
+    "cannot connect", "gone away", "broken pipe", "recovery mode",
+    "network error", "remaining connection slots", "no more connections")
 # The same for a server that refuses a login; in some other languages, too.
 _REFUSED = {"28P01", "28000", 1045, 1698, 18456}
-_NEVER = re.compile(
-    "authenti|autenti|passw|denied|login failed|ORA-01017", re.IGNORECASE)
+_NEVER = (
+    "authenti", "autenti", "passw", "denied", "login failed", "ora-01017")
 
 
 def is_outage(error: BaseException) -> bool:
     """Return whether another attempt to connect can help."""
     if not isinstance(error, Exception) or isinstance(error, TypeError):
         return False
-    text = str(error)
-    if is_refusal(error) or "certificate" in text.lower():
+    if is_refusal(error) or _says(error, ("certificate",)):
         return False
     return isinstance(error, OSError) or bool(
-        _codes_of(error) & _CODES) or bool(_WORDS.search(text))
+        _codes_of(error) & _CODES) or _says(error, _WORDS)
 
 
 def is_refusal(error: BaseException) -> bool:
     """Return whether an error says that the login was refused."""
-    return bool(_codes_of(error) & _REFUSED or _NEVER.search(str(error)))
+    return bool(_codes_of(error) & _REFUSED) or _says(error, _NEVER)
+
+
+def _says(error: BaseException, words: tuple[str, ...]) -> bool:
+    """Return whether the text of an error has one of some words in it."""
+    text = str(error).lower()
+    return any(word in text for word in words)
 
 
 def _codes_of(error: BaseException) -> set[Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Any, Callable, Mapping
 
 from .._base.errors import quietly
+from .._base.hints import Any, Callable
 from .arguments import (
     ConnectArguments,
     accept_utf8,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._base.errors import logger, quietly
+from .._base.hints import Any
 from .driver import Driver, DriverFacts
 from .registry import add_driver, drivers_by_name
 

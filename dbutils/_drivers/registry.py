@@ -7,10 +7,7 @@ families before it.
 
 from __future__ import annotations
 
-from contextlib import suppress
-from importlib import import_module
-from typing import Any, Iterator
-
+from .._base.hints import Any, Iterator
 from .driver import NO_DRIVER, TELLING, DriverFacts, ask
 
 __all__ = [
@@ -46,6 +43,8 @@ def driver_of(con: Any, dbapi: Any = None) -> DriverFacts:
     """
     driver = find_driver(con)
     if driver is None:
+        from importlib import import_module  # noqa: PLC0415 - rarely needed
+
         unknown = import_module(".unknown", __package__)
         driver = unknown.driver_behind(con, dbapi)
     return driver or (
@@ -62,9 +61,10 @@ def find_driver(con: Any) -> DriverFacts | None:
 
 
 def _bases(kind: Any) -> Any:
-    with suppress(Exception):
+    try:
         return kind.__mro__
-    return ()
+    except Exception:  # noqa: BLE001 - it has none
+        return ()
 
 
 def driver_in(module: Any) -> DriverFacts:
@@ -93,6 +93,8 @@ def _families() -> Iterator[None]:
 
 def _load(family: str) -> dict[str, DriverFacts]:
     """Load a family, and return its drivers."""
+    from importlib import import_module  # noqa: PLC0415 - rarely needed
+
     found = import_module(f".{family}", __package__).DRIVERS
     for name, driver in found.items():
         _drivers.setdefault(name, driver)  # or a program knows it better
@@ -138,6 +140,8 @@ def driver_named(kind: str, name: str | None) -> tuple[DriverFacts, Any]:
         raise ValueError(
             f"{name!r} is no driver for {kind} that is known; known are:"
             f" {known}.")
+    from importlib import import_module  # noqa: PLC0415 - rarely needed
+
     problem: ImportError | None = None
     for driver in drivers:
         try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Mapping
+from collections.abc import Mapping
 
+from .._base.hints import Any
 from .._base.secrets import Secret
 from .arguments import ConnectArguments, accept_utf8, whole
 from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask

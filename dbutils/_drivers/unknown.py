@@ -8,8 +8,8 @@ other drivers use for what they tell.
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Any
 
+from .._base.hints import Any
 from .creators import driver_module
 from .driver import DriverFacts, ask, in_transaction_of, is_socket
 from .postgresql import DRIVERS as _POSTGRESQL

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from types import ModuleType
-from typing import Any, Dict, Mapping
 
 from .._base.checks import check_seconds, check_size, shown
+from .._base.hints import Any, Dict, Mapping
 from .._base.secrets import Secret, drop_secrets, wrap_secrets
 from .urls import settings_of_url, settings_of_variables
 

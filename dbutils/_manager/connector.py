@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Iterable
-
 from .._base.errors import quietly
+from .._base.hints import Any, Callable, Iterable
 from .._base.secrets import Secret, SecretDigest, hide_secrets, secrets_in
 from .._drivers.outages import is_refusal
 from .._drivers.registry import driver_named

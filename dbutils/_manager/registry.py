@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from functools import partial
 from time import monotonic
-from typing import Any, Callable, Mapping
 from weakref import WeakSet, ref
 
 from .._base.atomic import Count
 from .._base.errors import quietly
+from .._base.hints import Any, Callable, Mapping
 from .._base.mutex import Mutex
 from .._base.threads import start_thread
 

@@ -6,8 +6,9 @@ No error shows the URL, since it may contain a password.
 from __future__ import annotations
 
 import re
-from typing import Any, Mapping
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from .._base.hints import Any, Mapping
 
 __all__ = ["settings_of_url", "settings_of_variables"]
 

@@ -7,9 +7,9 @@ the first connection of that class is opened.
 
 from __future__ import annotations
 
-from typing import Any
 from weakref import WeakSet
 
+from .._base.hints import Any
 from .._steady.steady import session_of
 
 __all__ = ["Forwarded", "forward"]

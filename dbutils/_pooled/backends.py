@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
+from .._base.hints import Any, Callable
 from .._core.backend import Backend
 from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator

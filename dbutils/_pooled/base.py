@@ -5,14 +5,13 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from operator import attrgetter
-from typing import Any, Callable, ContextManager, Iterator, NamedTuple
 
 from .._base.checks import check_seconds, check_size, shown
 from .._base.collecting import is_collecting
 from .._base.errors import ended_text
 from .._base.finalizers import note_lost
+from .._base.hints import Any, Callable, ContextManager, Iterator, NamedTuple
 from .._base.threads import is_ending
-from .._base.together import run_together
 from .._core.backend import Backend
 from .._core.lease import return_by
 from .._core.limits import Limits
@@ -220,6 +219,8 @@ class Pooled:
         if self._backend.opens_at_once(first.slot.con):
             yield from (other() for other in others)
         else:
+            from .._base.together import run_together  # noqa: PLC0415 - rare
+
             yield from run_together(others)
 
     def _open(self) -> Any:

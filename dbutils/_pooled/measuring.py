@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import threading
 from time import monotonic
-from typing import Any, Mapping
 
 from .._base.atomic import Count
+from .._base.hints import Any, Mapping
 from .._core.backend import Observer
 from .._core.stats import Timings, describe
 from .._steady.liveness import ASK_DRIVER

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from .._base.hints import Any
 from .._steady.driver_methods import Method, is_method_of, names_of
 
 __all__ = ["Proxy"]

@@ -7,8 +7,8 @@ transaction, the others have to use another connection.
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable
 
+from .._base.hints import Any, Callable
 from .._base.mutex import LongMutex
 from .._steady.liveness import ASK_DRIVER, AT_CHECKOUT
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 import threading
 from collections import deque
 from types import SimpleNamespace
-from typing import Any, Callable
 from weakref import ref
 
 from .._base.collecting import collecting, is_collecting
 from .._base.fork import Orphan, abandon_socket, register_for_fork
+from .._base.hints import Any, Callable
 from .._base.threads import is_ending
 from .._core.backend import Backend
 from .._core.lease import Lease, hold, permit_of, return_by

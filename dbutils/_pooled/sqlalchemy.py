@@ -8,8 +8,7 @@ package; nothing of SQLAlchemy is imported here.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
+from .._base.hints import Any, Callable
 from .._steady.driver_methods import plain
 
 __all__ = ["EnginePlugin"]

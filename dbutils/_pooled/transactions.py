@@ -7,12 +7,12 @@ transaction may have been committed, and is never repeated.
 
 from __future__ import annotations
 
-import random
 import time
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, NamedTuple
+from os import urandom
 
 from .._base.errors import quietly
+from .._base.hints import Any, Callable, Iterator, NamedTuple
 from .._steady.steady import session_of
 
 __all__ = ["run", "transaction"]
@@ -50,7 +50,7 @@ def run(
         if done is not None:
             return done.result
         pause = min(_FIRST_PAUSE * 2 ** attempt, _LONGEST_PAUSE)
-        time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - no secret
+        time.sleep(pause * (1 + urandom(1)[0] / 256) / 2)
     done = _attempt(function, borrow, commit_unknown_error, is_last=True)
     return done.result  # type: ignore[union-attr] # or it has raised
 

@@ -18,9 +18,9 @@ from __future__ import annotations
 import sys
 import threading
 from time import monotonic
-from typing import Any
 
 from .._base.collecting import collecting
+from .._base.hints import Any
 from .._core.lease import Lease
 from .._steady.liveness import (
     ASK_AT_CHECKOUT,

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from .._base.errors import log_swallowed
+from .._base.hints import Any
 from .._base.patterns import LazyPattern
 from .._drivers.creators import is_unsupported
 from .calls import call_begin

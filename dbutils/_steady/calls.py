@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
+from .._base.hints import Any
 from .._drivers.driver import MARKS, SPOILS
 from .cursor import Call
 from .driver_methods import EXECUTING, plain

@@ -8,13 +8,12 @@ itself, and execute statements twice.
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
-
 from .._base.errors import log_swallowed, quietly
+from .._base.hints import Any, Callable, NamedTuple
 from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
-from .decisions import Spare, Verdict, judge
+from .decisions import RAISE, REPEAT, REPLACE, Spare, judge
 from .liveness import (
     AT_CURSOR,
     AT_STATEMENT,
@@ -150,10 +149,10 @@ class ClassicFailover:
             return session.con.cursor(*args, **kwargs)
         except session.opener.failures as error:
             verdict = judge(session.options.is_fatal(error), in_transaction)
-            if verdict is Verdict.RAISE:
+            if verdict is RAISE:
                 raise
             cursor = self._cursor_anew(session, args, kwargs)
-            if cursor is None or verdict is Verdict.REPLACE:
+            if cursor is None or verdict is REPLACE:
                 raise
             return cursor
 
@@ -207,9 +206,9 @@ class ClassicFailover:
         """
         fatal = not state.no_failover and state.session.options.is_fatal(error)
         verdict = judge(fatal, in_transaction)
-        if verdict is Verdict.REPLACE:
+        if verdict is REPLACE:
             self.replace(state)
-        if verdict is not Verdict.REPEAT:
+        if verdict is not REPEAT:
             return None
         return self.repeat(state, call, type(error))
 

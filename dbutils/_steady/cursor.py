@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import Any, Callable, Iterable, Iterator, NamedTuple
 
 from .._base.errors import log_swallowed
+from .._base.hints import Any, Callable, Iterable, Iterator, NamedTuple
 from .statements import MARK, UNKNOWN_WORK, Kind, kind_of
 
 __all__ = [

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from typing import Any, Callable
 from weakref import WeakSet
 
 from .._base.errors import log_swallowed
 from .._base.fork import Orphan
+from .._base.hints import Any, Callable
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,

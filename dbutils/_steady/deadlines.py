@@ -10,17 +10,14 @@ down before the call, so that no server keeps a program from ending.
 
 from __future__ import annotations
 
-import math
+import _socket  # socket makes enums of all its constants
 import os
-import socket
-import struct
-from contextlib import suppress
-from sys import is_finalizing
+from sys import byteorder, is_finalizing
 from time import monotonic
-from typing import Any, List
 
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
+from .._base.hints import Any, List
 from .._base.threads import Attendant, fill_vacancies, is_ending, vacancies
 
 __all__ = ["Limit", "end_deadline", "start_deadline"]
@@ -36,17 +33,17 @@ _REST = 1.0
 _SENT, _RECEIVED, _LENGTH = 44, 52, 104
 
 
-def _silence_on(sock: socket.socket) -> float:
+def _silence_on(sock: _socket.socket) -> float:
     """Return the seconds since the last traffic, infinity if unknown."""
-    info = b""
-    if hasattr(socket, "TCP_INFO"):
-        with suppress(OSError):  # a local socket, for instance
-            info = sock.getsockopt(
-                socket.IPPROTO_TCP, socket.TCP_INFO, _LENGTH)
+    try:
+        info = sock.getsockopt(
+            _socket.IPPROTO_TCP, _socket.TCP_INFO, _LENGTH)
+    except (AttributeError, OSError):  # a local socket, or not Linux
+        info = b""
     if len(info) < _RECEIVED + 4:
-        return math.inf
+        return float("inf")
     return min(
-        struct.unpack_from("=I", info, place)[0]
+        int.from_bytes(info[place:place + 4], byteorder)
         for place in (_SENT, _RECEIVED)) / 1000
 
 
@@ -79,7 +76,7 @@ class Limit(List[Any]):
         if self:
             end_deadline(self._own_session)
 
-    def goes_on(self, sock: socket.socket) -> bool:
+    def goes_on(self, sock: _socket.socket) -> bool:
         """Return whether there was traffic; if so, move the deadline.
 
         Only the deadline is changed: the call may be over by now.
@@ -159,7 +156,7 @@ class _Watchdog:
 
     def _end(self, key: object, descriptor: int) -> None:
         """Shut the socket of a call down, if the call is still running."""
-        copy = socket.socket(fileno=os.dup(descriptor))
+        copy = _socket.socket(fileno=os.dup(descriptor))
         call = self.calls.get(key)
         try:
             if isinstance(call, Limit) and call.goes_on(copy):
@@ -168,7 +165,7 @@ class _Watchdog:
             if self.calls.pop(key, None) is not None:
                 if isinstance(call, Limit):
                     call.was_cut = True
-                copy.shutdown(socket.SHUT_RDWR)
+                copy.shutdown(_socket.SHUT_RDWR)
         finally:
             copy.close()
 

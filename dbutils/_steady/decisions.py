@@ -6,27 +6,30 @@ and one for the safe policy.  The policies carry them out.
 
 from __future__ import annotations
 
-import enum
-from typing import Any, Callable, NamedTuple
-
 from .._base.errors import quietly
+from .._base.hints import Any, Callable, NamedTuple
 
-__all__ = ["Loss", "Spare", "Verdict", "judge", "reason_not_to_repeat"]
+__all__ = [
+    "RAISE", "REPEAT", "REPLACE", "Loss", "Spare", "Verdict", "judge",
+    "reason_not_to_repeat"]
 
 
-class Verdict(enum.Enum):
+class Verdict(str):
     """The consequences that an error can have."""
 
-    RAISE = "raise the error, the connection stays"
-    REPLACE = "replace the connection, raise the error"
-    REPEAT = "try again, on another connection if necessary"
+    __slots__ = ()
+
+
+RAISE = Verdict("raise the error, the connection stays")
+REPLACE = Verdict("replace the connection, raise the error")
+REPEAT = Verdict("try again, on another connection if necessary")
 
 
 def judge(fatal: bool, in_transaction: bool) -> Verdict:
     """Decide about an error of a kind that can mean a lost connection."""
     if not fatal:
-        return Verdict.RAISE
-    return Verdict.REPLACE if in_transaction else Verdict.REPEAT
+        return RAISE
+    return REPLACE if in_transaction else REPEAT
 
 
 class Loss(NamedTuple):

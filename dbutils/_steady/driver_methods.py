@@ -7,7 +7,7 @@ connection.
 
 from __future__ import annotations
 
-from typing import Any, Callable
+from .._base.hints import Any, Callable
 
 __all__ = [
     "EXECUTING", "Method", "Tied", "execute_on", "is_method_of", "lend",

@@ -9,13 +9,12 @@ driver.  ASK_SERVER executes a statement.
 
 from __future__ import annotations
 
-import enum
 import select
-from typing import Any, Callable
 from weakref import ref
 
 from .._base.checks import shown
 from .._base.errors import log_swallowed, logger, quietly
+from .._base.hints import Any, Callable
 from .deadlines import end_deadline, start_deadline
 from .state import OPEN
 
@@ -47,15 +46,15 @@ ALL_MOMENTS = AT_CHECKOUT | AT_CURSOR | AT_STATEMENT
 RECENT = 0.5
 
 
-class Depth(enum.Enum):
+class Depth(str):
     """How much is done to find out whether a connection is alive."""
 
-    LOOK = "look at the driver and at the socket"
-    ASK_DRIVER = "ask in the way of the option 'ping'"
-    ASK_SERVER = "execute a statement"
+    __slots__ = ()
 
 
-LOOK, ASK_DRIVER, ASK_SERVER = Depth
+LOOK = Depth("look at the driver and at the socket")
+ASK_DRIVER = Depth("ask in the way of the option 'ping'")
+ASK_SERVER = Depth("execute a statement")
 
 # In seconds, the shortest time in which a question is asked.
 _LEAST = 0.25
@@ -92,16 +91,16 @@ def seems_alive(session: Any) -> bool:
         session.closed or session.is_gone())
 
 
-class SocketState(enum.Enum):
+class SocketState(str):
     """A result of a look at a socket."""
 
-    QUIET = "nothing to read, as expected"
-    GONE = "the other side has closed it"
-    UNREAD = "data that nobody has asked for, so that only asking helps"
+    __slots__ = ()
 
 
-# Looking them up in the class would take longer than all the rest.
-QUIET, GONE, UNREAD = SocketState
+QUIET = SocketState("nothing to read, as expected")
+GONE = SocketState("the other side has closed it")
+UNREAD = SocketState(
+    "data that nobody has asked for, so that only asking helps")
 
 
 _HANG_UP = (

@@ -7,10 +7,8 @@ on the same connection.
 
 from __future__ import annotations
 
-import re
-from typing import Any
-
 from .._base.errors import add_note
+from .._base.hints import Any
 from .._drivers.creators import is_clear, is_unsupported
 from .liveness import still_answers
 from .mistakes import explain_thread
@@ -21,7 +19,8 @@ OUTCOME_UNKNOWN = (
     "DBUtils: the connection was lost in commit(),"
     " it is unknown whether the transaction was committed.")
 
-_LATE = re.compile("timed? ?-?out", re.I)
+# Words of errors that come when the time is up, without spaces.
+_LATE = ("timeout", "timedout")
 
 
 def is_lost(session: Any, error: Exception) -> bool:
@@ -32,9 +31,14 @@ def is_lost(session: Any, error: Exception) -> bool:
     lost = _verdict(session, error)
     if lost is None:
         lost = not still_answers(session)
-        if not lost and _LATE.search(str(error)):
+        if not lost and _says_late(error):
             session.suspect()  # its answer may still come
     return lost
+
+
+def _says_late(error: Exception) -> bool:
+    text = str(error).lower().replace(" ", "").replace("-", "")
+    return any(word in text for word in _LATE)
 
 
 def _verdict(session: Any, error: Exception) -> bool | None:

@@ -6,12 +6,11 @@ it, the error of the driver gets a note with the cure.
 
 from __future__ import annotations
 
-import re
 from types import ModuleType
-from typing import Any, Iterable
 
 from .._base.checks import shown
 from .._base.errors import explain
+from .._base.hints import Any, Iterable
 from .._drivers.registry import driver_of, drivers_by_name
 
 __all__ = [
@@ -50,7 +49,7 @@ _MEANT = {
     for name in names}
 _LIKENESS = 0.8
 # Words of errors about refused options; a time-out has none of them.
-_REFUSED = re.compile("option|argument|keyword|parameter", re.IGNORECASE)
+_REFUSED = ("option", "argument", "keyword", "parameter")
 
 _BORROW = "connections are borrowed with connection()."
 _RETURN = "a connection is given back with its method close()."
@@ -122,8 +121,10 @@ def is_connection(thing: Any) -> bool:
 def explain_options(error: Exception, options: Iterable[str]) -> None:
     """Add a note about the option that was meant to a driver's error."""
     text = str(error)
-    if not _REFUSED.search(text):
+    if not any(word in text.lower() for word in _REFUSED):
         return
+    import re  # noqa: PLC0415 - rarely needed
+
     for name in options:
         if re.search(rf"\b{re.escape(name)}\b", text):
             meant = _option_like(name)
@@ -156,8 +157,7 @@ def explain_thread(error: BaseException) -> None:
 
 
 # Errors of psycopg2 and psycopg about anything but their own connections.
-_NOT_THEIRS = re.compile(
-    r"must be (?:a |\S+\.)connection\b|expected Connection\b")
+_NOT_THEIRS = r"must be (?:a |\S+\.)connection\b|expected Connection\b"
 
 
 def explain_refusal(error: BaseException | None) -> None:
@@ -165,7 +165,11 @@ def explain_refusal(error: BaseException | None) -> None:
 
     error: the exception being handled, None if there is none
     """
-    if isinstance(error, TypeError) and _NOT_THEIRS.search(str(error)):
+    if not isinstance(error, TypeError):
+        return
+    import re  # noqa: PLC0415 - rarely needed
+
+    if re.search(_NOT_THEIRS, str(error)):
         text = (
             "DBUtils: a lease of a pool is not the driver's own connection:"
             " pass its dbapi_connection to functions that want one, or"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from math import ceil
-from typing import Any
 
 from .._base.errors import log_swallowed, quietly
+from .._base.hints import Any
 from .._base.opening import time_limit
+from .._drivers.arguments import whole
 from .._drivers.creators import (
     connect_of,
     driver_module,
@@ -108,7 +108,7 @@ class Opener:
         if any(option in text for text in given if isinstance(text, str)):
             return {}
         return {} if f"PG{option.upper()}" in os.environ else {
-            option: ceil(limit)}
+            option: whole(limit)}
 
     def _learn_from(self, con: Any) -> None:
         """Find out what the creator did not tell."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
-
+from .._base.hints import Any, Callable, NamedTuple
 from .liveness import ALL_MOMENTS, AT_CHECKOUT, SqlPinger
 
 __all__ = [

@@ -6,9 +6,8 @@ opens no transaction by itself.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._base.errors import add_note, quietly
+from .._base.hints import Any
 from .decisions import Loss
 from .liveness import AT_STATEMENT
 from .losses import OUTCOME_UNKNOWN

@@ -7,9 +7,8 @@ of DBUtils 3.x, or the safe one.
 
 from __future__ import annotations
 
-from typing import Any, Callable
-
 from .._base.errors import quietly
+from .._base.hints import Any, Callable
 from .._drivers.registry import driver_of
 from .deadlines import end_deadline, start_deadline
 from .liveness import (

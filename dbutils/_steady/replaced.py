@@ -8,9 +8,9 @@ searched for when a connection is made, so that all others pay nothing.
 
 from __future__ import annotations
 
-from typing import Any
 from weakref import ref
 
+from .._base.hints import Any
 from .state import LOST
 
 __all__ = ["Replaced", "replaced_in"]

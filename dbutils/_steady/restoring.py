@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._base.errors import quietly
+from .._base.hints import Any
 from .driver_methods import plain
 from .state import LOST
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from sys import exc_info
 from time import monotonic
-from typing import Any, Callable
 
 from .._base.errors import add_note, log_swallowed, quietly
+from .._base.hints import Any, Callable
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution

@@ -6,12 +6,12 @@ in steady.py.
 
 from __future__ import annotations
 
+import _socket  # socket makes enums of all its constants
 import os
-import socket
-from typing import Any, Callable
 
 from .._base.errors import quietly
 from .._base.fork import abandon_socket, register_for_fork
+from .._base.hints import Any, Callable
 from .._base.threads import is_ending
 from .._drivers.driver import NO_DRIVER, DriverFacts
 from .deadlines import end_deadline
@@ -282,5 +282,8 @@ def _shut_down(session: Session) -> None:
         # belong to another one
         descriptor = session.driver.descriptor(session.con)
         if descriptor is not None and descriptor >= 0:
-            with socket.socket(fileno=os.dup(descriptor)) as copy:
-                copy.shutdown(socket.SHUT_RDWR)
+            copy = _socket.socket(fileno=os.dup(descriptor))
+            try:
+                copy.shutdown(_socket.SHUT_RDWR)
+            finally:
+                copy.close()

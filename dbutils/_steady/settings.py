@@ -6,9 +6,8 @@ end of a lease, also on another driver connection; then they are restored.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._base.errors import quietly
+from .._base.hints import Any
 from .._drivers.driver import NO_DRIVER, SPOILS, DriverFacts
 
 __all__ = ["Settings"]

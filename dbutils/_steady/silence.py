@@ -7,9 +7,8 @@ statement is not executed again, since the server may still be busy with it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from .._base.errors import add_note
+from .._base.hints import Any
 from .cursor import Call, CursorState, execution
 from .db_session import DbSession
 from .deadlines import Limit

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
 
+from .._base.hints import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
 from .._base.patterns import LazyPattern
 
 __all__ = ["AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]

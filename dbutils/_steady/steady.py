@@ -7,10 +7,10 @@ session, with which the other modules work.
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import Any, Callable
 
 from .. import __version__
 from .._base.finalizers import note_lost
+from .._base.hints import Any, Callable
 from .._base.threads import is_ending
 from .session import Session
 from .state import OPEN, SUSPECT

@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 import warnings
 from types import CodeType
-from typing import Any, Tuple
 
 from .._base.callers import caller, where
+from .._base.hints import Any, Tuple
 
 __all__ = ["Place", "forgets_work", "is_failing", "is_strict", "place_here",
            "warn_of_work"]

@@ -20,8 +20,8 @@ from tokens import Token, TokenBackend
 
 from dbutils._core import pool as _pool
 from dbutils._core.limits import Limits
-from dbutils._core.waiting import Waiter
 from dbutils._core.pool import PoolTimeout
+from dbutils._core.waiting import Waiter
 
 LIMIT = 3
 SOME = st.integers(0, 1000)

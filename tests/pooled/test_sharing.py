@@ -8,7 +8,6 @@ from threading import Event, Thread
 import drivers
 import pytest
 from drivers import ready
-from tokens import Pool
 
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 

@@ -1,5 +1,6 @@
 """Statements that get no answer, with drivers that do not limit that."""
 
+import socket
 from threading import Thread
 from uuid import uuid4
 
@@ -158,7 +159,7 @@ def test_a_commit_without_an_answer_is_cut(driver, config, manager):
 
 
 @pytest.mark.skipif(
-    not hasattr(deadlines.socket, "TCP_INFO"),
+    not hasattr(socket, "TCP_INFO"),
     reason="the system does not tell when data were received")
 def test_a_long_statement_with_answers_is_not_cut(config, manager):
     """Its rows take longer than the limit, but each one much less."""

@@ -7,7 +7,7 @@ from threading import Thread
 import pytest
 from patience import wait_until
 
-from dbutils._steady.liveness import SocketProbe, SocketState
+from dbutils._steady.liveness import GONE, QUIET, UNREAD, SocketProbe
 
 
 @pytest.fixture
@@ -27,14 +27,14 @@ def wait_for_data(sock):
 
 
 def test_a_live_socket_is_quiet(pair):
-    assert SocketProbe(pair[0].fileno()).look() is SocketState.QUIET
+    assert SocketProbe(pair[0].fileno()).look() is QUIET
 
 
 def test_a_socket_closed_on_the_other_side_is_gone(pair):
     watch = SocketProbe(pair[0].fileno())
     pair[1].close()
     wait_for_data(pair[0])
-    assert watch.look() is SocketState.GONE
+    assert watch.look() is GONE
 
 
 def test_a_last_word_does_not_hide_the_end(pair):
@@ -44,19 +44,19 @@ def test_a_last_word_does_not_hide_the_end(pair):
     wait_for_data(pair[0])
     while pair[0].recv(11, socket.MSG_PEEK) != b"terminating":
         pass
-    wait_until(lambda: watch.look() is SocketState.GONE)
+    wait_until(lambda: watch.look() is GONE)
 
 
 def test_unread_data_says_nothing(pair):
     pair[1].sendall(b"notice")
     wait_for_data(pair[0])
-    assert SocketProbe(pair[0].fileno()).look() is SocketState.UNREAD
+    assert SocketProbe(pair[0].fileno()).look() is UNREAD
 
 
 def test_a_socket_closed_on_this_side_is_gone(pair):
     watch = SocketProbe(pair[0].fileno())
     pair[0].close()
-    assert watch.look() is SocketState.GONE
+    assert watch.look() is GONE
 
 
 def test_threads_can_look_at_the_same_time(pair):
@@ -71,15 +71,15 @@ def test_threads_can_look_at_the_same_time(pair):
         thread.start()
     for thread in threads:
         thread.join()
-    assert seen == {SocketState.QUIET}
+    assert seen == {QUIET}
 
 
 def test_without_poll_there_is_select(pair, monkeypatch):
     monkeypatch.delattr(select, "poll")
     watch = SocketProbe(pair[0].fileno())
-    assert watch.look() is SocketState.QUIET
+    assert watch.look() is QUIET
     pair[1].close()
     wait_for_data(pair[0])
-    assert watch.look() is SocketState.UNREAD
+    assert watch.look() is UNREAD
     pair[0].close()
-    assert watch.look() is SocketState.UNREAD
+    assert watch.look() is UNREAD

@@ -1,0 +1,121 @@
+"""The names of types for annotations, without the module typing.
+
+Importing that takes longer than everything else that a pool needs, and its
+NamedTuple compiles each annotation.  Type checkers see the names of typing;
+so does Python before 3.9, whose built-in types take no parameters.
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = [
+    "Any", "Callable", "Collection", "ContextManager", "Deque", "Dict",
+    "Iterable", "Iterator", "List", "Mapping", "NamedTuple", "Sequence",
+    "Tuple", "cast"]
+
+TYPE_CHECKING = False  # type checkers know the name
+if sys.version_info >= (3, 9) and not TYPE_CHECKING:
+    from collections import _tuplegetter, deque
+    from collections.abc import (
+        Callable,
+        Collection,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
+
+    Any = ContextManager = object
+    Deque, Dict, List, Tuple = deque, dict, list, tuple
+
+    def cast(kind, value):  # noqa: ARG001 - for type checkers
+        """Return a value unchanged."""
+        return value
+
+    class _Record(tuple):
+        """The methods of all named tuples."""
+
+        __slots__ = ()
+
+        def __new__(cls, *args, **kwargs):
+            """Make the first tuple, and the function that makes the others."""
+            kind = next(
+                kind for kind in cls.__mro__ if "_fields" in vars(kind))
+            kind.__new__ = _maker_of(kind)
+            return kind.__new__(cls, *args, **kwargs)
+
+        @classmethod
+        def _make(cls, values):
+            """Return a tuple with the given values."""
+            return cls(*values)
+
+        def _replace(self, **changes):
+            """Return a tuple in which some fields have other values."""
+            return type(self)(**{**self._asdict(), **changes})
+
+        def _asdict(self):
+            """Return the values by the names of their fields."""
+            return dict(zip(self._fields, self))
+
+        def __repr__(self):
+            values = map("{}={!r}".format, self._fields, self)
+            return f"{type(self).__name__}({', '.join(values)})"
+
+        def __getnewargs__(self):
+            """Return the values for copies and pickles."""
+            return tuple(self)
+
+    def _maker_of(kind):
+        """Return the method __new__() of a named tuple.
+
+        It is the one of collections.namedtuple().  Compiling it takes most of
+        the time, so it is left to the first use.
+        """
+        names = ", ".join(kind._fields)
+        make = eval(  # noqa: S307 - the names are those of a class of ours
+            f"lambda _cls, {names}: _new(_cls, ({names},))",
+            {"_new": tuple.__new__})
+        make.__name__ = "__new__"
+        make.__defaults__ = tuple(
+            kind._field_defaults.values())
+        return make
+
+    class _Maker(type):
+        """Makes named tuples of classes, like that of typing."""
+
+        def __new__(cls, name, bases, body):  # noqa: ARG004 - not the bases
+            """Return a class with a property for each annotation."""
+            fields = tuple(body["__annotations__"])
+            getters = {
+                field: _tuplegetter(number, f"Field number {number}")
+                for number, field in enumerate(fields)}
+            defaults = {
+                field: body[field] for field in fields if field in body}
+            return type(name, (_Record,), {
+                **body, **getters, "__slots__": (), "__match_args__": fields,
+                "_fields": fields, "_field_defaults": defaults})
+
+    _base = type.__new__(_Maker, "NamedTuple", (), {})
+
+    def NamedTuple():  # noqa: N802 - used like the class of typing
+        """Stand for the base of a class that becomes a named tuple."""
+
+    NamedTuple.__mro_entries__ = lambda _: (_base,)
+else:
+    from typing import (
+        Any,
+        Callable,
+        Collection,
+        ContextManager,
+        Deque,
+        Dict,
+        Iterable,
+        Iterator,
+        List,
+        Mapping,
+        NamedTuple,
+        Sequence,
+        Tuple,
+        cast,
+    )

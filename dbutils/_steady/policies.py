@@ -1,0 +1,65 @@
+"""The choice of the failover policy of a session.
+
+It is loaded when the first connection is opened, with all policies.
+"""
+
+from __future__ import annotations
+
+from .._base.errors import logger
+from .._base.hints import Any
+from .account import Independent, OwnAccount
+from .classic import ClassicFailover
+from .db_session import DbSession
+from .safe import SafeFailover
+
+__all__ = ["policy_for"]
+
+_CLASSIC = ClassicFailover()
+# By whether statements may be executed again.
+_SAFE, _OWN_ACCOUNT, _INDEPENDENT = (
+    {"safe": kind(True), "never": kind(False)}
+    for kind in (SafeFailover, OwnAccount, Independent))
+
+
+def policy_for(session: DbSession) -> Any:
+    """Return the failover policy of a session.
+
+    The safe policies need a DB-API 2 driver.  With anything else, like the
+    mocks of tests, the policy of DBUtils 3.x holds.
+    """
+    failover, driver = session.options.failover, session.driver
+    if failover == "safe" and not driver.is_telling:
+        failover = "always"
+    _log_once(session, failover)
+    if failover == "always":
+        return _CLASSIC
+    if not driver.has_transactions:
+        return _INDEPENDENT[failover]
+    if driver.needs_account:
+        return _OWN_ACCOUNT[failover]
+    return _SAFE[failover]
+
+
+_told: set[tuple[str, str]] = set()
+
+
+def _log_once(session: DbSession, failover: str) -> None:
+    """Log once for each driver what is known of it, and the policy."""
+    driver = session.driver
+    name = str(getattr(
+        session.opener.dbapi, "__name__", type(session.con).__module__))
+    if (name, failover) in _told:
+        return
+    _told.add((name, failover))
+    if not driver.is_telling:
+        known = "is no DB-API 2 driver"
+    elif not driver.has_transactions:
+        known = "has no transactions"
+    elif driver.needs_account:
+        known = "does not tell whether work is open, so we keep account"
+    else:
+        known = "tells whether work is open"
+    logger.info("%s %s: failover=%r.", name, known, failover)
+    warning = driver.warning()
+    if warning is not None:
+        logger.warning(warning)
