@@ -92,7 +92,7 @@ class TakenInTurn:
 
     def __init__(self) -> None:
         # Nothing is handed out the fast way.
-        self._core = SimpleNamespace(take=deque(()).popleft)
+        self._core = SimpleNamespace(take=deque().popleft)
         self._permits: list[Permit] = []
         self._next = 0
         self._lock = threading.Lock()
