@@ -2,7 +2,7 @@
 
 Usage: python tests/benchmarks/compare.py
     [--quick] [--json | --chart] [--rounds N] [--only TEXT]
-    [--options | --texts]
+    [--options | --texts | --instructions]
 
 Each library works in a process of its own, and the rounds are interleaved,
 so that what else the machine does hits all of them.  Those that are not
@@ -26,6 +26,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
 
+import instructions
 import options
 import texts
 from libraries import LIBRARIES
@@ -96,6 +97,15 @@ def install_reference(folder):
          "--target", folder, REFERENCE], check=False,
         stderr=subprocess.DEVNULL)
     return done.returncode == 0
+
+
+def count(only):
+    """Return the instructions by release: of this one, and the reference."""
+    with tempfile.TemporaryDirectory() as folder, databases() as found:
+        counts = {"dbutils": instructions.count(ROOT, found, only)}
+        if install_reference(folder):
+            counts["reference"] = instructions.count(folder, found, only)
+    return counts
 
 
 def plan(rounds, only):
@@ -219,7 +229,13 @@ def main():
     parser.add_argument(
         "--texts", action="store_true",
         help="measure statements that were never seen before instead")
+    parser.add_argument(
+        "--instructions", action="store_true",
+        help="count instructions by callgrind instead")
     given = parser.parse_args()
+    if given.instructions:
+        print(instructions.table(count(given.only)))
+        return
     if given.options:
         print(options.table(options.measure(given.rounds or 31)))
         return

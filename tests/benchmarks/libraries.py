@@ -4,6 +4,7 @@ import queue
 import types
 
 import nothing
+import waiting
 
 
 def driver(connect):
@@ -32,11 +33,12 @@ class DBUtils(Library):
 
     module = "dbutils"
 
-    def __init__(self, size, connect, ping=0, **options):
+    def __init__(
+            self, size, connect, ping=0, blocking=True, **options):
         from dbutils.pooled_db import PooledDB
         self._pool = PooledDB(
-            driver(connect), maxconnections=size, blocking=True, ping=ping,
-            **options)
+            driver(connect), maxconnections=size, blocking=blocking,
+            ping=ping, **options)
         self.acquire = self._pool.connection
 
     @staticmethod
@@ -177,6 +179,28 @@ class ByHand(WithoutBlocks):
         self._queue.put(con)
 
 
+class Smallest(WithoutBlocks):
+    """The least that hands over in turn, which shows what that takes."""
+
+    module = "threading"
+    shared = False
+
+    def __init__(self, size, connect, ping=0):
+        self._least = waiting.SmallestHandOver(
+            [connect() for _ in range(size)])
+        self.acquire = self._take_checked if ping else self._least.acquire
+
+    def _take_checked(self):
+        con = self._least.acquire()
+        con.ping()
+        return con
+
+    def release(self, con):
+        """Give a connection back."""
+        con.rollback()
+        self._least.release(con)
+
+
 LIBRARIES = {
     "dbutils": DBUtils,
     "reference": DBUtils,
@@ -184,4 +208,5 @@ LIBRARIES = {
     "psycopg_pool": PsycopgPool,
     "psycopg2": Psycopg2Pool,
     "by hand": ByHand,
+    "smallest": Smallest,
 }

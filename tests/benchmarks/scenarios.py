@@ -11,27 +11,34 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 from operator import methodcaller
 from statistics import mean
 from threading import Barrier, Event, Thread
-from time import perf_counter, perf_counter_ns, sleep
+from time import perf_counter, perf_counter_ns, process_time_ns
 
+import crowds
 import nothing
+import shaped
 
 SIZE = 5
+_IDLE = 1000
 LONG = 0.2  # seconds, from which on a run is not a quick one
+_TEXT = (
+    "select id, customer_id, total, status, created_at, note from orders"
+    " where status = 'new' and customer_id = {} order by id limit 50")
 
 
-def timed(function, seconds):
+def timed(function, seconds, number=64, clock=perf_counter_ns):
     """Return how many nanoseconds a call takes, by calling for a while."""
-    number, spent = 64, 0
+    spent = 0
     while spent < seconds * 1e9:
         number *= 2
-        begin = perf_counter_ns()
+        begin = clock()
         for _ in range(number):
             function()
-        spent = perf_counter_ns() - begin
+        spent = clock() - begin
     return spent / number
 
 
@@ -64,9 +71,9 @@ def block(library, seconds):
     return timed(library(SIZE, nothing.connect).checkout, seconds)
 
 
-def statement(library, seconds):
+def statement(library, seconds, connect=nothing.connect, ping=0):
     """Acquire, open a cursor, execute, fetch, close it, release."""
-    pool = library(SIZE, nothing.connect)
+    pool = library(SIZE, connect, ping)
     acquire, release = pool.acquire, pool.release
 
     def once():
@@ -74,6 +81,24 @@ def statement(library, seconds):
         read_once(con)
         release(con)
     return timed(once, seconds)
+
+
+def like_psycopg2(library, seconds):
+    """Do so with what looks like psycopg2."""
+    return shaped_statement(library, seconds, shaped.Psycopg2Connection)
+
+
+def like_pymysql(library, seconds):
+    """Do so with what looks like PyMySQL."""
+    return shaped_statement(library, seconds, shaped.PyMySqlConnection)
+
+
+def shaped_statement(library, seconds, connect):
+    """Do so with connections of some shape; only this library checks them."""
+    if library.module == "psycopg_pool":  # has connections of its own
+        raise NotImplementedError
+    is_ours = library.module == "dbutils"
+    return statement(library, seconds, connect, 1 if is_ours else 0)
 
 
 def read_once(con):
@@ -156,7 +181,7 @@ def harden_anew(library, seconds):
 
 def connects(library, seconds):
     """Open 16 connections at once, each of which takes 50 milliseconds."""
-    if library.module == "queue":  # it opens them before
+    if library.module in {"queue", "threading"}:  # they open them before
         raise NotImplementedError
     barrier = Barrier(16)
 
@@ -205,51 +230,40 @@ def beside(library, verb):
 
 def beside_slow_ones(library, seconds):
     """Acquire and release beside a connect, ping, or rollback of a second."""
-    if library.module in {"queue", "psycopg2.pool", "psycopg_pool"}:
+    if library.module in {
+            "queue", "threading", "psycopg2.pool", "psycopg_pool"}:
         raise NotImplementedError  # they do not do all of these
     verbs = ("connect", "ping", "rollback") if seconds > LONG else ("connect",)
     return max(beside(library, verb) for verb in verbs)
 
 
-def crowd(library, seconds):
-    """Return the waits and the throughput of 32 threads for 4 connections."""
-    if not library.waits:
-        raise NotImplementedError
-    pool = library(4, nothing.connect)
-    acquire, release = pool.acquire, pool.release
-    waits, works, pause, over = [], [], Event(), Event()
-
-    def checkout():
-        while not over.is_set():
-            begin = perf_counter()
-            con = acquire()
-            got = perf_counter()
-            sleep(0.0002)  # the work
-            end = perf_counter()
-            release(con)
-            waits.append(got - begin)
-            works.append(end - got)
-
-    begin = perf_counter()
-    holders = [Thread(target=checkout) for _ in range(32)]
-    for holder in holders:
-        holder.start()
-    pause.wait(max(seconds * 5, 0.5))
-    over.set()
-    for holder in holders:
-        holder.join()
-    spent = perf_counter() - begin
-    return max(waits) / mean(waits), len(works) / (spent / mean(works) * 4)
-
-
-def fairness(library, seconds):
-    """Return the longest wait over the mean one."""
-    return crowd(library, seconds)[0]
-
-
 def use(library, seconds):
     """Return for which part of the time the connections were used."""
-    return crowd(library, seconds)[1]
+    pool = crowds.crowded(library)
+    works = []
+
+    def acquire():
+        con = pool.acquire()
+        return con, perf_counter()
+
+    def release(taken):
+        con, begin = taken
+        works.append(perf_counter() - begin)
+        pool.release(con)
+
+    begin = perf_counter()
+    crowds.at_work(acquire, release, max(seconds * 5, 0.5))
+    spent = perf_counter() - begin
+    return len(works) / (spent / mean(works) * crowds.ROOM)
+
+
+def shared_by_one(library, seconds):
+    """Acquire and release where nobody shares, though that is allowed."""
+    if not library.shared:
+        raise NotImplementedError
+    pool = library(SIZE, nothing.connect, maxshared=3)
+    return timed(
+        lambda: pool.release(pool.acquire()), seconds, clock=process_time_ns)
 
 
 def shared(library, seconds):
@@ -264,6 +278,44 @@ def shared(library, seconds):
             lambda pool=pool: pool.release(pool.acquire()), seconds))
         del taken
     return times[1] / times[0]
+
+
+def refusal(library, seconds):
+    """Return the microseconds of the processor for one with many in use."""
+    if library.module != "dbutils":
+        raise NotImplementedError
+    number = 10_000 if seconds > LONG else 1000
+    pool = library(number, nothing.connect, blocking=False)
+    taken = [pool.acquire() for _ in range(number)]
+
+    def once():
+        with suppress(Exception):
+            taken.append(pool.acquire())
+    each = timed(once, seconds, 1, process_time_ns)
+    if len(taken) > number:
+        raise NotImplementedError
+    return each / 1e3
+
+
+def texts(library, seconds):
+    """Return what hardening adds to a statement whose text is new.
+
+    This is time of the processor.  The texts are counted from the 20,000th
+    on, when no table is filled any more.
+    """
+    begun, number = 20_000, 100_000 if seconds > LONG else 30_000
+    operations = [_TEXT.format(value) for value in range(number)]
+    times = []
+    for con in (library.harden(nothing.TellingConnection),
+                nothing.TellingConnection()):
+        cursor = con.cursor()
+        for operation in operations[:begun]:
+            cursor.execute(operation)
+        begin = process_time_ns()
+        for operation in operations[begun:]:
+            cursor.execute(operation)
+        times.append((process_time_ns() - begin) / (number - begun))
+    return times[0] - times[1]
 
 
 def many_idle(library, seconds):
@@ -299,23 +351,44 @@ def importing(library, seconds):
 
 
 def memory(library, seconds):
-    """Return the bytes of an idle connection without those of the driver."""
+    """Return the bytes of an idle connection without those of the driver.
+
+    All of them were in use at the same time before.
+    """
     if not library.idle_bytes:
         raise NotImplementedError
-    number = 1000
-    kept = [nothing.Connection() for _ in range(number)]
-    pool = library(number, kept.pop)
+    kept = [nothing.Connection() for _ in range(_IDLE)]
+    pool = library(_IDLE, kept.pop)
     pool.release(pool.acquire())  # what is there only once
+
+    def work():
+        taken = [pool.acquire() for _ in range(_IDLE)]
+        for con in taken:
+            pool.release(con)
+        return pool
+    return allocated_by(work) / _IDLE
+
+
+def unused_memory(library, seconds):
+    """Do so for connections that were opened in advance, and never used."""
+    if library.module != "dbutils":
+        raise NotImplementedError
+    kept = [nothing.Connection() for _ in range(_IDLE + 1)]
+    library(1, kept.pop, mincached=1)  # what is there only once
+    return allocated_by(
+        lambda: library(_IDLE, kept.pop, mincached=_IDLE)) / _IDLE
+
+
+def allocated_by(work):
+    """Return the bytes that a function leaves behind with its result."""
     gc.collect()
     tracemalloc.start()
-    taken = [pool.acquire() for _ in range(number)]
-    for con in taken:
-        pool.release(con)
-    del taken, con
+    result = work()
     gc.collect()
     size = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
-    return size / number
+    del result
+    return size
 
 
 # On servers; how they are reached is in the environment, if they are there.
@@ -451,6 +524,8 @@ SCENARIOS = {
     "the same with a ping": cycle_with_ping,
     "with a block": block,
     "one statement": statement,
+    "like psycopg2": like_psycopg2,
+    "like PyMySQL": like_pymysql,
     "8 threads, per second": eight_threads,
     "64 threads, per second": many_threads,
     "simple pool": simple,
@@ -459,25 +534,32 @@ SCENARIOS = {
     "with a new cursor": harden_anew,
     "on psycopg2, times raw": over_socket,
     "with a new cursor, times": over_socket_anew,
+    "each text is a new one": texts,
     "16 connects of 50 ms, ms": connects,
     "beside a slow one, ms": beside_slow_ones,
-    "crowd: longest/mean wait": fairness,
+    "crowd: longest/mean wait": crowds.longest_wait,
     "crowd: use of connections": use,
+    **crowds.CROWDS,
+    "refusal, many used, us": refusal,
+    "one shared by one, ns": shared_by_one,
     "1000 shared over 10": shared,
     "very many idle over 10": many_idle,
     "import, ms": importing,
     "bytes of an idle one": memory,
+    "bytes of one never used": unused_memory,
     "PostgreSQL, per second": on_postgresql,
     "MariaDB, per second": on_mariadb,
 }
 HIGHER_IS_BETTER = {
     "8 threads, per second", "64 threads, per second",
-    "crowd: use of connections", "PostgreSQL, per second",
+    "crowd: use of connections", "crowd: of the smallest",
+    "crowd: Jain's index", "PostgreSQL, per second",
     "MariaDB, per second"}
 LONG_ONES = {
     "16 connects of 50 ms, ms", "beside a slow one, ms",
     "crowd: longest/mean wait", "crowd: use of connections",
+    *crowds.CROWDS, "refusal, many used, us", "each text is a new one",
     "1000 shared over 10", "very many idle over 10", "import, ms",
-    "bytes of an idle one", "on psycopg2, times raw",
-    "with a new cursor, times", "PostgreSQL, per second",
-    "MariaDB, per second"}
+    "bytes of an idle one", "bytes of one never used",
+    "on psycopg2, times raw", "with a new cursor, times",
+    "PostgreSQL, per second", "MariaDB, per second"}

@@ -8,6 +8,8 @@ import sys
 import pytest
 from folders import BENCHMARKS
 
+from dbutils._drivers.driver import is_socket
+from dbutils._drivers.registry import driver_of
 from dbutils.pooled_db import PooledDB
 
 
@@ -88,3 +90,49 @@ def test_figures_are_compared_round_by_round(monkeypatch):
     assert "by hand" in text
     assert "2.00 (2.00)" in text
     assert "psycopg2" not in text
+
+
+def test_instructions_are_shown_for_each_release(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import instructions
+    text = instructions.table({
+        "dbutils": {"cycle": 9_292, "block": 11_892},
+        "reference": {"cycle": 22_711}})
+    head, *rows = map(str.split, text.splitlines())
+    assert head == ["instructions", "dbutils", "reference"]
+    assert rows == [["cycle", "9,292", "22,711"], ["block", "11,892", "-"]]
+
+
+def test_the_table_has_a_row_for_each_piece_of_work(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import table
+    rows = list(table.rows(
+        {"reference": {"cycle": 20}, "dbutils": {"cycle": 5, "block": 6}},
+        {"1,000 waiting, ms a s": {"dbutils": [1, 2, 6]},
+         "8 threads, per second": {
+             "reference": [1, 2, 2], "dbutils": [8, 8, 10],
+             "by hand": [4, 4, 4]}}))
+    assert rows == [
+        ("cycle", 20, 5, 4), ("block", None, 6, None),
+        ("1,000 waiting, ms a s", None, 2, None),
+        ("8 threads, per second", 2, 8, 5), ("  with by hand", 4, 8, 2)]
+    assert set(table.TIMES) <= set(table.SCENARIOS)
+
+
+@pytest.mark.parametrize("name", ["Psycopg2", "PyMySql"])
+def test_what_is_shaped_like_a_driver_is_taken_for_it(monkeypatch, name):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import shaped
+    module = shaped.driver(getattr(shaped, f"{name}Connection"))
+    with PooledDB(module, maxconnections=1) as pool:
+        con = pool.connection()
+        cursor = con.cursor()
+        cursor.execute("select 1")
+        assert cursor.fetchone() == (1,)
+        driver_con = con.dbapi_connection
+        driver = driver_of(driver_con)
+        assert driver.module == name.lower()
+        assert driver.in_transaction(driver_con) is not True
+        assert driver.is_closed(driver_con) is False
+        assert is_socket(driver.descriptor(driver_con))
+        con.close()
