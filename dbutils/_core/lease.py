@@ -59,8 +59,10 @@ class Lease:
         checkout, permit = self._checkout, None
         try:
             del checkout[LAST]
-        except IndexError:
-            return  # it was given back before, or the pool has done that
+        except (IndexError, TypeError):
+            # It was given back before, or the pool has done that, or modules
+            # were emptied at the end.
+            return
         try:
             permit = self._permit
             self._permit = None

@@ -138,8 +138,9 @@ class Permit:
             raise
         except BaseException as error:  # noqa: BLE001 - nobody is above
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - must die
-            release_frames(error)
-            note_lost("taking back what was dropped", error)
+            if note_lost is not None:  # as when modules were emptied
+                release_frames(error)
+                note_lost("taking back what was dropped", error)
 
 
 class _Link(ref):
