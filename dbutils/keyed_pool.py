@@ -14,11 +14,13 @@ from importlib import import_module
 from time import monotonic
 from weakref import WeakKeyDictionary, WeakValueDictionary, ref
 
+from ._base.atomic import alive
 from ._base.checks import check_seconds, check_size, whole_number
 from ._base.errors import release_frames
 from ._base.fork import register_for_fork
 from ._base.hints import Any, Callable, Iterator, NamedTuple
 from ._base.mutex import Mutex
+from ._base.threads import Token
 from ._core.lease import is_released, permit_of
 from ._core.pool import core_of
 from ._drivers.creators import module_of_creator
@@ -107,12 +109,6 @@ class _Attempt(NamedTuple):
         return self.over.is_set() or self.token() is None
 
 
-class _Token:
-    """An object that a thread holds during its attempt."""
-
-    __slots__ = ("__weakref__",)
-
-
 class _Attempts:
     """The running attempts by their keys."""
 
@@ -120,7 +116,7 @@ class _Attempts:
         self._mutex = Mutex()
         self._running: dict[Any, _Attempt] = {}
 
-    def begin(self, key: Any, token: _Token) -> _Attempt:
+    def begin(self, key: Any, token: Token) -> _Attempt:
         """Return the running attempt for a key, or a new one."""
         with self._mutex.take():
             attempt = self._running.get(key)
@@ -129,7 +125,7 @@ class _Attempts:
                     ref(token), threading.get_ident(), threading.Event())
         return attempt
 
-    def end(self, key: Any, token: _Token) -> None:
+    def end(self, key: Any, token: Token) -> None:
         """End the attempt for a key, if it was begun with the token."""
         with self._mutex.take():
             attempt = self._running.get(key)
@@ -230,7 +226,7 @@ class AbstractConnectionPool:
         Only one thread acquires it.  The others wait for the outcome, and
         need no slots of their own.
         """
-        token, lease = _Token(), None
+        token, lease = Token(), None
         try:
             attempt = self._attempts.begin(key, token)
             if attempt.thread != threading.get_ident():
@@ -344,7 +340,7 @@ class AbstractConnectionPool:
         self._check_open()
         self.closed = True
         self._pool.shutdown(0)
-        for lease in list(self._out.values()):
+        for lease in alive(self._out.valuerefs()):
             core_of(self._pool).destroy(lease)
         self._keyed.clear()
 

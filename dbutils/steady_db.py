@@ -579,7 +579,8 @@ class SteadyDBCursor:
             pass  # __init__() did not even begin
         except BaseException as error:  # noqa: BLE001 - no caller can catch it
             # the driver closes its cursor when that is dropped
-            note_lost("closing a cursor that was dropped", error)
+            if note_lost is not None:  # as when modules were emptied
+                note_lost("closing a cursor that was dropped", error)
 
 
 class _NoFailover:

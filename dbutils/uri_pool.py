@@ -14,8 +14,9 @@ import threading
 from contextlib import suppress
 from functools import lru_cache
 from operator import methodcaller
-from weakref import WeakSet, WeakValueDictionary, ref
+from weakref import WeakValueDictionary, ref
 
+from ._base.atomic import alive
 from ._base.checks import check_size
 from ._base.errors import quietly
 from ._base.fork import register_for_fork
@@ -37,7 +38,8 @@ __all__ = ["GLOBAL_LOCKER", "THREAD_LOCAL", "ConnectionPool"]
 
 GLOBAL_LOCKER: Any  # made at its first use
 
-_instances: WeakSet[ConnectionPool] = WeakSet()
+# Weak references to all instances.  The callback that removes one is in C.
+_instances: dict[Any, None] = {}
 # The holdings of threads, by the identities of their ConnectionPools.
 _holdings: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _FOLDER = "_pydal_folder_"  # the attribute for the folder of a thread
@@ -332,7 +334,7 @@ class ConnectionPool:
         self._first_connection = False
         self._turn = [True]
         self._after_fork()
-        _instances.add(self)
+        _instances[ref(self, _instances.pop)] = None
         register_for_fork(self, method="_after_fork")
 
     def __repr__(self) -> str:
@@ -553,8 +555,8 @@ class ConnectionPool:
                 self._turn.append(True)
 
 
-def _close_all(kind: type, action: Any) -> Iterator[Exception]:
-    for pool in list(_instances):
+def _close_all(kind: type[ConnectionPool], action: Any) -> Iterator[Exception]:
+    for pool in alive(_instances.copy()):
         if isinstance(pool, kind):
             try:
                 pool.close(action)

@@ -1,4 +1,4 @@
-"""Take items out of a deque that several threads use at the same time.
+"""Steps that nothing can divide, with and without the GIL.
 
 A thread that comes too late gets nothing, which is no error.  The functions
 do not use contextlib.suppress(), which takes ten times as long as all the
@@ -6,14 +6,34 @@ rest.  They never return from within a handler: an exception thrown into the
 thread at that very moment would confuse Python before 3.11.
 """
 
+# These are single steps on a free-threaded Python 3.13 as well, as long as
+# comparing and hashing the items runs no Python code:
+#   deque: append, pop, remove, clear, rotate, [i], count, "in", len()
+#   list: append, pop, remove, del [i], [i], [:], copy(), list(), sorted()
+#   dict: [key], get, pop, popitem, setdefault, update, copy(), list() of it
+#     and of its views; the same for the __dict__ of an object
+#   set: add, discard, pop, update, copy(), list()
+#   del of an attribute in a __dict__; Lock.acquire(), Lock.release();
+#   count.__next__; SimpleQueue; ref(), its call and its callback in C
+# These are no single steps:
+#   copying or iterating a deque; iterating a dict or a set, also by tuple(),
+#     max(), sum() and any(); iterating a WeakSet, not even with the GIL
+#   del of an attribute in __slots__: several threads succeed
+#   next() of any other iterator; of a generator or a cycle it even crashes
+# An object that is dropped by another thread than the one that has made it
+# dies as soon as that one runs again.  Therefore no thread waits without a
+# time limit for the death of what it has made itself.
+
 from __future__ import annotations
 
+import sys
 from collections import deque
 from itertools import count
 
-from .hints import Any
+from .hints import Any, Callable, Iterable
 
-__all__ = ["Count", "first", "pop", "pop_last", "remove", "snapshot"]
+__all__ = [
+    "Count", "alive", "first", "pop", "pop_last", "remove", "snapshot"]
 
 
 def first(queue: deque[Any] | list[Any]) -> Any:
@@ -57,9 +77,41 @@ def remove(queue: deque[Any] | list[Any], item: Any) -> bool:
     return is_there
 
 
-def snapshot(queue: deque[Any]) -> list[Any]:
-    """Return the items of a deque, while others change it."""
-    return list(queue.copy())
+class _Items(list):
+    """A list that takes each item with which it is compared."""
+
+    __slots__ = ()
+    __hash__ = None
+    __eq__ = list.append  # type: ignore[assignment]
+
+
+def _taken_by_comparing(queue: deque[Any]) -> list[Any]:
+    """Return the items of a queue as a list, without the GIL.
+
+    An iterator of a deque fails when another thread changes the deque.  But
+    the deque is locked while it compares all items with an object.  The lock
+    can only be lost if another thread keeps us waiting within that.
+    """
+    while True:
+        items = _Items()
+        try:
+            queue.count(items)
+            return items[:]
+        except RuntimeError:
+            pass  # it was changed meanwhile
+
+
+_has_gil: Callable[[], bool] = getattr(sys, "_is_gil_enabled", bool)
+
+# Returns the items of a queue as a list, as they are at one moment.
+snapshot: Callable[[deque[Any]], list[Any]] = (
+    list if _has_gil is bool or _has_gil() else _taken_by_comparing)
+
+
+def alive(links: Iterable[Any]) -> list[Any]:
+    """Return the objects of weak references, without the dead ones."""
+    things = [link() for link in links]
+    return [thing for thing in things if thing is not None]
 
 
 class Count:

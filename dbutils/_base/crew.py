@@ -11,7 +11,7 @@ from collections import deque
 from time import monotonic
 from weakref import ref
 
-from .atomic import pop, remove
+from .atomic import alive, pop, remove, snapshot
 from .errors import log_swallowed, quietly
 from .hints import Any
 from .threads import (
@@ -125,7 +125,7 @@ class Crew:
                 worker.gate.open()
                 return True
         number = sum(worker.is_useful(now) for worker in workers) + sum(
-            now - tried_at < _AGAIN for tried_at in self._attempts.copy())
+            now - tried_at < _AGAIN for tried_at in snapshot(self._attempts))
         if len(workers) >= self._most:
             return not is_ending()
         if number < _THREADS:
@@ -159,8 +159,7 @@ class Crew:
             for worker in self._workers())
 
     def _workers(self) -> list[_Worker]:
-        workers = (link() for link in self._links.copy())
-        return [worker for worker in workers if worker is not None]
+        return alive(self._links.copy())
 
     def _wake_all(self) -> None:
         for worker in self._workers():

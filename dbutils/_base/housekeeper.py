@@ -8,14 +8,16 @@ server: a crew of a few worker threads does the work.
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from weakref import ref
 
+from .atomic import alive
 from .crew import Crew, Task
 from .errors import quietly
 from .fork import register_for_fork
 from .hints import Any
-from .threads import Attendant
+from .threads import Attendant, Token
 
 __all__ = ["Chore", "Housekeeper", "Task", "housekeeper"]
 
@@ -26,11 +28,18 @@ _LONGEST_SLEEP = 0.5
 class _Tick(Task):
     """The maintenance of a pool that is due."""
 
-    def __init__(self, pool: Any) -> None:
+    def __init__(self, pool: Any, begin: Callable[[Token], None]) -> None:
+        """Prepare the maintenance.
+
+        begin: is called with a token that lives until it is over
+        """
         self._pool = ref(pool)
+        self._begin = begin
 
     def run(self) -> None:
         """Do the maintenance, unless the pool is gone."""
+        token = Token()
+        self._begin(token)
         pool = self._pool()
         if pool is not None:
             with quietly("the maintenance of a pool in the background"):
@@ -44,8 +53,8 @@ class Housekeeper:
     """
 
     def __init__(self) -> None:
-        # Weak references to the pools, and to the running task of each.  All
-        # changes are single steps, which need no lock.
+        # Weak references to the pools, and to what lives while one is busy.
+        # All changes are single steps, which need no lock.
         self._links: dict[Any, Any] = {}
         self._crew = Crew()
         # The time at which it looks again.
@@ -69,8 +78,7 @@ class Housekeeper:
 
     def pools(self) -> list[Any]:
         """Return the pools that are served."""
-        pools = (link() for link in self._links.copy())
-        return [pool for pool in pools if pool is not None]
+        return alive(self._links.copy())
 
     def enlist(self, pool: Any) -> None:
         """Serve a pool from now on, for as long as it lives."""
@@ -132,12 +140,19 @@ class Housekeeper:
         pause: float = pool.due_at - monotonic()
         if pause > 0:
             return pause
-        tick = _Tick(pool)
-        if link in self._links:  # it may have been dismissed just now
-            self._links[link] = ref(tick, self._note_end)
+        tick = _Tick(pool, partial(self._watch, link))
+        self._watch(link, tick)
         if not self._crew.do(tick):
             tick.run()
         return _LONGEST_SLEEP
+
+    def _watch(self, link: Any, work: Any) -> None:
+        """Take a pool as busy for as long as an object lives.
+
+        That is the task, and as soon as it runs, a token of its thread.
+        """
+        if link in self._links:  # it may have been dismissed just now
+            self._links[link] = ref(work, self._note_end)
 
     def _note_end(self, _: Any) -> None:
         """Wake the thread when a task is done, to see what is due next."""

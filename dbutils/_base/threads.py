@@ -22,8 +22,8 @@ from .errors import log_swallowed
 from .hints import Any, Callable
 
 __all__ = [
-    "Attendant", "Gate", "at_end", "can_start", "fill_vacancies", "is_ending",
-    "is_useless", "start_thread", "vacancies"]
+    "Attendant", "Gate", "Token", "at_end", "can_start", "fill_vacancies",
+    "is_ending", "is_useless", "start_thread", "vacancies"]
 
 # In seconds: the time after which a thread that was started and does not run
 # is replaced, and the time for which the end of a sub-interpreter, and of the
@@ -64,7 +64,7 @@ class _Ends:
 
     def count_me(self) -> None:
         """Record that the current thread runs."""
-        self._own.token = token = _Token()
+        self._own.token = token = Token()
         self.running[ref(token, self.running.pop)] = None
         pop(self.newborn)
 
@@ -80,8 +80,12 @@ class _Ends:
             sleep(_MOMENT)
 
 
-class _Token:
-    """An object that lives as long as a thread, however that ends."""
+class Token:
+    """An object whose death shows that its thread has ended its work.
+
+    The thread has to make it itself.  Without the GIL, what another thread
+    has made does not die before that one runs again.
+    """
 
     __slots__ = ("__weakref__",)
 
@@ -273,7 +277,7 @@ class Attendant:
     def _run(self) -> None:
         if self.link is not None:
             return  # another one was faster
-        token = _Token()
+        token = Token()
         link = _Link(token, self._left)
         link.gate = Gate()
         self.link = link

@@ -6,21 +6,11 @@ import queue
 from collections import deque
 from weakref import ref
 
-from .atomic import pop
+from .atomic import pop, remove, snapshot
 from .hints import Any, Callable, Sequence
-from .threads import start_thread
+from .threads import Token, start_thread
 
 __all__ = ["run_together"]
-
-
-class _Part:
-    """One of several functions; it is dropped when the call is over."""
-
-    __slots__ = ("__weakref__", "function", "number")
-
-    def __init__(self, number: int, function: Callable[[], Any]) -> None:
-        self.number = number
-        self.function = function
 
 
 class _Together:
@@ -30,23 +20,34 @@ class _Together:
         self._functions = functions
         # Their results and errors, by their numbers.
         self._outcomes: dict[int, tuple[Any, Exception | None]] = {}
-        self._parts = deque(map(_Part, range(len(functions)), functions))
-        # A callback that is written in C puts the link of each part that is
-        # over here, so that no thread that was stopped is waited for.
+        self._parts = deque(enumerate(functions))
+        # The tokens of the helpers, held weakly.  A callback that is written
+        # in C puts each that is dead into the queue, so that no thread that
+        # was stopped is waited for.
+        self._helpers: deque[Any] = deque()
         self._ends: Any = queue.SimpleQueue()
-        self._links = [ref(part, self._ends.put) for part in self._parts]
+
+    def help(self) -> None:
+        """Call functions in a helper thread."""
+        token = Token()
+        # First: the caller waits for those that it finds here.
+        self._helpers.append(ref(token, self._ends.put))
+        self.work()
+        del token
 
     def work(self) -> None:
         """Call the functions that no thread has called yet."""
         part = pop(self._parts)
         while part is not None:
-            self._outcomes[part.number] = _outcome(part.function)
+            number, function = part
+            self._outcomes[number] = _outcome(function)
             part = pop(self._parts)
 
     def results(self) -> list[Any]:
         """Wait for all, and return the results, or raise the first error."""
-        for _ in self._links:
-            self._ends.get()
+        helpers = deque(snapshot(self._helpers))
+        while helpers:
+            remove(helpers, self._ends.get())
         outcomes = [
             self._outcomes[number] if number in self._outcomes
             else _outcome(function)
@@ -84,7 +85,7 @@ def run_together(functions: Sequence[Callable[[], Any]]) -> list[Any]:
     """
     calls = _Together(functions)
     for _ in functions[1:]:
-        if not start_thread(calls.work, "DBUtils helper"):
+        if not start_thread(calls.help, "DBUtils helper"):
             break
     try:
         calls.work()

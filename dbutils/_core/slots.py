@@ -11,7 +11,6 @@ Nothing has to be undone, and nothing needs a lock.
 
 from __future__ import annotations
 
-import sys
 import threading
 from itertools import chain, count
 from time import monotonic
@@ -117,20 +116,17 @@ class Permit:
         really dead, also if an interrupt hits this function.
         """
         try:
-            checkout = self.checkout
-            pool = first(checkout) if checkout else None
-            if pool is not None:
-                pool._take_back_dropped(self)  # noqa: SLF001 - of pools
-        except AttributeError:
-            if not sys.is_finalizing() and hasattr(self, "checkout"):
-                raise  # otherwise __init__() did not even begin
+            for pool in getattr(self, "checkout", None) or ():
+                if pool is not None:
+                    pool._take_back_dropped(self)  # noqa: SLF001 - of pools
         except Warning:  # which the program wants to be an error
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - must die
             raise
         except BaseException as error:  # noqa: BLE001 - nobody is above
             self = None  # type: ignore[assignment]  # noqa: PLW0642 - must die
-            release_frames(error)
-            note_lost("taking back what was dropped", error)
+            if note_lost is not None:  # as when modules were emptied
+                release_frames(error)
+                note_lost("taking back what was dropped", error)
 
 
 def holder_of(permit: Permit | None) -> Holder | None:

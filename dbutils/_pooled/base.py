@@ -356,7 +356,8 @@ class Pooled:
             self._end()
         except BaseException as error:  # noqa: BLE001 - no caller would see it
             # the other connections are closed by their own finalizers
-            note_lost("closing a pool that was dropped", error)
+            if note_lost is not None:  # as when modules were emptied
+                note_lost("closing a pool that was dropped", error)
 
     def _end(self) -> None:
         core = getattr(self, "_core", None)

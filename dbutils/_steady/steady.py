@@ -219,7 +219,8 @@ class Steady:
             pass  # __new__() has not ended
         except BaseException as error:  # noqa: BLE001 - no caller
             # the driver closes its connection when that is dropped
-            note_lost("closing a connection that was dropped", error)
+            if note_lost is not None:  # as when modules were emptied
+                note_lost("closing a connection that was dropped", error)
 
 
 _set_session = Steady._own_session.__set__  # noqa: SLF001 - of this module

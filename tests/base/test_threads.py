@@ -44,6 +44,8 @@ def our_threads():
     found = []
     for thread, frame in list(sys._current_frames().items()):
         first = frame
+        if first is None:  # without the GIL, while the thread ends
+            continue
         while first.f_back is not None:
             first = first.f_back
         if first.f_code.co_filename == _threads.__file__:

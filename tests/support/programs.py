@@ -63,6 +63,34 @@ def rows():
 generator = rows()
 next(generator)
 """,
+    # Without the GIL, modules are emptied before globals are dropped, if there
+    # was a second thread.
+    "leases in globals after a thread": """
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+pool = make(mincached=2, keepalive=9, leakafter=9)
+db = pool.connection()
+db.begin()
+cursor = ask(db)
+steady = connect(driver, **kwargs)
+steady.begin()
+ask(steady)
+persistent = PersistentDB(driver, **kwargs)
+ask(persistent.connection())
+""",
+    "a lease in a generator after a thread": """
+thread = threading.Thread(target=int)
+thread.start()
+thread.join()
+pool = make()
+def rows():
+    with pool.connection() as db, db.cursor() as cursor:
+        yield ask(db)
+        yield None
+generator = rows()
+next(generator)
+""",
     "a lease in a reference cycle": """
 pool = make()
 class Node:
