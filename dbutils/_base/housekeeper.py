@@ -16,7 +16,7 @@ from .atomic import alive
 from .crew import Crew, Task
 from .errors import quietly
 from .fork import register_for_fork
-from .hints import Any
+from .hints import Any, Callable
 from .threads import Attendant, Token
 
 __all__ = ["Chore", "Housekeeper", "Task", "housekeeper"]

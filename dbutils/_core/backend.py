@@ -53,16 +53,22 @@ class Backend:
         """Return whether the server answers within a time."""
         return self.ask(con)
 
+    def reset_elsewhere(self, is_elsewhere: bool, cons: list[Any]) -> None:
+        """Let connections be reset by others, or when they come back."""
+
     def retire(self, con: Any) -> None:
         """Let a connection not come back on the fast way."""
 
     @staticmethod
-    def take_with_care(core: Any) -> Any:
+    def take_with_care(core: Any) -> Any:  # noqa: ARG004 - unknown here
         """Return an idle permit on the fast way, or raise an IndexError.
 
-        This is the way for pools that check connections, or note something.
+        This is the way for pools that look at connections or count requests;
+        without it, all requests go the long way.
         """
         raise IndexError
+
+    take_and_note = take_with_care
 
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""

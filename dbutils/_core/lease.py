@@ -6,7 +6,6 @@ from .._base.atomic import first
 from .._base.errors import closed_text, orphan_text
 from .._base.fork import is_orphan
 from .._base.hints import Any, Callable
-from .quotas import Admission
 from .slots import end, note_caller
 
 __all__ = [
@@ -36,8 +35,7 @@ class Lease:
 
     @property
     def _pool(self) -> Any:
-        pool = first(self._checkout)
-        return pool.pool if isinstance(pool, Admission) else pool
+        return first(self._checkout)
 
     def _held(self) -> Any:
         """Return the permit of the connection, None after the release."""

@@ -9,6 +9,7 @@ from weakref import ref
 from .._base.errors import quietly
 from .._base.hints import Any, Callable
 from .._base.opening import Attempt, Outcome
+from .quotas import free_tokens
 from .slots import Permit, Slot, note_caller
 
 __all__ = ["Opener"]
@@ -52,13 +53,10 @@ class Opener:
             # thread that finds its tether takes the permit back.
             permit = core.sharing.publish(permit, record)
             core.serve()
-        admission, permit.admission = permit.admission, None
-        if admission is not None:
-            pool = admission.stand_before(pool)
         permit.checkout = [pool]
         if core.tracks is not False:
             note_caller(permit, _DEPTH)
-            core.note_load()
+            core.note_growth()
         try:
             return permit
         finally:
@@ -181,9 +179,7 @@ class Opener:
             self, core: Any, emptied: int, permit: Permit,
             outcome: Outcome) -> None:
         """Make a connection idle whose request has left in the meantime."""
-        admission, permit.admission = permit.admission, None
-        if admission is not None:
-            admission.free()
+        free_tokens(permit)
         permit = core.slots.reissue(permit.slot)  # that of the request is void
         if permit is None:  # the slot has left the pool
             if outcome.con is not None:

@@ -16,14 +16,12 @@ to time, and so does each request that finds no idle connection.
 
 The fast ways are four attributes: "take" and "take_dedicated" return an idle
 permit or raise an IndexError, "put" makes one idle, and "room" is the number
-of idle connections from which on "put" must not be used.  As long as a
-request waits, and wherever more is to be done, the first two only raise the
-error, and "room" is 0.
+of idle connections from which on "put" must not be used, but "place".  As
+long as a request waits, the first two only raise the error, and "room" is 0.
 """
 
 from __future__ import annotations
 
-import sys
 import threading
 from collections import deque
 from contextlib import suppress
@@ -44,7 +42,7 @@ from .holders import OldestHolders
 from .lease import hand_over
 from .limits import Limits
 from .opener import Opener
-from .quotas import Request
+from .quotas import Request, free_tokens
 from .sharing import Sharing
 from .slots import Checkout, Holder, Permit, Slot, Slots, end
 from .stats import PoolStats, late_text
@@ -60,7 +58,7 @@ VERBS = (
     # requests and leases
     "acquire", "request", "release", "release_permit", "release_dropped",
     "release_share", "release_one_share", "put_back_unused", "abort",
-    "hold_permit", "destroy", "detach", "after_release", "nudge",
+    "hold_permit", "destroy", "detach", "after_release", "nudge", "place",
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
@@ -68,12 +66,12 @@ VERBS = (
     "shared_records", "connections", "choose_ways", "let_go",
     # attributes: options, and what measures the pool
     "limits", "is_closed", "timeout", "timer", "tick", "trust", "changing",
-    "is_fast", "is_careful")
+    "is_careful")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
 _NONE_IDLE: deque[Permit] = deque(maxlen=0)
-_ANY_NUMBER = sys.maxsize
+_ANY_NUMBER = 2 ** 29  # a small one, with which comparing is quick
 
 
 def core_of(pool: Any) -> Any:
@@ -102,6 +100,12 @@ class PoolClosed(Exception):  # noqa: N818 - no error as such
 class Pool:
     """The slots of a pool and the requests for them."""
 
+    # What the fast ways read, which is quicker in slots.
+    __slots__ = (
+        "__dict__", "__weakref__", "idle", "is_careful", "lost", "maintenance",
+        "plenty", "put", "room", "take", "take_dedicated", "tick", "tracks",
+        "trust", "waiting")
+
     def __init__(
             self, backend: Backend, limits: Limits,
             tracks: bool | None = None) -> None:
@@ -117,10 +121,7 @@ class Pool:
         # How many seconds a request waits if it does not say that itself;
         # None means without a limit.
         self.timeout: float | None = None
-        # Options of the fast ways: whether connections that come back need a
-        # quick reset at most, and whether more than that is to be done when
-        # one is taken.
-        self.is_fast = True
+        # Whether connections are to be looked at when they are taken.
         self.is_careful = False
         self.tracks = tracks
         # The timer measures how long requests take, each time when tick()
@@ -183,43 +184,55 @@ class Pool:
 
     def let_go(self) -> None:
         """Have no reference to itself, when the pool is dropped."""
-        self.take = self.take_dedicated = _NONE_IDLE.popleft
-        self.put = self.idle.append
+        self.take = self.take_dedicated = self._way_out = _NONE_IDLE.popleft
 
     # The fast ways.
 
     def choose_ways(self) -> None:
         """Choose the shortest ways out and back that the options allow."""
-        self._choose_way_out()
-        self._choose_way_back()
-
-    def _choose_way_out(self) -> None:
-        self._block_way_out()
-        if self._may_be_taken():
-            self._open_way_out()
-            if not self._may_be_taken():  # a waiter has come in the meantime
-                self._block_way_out()
-
-    def _block_way_out(self) -> None:
-        self.take = self.take_dedicated = _NONE_IDLE.popleft
-
-    def _open_way_out(self) -> None:
-        """Offer the idle connections to requests that need not wait."""
-        policy = self.policy
+        policy, maintenance = self.policy, self.maintenance
+        take: Any = self.idle.popleft
         if self.is_closed or (policy is not None and policy.has_limits):
-            return
-        take: Callable[[], Permit] = self.idle.popleft
-        if self._needs_care():
+            take = _NONE_IDLE.popleft
+        elif self._needs_care():
             take = MethodType(self.backend.take_with_care, self)
-        self.take_dedicated = take
-        if not self.limits.maxshared:
-            self.take = take
+        elif self.tracks:
+            take = MethodType(self.backend.take_and_note, self)
+        self._way_out = take
+        self.put = self.idle.append
+        if maintenance is not None and maintenance.needs_times:
+            self.put = maintenance.way_back(self.idle)
+        if policy is not None and policy.has_limits:
+            self.put = MethodType(Pool.put_back, self)
+        self.measure_load()
+        self._look_at_waiters()
 
     def _needs_care(self) -> bool:
-        """Return whether something is to be done when a permit is taken."""
+        """Return whether something is to be looked at before lending."""
         return bool(
-            self.is_careful or self.maintenance is not None
-            or self.tick is not None or self.tracks or self._may_track())
+            self.is_careful or self.tick is not None or self._may_track()
+            or (self.maintenance is not None
+                and self.maintenance.needs_times))
+
+    def _look_at_waiters(self) -> None:
+        """Open the ways, or block them for those who would overtake."""
+        if self._may_be_taken():
+            take = self.take_dedicated = self._way_out
+            self.take = _NONE_IDLE.popleft if self.limits.maxshared else take
+        self.room = self._open_room()
+        if not self._may_be_taken():  # one may have come in the meantime
+            self.take = self.take_dedicated = _NONE_IDLE.popleft
+        if self.waiting:
+            self.room = 0
+
+    def _open_room(self) -> int:
+        """Return from how many idle connections on none comes back quickly."""
+        if self.is_closed or self.slots.is_oversized():
+            return 0
+        maxcached = self.limits.maxcached
+        return _ANY_NUMBER if maxcached is None else maxcached
+
+    # Keeping track of holders.
 
     def _may_track(self) -> bool:
         """Return whether more than half of the connections can be in use."""
@@ -227,42 +240,31 @@ class Pool:
         return self.tracks is None and limit is not None and (
             len(self.slots) > limit // 2)
 
-    def note_load(self) -> None:
-        """Begin to keep track of holders when half of them are in use.
+    def measure_load(self) -> None:
+        """Update how many have to be idle if not half of them are in use."""
+        limit = self.limits.maxconnections
+        self.plenty = len(self.slots) - (limit or 0) // 2 if (
+            self._may_track()) else 0
 
-        It is called after a permit was taken, or a slot was added.
-        """
+    def note_load(self) -> None:
+        """Begin to keep track of holders when half of them are in use."""
         if self._may_track():
-            limit = self.limits.maxconnections or 0
-            if len(self.slots) - len(self.idle) > limit // 2:
+            self.measure_load()
+            if len(self.idle) < self.plenty:
                 self.track()
-            elif self.take_dedicated == self.idle.popleft:
-                self._choose_way_out()
+
+    def note_growth(self) -> None:
+        """Note that a slot was added and is in use."""
+        if self.tracks is None and self._may_track():
+            if not self.plenty:  # until now it could not be half of them
+                self.choose_ways()
+            self.note_load()
 
     def track(self) -> None:
         """Keep track of holders from now on, unless that is not wanted."""
         if self.tracks is None:
             self.tracks = True
-            self._choose_way_out()
-
-    def _choose_way_back(self) -> None:
-        self.room = 0
-        self.put: Callable[[Permit], None] = self.idle.append
-        maintenance = self.maintenance
-        if maintenance is not None and maintenance.needs_times:
-            self.put = maintenance.way_back(self.idle)
-        self._measure_room()
-
-    def _measure_room(self) -> None:
-        """Update how many connections may come back on the fast way."""
-        self.room = 0
-        if self.is_fast and not (
-                self.waiting or self.is_closed or self.slots.is_oversized()
-                or self.reset_workers is not None):
-            maxcached = self.limits.maxcached
-            self.room = _ANY_NUMBER if maxcached is None else maxcached
-            if self.waiting:  # a waiter has come in the meantime
-                self.room = 0
+            self.choose_ways()
 
     # Reading.
 
@@ -482,24 +484,24 @@ class Pool:
         except BaseException:
             self._withdraw(waiter)
             raise
-        self._leave(link)
+        if waiter.permit is None:  # otherwise the one that served it does it
+            self._leave(link)
         return waiter.permit
 
     def _queue_up(self, link: Any) -> None:
         """Enqueue a waiter; newcomers queue behind it."""
         self.waiting.append(link)
-        if self.barging:
-            self._choose_way_out()
-        else:
-            self._block_way_out()
         self.room = 0
+        if self.barging:
+            self._look_at_waiters()
+        else:
+            self.take = self.take_dedicated = _NONE_IDLE.popleft
 
     def _leave(self, link: Any) -> None:
         """Take a waiter out of the queue, if it is still there."""
         self.queue.drop(link)
         if not self.waiting or self.barging:
-            self._choose_way_out()
-            self._measure_room()
+            self._look_at_waiters()
 
     def _may_queue(self, waiter: Waiter) -> bool:
         """Return whether the queue was not too long when a waiter came."""
@@ -523,7 +525,7 @@ class Pool:
             self.reclaim()
             self.serve()
             if self.barging:  # which may have lasted long enough
-                self._choose_way_out()
+                self._look_at_waiters()
 
     def _is_coming(self, waiter: Waiter) -> bool:
         """Return whether there will be a connection in a moment."""
@@ -640,6 +642,7 @@ class Pool:
             self.nudge()
             return True
         # the permit of the holder is void from now on
+        free_tokens(permit)
         fresh = self.slots.reissue(permit.slot)
         if fresh is not None:
             self.release_permit(fresh)
@@ -725,6 +728,20 @@ class Pool:
     def _has_surplus(self) -> bool:
         return self.is_closed or self.slots.is_oversized()
 
+    def place(self, permit: Permit) -> None:
+        """Hand a clean connection to the next waiter, or put it back."""
+        if self.waiting and not (
+                self.limits.maxshared or self.policy is not None
+                or self.is_closed or self.slots.is_oversized()):
+            waiter = self.queue.first()
+            if waiter is not None and waiter.grant(permit):
+                self._leave(ref(waiter))
+                return
+        if self.may_stay(permit.slot):
+            self.put_back(permit)
+        else:
+            self.discard(permit)
+
     def put_back(self, permit: Permit, emptied: int | None = None) -> None:
         """Make a connection idle, or hand it to the next waiter.
 
@@ -736,6 +753,8 @@ class Pool:
             self.discard(permit)
             return
         self.sharing.stop(slot)
+        if permit.admission is not None:
+            free_tokens(permit)
         if self.maintenance is not None:
             self.maintenance.used(slot)
         permit.checkout = None
@@ -770,8 +789,7 @@ class Pool:
         """Put back what was not used after all; it is handed out next."""
         slot = permit.slot
         if permit.admission is not None:
-            permit.admission.free()
-            permit.admission = None
+            free_tokens(permit)
         if permit.is_share:
             self.abort(permit)
         elif slot.con is None or slot.round != self.round:
@@ -799,8 +817,7 @@ class Pool:
         """Close the connection of a slot for good, and give the slot up."""
         slot = permit.slot
         if permit.admission is not None:
-            permit.admission.free()
-            permit.admission = None
+            free_tokens(permit)
         try:
             self.close(slot)
         finally:
@@ -811,7 +828,9 @@ class Pool:
         self.sharing.stop(slot)
         self.slots.give_up(slot)
         if was_oversized:
-            self._measure_room()
+            self._look_at_waiters()
+        if self.plenty:
+            self.measure_load()
         self.serve()
 
     def close(self, slot: Slot) -> None:

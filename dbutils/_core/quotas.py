@@ -7,12 +7,11 @@ was forgotten, comes back by itself, like a connection.
 
 from __future__ import annotations
 
-from contextlib import suppress
-
+from .._base.atomic import pop_last
 from .._base.hints import Any, NamedTuple
 from .slots import Permit, Slots
 
-__all__ = ["NO_REQUEST", "Admission", "Quota", "Request"]
+__all__ = ["NO_REQUEST", "Admission", "Quota", "Request", "free_tokens"]
 
 
 class Request(NamedTuple):
@@ -60,19 +59,10 @@ class Quota:
 
 
 class Admission:
-    """The tokens of a request, and later of its lease.
-
-    It stands between a lease and its pool, so that it gives the tokens back
-    when the lease is closed or dropped.
-    """
+    """The tokens of a request, which its permit holds until it comes back."""
 
     def __init__(self) -> None:
-        self.pool: Any = None
         self._tokens: list[tuple[Quota, Permit]] = []
-
-    @property
-    def _core(self) -> Any:
-        return self.pool._core  # noqa: SLF001 - for core_of()
 
     def take(self, quota: Quota | None) -> bool:
         """Take a token of a quota; return whether there was one."""
@@ -84,25 +74,17 @@ class Admission:
         self._tokens.append((quota, token))
         return True
 
-    def stand_before(self, pool: Any) -> Admission:
-        """Stand between a lease and its pool from now on."""
-        self.pool = pool
-        return self
-
     def free(self) -> None:
         """Give the tokens back."""
-        with suppress(IndexError):  # until there are none
-            while True:
-                quota, token = self._tokens.pop()
-                quota.put(token)
+        held = pop_last(self._tokens)
+        while held is not None:
+            quota, token = held
+            quota.put(token)
+            held = pop_last(self._tokens)
 
-    def _take_back(self, permit: Any) -> None:
-        """Take back the connection of a lease that is closed."""
-        self.free()
-        self.pool._take_back(permit)  # noqa: SLF001 - as a lease
 
-    def _take_back_dropped(self, permit: Any) -> None:
-        """Take back the connection of a lease that is dropped."""
-        self.free()
-        if self.pool is not None:
-            self.pool._take_back_dropped(permit)  # noqa: SLF001 - as a permit
+def free_tokens(permit: Permit) -> None:
+    """Give back the tokens that a permit holds, if there are any."""
+    admission, permit.admission = permit.admission, None
+    if admission is not None:
+        admission.free()

@@ -99,7 +99,7 @@ class Permit:
         self.checkout: Checkout | None = None
         # The fields of its holder, if the pool keeps track of them.
         self.taken: Taken | None = None
-        # The tokens to be given back with it before the checkout begins.
+        # The tokens that are given back with it.
         self.admission: Any = None
 
     @property

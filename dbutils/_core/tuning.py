@@ -52,7 +52,7 @@ def set_order(
 def set_reset_workers(core: Any, reset_workers: ResetWorkers | None) -> None:
     """Reset connections elsewhere, or in the threads that return them."""
     core.reset_workers = reset_workers
-    core.choose_ways()
+    core.backend.reset_elsewhere(reset_workers is not None, core.connections())
 
 
 def set_admission_policy(core: Any, policy: AdmissionPolicy) -> None:

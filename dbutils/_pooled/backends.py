@@ -15,7 +15,7 @@ from .._steady.state import OPEN
 from .._steady.steady import session_of
 from .attributes import forward
 from .shared_use import SharedUse
-from .ways import needs_nothing, take_with_care
+from .ways import needs_nothing, take_and_note, take_with_care
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -29,6 +29,10 @@ class SteadyBackend(Backend):
         # Whether a session that statements have changed is replaced within its
         # steady connection; otherwise the steady connection is replaced.
         self.renews_sessions = True
+        # Whether connections come back on the fast way, unless they are reset
+        # by others.
+        self.is_direct = True
+        self._is_elsewhere = False
 
     def is_outage(self, error: BaseException) -> bool:
         return is_outage(error)
@@ -37,9 +41,20 @@ class SteadyBackend(Backend):
         session_of(con).check(1)
 
     take_with_care = staticmethod(take_with_care)
+    take_and_note = staticmethod(take_and_note)
 
     def choose_leave(self, con: Any) -> None:
         """Choose how a session ends a clean checkout."""
+        session = session_of(con)
+        is_fast = self.is_direct and not self._is_elsewhere
+        session.leave = self._leave_of(session) if is_fast else stay_away
+
+    def reset_elsewhere(self, is_elsewhere: bool, cons: list[Any]) -> None:
+        self._is_elsewhere = is_elsewhere
+        for con in cons:
+            self.choose_leave(con)
+
+    def _leave_of(self, session: Any) -> Any:
         raise NotImplementedError
 
     def retire(self, con: Any) -> None:
@@ -116,18 +131,16 @@ class DbBackend(SteadyBackend):
         if session.ping & 1 and session.turns is not None:
             session.turns.check(session, seconds)
 
-    def choose_leave(self, con: Any) -> None:
-        session = session_of(con)
+    def _leave_of(self, session: Any) -> Any:
         policy = session.failover
         if self.mode is True:
             # only that of drivers without a known socket cannot hang unseen
             is_alone = type(policy) is OwnAccount and (
                 session.descriptor is None)
-            session.leave = None if is_alone else policy.quick_reset
-        else:
-            is_usual = policy is policy.usual
-            session.leave = (
-                stay_away if self.mode or not is_usual else needs_nothing)
+            return None if is_alone else policy.quick_reset
+        if self.mode or policy is not policy.usual:
+            return stay_away
+        return needs_nothing
 
     def come_from(self, creator: Any) -> None:
         """Learn from the creator whether the database is embedded."""
@@ -163,7 +176,5 @@ class DbBackend(SteadyBackend):
 class PgBackend(SteadyBackend):
     """The use that a pool makes of steady PyGreSQL connections."""
 
-    def choose_leave(self, con: Any) -> None:
-        session = session_of(con)
-        session.leave = (
-            session.failover.quick_reset if self.mode == 0 else stay_away)
+    def _leave_of(self, session: Any) -> Any:
+        return session.failover.quick_reset if self.mode == 0 else stay_away

@@ -186,11 +186,14 @@ class Pooled:
         """
         self._has_own_cache = (
             "cache" in self.__dict__ or type(self).cache is not Pooled.cache)
-        core = self._core
-        is_fast = not (self._has_own_cache or is_strict)
-        if is_fast is not core.is_fast:
-            core.is_fast = is_fast
-            core.choose_ways()
+        self._go_directly(not (self._has_own_cache or is_strict))
+
+    def _go_directly(self, is_direct: bool) -> None:
+        """Let connections come back on the fast way, or not."""
+        if is_direct is not self._backend.is_direct:
+            self._backend.is_direct = is_direct
+            for con in self._core.connections():
+                self._backend.choose_leave(con)
 
     def _note_check(self, session: Any) -> None:
         """Check connections before they are lent, if one has to be."""

