@@ -236,8 +236,9 @@ class PooledDB(Pooled):
         # This is the fast way out; see _pooled/ways.py.  Only the lease holds
         # the permit, see Permit; a traceback must not hold it, either.
         try:
-            if priority is None and tag is None:
-                core = self._core
+            core = self._core
+            if priority is None and tag is None and (
+                    maxwait is None or not core.is_careful):
                 permit = core.take() if shareable else core.take_dedicated()
                 lease = PooledDedicatedDBConnection()
                 lease._permit = permit  # noqa: SLF001 - inlined hold()
@@ -268,7 +269,9 @@ class PooledDB(Pooled):
         start = 0.0 if timer is None else monotonic()
         lease = None
         try:
-            permit = self._acquire(
+            if shareable and priority is None and tag is None:
+                permit = core.share_idle(self)
+            permit = permit or self._acquire(
                 self._open, shareable, maxwait, self,
                 core.request(priority, tag))
             kind = (

@@ -144,12 +144,14 @@ class PooledPg(Pooled):
         """
         # This is the fast way out; see _pooled/ways.py.
         try:
-            permit = self._core.take()
-            lease = PooledPgConnection()
-            lease._lender = self  # noqa: SLF001 - of this module
-            lease._permit = permit  # noqa: SLF001 - inlined hold()
-            permit.checkout = lease._checkout = [self]  # noqa: SLF001
-            return lease
+            core = self._core
+            if maxwait is None or not core.is_careful:
+                permit = core.take()
+                lease = PooledPgConnection()
+                lease._lender = self  # noqa: SLF001 - of this module
+                lease._permit = permit  # noqa: SLF001 - inlined hold()
+                permit.checkout = lease._checkout = [self]  # noqa: SLF001
+                return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done
         except BaseException:

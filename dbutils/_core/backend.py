@@ -26,6 +26,10 @@ class Backend:
     def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
         """Tell a new connection what the pool knows about the server."""
 
+    def seems_ready(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Return whether a quick look is enough to hand a connection out."""
+        return False
+
     def check(self, con: Any) -> None:
         """Check a connection before it is handed out, and reconnect it."""
 
@@ -80,6 +84,10 @@ class Backend:
     def needs_reset(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
         """Return whether a reset has to ask the server."""
         return True
+
+    def quick_reset(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+        """Do the same if that takes one step; return whether it was done."""
+        return False
 
     def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
         """Reset a returned connection; return whether it can stay."""

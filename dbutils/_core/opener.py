@@ -73,6 +73,8 @@ class Opener:
                 core.close(slot)
             if slot.con is None:
                 self._open(permit, connect, deadline)
+            elif not is_share and core.backend.seems_ready(slot.con):
+                pass  # as nearly always
             elif deadline is None:
                 core.backend.check(slot.con)
             elif is_share:
@@ -90,8 +92,9 @@ class Opener:
         core = self._core
         if core.maintenance is not None and core.maintenance.is_due(slot):
             return True
-        return deadline is not None and not core.backend.is_alive(
-            slot.con, (deadline - monotonic()) / 2)
+        return deadline is not None and not (
+            core.backend.seems_ready(slot.con) or core.backend.is_alive(
+                slot.con, (deadline - monotonic()) / 2))
 
     def open_ahead(
             self, permit: Permit, connect: Callable[[], Any]) -> None:

@@ -44,7 +44,7 @@ from .limits import Limits
 from .opener import Opener
 from .quotas import Request, free_tokens
 from .sharing import Sharing
-from .slots import Checkout, Holder, Permit, Slot, Slots, end
+from .slots import Checkout, Holder, Permit, Slot, Slots, end, note_caller
 from .stats import PoolStats, late_text
 from .thread_order import OldestFirst, order_of
 from .throttle import ConnectThrottle
@@ -57,7 +57,7 @@ __all__ = ["VERBS", "Pool", "PoolClosed", "PoolTimeout", "core_of"]
 VERBS = (
     # requests and leases
     "acquire", "request", "release", "release_permit", "release_dropped",
-    "release_share", "release_one_share", "put_back_unused", "abort",
+    "release_share", "release_one_share", "share_idle", "put_back_unused", "abort",
     "hold_permit", "destroy", "detach", "after_release", "nudge", "place",
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
@@ -438,6 +438,39 @@ class Pool:
             return sharing.join()
         return permit
 
+    def share_idle(self, pool: Any) -> Any:
+        """Return a share of an idle connection, None if there is none.
+
+        This inlines acquire() for the usual case.
+        """
+        permit = share = None
+        try:
+            limit = self.limits.maxshared
+            if self.sharing.number >= limit:
+                return None
+            permit = self.take_dedicated()
+            if not self.sharing.may_begin(permit.slot, limit):
+                self.put_back_unused(permit)
+                return None
+            share = self.sharing.publish(
+                permit, self.backend.share(permit.slot.con))
+            share.checkout = [pool]
+            if self.tracks:
+                note_caller(share, 3)
+            if self.waiting:
+                self.serve()
+            return share
+        except IndexError:
+            permit = None  # none is idle, or more has to be done
+        except Exception:
+            if share is None and permit is not None:
+                self.abort(permit)
+            raise
+        except BaseException:
+            permit = share = None  # not to be kept by the traceback
+            raise
+        return None
+
     def hold_permit(self, permit: Permit) -> None:
         """Keep a connection in use until it is released explicitly."""
         self._held[id(permit.slot.con)] = permit
@@ -667,8 +700,18 @@ class Pool:
         if checkout and len(share.group.tethers) > 1:
             self.backend.part(share.slot.con, checkout)
         if self.sharing.end(share):
-            self.reclaim()
+            self._end_groups()
             self.serve()
+
+    def _end_groups(self) -> None:
+        """Take back the connections of groups that have no sharers left."""
+        group = self.sharing.emptied()
+        while group is not None:
+            if group.is_detached:
+                self._close_group(group)
+            else:
+                self.reset(group.permit)
+            group = self.sharing.emptied()
 
     def release_one_share(self, con: Any) -> None:
         """Take back the first share of a connection."""
@@ -695,7 +738,9 @@ class Pool:
         slot, emptied = permit.slot, self.emptied
         can_stay = False
         try:
-            can_stay = self.may_stay(slot) and self.backend.reset(slot.con)
+            can_stay = self.may_stay(slot) and (
+                self.backend.quick_reset(slot.con)
+                or self.backend.reset(slot.con))
         finally:
             if is_expected is not None and not is_expected():
                 self.close(slot)  # it has left the pool
@@ -863,13 +908,9 @@ class Pool:
                 permit = self.slots.reissue_lost()
                 if permit is not None:
                     self._take_back(permit)
-        group: Any = self
-        while group is not None:
-            group = None
-            with quietly("taking a shared connection back"):
-                group = self.sharing.emptied()
-                if group is not None:
-                    self._end_group(group)
+        while self.sharing.lost:
+            with quietly("taking shared connections back"):
+                self._end_groups()
 
     def _take_back(self, permit: Permit) -> None:
         """Take back the permit of a lost slot."""
@@ -878,13 +919,6 @@ class Pool:
             self.discard(permit)
         else:
             self.reset(permit)
-
-    def _end_group(self, group: Any) -> None:
-        """Take the connection of a group back that has no sharers left."""
-        if group.is_detached:
-            self._close_group(group)
-        else:
-            self.reset(group.permit)
 
     def _close_group(self, group: Any) -> None:
         """Close the connection of a group, and count that once."""

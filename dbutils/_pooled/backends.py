@@ -15,7 +15,7 @@ from .._steady.state import OPEN
 from .._steady.steady import session_of
 from .attributes import forward
 from .shared_use import SharedUse
-from .ways import needs_nothing, take_and_note, take_with_care
+from .ways import looks_well, needs_nothing, take_and_note, take_with_care
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -72,6 +72,16 @@ class SteadyBackend(Backend):
 
     def limit_usage(self, con: Any) -> None:
         session_of(con).limit_usage(self.maxusage or 0)
+
+    def quick_reset(self, con: Any) -> bool:
+        session = session_of(con)
+        if session.is_marked or session.settings_changed or session.state:
+            return False
+        leave = session.leave or session.failover.quick_reset
+        return bool(leave(session))
+
+    def seems_ready(self, con: Any) -> bool:
+        return looks_well(session_of(con))
 
     def reset(self, con: Any) -> bool:
         session = session_of(con)
@@ -157,7 +167,9 @@ class DbBackend(SteadyBackend):
 
     def share(self, con: Any) -> Any:
         record = self._new_record(con)
-        session_of(con).turns = SharedUse()
+        session = session_of(con)
+        if session.turns is None:
+            session.turns = SharedUse()
         return record
 
     def can_be_closed_in_use(self, con: Any) -> bool:

@@ -26,11 +26,14 @@ from .._steady.liveness import (
     ASK_AT_CHECKOUT,
     LOOK_AFTER_ANSWER,
     LOOK_AT_CHECKOUT,
+    NO_CHECK,
     RECENT,
 )
 from .proxy import Proxy
 
-__all__ = ["SteadyLease", "needs_nothing", "take_and_note", "take_with_care"]
+__all__ = [
+    "SteadyLease", "looks_well", "needs_nothing", "take_and_note",
+    "take_with_care"]
 
 _getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
@@ -97,17 +100,24 @@ def _seems_well(core: Any, session: Any) -> bool:
         return False
     if core.trust is not None:
         return bool(core.trust.is_well(session, core.timeout))
-    way = session.checkout_check
-    if way is ASK_AT_CHECKOUT:
+    if session.checkout_check is ASK_AT_CHECKOUT:
         try:
             alive = session.con.ping(False)
         except Exception:  # noqa: BLE001 - the long way finds out why
             return False
         return alive is None or bool(alive)
-    if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
-            monotonic() - session.answered < RECENT)):
-        return bool(session.is_quiet())
-    return not core.timeout and bool(session.is_well(reconnect=False))
+    return looks_well(session) or (
+        not core.timeout and bool(session.is_well(reconnect=False)))
+
+
+def looks_well(session: Any) -> bool:
+    """Return whether a look is enough, and shows nothing wrong."""
+    way = session.checkout_check
+    return not session.state and (way is NO_CHECK or (
+        way is LOOK_AT_CHECKOUT or (
+            way is LOOK_AFTER_ANSWER
+            and monotonic() - session.answered < RECENT)
+    ) and bool(session.is_quiet()))
 
 
 class SteadyLease(Proxy, Lease):
