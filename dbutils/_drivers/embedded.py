@@ -6,7 +6,7 @@ from typing import Any, Mapping
 
 from .._base.errors import quietly
 from .arguments import ConnectArguments, accept_utf8
-from .driver import MARKS, ExactDriver, in_transaction_of
+from .driver import MARKS, ExactDriver, in_transaction_of, question
 
 __all__ = ["DRIVERS"]
 
@@ -21,6 +21,9 @@ class _Sqlite(ExactDriver):
         "load_extension", "set_authorizer", "set_progress_handler",
         "set_trace_callback", "setconfig", "setlimit"), MARKS)
     in_transaction = in_transaction_of
+
+    def status_of(self, con: Any) -> Any:
+        return question(con, "in_transaction")
 
     def has_written(self, con: Any) -> bool | None:
         # without autocommit a transaction is always open

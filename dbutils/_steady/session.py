@@ -114,7 +114,7 @@ class Session:
             return
         abandon_socket(self.con, self.driver.descriptor(self.con))
         self.closed = True
-        self.state = INHERITED
+        self.enter(INHERITED)
         self.is_marked = False
 
     def store(self, con: Any) -> None:
@@ -129,23 +129,27 @@ class Session:
         self.descriptor = self.driver.descriptor(con)
         self.usage = 0
         self.transaction = False
-        self.state = OPEN
         self.closed = self.is_marked = self.is_exposed = False
+        self.enter(OPEN)
         if self.settings.start(self.driver, self.first_settings()):
             self.settings_changed = True
-            self.state = SUSPECT  # if this fails, the next use tries again
+            self.enter(SUSPECT)  # if this fails, the next use tries again
             self.settings.reapply(con)
-            self.state = OPEN
+            self.enter(OPEN)
 
     @property
     def is_inherited(self) -> bool:
         """Whether the driver connection belongs to the parent process."""
         return self.state is INHERITED
 
+    def enter(self, state: int) -> None:
+        """Change the state."""
+        self.state = state
+
     def suspect(self) -> None:
         """Replace the driver connection at its next use."""
         if self.state == OPEN:
-            self.state = SUSPECT
+            self.enter(SUSPECT)
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""

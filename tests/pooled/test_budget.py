@@ -110,7 +110,7 @@ def persistent(nothing):
 
 @pytest.mark.parametrize(("make", "budget"), [
     (checkout, 10), (visit_pg, 20), (visit_with_ping, 13), (block, 12),
-    (statement, 28), (hardened, 16), (simple, 5), (persistent, 2)])
+    (statement, 24), (hardened, 12), (simple, 5), (persistent, 2)])
 def test_the_hot_paths_keep_to_their_budgets(
         nothing, pg, monkeypatch, make, budget):
     for name in ("connect", "threadsafety"):
