@@ -653,12 +653,14 @@ class SteadyDBCursor:
         """
         if name == "_own_state":  # __init__() did not even begin
             raise AttributeError(name)
+        state = self._own_state
         if name in _VALUES:
+            if state is not None and state.checkout:  # as nearly always
+                return getattr(state.cursor, name)
             return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
             return Method(name, self._run)
-        state = self._own_state
         if name not in _HARMLESS and name not in state.extras.attributes:
             state.session.note_direct_use()
         value = getattr(cursor, name)
