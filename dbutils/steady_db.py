@@ -367,6 +367,10 @@ _HARMLESS = {
 _VALUES = {"description", "lastrowid", "rowcount", "rownumber"}
 
 _UNOPENED = "This cursor could not be opened."
+_USED_LATE = (
+    "The connection of this cursor was given back to its pool."
+    " Fetch its rows before close().")
+_READ_LATE = _USED_LATE.replace("this cursor", "the cursor that is read")
 
 # Methods that get statements, too, but are not repeated.
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
@@ -444,7 +448,7 @@ class SteadyDBCursor:
         """Return a result of the driver, but self for the driver cursor."""
         if result is cursor:
             return self
-        if isinstance(result, GeneratorType):
+        if type(result) is GeneratorType:
             items = through(result, self._own_state, self._driver_cursor)
             return (self if item is cursor else item for item in items)
         return result
@@ -455,9 +459,7 @@ class SteadyDBCursor:
             raise InvalidCursorError(_UNOPENED)
         if not state.checkout:
             raise InvalidCursorError(
-                orphan_text() if is_orphan(state.owner)
-                else "The connection of this cursor was given back to its"
-                " pool. Fetch its rows before close().")
+                orphan_text() if is_orphan(state.owner) else _USED_LATE)
         return state.cursor
 
     def _cursor_to_read(self, is_value: bool = False) -> Any:
@@ -473,10 +475,7 @@ class SteadyDBCursor:
         if not (driver.keeps_rows(cursor)
                 or (is_value and driver.keeps_values(cursor))):
             return self._driver_cursor()
-        warnings.warn(
-            "The connection of the cursor that is read was given back to its"
-            " pool. Fetch its rows before close().", PendingDeprecationWarning,
-            stacklevel=3)
+        warnings.warn(_READ_LATE, PendingDeprecationWarning, stacklevel=3)
         return cursor
 
     @property
@@ -506,8 +505,7 @@ class SteadyDBCursor:
     def no_failover(self) -> Iterator[SteadyDBCursor]:
         """Raise errors of statements at once in this context.
 
-        Use it for statements that are expected to fail, like those that run
-        into a time-out of the server on purpose.
+        Use it for statements that fail on purpose, like those that time out.
         """
         self._no_failover += 1
         try:
@@ -538,16 +536,12 @@ class SteadyDBCursor:
                 state.close()
             state.lease = None
 
-    # The methods that are called most often.
-
     def execute(
             self, operation: Any = NOTHING, parameters: Any = NOTHING,
             *more: Any, **options: Any) -> Any:
-        """Execute a statement.
+        """Execute a statement; this inlines the safe policy for reads.
 
         more, options: further arguments for the driver's cursor
-
-        This inlines the safe policy's execute() for the usual case, a read.
         """
         state = self._own_state
         if state is None or not state.checkout:
@@ -566,12 +560,17 @@ class SteadyDBCursor:
         except Exception:  # noqa: BLE001 - not seen yet, or no answer
             kind = None
         if kind is None:
-            return self._execute(operation, parameters, more, options)
+            if more or options or operation is NOTHING:
+                given = (operation, parameters, *more)
+                return self._run("execute", tuple(
+                    arg for arg in given if arg is not NOTHING), options)
+            policy = session.failover if state.runner is None else state.runner
+            result = policy.execute(state, operation, parameters)
+            return self if result is state.cursor else result
         try:
-            if parameters is NOTHING:
-                result = state.cursor.execute(operation)
-            else:
-                result = state.cursor.execute(operation, parameters)
+            result = (
+                state.cursor.execute(operation) if parameters is NOTHING
+                else state.cursor.execute(operation, parameters))
         except BaseException as error:
             call, failover = execution(operation, parameters), session.failover
             if not failover.may_repeat(error, state, call, READ, session.work):
@@ -579,22 +578,6 @@ class SteadyDBCursor:
             result = failover.make_again(state, call, READ)
         session.usage += 1
         return self if result is state.cursor else result
-
-    def _execute(
-            self, operation: Any, parameters: Any, more: tuple[Any, ...],
-            options: dict[str, Any]) -> Any:
-        """Execute a statement as the failover policy does it."""
-        state = self._own_state
-        if more or options or operation is NOTHING:
-            given = (operation, parameters, *more)
-            args = tuple(arg for arg in given if arg is not NOTHING)
-            result = state.run(Call("execute", args, options))
-        else:
-            runner = state.runner
-            if runner is None:
-                runner = state.session.failover
-            result = runner.execute(state, operation, parameters)
-        return self._ours(result, state.cursor)
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a statement with several sets of parameters."""
@@ -634,9 +617,6 @@ class SteadyDBCursor:
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """Return the next few rows."""
-        state = self._own_state
-        if state is not None and state.checkout:
-            return state.cursor.fetchmany(*args, **kwargs)
         return self._cursor_to_read().fetchmany(*args, **kwargs)
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:

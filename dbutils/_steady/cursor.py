@@ -83,7 +83,7 @@ def execution(operation: Any, parameters: Any) -> Call:
 
 
 class Extras(NamedTuple):
-    """What most cursors do not have; it is replaced, not changed."""
+    """Facts that few cursors have; they are replaced, not changed."""
 
     # The arguments with which the driver cursor was opened.
     args: tuple[Any, ...]
@@ -145,7 +145,7 @@ class CursorState:
     extras: Extras
 
     def change(self, **extras: Any) -> None:
-        """Change some of what most cursors do not have."""
+        """Change some of the facts that few cursors have."""
         self.extras = self.extras._replace(**extras)
         self.make_ready()
 

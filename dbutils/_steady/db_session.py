@@ -17,16 +17,14 @@ from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
     AT_CHECKOUT,
-    AT_CURSOR,
     QUIET,
-    MovingSocketProbe,
     probe_of,
 )
 from .opener import Opener, end_if_possible, shared
 from .options import SteadyOptions
 from .restoring import end_streams
 from .session import Session
-from .state import IN_DOUBT, LOST, OPEN
+from .state import IN_DOUBT, LOST
 from .statements import READ, Kind
 
 __all__ = ["DbSession"]
@@ -40,20 +38,15 @@ class DbSession(Session):
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
-        "_is_checked_outside", "answered", "ask_number", "ask_status",
-        "asked_ping", "can_ask", "can_be_gone", "can_just_look", "has_pinger",
-        "is_in_memory", "moment", "opener", "ping", "poll", "ready",
-        "streams", "turns")
+        "_is_checked_outside", "answered", "asked_ping", "can_ask",
+        "can_be_gone", "can_just_look", "has_pinger", "is_in_memory",
+        "moment", "opener", "ping", "streams", "turns")
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
         # Whether the program has replaced the method that checks.
         self._is_checked_outside = False
-        # The driver connection if the safe policy has nothing to do before a
-        # cursor or statement but to look whether it is gone, otherwise None.
-        self.ready: Any = None
         super().__init__(options)
-        self._forget_questions()
         # Whether the data would be lost with the connection.
         self.is_in_memory = False
         # The moments of the checks, and those that the program has asked for;
@@ -78,39 +71,16 @@ class DbSession(Session):
         self.opener.save_memory(common)
         self.options = shared(common, "options", self.options)
 
-    def follow(self, policy: Any) -> None:
-        """Follow a failover policy from now on."""
-        self.failover = policy
-        self.agree()
-
     def agree(self, **options: Any) -> None:
         """Change the options that are given."""
         super().agree(**options)
         self.is_simple = self.is_simple and not self._is_checked_outside
-        self._make_ready()
+        self.make_ready()
         if {"ping", "pinger"} & options.keys() and self.con is not None:
             self.ask_at(self.options.ping)
             self._prepare_checks()
         if "failures" in options:
             self.opener.failures = self.options.failures
-
-    def enter(self, state: int) -> None:
-        """Change the state."""
-        super().enter(state)
-        self._make_ready()
-
-    def _make_ready(self) -> None:
-        """Note whether there is nothing to do before a statement."""
-        is_ready = (
-            self.is_simple and not self.options.ping & AT_CURSOR
-            and self.failover is not None and self.failover.is_quick
-            and self.state == OPEN and not self.closed)
-        self.ready = self.con if is_ready else None
-
-    def close(self) -> None:
-        """Close the driver connection, unless that was already done."""
-        self.ready = None
-        super().close()
 
     def ask_at(self, moments: int) -> None:
         """Check at these moments; a replaced method knows its own."""
@@ -129,28 +99,11 @@ class DbSession(Session):
             self.put(Orphan(self.opener.failure))
             self._probe = None
 
-    def put(self, con: Any) -> None:
-        """Put another driver connection in the place of this one."""
-        self.con = con
-        self._forget_questions()
-        self._make_ready()
-
-    def _forget_questions(self) -> None:
-        """Forget what is asked of the driver connection."""
-        # Callables in C, or None: poll(0) is true if there is something to
-        # read or the socket is gone; ask_number() returns the descriptor for
-        # as long as the socket is open (None if there is no poll); and
-        # ask_status() returns 0 only if no transaction is open.
-        self.poll: Any = None
-        self.ask_number: Any = None
-        self.ask_status: Any = None
-
     # Opening and closing.
 
     def store(self, con: Any) -> None:
         """Go on with a new driver connection."""
         self.driver = self.opener.driver
-        self._forget_questions()
         super().store(con)
         self.work = False
         self.is_in_memory = self.driver.is_private(con)
@@ -168,12 +121,7 @@ class DbSession(Session):
         self.has_pinger = (
             self._is_checked_outside or self.options.pinger is not None)
         looks = bool(self.asked_ping)
-        self._probe = probe_of(self.descriptor) if looks else None
-        if self._probe is not None and self.driver.moves:
-            self._probe = MovingSocketProbe(self)
-        elif self._probe is not None:
-            self.ask_number = self.driver.number_of(self.con)
-            self.poll = self.ask_number and self._probe.poll
+        self.look_through(probe_of(self.descriptor) if looks else None)
         self.can_be_gone = bool(self._probe) or (
             looks and self.driver.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
@@ -270,19 +218,6 @@ class DbSession(Session):
         self.alter(partial(super().change, name, value))
 
     # Whether the driver connection is alive; see liveness.
-
-    def is_gone(self) -> bool:
-        """Return whether the connection is closed, on this or that side."""
-        return super().is_gone() or self._has_other_number()
-
-    def _has_other_number(self) -> bool:
-        """Return whether the number may be that of another socket by now."""
-        if self.ask_number is None:
-            return False
-        try:
-            return bool(self.ask_number() != self.descriptor)
-        except Exception:  # noqa: BLE001 - it was closed
-            return True
 
     def is_quiet(self) -> bool:
         """Return whether a look shows nothing that only asking explains."""

@@ -14,7 +14,7 @@ from typing import Any, Callable
 from .._base.errors import add_note, log_swallowed, quietly
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
-from .cursor import Call, CursorState, execution
+from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
 from .deadlines import call_in_time
 from .decisions import Loss, reason_not_to_repeat
@@ -35,8 +35,6 @@ class SafeFailover:
     replays: whether statements may be executed again
     """
 
-    # Whether statements that are no reads are looked at more closely.
-    keeps_account = False
     # Whether cursors inline cursor() and run() for the usual case.
     is_quick = True
     # A question that has failed is asked again on the new connection.
@@ -299,17 +297,20 @@ class SafeFailover:
     def execute(
             self, state: CursorState, operation: Any, parameters: Any) -> Any:
         """Execute a statement; this inlines run() for usual work."""
-        session, call = state.session, execution(operation, parameters)
+        session = state.session
         had_work = session.work
-        if state.ready is not session.ready or self.keeps_account or (
-                kind_of(operation) is not UNKNOWN_WORK or had_work is None or (
+        if state.ready is not session.ready or had_work is None or (
+                kind_of(operation) is not UNKNOWN_WORK) or (
                 session.can_be_gone and not (had_work or session.transaction)
-                and session.is_gone())):
-            return self.run(state, call)
+                and session.is_gone()):
+            return self.run(state, execution(operation, parameters))
         session.work = None  # also if this is interrupted
         try:
-            result = state.cursor.execute(*call.args)
+            result = (
+                state.cursor.execute(operation) if parameters is NOTHING
+                else state.cursor.execute(operation, parameters))
         except BaseException as error:
+            call = execution(operation, parameters)
             if not self.may_repeat(
                     error, state, call, UNKNOWN_WORK, had_work):
                 raise
