@@ -127,7 +127,7 @@ class ManagedPool(PooledDB):
         session = session_of(con)
         if self._policy is not None and isinstance(
                 session.failover.usual, SafeFailover):
-            session.failover = session.failover.with_usual(self._policy)
+            session.follow(session.failover.with_usual(self._policy))
         return con
 
     def get_connection(self, *, maxwait: float | None = None) -> Any:

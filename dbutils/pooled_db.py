@@ -593,8 +593,7 @@ class _SharedCheckout:
         return lease is not None and not is_released(lease)
 
     def execute(
-            self, state: Any, kind: Any,  # noqa: ARG002 - run() derives it
-            operation: Any, parameters: Any) -> Any:
+            self, state: Any, operation: Any, parameters: Any) -> Any:
         """Execute a statement."""
         return self.run(state, execution(operation, parameters))
 

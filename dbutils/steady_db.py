@@ -23,14 +23,30 @@ from ._base.fork import is_orphan
 from ._base.hints import Any, Callable, ContextManager, Iterator
 from ._drivers.creators import split_isfatal
 from ._steady.calls import call_method, is_method, opens_cursor
-from ._steady.cursor import FOREVER, NOTHING, Call, during, state_for, through
+from ._steady.cursor import (
+    FOREVER,
+    NOTHING,
+    PLAIN,
+    Call,
+    CursorState,
+    Extras,
+    during,
+    execution,
+    through,
+)
 from ._steady.db_session import DbSession
 from ._steady.driver_methods import Method, execute_on, names_of, tied
 from ._steady.liveness import PingError
 from ._steady.opener import Opener
 from ._steady.options import check_options
-from ._steady.statements import seen
-from ._steady.steady import Steady, inner, inner_term, session_of
+from ._steady.statements import READ, seen
+from ._steady.steady import (
+    Steady,
+    inner,
+    inner_extra,
+    inner_term,
+    session_of,
+)
 
 __all__ = [
     "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",
@@ -121,10 +137,10 @@ class SteadyDBConnection(Steady):
             replaced_in,
         )
 
-        session.failover = policy_for(session)
+        session.follow(policy_for(session))
         names = replaced_in(self, _ORIGINALS)
         if names:
-            session.failover = Replaced(self, session.failover, names)
+            session.follow(Replaced(self, session.failover, names))
             session.opener.maker = WeakMethod(self._create)
             if "_ping_check" in names:
                 session.check_outside()
@@ -137,7 +153,7 @@ class SteadyDBConnection(Steady):
 
     @_con.setter
     def _con(self, con: Any) -> None:
-        self._own_session.con = con
+        self._own_session.put(con)
 
     _creator = inner("opener.creator")
     _args = inner("opener.args")
@@ -301,6 +317,10 @@ _HARMLESS = {
 _VALUES = {"description", "lastrowid", "rowcount", "rownumber"}
 
 _UNOPENED = "This cursor could not be opened."
+_USED_LATE = (
+    "The connection of this cursor was given back to its pool."
+    " Fetch its rows before close().")
+_READ_LATE = _USED_LATE.replace("this cursor", "the cursor that is read")
 
 # Methods that get statements, too, but are not repeated.
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
@@ -317,10 +337,10 @@ class SteadyDBCursor:
             self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
         _set_state(self, None)
         try:
-            session = session_of(con)
+            session_of(con)
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
-        _set_state(self, state_for(session, args, kwargs, con))
+        cursor_for(con, None, FOREVER, args, kwargs, self)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -342,12 +362,12 @@ class SteadyDBCursor:
             self.__class__ = _other_kind(kind)
 
     _con = inner("owner", "_own_state")
-    _args = inner("args", "_own_state")
-    _kwargs = inner("kwargs", "_own_state")
     _closed = inner("closed", "_own_state")
-    _no_failover = inner("no_failover", "_own_state")
-    _inputsizes = inner("inputsizes", "_own_state")
-    _outputsizes = inner("outputsizes", "_own_state")
+    _args = inner_extra("args")
+    _kwargs = inner_extra("kwargs")
+    _no_failover = inner_extra("no_failover")
+    _inputsizes = inner_extra("inputsizes")
+    _outputsizes = inner_extra("outputsizes")
 
     def _clearsizes(self) -> None:
         """Forget the input and output sizes."""
@@ -378,7 +398,7 @@ class SteadyDBCursor:
         """Return a result of the driver, but self for the driver cursor."""
         if result is cursor:
             return self
-        if isinstance(result, GeneratorType):
+        if type(result) is GeneratorType:
             items = through(result, self._own_state, self._driver_cursor)
             return (self if item is cursor else item for item in items)
         return result
@@ -389,9 +409,7 @@ class SteadyDBCursor:
             raise InvalidCursorError(_UNOPENED)
         if not state.checkout:
             raise InvalidCursorError(
-                orphan_text() if is_orphan(state.owner)
-                else "The connection of this cursor was given back to its"
-                " pool. Fetch its rows before close().")
+                orphan_text() if is_orphan(state.owner) else _USED_LATE)
         return state.cursor
 
     def _cursor_to_read(self, is_value: bool = False) -> Any:
@@ -407,10 +425,7 @@ class SteadyDBCursor:
         if not (driver.keeps_rows(cursor)
                 or (is_value and driver.keeps_values(cursor))):
             return self._driver_cursor()
-        warnings.warn(
-            "The connection of the cursor that is read was given back to its"
-            " pool. Fetch its rows before close().", PendingDeprecationWarning,
-            stacklevel=3)
+        warnings.warn(_READ_LATE, PendingDeprecationWarning, stacklevel=3)
         return cursor
 
     @property
@@ -439,51 +454,74 @@ class SteadyDBCursor:
     def no_failover(self) -> ContextManager[SteadyDBCursor]:
         """Raise errors of statements at once in this context.
 
-        Use it for statements that are expected to fail, like those that run
-        into a time-out of the server on purpose.
+        Use it for statements that fail on purpose, like those that time out.
         """
         return _NoFailover(self)
 
     def setinputsizes(self, sizes: Any) -> None:
         """Keep the input sizes for the next statement."""
-        self._own_state.inputsizes = sizes
-        self._own_state.has_sizes = True
+        self._own_state.change(has_sizes=True, inputsizes=sizes)
 
     def setoutputsize(self, size: Any, column: Any = None) -> None:
         """Keep an output size for the next statement."""
-        self._own_state.outputsizes = {
-            **self._own_state.outputsizes, column: size}
-        self._own_state.has_sizes = True
+        self._own_state.change(has_sizes=True, outputsizes={
+            **self._outputsizes, column: size})
 
     def close(self) -> None:
         """Close the cursor; closing it again has no effect."""
         state = self._own_state
         if state is not None:
-            state.close()
+            if state.checkout and not state.closed:  # as state.close() does
+                try:
+                    state.cursor.close()
+                except BaseException as error:  # noqa: BLE001 - it is raised
+                    state.note_failed_close(error)
+                state.closed = True
+            else:
+                state.close()
             state.lease = None
-
-    # The methods that are called most often.
 
     def execute(
             self, operation: Any = NOTHING, parameters: Any = NOTHING,
             *more: Any, **options: Any) -> Any:
-        """Execute a statement.
+        """Execute a statement; this inlines the safe policy for reads.
 
         more, options: further arguments for the driver's cursor
         """
         state = self._own_state
         if state is None or not state.checkout:
             self._driver_cursor()  # raises the error
-        if more or options or operation is NOTHING:
-            given = (operation, parameters, *more)
-            args = tuple(arg for arg in given if arg is not NOTHING)
-            result = state.run(Call("execute", args, options))
-            return self._ours(result, state.cursor)
+        session = state.session
+        kind: Any
         try:
-            kind = seen[operation]
-        except (KeyError, TypeError):  # not seen yet, or not hashable
+            kind, poll = seen[operation], session.poll
+            if state.ready is not session.ready or kind is not READ or (
+                    session.work is None or more or options) or (
+                    (poll is not None or session.can_be_gone)
+                    and not (session.work or session.transaction) and (
+                        session.is_gone() if poll is None else poll(0)
+                        or session.ask_number() != session.descriptor)):
+                kind = None
+        except Exception:  # noqa: BLE001 - not seen yet, or no answer
             kind = None
-        result = state.runner.execute(state, kind, operation, parameters)
+        if kind is None:
+            if more or options or operation is NOTHING:
+                given = (operation, parameters, *more)
+                return self._run("execute", tuple(
+                    arg for arg in given if arg is not NOTHING), options)
+            policy = session.failover if state.runner is None else state.runner
+            result = policy.execute(state, operation, parameters)
+            return self if result is state.cursor else result
+        try:
+            result = (
+                state.cursor.execute(operation) if parameters is NOTHING
+                else state.cursor.execute(operation, parameters))
+        except BaseException as error:
+            call, failover = execution(operation, parameters), session.failover
+            if not failover.may_repeat(error, state, call, READ, session.work):
+                raise
+            result = failover.make_again(state, call, READ)
+        session.usage += 1
         return self if result is state.cursor else result
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
@@ -528,6 +566,9 @@ class SteadyDBCursor:
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
         """Return all remaining rows."""
+        state = self._own_state
+        if state is not None and state.checkout:
+            return state.cursor.fetchall(*args, **kwargs)
         return self._cursor_to_read().fetchall(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -537,13 +578,15 @@ class SteadyDBCursor:
         """
         if name == "_own_state":  # __init__() did not even begin
             raise AttributeError(name)
+        state = self._own_state
         if name in _VALUES:
+            if state is not None and state.checkout:  # as nearly always
+                return getattr(state.cursor, name)
             return getattr(self._cursor_to_read(is_value=True), name)
         cursor = self._driver_cursor()
         if name.startswith(("execute", "call")):
             return Method(name, self._run)
-        state = self._own_state
-        if name not in _HARMLESS and name not in state.attributes:
+        if name not in _HARMLESS and name not in state.extras.attributes:
             state.session.note_direct_use()
         value = getattr(cursor, name)
         if getattr(value, "__self__", None) is cursor:  # it is a method
@@ -564,7 +607,7 @@ class SteadyDBCursor:
     def __delattr__(self, name: str) -> None:
         """Delete an attribute, of the driver cursor if it was set there."""
         state = getattr(self, "_own_state", None)
-        if state is not None and name in state.attributes:
+        if state is not None and name in state.extras.attributes:
             state.erase(name)
         else:
             super().__delattr__(name)
@@ -572,11 +615,10 @@ class SteadyDBCursor:
     def __del__(self) -> None:
         """Close the cursor after its last reference was dropped."""
         try:
-            state = self._own_state
-            if state is not None and not state.closed:
-                state.close()
+            if not self._own_state.closed:
+                self._own_state.close()
         except AttributeError:
-            pass  # __init__() did not even begin
+            pass  # __init__() did not open it
         except BaseException as error:  # noqa: BLE001 - no caller can catch it
             # the driver closes its cursor when that is dropped
             if note_lost is not None:  # as when modules were emptied
@@ -591,12 +633,12 @@ class _NoFailover:
 
     def __enter__(self) -> SteadyDBCursor:
         """Begin to raise errors."""
-        self._cursor._own_state.no_failover += 1  # noqa: SLF001 - of this module
+        self._cursor._no_failover += 1  # noqa: SLF001 - of this module
         return self._cursor
 
     def __exit__(self, *exc: object) -> None:
         """Go on as before."""
-        self._cursor._own_state.no_failover -= 1  # noqa: SLF001 - of this module
+        self._cursor._no_failover -= 1  # noqa: SLF001 - of this module
 
 
 # Sets the state faster than __setattr__(), since this is done often.
@@ -629,14 +671,40 @@ _new = object.__new__
 
 def cursor_for(
         con: SteadyDBConnection, lease: Any, checkout: Any,
-        args: tuple[Any, ...], kwargs: dict[str, Any]) -> SteadyDBCursor:
+        args: tuple[Any, ...], kwargs: dict[str, Any],
+        cursor: Any = None) -> Any:
     """Return a new cursor that can be used until a checkout ends.
 
     The parameters are those of bind(), and those of the driver's cursor().
+
+    cursor: the object to become this cursor, by default a new one
+
+    This inlines the safe policy's cursor() for the usual case.
     """
-    cursor = _new(SteadyDBCursor)
-    _set_state(cursor, state_for(
-        con._own_session, args, kwargs, con, lease, checkout))  # noqa: SLF001 - session_of(), without a call
+    state, session = CursorState(), con._own_session  # noqa: SLF001 - as session_of()
+    state.session = session
+    state.extras = PLAIN
+    if args or kwargs or session.work is None or session.ready is None:
+        state.cursor = session.failover.cursor(session, args, kwargs)
+        if args or kwargs:
+            state.extras = Extras(args, kwargs, *PLAIN[2:])
+            state.note_options()
+    else:
+        try:
+            state.cursor = session.con.cursor()
+        except Exception as error:
+            if not session.failover.may_reopen(session, error, session.work):
+                raise
+            state.cursor = session.con.cursor()
+    state.con = state.ready = session.con
+    state.owner = con
+    state.lease = lease
+    state.checkout = checkout
+    state.runner = None
+    state.closed = False
+    if cursor is None:
+        cursor = _new(SteadyDBCursor)
+    _set_state(cursor, state)
     return cursor
 
 
@@ -655,4 +723,5 @@ def bind(
     state.checkout = checkout
     if runner is not None:
         state.runner = runner
+        state.make_ready()
     return cursor

@@ -22,7 +22,8 @@ from .errors import log_swallowed
 from .hints import Any, Callable
 
 __all__ = [
-    "Attendant", "Gate", "Token", "at_end", "can_start", "fill_vacancies",
+    "Attendant", "Gate", "Token", "at_end", "can_start", "ends",
+    "fill_vacancies",
     "is_ending", "is_useless", "start_thread", "vacancies"]
 
 # In seconds: the time after which a thread that was started and does not run
@@ -102,15 +103,15 @@ def is_main() -> bool:
     return bool(interpreters.get_current() == interpreters.get_main())
 
 
-_ends = _Ends()
-at_end = _ends.wakers.append
+ends = _Ends()
+at_end = ends.wakers.append
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_ends.after_fork)
+    os.register_at_fork(after_in_child=ends.after_fork)
 
 
 def is_ending() -> bool:
     """Return whether the interpreter has stopped running other threads."""
-    return sys.is_finalizing() or (_ends.is_over and not _ends.is_main)
+    return sys.is_finalizing() or (ends.is_over and not ends.is_main)
 
 
 def can_start() -> bool:
@@ -130,7 +131,7 @@ def is_useless() -> bool:
     its last thread, which must not be one of ours.  Such a main thread is
     recognized by its class, which is not the usual one.
     """
-    if _ends.is_over or is_ending():
+    if ends.is_over or is_ending():
         return True
     main = threading.main_thread()
     usual: Any = vars(threading).get("_MainThread", ())
@@ -145,14 +146,14 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
     ending, and the system when there are too many threads.  The caller tries
     again when it is called the next time.
     """
-    if _ends.is_over or is_ending() or not _ends.may_start:
+    if ends.is_over or is_ending() or not ends.may_start:
         return False
     try:
-        _ends.newborn.append(None)
+        ends.newborn.append(None)
         # looked up now, since gevent may have replaced it
         _thread.start_new_thread(_run, (run, name))
     except RuntimeError as error:
-        pop(_ends.newborn)
+        pop(ends.newborn)
         log_swallowed(f"starting the thread {name!r}", error)
         return False
     return True
@@ -161,7 +162,7 @@ def start_thread(run: Callable[[], object], name: str) -> bool:
 def _do(run: Callable[[], object], name: str) -> None:
     """Call the function of a thread, and log an exception that ends it."""
     try:
-        _ends.count_me()
+        ends.count_me()
         _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - there is no caller

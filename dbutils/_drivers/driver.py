@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 from operator import attrgetter
 
 from .._base.errors import quietly
@@ -22,7 +22,7 @@ from .creators import is_clear
 __all__ = [
     "COMPARED", "LOST", "MARKS", "NO_DRIVER", "SPOILS", "TELLING", "Driver",
     "DriverFacts", "ExactDriver", "ask", "in_transaction_of", "is_socket",
-    "is_told"]
+    "is_told", "question"]
 
 # Kinds of methods that change a session: they change settings that can be
 # compared with those before, something that only a new session undoes, or
@@ -85,6 +85,22 @@ def ask(con: Any, path: str) -> Any:
         return answer() if callable(answer) else answer
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
+
+
+def question(con: Any, path: str) -> Any:
+    """Return a callable that reads an attribute at a path, None if it fails.
+
+    A method that is found there is returned itself.
+    """
+    try:
+        answer = _getter(path)(con)
+    except Exception:  # noqa: BLE001 - whatever it is, it is no answer
+        return None
+    if callable(answer):
+        return answer
+    *parts, name = path.split(".")
+    return partial(getattr, _getter(".".join(parts))(con) if parts else con,
+                   name)
 
 
 def in_transaction_of(
@@ -331,6 +347,21 @@ class DriverFacts(Driver):
     def inside(self, con: Any) -> Any:
         """Return the driver connection inside a wrapper."""
         return con
+
+    def number_of(self, con: Any) -> Any:  # noqa: ARG002 - unknown
+        """Return a callable that tells descriptor(), or None.
+
+        It is faster, and raises an error or returns another number once the
+        socket is closed.
+        """
+        return None
+
+    def status_of(self, con: Any) -> Any:  # noqa: ARG002 - unknown
+        """Return a callable that tells in_transaction(), or None.
+
+        It is faster: it returns 0 only if no transaction is open.
+        """
+        return None
 
     def warning(self) -> str | None:
         """Return a warning for programs that use this driver."""

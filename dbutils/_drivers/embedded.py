@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .._base.errors import quietly
 from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8
-from .driver import MARKS, ExactDriver, in_transaction_of
+from .driver import MARKS, ExactDriver, in_transaction_of, question
 
 __all__ = ["DRIVERS"]
 
@@ -22,6 +22,9 @@ class _Sqlite(ExactDriver):
         "load_extension", "set_authorizer", "set_progress_handler",
         "set_trace_callback", "setconfig", "setlimit"), MARKS)
     in_transaction = in_transaction_of
+
+    def status_of(self, con: Any) -> Any:
+        return question(con, "in_transaction")
 
     def has_written(self, con: Any) -> bool | None:
         # without autocommit a transaction is always open

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8, tls_context, whole
-from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
+from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask, question
 
 __all__ = ["DRIVERS"]
 
@@ -157,15 +157,17 @@ class _PyMySql(_LikePyMySql):
     def in_transaction(self, con: Any) -> bool | None:
         # The flag is not up to date after a query, so that it can be false
         # although a transaction is open, unless in autocommit mode.
-        if con.server_status & 1:
-            return True
-        return False if con.get_autocommit() else None
+        status = con.server_status
+        return True if status & 1 else False if status & 2 else None
 
     def is_closed(self, con: Any) -> bool | None:
         return not con.open
 
     def descriptor(self, con: Any) -> int | None:
         return ask(con, "_sock.fileno")
+
+    def number_of(self, con: Any) -> Any:
+        return question(con, "_sock.fileno")
 
     def keeps_rows(self, cursor: Any) -> bool:
         return not hasattr(cursor, "read_next")  # those of an SSCursor
@@ -240,6 +242,9 @@ class _MySqlClient(_LikePyMySql):
     def descriptor(self, con: Any) -> int | None:
         return ask(con, "fileno")
 
+    def number_of(self, con: Any) -> Any:
+        return question(con, "fileno")
+
     def keeps_rows(self, cursor: Any) -> bool:
         return _has_base(cursor, "CursorStoreResultMixIn")
 
@@ -277,6 +282,9 @@ class _MySqlConnector(_MySql):
 
     def descriptor(self, con: Any) -> int | None:
         return ask(con, "_socket.sock.fileno")
+
+    def number_of(self, con: Any) -> Any:
+        return question(con, "_socket.sock.fileno")
 
     def keeps_rows(self, cursor: Any) -> bool:
         return _has_base(

@@ -15,7 +15,7 @@ from .arguments import (
     tls_context,
     whole,
 )
-from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask
+from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask, question
 
 __all__ = ["DRIVERS"]
 
@@ -68,6 +68,9 @@ class _PostgreSql(ExactDriver):
 
     def descriptor(self, con: Any) -> int | None:
         return ask(con, "fileno")
+
+    def number_of(self, con: Any) -> Any:
+        return question(con, "fileno")
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "sqlstate", None)
@@ -159,6 +162,9 @@ class _Psycopg2(_LibPq):
         is_closed = status == _UNKNOWN and con.closed == 1  # by the program
         return None if is_closed else True
 
+    def status_of(self, con: Any) -> Any:
+        return question(con, "get_transaction_status")
+
     def keeps_rows(self, cursor: Any) -> bool:
         return getattr(cursor, "name", "") is None  # the server has no names
 
@@ -196,6 +202,12 @@ class _Psycopg(_LibPq):
         is_closed = status == _UNKNOWN and ask(con, "_closed")
         return None if status is None or is_closed else True
 
+    def status_of(self, con: Any) -> Any:
+        return question(con, "pgconn.transaction_status")
+
+    def number_of(self, con: Any) -> Any:
+        return question(con, "pgconn.socket")
+
     def keeps_rows(self, cursor: Any) -> bool:
         # server-side cursors have names; a pipeline may owe the result
         return not hasattr(cursor, "name") and cursor.pgresult is not None
@@ -217,6 +229,12 @@ class _Pg8000(_PostgreSql):
 
     def in_transaction(self, con: Any) -> bool | None:
         return getattr(con, "_in_transaction", None)
+
+    def status_of(self, con: Any) -> Any:
+        return question(con, "_in_transaction")
+
+    def number_of(self, con: Any) -> Any:
+        return question(con, "_usock.fileno")
 
     def is_closed(self, con: Any) -> bool | None:
         if getattr(con, "_sock", con) is None:
@@ -299,8 +317,14 @@ class _Pgdb(_LibPq):
         status = ask(con, "_cnx.transaction")
         return None if status is None else status != 0
 
+    def status_of(self, con: Any) -> Any:
+        return question(con, "_cnx.transaction")
+
     def descriptor(self, con: Any) -> int | None:
         return ask(con, "_cnx.fileno")
+
+    def number_of(self, con: Any) -> Any:
+        return question(con, "_cnx.fileno")
 
     def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
         return True

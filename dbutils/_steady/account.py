@@ -15,7 +15,7 @@ from .._base.hints import Any
 from .._base.patterns import LazyPattern
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
-from .cursor import Call, CursorState
+from .cursor import Call, CursorState, execution
 from .db_session import DbSession
 from .losses import note_end
 from .safe import SafeFailover
@@ -55,8 +55,6 @@ _known_effect_of = lru_cache(maxsize=500)(_effect_of)
 class OwnAccount(SafeFailover):
     """Fail over only where that is safe by the account of the library."""
 
-    keeps_account = True
-
     def quick_reset(self, session: DbSession) -> bool:
         """Roll back after a lease; return whether that was all to be done.
 
@@ -85,6 +83,10 @@ class OwnAccount(SafeFailover):
             return False
         session.transaction = session.work = False
         return True
+
+    def execute(
+            self, state: CursorState, operation: Any, parameters: Any) -> Any:
+        return self.run(state, execution(operation, parameters))
 
     def run(self, state: CursorState, call: Call) -> Any:
         session = state.session

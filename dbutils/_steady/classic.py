@@ -23,7 +23,7 @@ from .liveness import (
 )
 from .restoring import restore
 from .state import IN_DOUBT, OPEN
-from .statements import READ, Kind
+from .statements import READ, Kind, seen
 
 __all__ = ["ClassicFailover"]
 
@@ -44,6 +44,8 @@ class ClassicFailover:
     # The number of failures in a row of the program's question after which a
     # new connection is asked, too; DBUtils 3.x never does that.
     tolerance = 3
+    # Statements and cursors are left to execute() and cursor().
+    is_quick = False
 
     @property
     def usual(self) -> Any:
@@ -107,7 +109,7 @@ class ClassicFailover:
                 _reopen(session)
             log_swallowed("rolling back", error)
         except BaseException:
-            session.state = IN_DOUBT  # an answer may be unread
+            session.enter(IN_DOUBT)  # an answer may be unread
             raise
         else:
             session.work = False
@@ -204,7 +206,8 @@ class ClassicFailover:
 
         The error is not raised here, where it would refer to itself.
         """
-        fatal = not state.no_failover and state.session.options.is_fatal(error)
+        fatal = not state.extras.no_failover and (
+            state.session.options.is_fatal(error))
         verdict = judge(fatal, in_transaction)
         if verdict is REPLACE:
             self.replace(state)
@@ -213,16 +216,16 @@ class ClassicFailover:
         return self.repeat(state, call, type(error))
 
     def execute(
-            self, state: CursorState, kind: Kind | None, operation: Any,
-            parameters: Any) -> Any:
-        """Execute a statement; this inlines run() for the usual case.
-
-        kind: the kind of the statement, if it was seen before
-        """
+            self, state: CursorState, operation: Any, parameters: Any) -> Any:
+        """Execute a statement; this inlines run() for the usual case."""
         session = state.session
+        try:
+            kind = seen[operation]
+        except (KeyError, TypeError):  # not seen yet, or not hashable
+            kind = None
         if kind is None or not (
                 session.is_simple and session.state == OPEN) or (
-                state.moved or state.has_sizes):
+                state.extras.moved or state.extras.has_sizes):
             return self.run(state, execution(operation, parameters))
         if kind is not READ:
             session.work = True
@@ -261,7 +264,7 @@ class ClassicFailover:
         if done is None:
             done = self._repeat_elsewhere(state, call, failure)
         if done is not None:
-            state.moved = True
+            state.change(moved=True)
             state.session.usage += 1
         return done
 
@@ -270,7 +273,7 @@ class ClassicFailover:
         cursor = done = None
         with quietly(f"repeating {call.name} on the same connection"):
             cursor = state.session.failover.cursor(
-                state.session, state.args, state.kwargs)
+                state.session, *state.extras.options)
             done = _Done(state.call(call, cursor))
         if done is not None:
             state.move_to(cursor)
@@ -287,7 +290,7 @@ class ClassicFailover:
         That connection is kept if the same failure does not come again.
         """
         with Spare(
-                state.session.open_again, state.args, state.kwargs) as spare:
+                state.session.open_again, *state.extras.options) as spare:
             if spare.cursor is None:
                 return None
             try:
@@ -304,7 +307,7 @@ class ClassicFailover:
     def replace(self, state: CursorState) -> None:
         """Replace the connection at the end of a broken transaction."""
         with Spare(
-                state.session.open_again, state.args, state.kwargs) as spare:
+                state.session.open_again, *state.extras.options) as spare:
             if spare.cursor is not None:
                 self._take(state, spare)
         state.session.transaction = False
@@ -315,7 +318,7 @@ class ClassicFailover:
         state.close()
         _replace(state.session, con)
         state.move_to(cursor)
-        state.moved = True
+        state.change(moved=True)
 
     def _open_cursor(self, state: CursorState) -> Any:
         """Return the driver cursor.
@@ -323,9 +326,9 @@ class ClassicFailover:
         As in DBUtils 3.x, a cursor that was moved to a new connection can
         go on to be used after it was closed.
         """
-        if state.closed and state.moved:
-            state.move_to(
-                state.session.con.cursor(*state.args, **state.kwargs))
+        args, kwargs = state.extras.options
+        if state.closed and state.extras.moved:
+            state.move_to(state.session.con.cursor(*args, **kwargs))
         return state.cursor
 
 

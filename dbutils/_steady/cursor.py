@@ -9,8 +9,8 @@ from .._base.hints import Any, Callable, Iterable, Iterator, NamedTuple
 from .statements import MARK, UNKNOWN_WORK, Kind, kind_of
 
 __all__ = [
-    "FOREVER", "NOTHING", "Call", "CursorState", "during", "execution",
-    "state_for", "through"]
+    "FOREVER", "NOTHING", "PLAIN", "Call", "CursorState", "Extras", "during",
+    "execution", "through"]
 
 
 # The checkout of a connection that belongs to no pool.
@@ -65,8 +65,6 @@ class Call(NamedTuple):
         return getattr(cursor, self.name)(*self.args, **self.kwargs)
 
 
-_NO_SIZES: dict[Any, Any] = {}
-
 # The option and attribute of cursors that live longer than a transaction.
 _HELD = "withhold"
 
@@ -84,40 +82,59 @@ def execution(operation: Any, parameters: Any) -> Call:
     return Call("execute", args[:1] if parameters is NOTHING else args, {})
 
 
+class Extras(NamedTuple):
+    """Facts that few cursors have; they are replaced, not changed."""
+
+    # The arguments with which the driver cursor was opened.
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    # Whether it has moved to another cursor than at the beginning.
+    moved: bool
+    no_failover: int
+    # The sizes for the next statement.
+    has_sizes: bool
+    inputsizes: Any
+    outputsizes: dict[Any, Any]
+    # The attributes that the program has written.
+    attributes: dict[str, Any]
+
+    @property
+    def options(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The positional and the keyword arguments."""
+        return self.args, self.kwargs
+
+
+PLAIN = Extras((), {}, False, 0, False, {}, {}, {})
+
+
 class CursorState:
     """A driver cursor, and what is needed to open another one like it.
 
-    state_for() makes it, since making an object of a class without __init__()
+    cursor_for() makes it, since making an object of a class without __init__()
     takes half the time.
     """
 
     __slots__ = (
-        "args",
-        "attributes",
         "checkout",
         "closed",
         "con",
         "cursor",
-        "has_sizes",
-        "inputsizes",
-        "kwargs",
+        "extras",
         "lease",
-        "moved",
-        "no_failover",
-        "outputsizes",
         "owner",
+        "ready",
         "runner",
         "session",
     )
 
     session: Any
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    # It executes statements: the policy, or a connection that is shared.
+    # It executes the statements, if the failover policy does not.
     runner: Any
-    # The driver cursor, and the driver connection that it belongs to.
+    # The driver cursor, and the driver connection that it belongs to, which
+    # is also "ready" unless there is something to do before a statement.
     cursor: Any
     con: Any
+    ready: Any
     closed: bool
     # The steady connection.
     owner: Any
@@ -125,31 +142,34 @@ class CursorState:
     # lease has ended.
     lease: Any
     checkout: Any
-    # Whether it has moved to another cursor than at the beginning.
-    moved: bool
-    no_failover: int
-    # The sizes for the next statement, which are replaced, not changed.
-    has_sizes: bool
-    inputsizes: Any
-    outputsizes: dict[Any, Any]
-    # The attributes that the program has written; also replaced.
-    attributes: dict[str, Any]
+    extras: Extras
+
+    def change(self, **extras: Any) -> None:
+        """Change some of the facts that few cursors have."""
+        self.extras = self.extras._replace(**extras)
+        self.make_ready()
+
+    def make_ready(self) -> None:
+        """Note whether there is nothing to do before a statement."""
+        is_ready = self.runner is None and not self.extras.has_sizes
+        self.ready = self.con if is_ready else False
 
     def open(self) -> None:
         """Open a cursor of the present driver connection."""
         session = self.session
         self.move_to(session.failover.cursor(
-            session, self.args, self.kwargs))
+            session, *self.extras.options))
 
     def move_to(self, cursor: Any) -> None:
         """Go on with another driver cursor."""
-        if self.attributes:
+        if self.extras.attributes:
             self._furnish(cursor)
         self.close()
         self.cursor = cursor
         self.con = self.session.con
         self.closed = False
-        if self.kwargs:
+        self.make_ready()
+        if self.extras.kwargs:
             self.note_options()
 
     def note_options(self) -> None:
@@ -158,9 +178,9 @@ class CursorState:
         Such a cursor is closed at the end of the lease.  A held one also marks
         the session, since it cannot be closed in a transaction that failed.
         """
-        is_held = bool(self.kwargs.get(_HELD))
+        is_held = bool(self.extras.kwargs.get(_HELD))
         self.session.is_marked = self.session.is_marked or is_held
-        if is_held or self.kwargs.get("prepared"):
+        if is_held or self.extras.kwargs.get("prepared"):
             self.add_stream(self.cursor)
 
     def write(self, cursor: Any, name: str, value: Any) -> bool:
@@ -173,7 +193,7 @@ class CursorState:
             if hasattr(cursor, name):
                 raise  # the cursor refuses the value
             return False
-        self.attributes = {**self.attributes, name: value}
+        self.change(attributes={**self.extras.attributes, name: value})
         if name == _HELD and value:
             self.session.is_marked = True
         return True
@@ -181,13 +201,13 @@ class CursorState:
     def erase(self, name: str) -> None:
         """Delete an attribute that was written."""
         delattr(self.cursor, name)
-        self.attributes = {
-            key: value for key, value in self.attributes.items()
-            if key != name}
+        self.change(attributes={
+            key: value for key, value in self.extras.attributes.items()
+            if key != name})
 
     def _furnish(self, cursor: Any) -> None:
         """Write what was written before to another driver cursor."""
-        for name, value in self.attributes.items():
+        for name, value in self.extras.attributes.items():
             setattr(cursor, name, value)
 
     def close(self) -> None:
@@ -201,18 +221,28 @@ class CursorState:
         if not (self.checkout or self.session.driver.is_embedded):
             self.closed = True
             return
-        try:  # instead of "with quietly", since this is done so often
+        try:
             self.cursor.close()
-        except Exception as error:  # noqa: BLE001 - nothing is changed
-            log_swallowed("closing a cursor", error)
-        except BaseException as error:  # an answer may be unread
-            if self.con is self.session.con:
-                self.session.distrust(error)
-            raise
+        except BaseException as error:  # noqa: BLE001 - interrupts are raised
+            self.note_failed_close(error)
         self.closed = True
+
+    def note_failed_close(self, error: BaseException) -> None:
+        """Swallow an error of the driver cursor's close().
+
+        An interrupt is raised, since an answer may be unread.
+        """
+        if isinstance(error, Exception):
+            log_swallowed("closing a cursor", error)
+            return
+        if self.con is self.session.con:
+            self.session.distrust(error)
+        raise error
 
     def run(self, call: Call) -> Any:
         """Make a call as the policy says."""
+        if self.runner is None:
+            return self.session.failover.run(self, call)
         return self.runner.run(self, call)
 
     def note(self, call: Call) -> None:
@@ -229,9 +259,9 @@ class CursorState:
 
     def call(self, call: Call, cursor: Any) -> Any:
         """Make a call on a driver cursor."""
-        if self.attributes and cursor is not self.cursor:
+        if self.extras.attributes and cursor is not self.cursor:
             self._furnish(cursor)
-        if not (self.has_sizes and call.takes_sizes):
+        if not (self.extras.has_sizes and call.takes_sizes):
             return call(cursor)
         self._set_sizes(cursor)
         result = call(cursor)
@@ -240,14 +270,13 @@ class CursorState:
 
     def clear_sizes(self) -> None:
         """Forget the sizes."""
-        self.has_sizes = False
-        self.inputsizes = self.outputsizes = _NO_SIZES
+        self.change(has_sizes=False, inputsizes={}, outputsizes={})
 
     def _set_sizes(self, cursor: Any) -> None:
         """Set the sizes of a driver cursor."""
-        if self.inputsizes:
-            cursor.setinputsizes(self.inputsizes)
-        for column, size in self.outputsizes.items():
+        if self.extras.inputsizes:
+            cursor.setinputsizes(self.extras.inputsizes)
+        for column, size in self.extras.outputsizes.items():
             if column is None:
                 cursor.setoutputsize(size)
             else:
@@ -275,25 +304,3 @@ def during(
     """Enter a context that keeps the program's cursor alive."""
     with context as value:
         yield value
-
-
-def state_for(
-        session: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
-        owner: Any, lease: Any = None, checkout: Any = FOREVER) -> CursorState:
-    """Open a driver cursor; return its state."""
-    state = CursorState()
-    state.session = session
-    state.owner = owner
-    state.args = args
-    state.kwargs = kwargs
-    state.runner = failover = session.failover
-    state.cursor = failover.cursor(session, args, kwargs)
-    state.con = session.con
-    state.closed = state.moved = state.has_sizes = False
-    state.lease = lease
-    state.checkout = checkout
-    state.no_failover = 0
-    state.inputsizes = state.outputsizes = state.attributes = _NO_SIZES
-    if kwargs:
-        state.note_options()
-    return state

@@ -24,7 +24,6 @@ from .liveness import (
     NO_CHECK,
     QUIET,
     RECENT,
-    MovingSocketProbe,
     probe_of,
 )
 from .opener import Opener, end_if_possible, shared
@@ -80,6 +79,7 @@ class DbSession(Session):
         """Change the options that are given."""
         super().agree(**options)
         self.is_simple = self.is_simple and not self._is_checked_outside
+        self.make_ready()
         if {"ping", "pinger"} & options.keys() and self.con is not None:
             self.ask_at(self.options.ping)
             self._prepare_checks()
@@ -101,7 +101,7 @@ class DbSession(Session):
         """Leave the driver connection to the process that has opened it."""
         if self.con is not None and not self.closed:
             super().after_fork()
-            self.con = Orphan(self.opener.failure)
+            self.put(Orphan(self.opener.failure))
             self._probe = None
 
     # Opening and closing.
@@ -112,6 +112,7 @@ class DbSession(Session):
         super().store(con)
         self.work = False
         self.is_in_memory = self.driver.is_private(con)
+        self.ask_status = self.driver.status_of(con)
         self.answered = 0.0
         self.can_ask = hasattr(con, "ping")
         self._prepare_checks()
@@ -125,9 +126,7 @@ class DbSession(Session):
         self.has_pinger = (
             self._is_checked_outside or self.options.pinger is not None)
         looks = bool(self.asked_ping)
-        self._probe = probe_of(self.descriptor) if looks else None
-        if self._probe is not None and self.driver.moves:
-            self._probe = MovingSocketProbe(self)
+        self.look_through(probe_of(self.descriptor) if looks else None)
         self.can_be_gone = bool(self._probe) or (
             looks and self.driver.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
@@ -159,13 +158,13 @@ class DbSession(Session):
         If none can be opened, the error is raised; the next use tries again.
         """
         self.close()
-        self.state = LOST
+        self.enter(LOST)
         self.store(self.open_again())
 
     def invalidate(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""
         self.close()
-        self.state = LOST
+        self.enter(LOST)
         self.is_marked = self.work = False
 
     def distrust(self, error: BaseException) -> None:
@@ -177,7 +176,7 @@ class DbSession(Session):
         if self.state < LOST and not (
                 self.driver.is_embedded
                 or self.opener.is_error_of_driver(error, self.con)):
-            self.state = IN_DOUBT
+            self.enter(IN_DOUBT)
 
     # Facts that would be lost with the driver connection.
 

@@ -12,20 +12,27 @@ from __future__ import annotations
 
 import _socket  # socket makes enums of all its constants
 import os
-from sys import byteorder, is_finalizing
+from sys import byteorder
 from time import monotonic
 
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
-from .._base.hints import Any, List
-from .._base.threads import Attendant, fill_vacancies, is_ending, vacancies
+from .._base.hints import Any, Callable, List
+from .._base.threads import (
+    Attendant,
+    ends,
+    fill_vacancies,
+    is_ending,
+    vacancies,
+)
 
-__all__ = ["Limit", "end_deadline", "start_deadline"]
+__all__ = ["Limit", "call_in_time", "end_deadline", "start_deadline"]
 
 # In seconds: the longest time that a call may take, and the time after which
 # an idle watchdog thread ends.
 LIMIT = 5.0
 _REST = 1.0
+_NEVER = float("inf")
 
 
 # Places in the struct of TCP_INFO that say how many milliseconds ago the last
@@ -67,9 +74,11 @@ class Limit(List[Any]):
         if session.descriptor is None or is_ending() or (
                 session in _watchdog.calls):
             return  # while the interpreter ends, no thread could cut it off
-        self[:] = monotonic() + self.seconds, session.descriptor
-        _watchdog.start_deadline(session, session.descriptor, self.seconds)
+        now = monotonic()
+        self[:] = now + self.seconds, session.descriptor
         _watchdog.calls[session] = self
+        if _watchdog.may_miss(now, self[0]):
+            _watchdog.ensure(session, session.descriptor)
 
     def __exit__(self, *exc: object) -> None:
         """End the deadline."""
@@ -100,7 +109,8 @@ class _Watchdog:
         # The deadlines and descriptors of running calls; setting and popping
         # items is atomic and needs no lock.
         self.calls: dict[object, Any] = {}
-        self._wakes_at = 0.0
+        # When the thread looks at the calls again; never if there is none.
+        self.wakes_at = _NEVER
         self._has_rested = False
 
     def after_fork(self) -> None:
@@ -108,25 +118,22 @@ class _Watchdog:
         self._attendant.after_fork()
         self._begin()
 
-    def start_deadline(
-            self, key: object, descriptor: int, seconds: float) -> None:
-        """Start the deadline of a call."""
-        deadline = monotonic() + seconds
-        self.calls[key] = deadline, descriptor
-        if self._attendant.link is None or vacancies:
-            self._start(key, descriptor)
-        elif deadline < self._wakes_at:
-            self._attendant.wake()
-        if is_finalizing():
-            self._end_quietly(key, descriptor)
+    def may_miss(self, now: float, deadline: float) -> bool:
+        """Return whether the thread may not look before a deadline.
 
-    def _start(self, key: object, descriptor: int) -> None:
-        """Start the missing threads.
+        It does if it has said so; call_in_time() inlines this.
+        """
+        return bool(
+            not now < self.wakes_at < deadline or vacancies or ends.is_over)
+
+    def ensure(self, key: object, descriptor: int) -> None:
+        """Start or wake the thread, so that it ends a call in time.
 
         If no thread can end the call, its socket is shut down before it.
         """
         self._attendant.fill()
         fill_vacancies()
+        self._attendant.wake()
         if is_ending():
             self._end_quietly(key, descriptor)
 
@@ -137,15 +144,16 @@ class _Watchdog:
             if deadline <= now or is_ending():
                 self._end_quietly(key, descriptor)
         has_rested, self._has_rested = self._has_rested, not self.calls
-        if has_rested and self._has_rested:
-            self._has_rested = False
-            return None
         # Set the time first, then read the calls: a call that starts between
         # these steps either sees the time or is among the calls.
-        self._wakes_at = monotonic() + _REST
-        ends = [deadline for deadline, _ in self.calls.copy().values()]
-        self._wakes_at = min([self._wakes_at, *ends])
-        return self._wakes_at - monotonic()
+        if has_rested and self._has_rested:
+            self._has_rested = False
+            self.wakes_at = _NEVER
+            return None  # the calls are read once more then
+        self.wakes_at = monotonic() + _REST
+        times = [deadline for deadline, _ in self.calls.copy().values()]
+        self.wakes_at = min([self.wakes_at, *times])
+        return self.wakes_at - monotonic()
 
     def _is_busy(self) -> bool:
         return bool(self.calls)
@@ -180,10 +188,34 @@ def start_deadline(
     end_deadline() prevents that.  Without a descriptor nothing happens.
     """
     if descriptor is not None:
+        now = monotonic()
         limit = LIMIT if seconds is None else min(max(seconds, 0), LIMIT)
-        _watchdog.start_deadline(key, descriptor, limit)
+        _watchdog.calls[key] = now + limit, descriptor
+        if _watchdog.may_miss(now, now + limit):
+            _watchdog.ensure(key, descriptor)
 
 
 def end_deadline(key: object) -> None:
     """End the deadline of a call that is over."""
     _watchdog.calls.pop(key, None)
+
+
+def call_in_time(session: Any, act: Callable[[], Any]) -> float:
+    """Make a call that ends in LIMIT seconds; return when it has begun.
+
+    Without a descriptor it has no limit, and the answer is 0.
+    """
+    descriptor, calls = session.descriptor, _watchdog.calls
+    if descriptor is None:
+        act()
+        return 0.0
+    now = monotonic()
+    end = now + LIMIT
+    calls[session] = end, descriptor
+    try:
+        if not now < _watchdog.wakes_at < end or vacancies or ends.is_over:
+            _watchdog.ensure(session, descriptor)
+        act()
+    finally:
+        calls.pop(session, None)
+    return now

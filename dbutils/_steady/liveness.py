@@ -116,22 +116,23 @@ def probe_of(descriptor: int | None) -> SocketProbe | None:
 class SocketProbe:
     """Looks at one socket, many times."""
 
-    __slots__ = ("_descriptor", "_poll")
+    __slots__ = ("_descriptor", "poll")
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
-        self._poll: Any = None
+        # The method of a poll object, if there is one.
+        self.poll: Any = None
         if hasattr(select, "poll"):
             poll = select.poll()
             poll.register(descriptor, select.POLLIN | _HANG_UP)
-            self._poll = poll.poll
+            self.poll = poll.poll
 
     def look(self) -> SocketState:
         """Return the present state of the socket."""
-        if self._poll is None:
+        if self.poll is None:
             return self._select()
         try:
-            events = self._poll(0)
+            events = self.poll(0)
         except RuntimeError:  # another thread is looking at the moment
             return QUIET
         if not events:

@@ -6,6 +6,7 @@ it, the error of the driver gets a note with the cure.
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 
 from .._base.checks import shown
@@ -15,7 +16,7 @@ from .._drivers.registry import driver_of, drivers_by_name
 
 __all__ = [
     "OPTIONS", "check_creator", "explain_options", "explain_refusal",
-    "explain_thread", "missing_text", "mistake_in"]
+    "explain_thread", "missing_text", "mistake_in", "present_error"]
 
 # The name of the package.
 _US = __name__.partition(".")[0]
@@ -158,6 +159,15 @@ def explain_thread(error: BaseException) -> None:
 
 # Errors of psycopg2 and psycopg about anything but their own connections.
 _NOT_THEIRS = r"must be (?:a |\S+\.)connection\b|expected Connection\b"
+
+
+def _present_error() -> BaseException | None:
+    """Return the exception being handled, None if there is none."""
+    return sys.exc_info()[1]
+
+
+# From Python 3.11 on there is a function in C.
+present_error = getattr(sys, "exception", _present_error)
 
 
 def explain_refusal(error: BaseException | None) -> None:

@@ -37,6 +37,7 @@ class Replaced:
         self.usual = usual
         self._con = ref(con)
         self._names = names
+        self.is_quick = usual.is_quick and "_cursor" not in names
 
     def with_usual(self, policy: Any) -> Any:
         """Return the same with another usual policy."""

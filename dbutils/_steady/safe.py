@@ -9,24 +9,21 @@ replaced before a statement is sent, if there is nothing to lose.
 
 from __future__ import annotations
 
-from sys import exc_info
-from time import monotonic
-
 from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Callable
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
-from .deadlines import end_deadline, start_deadline
+from .deadlines import call_in_time
 from .decisions import Loss, reason_not_to_repeat
 from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
 from .losses import is_lost, note_end, note_error
-from .mistakes import explain_refusal
+from .mistakes import explain_refusal, present_error
 from .restoring import restore
 from .session import Session
 from .state import LOST, OPEN
-from .statements import AHEAD, READ, Kind
+from .statements import AHEAD, READ, UNKNOWN_WORK, Kind, kind_of
 
 __all__ = ["SafeFailover", "can_repeat"]
 
@@ -37,8 +34,8 @@ class SafeFailover:
     replays: whether statements may be executed again
     """
 
-    # Whether statements that are no reads are looked at more closely.
-    keeps_account = False
+    # Whether cursors inline cursor() and run() for the usual case.
+    is_quick = True
     # A question that has failed is asked again on the new connection.
     tolerance = 0
 
@@ -165,7 +162,7 @@ class SafeFailover:
     def reset_session(self, session: DbSession, reset: Any) -> bool:
         """Reset the session after a lease; return whether it can stay."""
         if session.driver.checks_types:
-            explain_refusal(exc_info()[1])
+            explain_refusal(present_error())
         if session.state == OPEN and not session.closed:
             with quietly("resetting a session"):
                 return self._reset(session, reset)
@@ -198,30 +195,28 @@ class SafeFailover:
 
         This inlines reset_session() for the usual case.
         """
-        if session.driver.checks_types and exc_info()[0] is TypeError:
-            explain_refusal(exc_info()[1])
+        if session.driver.checks_types and present_error() is not None:
+            explain_refusal(present_error())
         if session.is_marked or session.settings_changed or (
                 session.closed or session.state):  # it is not OPEN
             return False
-        if session.transaction or (
-                session.driver.in_transaction(session.con) is not False):
-            if session.descriptor is None and session.is_unbounded():
-                return False  # it is closed instead
-            session.transaction = False
-            start_deadline(session, session.descriptor, None)
-            try:
-                session.con.rollback()
-            except Exception as error:  # noqa: BLE001 - nothing is changed
-                note_end(session, "rollback", error)
-                log_swallowed("rolling back", error)
-                return False
-            except BaseException as error:
-                session.distrust(error)
-                raise
-            finally:
-                end_deadline(session)
-            if session.can_be_gone and session.descriptor is not None:
-                session.answered = monotonic()
+        ask_status = session.ask_status
+        try:
+            if session.transaction or (
+                    session.driver.in_transaction(session.con) is not False
+                    if ask_status is None else ask_status()):
+                if session.descriptor is None and session.is_unbounded():
+                    return False  # it is closed instead
+                session.transaction = False
+                begun = call_in_time(session, session.con.rollback)
+                session.answered = begun if session.can_be_gone else 0.0
+        except Exception as error:  # noqa: BLE001 - nothing is changed
+            note_end(session, "rollback", error)
+            log_swallowed("rolling back", error)
+            return False
+        except BaseException as error:
+            session.distrust(error)
+            raise
         session.work = False
         return True
 
@@ -230,27 +225,38 @@ class SafeFailover:
     def cursor(
             self, session: DbSession, args: tuple[Any, ...],
             kwargs: dict[str, Any]) -> Any:
-        """Return a new driver cursor, of a new connection if necessary."""
-        had_work = session.work
-        if had_work is None:
-            had_work = session.has_work()
+        """Return a new driver cursor, of a new connection if necessary.
+
+        cursor_for() of steady_db inlines this for the usual case.
+        """
+        had_work = session.has_work()
         if not (had_work or session.transaction) and (
                 session.ping & AT_CURSOR or not (
                     session.is_simple and session.state == OPEN)):
             self._replace_if_stale(session, AT_CURSOR)
         try:
-            if not (args or kwargs):  # as nearly always
-                return session.con.cursor()
             return session.con.cursor(*args, **kwargs)
         except Exception as error:
-            session.is_bound()  # not by a connection that it has closed itself
-            loss = self.loss(session, error, had_work=had_work)
-            if not can_repeat(session, error, loss):
+            if not self.may_reopen(session, error, had_work):
                 raise
         return session.con.cursor(*args, **kwargs)
 
+    def may_reopen(
+            self, session: DbSession, error: Exception,
+            had_work: bool) -> bool:
+        """Return whether there is a new connection after an error.
+
+        The error is one of opening a cursor.
+        """
+        session.is_bound()  # not by a connection that it has closed itself
+        loss = self.loss(session, error, had_work=had_work)
+        return can_repeat(session, error, loss)
+
     def run(self, state: CursorState, call: Call) -> Any:
-        """Make a call of a cursor, again if that loses and doubles nothing."""
+        """Make a call of a cursor, again if that loses and doubles nothing.
+
+        SteadyDBCursor.execute() inlines this for the usual case.
+        """
         session = state.session
         kind = call.kind()
         had_work = self._replace_if_stale(session, AT_STATEMENT)
@@ -263,14 +269,14 @@ class SafeFailover:
         try:
             result = state.call(call, state.cursor)
         except BaseException as error:
-            if not self._may_repeat(error, state, call, kind, had_work):
+            if not self.may_repeat(error, state, call, kind, had_work):
                 raise
-            result = self._make_again(state, call, kind)
+            result = self.make_again(state, call, kind)
         session.usage += 1
         session.has_work()
         return result
 
-    def _may_repeat(
+    def may_repeat(
             self, error: BaseException, state: CursorState, call: Call, kind:
             Kind, had_work: bool) -> bool:
         """Return whether a call can be made again after an error.
@@ -284,44 +290,35 @@ class SafeFailover:
             session.distrust(error)
             return False
         loss = self.loss(session, error, kind, had_work, call)
-        return not state.no_failover and can_repeat(session, error, loss)
+        return not state.extras.no_failover and (
+            can_repeat(session, error, loss))
 
     def execute(
-            self, state: CursorState, kind: Kind | None, operation: Any,
-            parameters: Any) -> Any:
-        """Execute a statement; this inlines run() for the usual case.
-
-        kind: as in ClassicFailover.execute()
-        """
+            self, state: CursorState, operation: Any, parameters: Any) -> Any:
+        """Execute a statement; this inlines run() for usual work."""
         session = state.session
         had_work = session.work
-        is_read = kind is READ
-        if kind is None or had_work is None or (
-                not is_read and (kind.marks or self.keeps_account)) or (
-                session.state  # is not OPEN
-                or not session.is_simple or state.has_sizes
-                or state.con is not session.con or (
+        if state.ready is not session.ready or had_work is None or (
+                kind_of(operation) is not UNKNOWN_WORK) or (
                 session.can_be_gone and not (had_work or session.transaction)
-                and session.is_gone())):
+                and session.is_gone()):
             return self.run(state, execution(operation, parameters))
-        if not is_read:  # also if this is interrupted
-            session.work = None
+        session.work = None  # also if this is interrupted
         try:
-            if parameters is NOTHING:
-                result = state.cursor.execute(operation)
-            else:
-                result = state.cursor.execute(operation, parameters)
+            result = (
+                state.cursor.execute(operation) if parameters is NOTHING
+                else state.cursor.execute(operation, parameters))
         except BaseException as error:
             call = execution(operation, parameters)
-            if not self._may_repeat(error, state, call, kind, had_work):
+            if not self.may_repeat(
+                    error, state, call, UNKNOWN_WORK, had_work):
                 raise
-            result = self._make_again(state, call, kind)
+            result = self.make_again(state, call, UNKNOWN_WORK)
         session.usage += 1
-        if not is_read:
-            session.has_work()
+        session.has_work()
         return result
 
-    def _make_again(self, state: CursorState, call: Call, kind: Kind) -> Any:
+    def make_again(self, state: CursorState, call: Call, kind: Kind) -> Any:
         """Make a call a second and last time, on a new connection."""
         try:
             state.open()

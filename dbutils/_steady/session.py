@@ -16,6 +16,7 @@ from .._base.threads import is_ending
 from .._drivers.driver import NO_DRIVER, DriverFacts
 from .deadlines import end_deadline
 from .liveness import (
+    AT_CURSOR,
     AT_STATEMENT,
     GONE,
     Depth,
@@ -42,6 +43,8 @@ class Session:
     __slots__ = (
         "__weakref__",
         "_probe",
+        "ask_number",
+        "ask_status",
         "closed",
         "con",
         "descriptor",
@@ -54,6 +57,8 @@ class Session:
         "leave",
         "limit",
         "options",
+        "poll",
+        "ready",
         "settings",
         "settings_changed",
         "state",
@@ -72,19 +77,22 @@ class Session:
         # session that returns whether that was all to be done, or None for
         # the rollback() of the driver.
         self.leave: Any = None
+        # The driver connection if the safe policy has nothing to do before a
+        # cursor or statement but to look whether it is gone, otherwise None.
+        self.ready: Any = None
+        self.state = OPEN
+        self.closed = True
+        self.con: Any = None
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
         # Whether close() of the steady connection closes it.
         self.is_closeable = options.closeable
         self.limit_usage(options.maxusage)
-        self.con: Any = None
         self.usage = 0
         # Whether a transaction was begun with begin(), and whether there is
         # work that is not saved; None means that the driver has to be asked.
         self.transaction = False
         self.work: bool | None = False
-        self.state = OPEN
-        self.closed = True
         self.driver: DriverFacts = NO_DRIVER
         # Whether statements have changed the session on the server.
         self.is_marked = False
@@ -99,6 +107,7 @@ class Session:
         self.descriptor: int | None = None
         self._probe: SocketProbe | MovingSocketProbe | None = None
         self.limit: float | None = None
+        self.forget_questions()
         # How often in a row the question of the program has failed.
         self.unanswered = 0
         # The pool's knowledge about the server, if there is a pool.
@@ -128,7 +137,7 @@ class Session:
             return
         abandon_socket(self.con, self.driver.descriptor(self.con))
         self.closed = True
-        self.state = INHERITED
+        self.enter(INHERITED)
         self.is_marked = False
 
     def store(self, con: Any) -> None:
@@ -139,27 +148,71 @@ class Session:
         """
         if self.settings_changed:
             self.settings.note_changes(self.con)
-        self.con = con
+        self.put(con)
         self.descriptor = self.driver.descriptor(con)
         self.usage = 0
         self.transaction = False
-        self.state = OPEN
         self.closed = self.is_marked = self.is_exposed = False
+        self.enter(OPEN)
         if self.settings.start(self.driver, self.first_settings()):
             self.settings_changed = True
-            self.state = SUSPECT  # if this fails, the next use tries again
+            self.enter(SUSPECT)  # if this fails, the next use tries again
             self.settings.reapply(con)
-            self.state = OPEN
+            self.enter(OPEN)
 
     @property
     def is_inherited(self) -> bool:
         """Whether the driver connection belongs to the parent process."""
         return self.state is INHERITED
 
+    def enter(self, state: int) -> None:
+        """Change the state."""
+        self.state = state
+        self.make_ready()
+
+    def follow(self, policy: Any) -> None:
+        """Follow a failover policy from now on."""
+        self.failover = policy
+        self.make_ready()
+
+    def make_ready(self) -> None:
+        """Note whether there is nothing to do before a statement."""
+        is_ready = (
+            self.is_simple and not self.options.ping & AT_CURSOR
+            and self.failover is not None and self.failover.is_quick
+            and self.state == OPEN and not self.closed)
+        self.ready = self.con if is_ready else None
+
+    def put(self, con: Any) -> None:
+        """Put another driver connection in the place of this one."""
+        self.con = con
+        self.forget_questions()
+        self.make_ready()
+
+    def forget_questions(self) -> None:
+        """Forget what is asked of the driver connection."""
+        # Callables in C, or None: poll(0) is true if there is something to
+        # read or the socket is gone; ask_number() returns the descriptor for
+        # as long as the socket is open (None if there is no poll); and
+        # ask_status() returns 0 only if no transaction is open.
+        self.poll: Any = None
+        self.ask_number: Any = None
+        self.ask_status: Any = None
+
+    def look_through(self, probe: SocketProbe | None) -> None:
+        """Look at the socket through a probe, None for not at all."""
+        self._probe = probe
+        self.poll = self.ask_number = None
+        if probe is not None and self.driver.moves:
+            self._probe = MovingSocketProbe(self)
+        elif probe is not None:
+            self.ask_number = self.driver.number_of(self.con)
+            self.poll = self.ask_number and probe.poll
+
     def suspect(self) -> None:
         """Replace the driver connection at its next use."""
         if self.state == OPEN:
-            self.state = SUSPECT
+            self.enter(SUSPECT)
 
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
@@ -192,6 +245,7 @@ class Session:
 
     def close(self) -> None:
         """Close the driver connection, unless that was already done."""
+        self.ready = None
         if self.closed:
             return
         end_deadline(self)  # its number may belong to another socket soon
@@ -235,9 +289,16 @@ class Session:
 
     def is_gone(self) -> bool:
         """Return whether the connection is closed, on this or that side."""
-        if self.driver.is_closed(self.con):
+        probe = self._probe
+        if self.driver.is_closed(self.con) or (
+                probe is not None and probe.look() is GONE):
             return True
-        return self._probe is not None and self._probe.look() is GONE
+        if self.ask_number is None:
+            return False
+        try:  # another socket may have got the number
+            return bool(self.ask_number() != self.descriptor)
+        except Exception:  # noqa: BLE001 - it was closed
+            return True
 
     def is_alive(self, depth: Depth, seconds: float | None = None) -> bool:
         """Return whether the connection is alive; see liveness.is_alive()."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .._base.errors import add_note
 from .._base.hints import Any
-from .cursor import Call, CursorState, execution
+from .cursor import Call, CursorState
 from .db_session import DbSession
 from .deadlines import Limit
 from .decisions import Loss
@@ -33,15 +33,11 @@ class _LimitedCall(Call):
 class Impatient(SafeFailover):
     """The safe failover policy, with a limit for the server's silence."""
 
+    is_quick = False
+
     def __init__(self, seconds: float) -> None:
         super().__init__(True)
         self._seconds = seconds
-
-    def execute(
-            self, state: CursorState, kind: Kind | None,  # noqa: ARG002 - run() asks
-            operation: Any, parameters: Any) -> Any:
-        """Execute a statement."""
-        return self.run(state, execution(operation, parameters))
 
     def run(self, state: CursorState, call: Call) -> Any:
         """Make a call, and repeat it if that loses and doubles nothing."""

@@ -16,7 +16,9 @@ from .session import Session
 from .state import OPEN, SUSPECT
 from .unsaved import Place, forgets_work, place_here, warn_of_work
 
-__all__ = ["Steady", "inner", "inner_term", "note_taking", "session_of"]
+__all__ = [
+    "Steady", "inner", "inner_extra", "inner_term", "note_taking",
+    "session_of"]
 
 
 class _Inner:
@@ -77,6 +79,14 @@ def inner_term(name: str, shown: str | None = None) -> Any:
 
     return _Inner(
         "_own_session", attrgetter(shown or f"options.{name}"), write)
+
+
+def inner_extra(name: str) -> Any:
+    """Return a descriptor that shows what a cursor may have."""
+    def write(state: Any, value: Any) -> None:
+        state.change(**{name: value})
+
+    return _Inner("_own_state", attrgetter(f"extras.{name}"), write)
 
 
 # The consequence for the unsaved work of a thread, and what to do.
@@ -142,7 +152,7 @@ class Steady:
         if not value:
             self._own_session.suspect()
         elif self._own_session.state is SUSPECT:
-            self._own_session.state = OPEN
+            self._own_session.enter(OPEN)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it.

@@ -1,11 +1,14 @@
 """One contract for all drivers, on real servers."""
 
+import os
+import socket
 from functools import partial
 
 import drivers
 import pytest
 from drivers import ask, insert, numbers_in
 
+from dbutils._steady.statements import kind_of
 from dbutils.persistent_db import PersistentDB
 from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import connect
@@ -115,6 +118,36 @@ def test_a_dead_connection_is_replaced_before_a_write_is_sent(make, driver):
     insert(db, table, 1)
     db.commit()
     assert numbers_in(driver, table) == [1]
+
+
+@pytest.fixture
+def quiet():
+    """A socket with nothing to read."""
+    here, there = socket.socketpair()
+    with here, there:
+        yield here
+
+
+@pytest.mark.parametrize("sql", [
+    "select 42", "drop table if exists no_such_table"])
+def test_the_socket_of_another_is_not_taken_for_its_own(
+        make, driver, quiet, sql):
+    """When the driver has closed its socket, another one gets the number."""
+    db = make()
+    session, cursor = db._own_session, db.cursor()
+    if session._probe is None:
+        pytest.skip("this build of the driver does not show its socket")
+    kind_of(sql)  # a statement that was not seen goes no fast way
+    lost, number = session.con, session.descriptor
+    lost.close()
+    os.dup2(quiet.fileno(), number)
+    try:
+        with cursor.no_failover():
+            cursor.execute(sql)
+    finally:
+        if session.descriptor != number:
+            os.close(number)
+    assert session.con is not lost
 
 
 def test_an_error_of_a_statement_is_raised_as_it_is(make, driver):

@@ -156,7 +156,7 @@ class TestAttributes:
             before = self.read(driver, db, attribute)
             setattr(db, attribute, value)
             raw = db.dbapi_connection
-            db._con._own_session.state = LOST
+            db._con._own_session.enter(LOST)
             db._con.valid = False
             cursor = db.cursor()
             assert db.dbapi_connection is not raw
