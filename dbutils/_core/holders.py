@@ -44,7 +44,7 @@ class OldestHolders:
         known = [permit for permit in running if permit.is_known]
         unknown = len(running) - len(known)
         oldest = nsmallest(_FEW, known, key=_since)
-        self._few = [(permit.slot, permit.taken[0]) for permit in oldest]
+        self._few = [(permit.slot, _since(permit)) for permit in oldest]
         self.are_all_known = is_tracked and not unknown
         holders = map(holder_of, oldest)
         return [holder for holder in holders if holder is not None], unknown

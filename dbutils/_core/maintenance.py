@@ -136,7 +136,7 @@ class Maintenance:
         def put(permit: Any) -> None:
             slot, now = permit.slot, self.clock()
             if now >= slot.expires:
-                self._core().discard(permit)
+                _discard(self._core(), permit)
             else:
                 slot.used_at = now
                 idle.append(permit)
@@ -177,6 +177,12 @@ class Maintenance:
             logger.warning(text)
             warnings.warn(text, ResourceWarning, stacklevel=2)
         self._reported = leaks
+
+
+def _discard(core: Any, permit: Any) -> None:
+    """Close a connection whose lifetime is over, if there is still a pool."""
+    if core is not None:
+        core.discard(permit)
 
 
 def refill(core: Any, connect: Callable[[], Any]) -> None:

@@ -384,7 +384,7 @@ class Pool:
         """Return the level and the tag of a request, after checking them."""
         policy = self.policy
         if policy is not None:
-            return policy.request(priority, tag)  # type: ignore[no-any-return]
+            return policy.request(priority, tag)
         if priority is None and tag is None:
             return None
         raise TypeError(
@@ -496,7 +496,7 @@ class Pool:
         if self.observers:
             self.notify("waited", waited, permit is not None)
         if permit is not None:
-            return permit  # type: ignore[no-any-return]
+            return permit
         if self.is_closed:
             raise PoolClosed
         policy = self.policy
@@ -989,7 +989,7 @@ class Pool:
     def set_order(self, own: bool | None, latest: bool | None) -> None:
         """Set the order in which idle connections are handed out."""
         self.order = order_of(self.order, own, latest)
-        self.idle.__class__ = self.order  # type: ignore[assignment]
+        self.idle.__class__ = self.order
         self.choose_ways()
 
     def resize(self, adjust: Callable[[Limits], Limits]) -> None:

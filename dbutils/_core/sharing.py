@@ -26,7 +26,7 @@ class Share(Permit):
     tether: Any
 
 
-class _Tether(ref):  # type: ignore[type-arg]
+class _Tether(ref):
     """The weak reference to a share, which leads to its group."""
 
     __slots__ = ("group",)

@@ -136,7 +136,7 @@ def holder_of(permit: Permit | None) -> Holder | None:
     return Holder(*permit.taken[:4])  # type: ignore[index]
 
 
-class Slot(ref):  # type: ignore[type-arg]
+class Slot(ref):
     """A place in a pool: the weak reference to the permit for it."""
 
     __slots__ = (

@@ -117,7 +117,7 @@ class Queue:
             link = first(self.links)
             waiter = link and link()
             if waiter is not None and not waiter.answer:
-                return waiter  # type: ignore[no-any-return]
+                return waiter
             remove(self.links, link)
         return None
 
