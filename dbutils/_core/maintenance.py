@@ -134,12 +134,14 @@ class Maintenance:
         A connection whose lifetime is over is closed instead.
         """
         def put(permit: Any) -> None:
-            slot, now = permit.slot, self.clock()
-            if now >= slot.expires:
-                _discard(self._core(), permit)
+            slot = permit.slot
+            now = slot.used_at = self.clock()
+            if now < slot.expires:
+                append(permit)
             else:
-                slot.used_at = now
-                idle.append(permit)
+                _discard(self._core(), permit)
+
+        append = idle.append
         return put
 
     def opened(self, slot: Any) -> None:

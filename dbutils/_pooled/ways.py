@@ -59,23 +59,22 @@ def take_with_care(core: Any) -> Any:
         if core.tick is not None and not core.tick():
             core.timer.begin()
             return _go_the_long_way(core, permit)
-        now = 0.0
-        if core.maintenance is not None:
-            now, slot = core.maintenance.clock(), permit.slot
+        now, maintenance = None, core.maintenance
+        if maintenance is not None:
+            now, slot = maintenance.clock(), permit.slot
             if now >= slot.expires or (
-                    now - slot.used_at >= core.maintenance.maxidletime):
+                    now - slot.used_at >= maintenance.maxidletime):
                 return _go_the_long_way(core, permit)
         if core.is_careful:
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
-            if (session.state or session.checkout_check or core.trust) and (
-                    not _seems_well(core, session)):
+            if not _seems_well(core, session):
                 return _go_the_long_way(core, permit)
         if core.tracks:
             frame = _getframe(2)
             permit.taken = (
                 now or monotonic(), frame.f_code, frame.f_lasti,
                 threading.get_ident(), None)
-        elif len(core.idle) < core.plenty:
+        elif core.plenty and len(core.idle) < core.plenty:
             core.note_load()
         return permit
     except BaseException:
@@ -96,28 +95,39 @@ def _seems_well(core: Any, session: Any) -> bool:
 
     A question to the server is left to the long way if that limits its time.
     """
-    if session.state:  # it is not OPEN
-        return False
-    if core.trust is not None:
-        return bool(core.trust.is_well(session, core.timeout))
-    if session.checkout_check is ASK_AT_CHECKOUT:
+    way = session.checkout_check
+    if session.state or core.trust is not None:  # or the state is not OPEN
+        return not session.state and bool(
+            core.trust.is_well(session, core.timeout))
+    if way is NO_CHECK:
+        return True
+    if way is ASK_AT_CHECKOUT:
         try:
             alive = session.con.ping(False)
         except Exception:  # noqa: BLE001 - the long way finds out why
             return False
         return alive is None or bool(alive)
-    return looks_well(session) or (
-        not core.timeout and bool(session.is_well(reconnect=False)))
+    if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
+            monotonic() - session.answered < RECENT)):
+        poll = session.poll
+        if poll is None:
+            return bool(session.is_quiet())
+        try:
+            return not poll(0) and session.ask_number() == session.descriptor
+        except Exception:  # noqa: BLE001 - another thread looks, or it is closed
+            return False
+    return not core.timeout and bool(session.is_well(reconnect=False))
 
 
 def looks_well(session: Any) -> bool:
     """Return whether a look is enough, and shows nothing wrong."""
     way = session.checkout_check
-    return not session.state and (way is NO_CHECK or (
-        way is LOOK_AT_CHECKOUT or (
-            way is LOOK_AFTER_ANSWER
-            and monotonic() - session.answered < RECENT)
-    ) and bool(session.is_quiet()))
+    if session.state or way is NO_CHECK:
+        return not session.state
+    return (way is LOOK_AT_CHECKOUT or (
+        way is LOOK_AFTER_ANSWER
+        and monotonic() - session.answered < RECENT)) and bool(
+        session.is_quiet())
 
 
 class SteadyLease(Proxy, Lease):
