@@ -54,8 +54,9 @@ class Opener:
             permit = core.sharing.publish(permit, record)
             core.serve()
         permit.checkout = [pool]
-        if core.tracks is not False:
-            note_caller(permit, _DEPTH)
+        if core.tracks or (
+                core.tracks is None and core.limits.maxconnections):
+            note_caller(permit, _DEPTH)  # which costs nothing here
             core.note_growth()
         try:
             return permit
