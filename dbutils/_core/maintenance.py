@@ -14,6 +14,7 @@ from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
 from .._base.hints import Any, Callable, NamedTuple
 from .._base.housekeeper import housekeeper
+from .._base.threads import fill_vacancies, vacancies
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
@@ -136,6 +137,8 @@ class Maintenance:
         def put(permit: Any) -> None:
             slot = permit.slot
             now = slot.used_at = self.clock()
+            if vacancies:
+                fill_vacancies()
             if now < slot.expires:
                 append(permit)
             else:

@@ -102,11 +102,7 @@ def _seems_well(core: Any, session: Any) -> bool:
     if way is NO_CHECK:
         return True
     if way is ASK_AT_CHECKOUT:
-        try:
-            alive = session.con.ping(False)
-        except Exception:  # noqa: BLE001 - the long way finds out why
-            return False
-        return alive is None or bool(alive)
+        return _answers(session) or _is_replaced(core, session, is_dead=True)
     if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
             monotonic() - session.answered < RECENT)):
         poll = session.poll
@@ -116,7 +112,27 @@ def _seems_well(core: Any, session: Any) -> bool:
             return not poll(0) and session.ask_number() == session.descriptor
         except Exception:  # noqa: BLE001 - another thread looks, or it is closed
             return False
-    return not core.timeout and bool(session.is_well(reconnect=False))
+    return _is_replaced(core, session)
+
+
+def _answers(session: Any) -> bool:
+    try:
+        alive = session.con.ping(False)
+    except Exception:  # noqa: BLE001 - any error means not alive
+        return False
+    return alive is None or bool(alive)
+
+
+def _is_replaced(core: Any, session: Any, is_dead: bool = False) -> bool:
+    """Check a connection at length, and replace it if it is dead.
+
+    If that is impossible, the next use tries again.  The long way does it for
+    requests that can wait.
+    """
+    if core.timeout:
+        return False
+    session.failover.check(session, True, is_dead)
+    return True
 
 
 def looks_well(session: Any) -> bool:

@@ -9,11 +9,12 @@ import pytest
 import stand_ins
 from stand_ins import SHAPES, Driver, Server, Shape, Wrapper, wrapped
 
-from dbutils import drivers, steady_db
+from dbutils import drivers
 from dbutils._drivers import registered, registry
 from dbutils._drivers.registered import Registered
 from dbutils._drivers.registry import driver_of, drivers_by_name
 from dbutils._drivers.unknown import Wrapped
+from dbutils._steady import policies
 from dbutils._steady.account import Independent, OwnAccount
 from dbutils._steady.classic import ClassicFailover
 from dbutils._steady.liveness import ASK_SERVER
@@ -94,7 +95,7 @@ def test_a_driver_is_found_behind_the_functions_of_a_program(make):
 
 def test_one_line_of_the_log_says_which_rules_hold(
         make, caplog, monkeypatch):
-    monkeypatch.setattr(steady_db, "_told", set())
+    monkeypatch.setattr(policies, "_told", set())
     caplog.set_level(logging.INFO, "dbutils")
     for name in ("stranger", "pinotdb", "telling stranger"):
         driver = make(name)
@@ -116,7 +117,7 @@ def test_one_line_of_the_log_says_which_rules_hold(
 
 def test_a_driver_that_pools_by_itself_is_warned_of(
         make, caplog, monkeypatch):
-    monkeypatch.setattr(steady_db, "_told", set())
+    monkeypatch.setattr(policies, "_told", set())
     manager = SimpleNamespace(is_enabled=lambda: True)
     monkeypatch.setitem(
         sys.modules, "mssql_python.pooling",
@@ -126,7 +127,7 @@ def test_a_driver_that_pools_by_itself_is_warned_of(
     assert "mssql_python.pooling(enabled=False)" in caplog.text
     caplog.clear()
     manager.is_enabled = lambda: False
-    monkeypatch.setattr(steady_db, "_told", set())
+    monkeypatch.setattr(policies, "_told", set())
     connect(driver).close()
     assert caplog.text == ""
 
