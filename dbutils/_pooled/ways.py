@@ -102,7 +102,8 @@ def _seems_well(core: Any, session: Any) -> bool:
     if way is NO_CHECK:
         return True
     if way is ASK_AT_CHECKOUT:
-        return _answers(session) or _is_replaced(core, session, is_dead=True)
+        alive = _answers(session)
+        return alive or _is_replaced(core, session, is_dead=alive is False)
     if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
             monotonic() - session.answered < RECENT)):
         poll = session.poll
@@ -115,9 +116,12 @@ def _seems_well(core: Any, session: Any) -> bool:
     return _is_replaced(core, session)
 
 
-def _answers(session: Any) -> bool:
+def _answers(session: Any) -> bool | None:
+    """Ask a driver by its ping(); None means that this is something else."""
     try:
         alive = session.con.ping(False)
+    except (AttributeError, IndexError, TypeError, ValueError):
+        return None
     except Exception:  # noqa: BLE001 - any error means not alive
         return False
     return alive is None or bool(alive)
@@ -162,8 +166,10 @@ class SteadyLease(Proxy, Lease):
             self._permit = None
             core = pool._core  # noqa: SLF001 - as core_of()
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+            is_full = len(core.idle) >= core.room
             if session.is_marked or session.settings_changed or (
-                    session.state or collecting):  # the state is not OPEN
+                    session.state or collecting  # the state is not OPEN
+                    or (is_full and not core.waiting)):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
             leave = session.leave
@@ -174,12 +180,12 @@ class SteadyLease(Proxy, Lease):
             elif not leave(session):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
-            if len(core.idle) < core.room:
+            if is_full:
+                core.place(permit)
+            else:
                 core.put(permit)
                 if core.waiting or core.lost:
                     core.after_release()
-            else:
-                core.place(permit)
         except Exception as error:
             if leave is not None:
                 permit = None
