@@ -10,7 +10,7 @@ from weakref import ref
 
 from .._base.atomic import first, pop_last, remove
 from .._base.hints import Any, Callable
-from .slots import Checkout, Permit, end
+from .slots import Permit, end
 
 __all__ = ["Group", "Share", "Sharing"]
 
@@ -56,11 +56,10 @@ class Group:
         number = self.record.shared = len(self.tethers)
         return number
 
-    def checkouts(self) -> list[Checkout]:
-        """Return the checkouts that are going on."""
-        shares = [tether() for tether in list(self.tethers.values())]
-        return [share.checkout for share in shares
-                if share is not None and share.checkout]
+    def first_share(self) -> Share | None:
+        """Return the first share, if it is not about to end."""
+        tether = next(iter(list(self.tethers.values())), None)
+        return None if tether is None else tether()
 
     def is_first_to_close(self) -> bool:
         """Return whether the connection was not closed before."""

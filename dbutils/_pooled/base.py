@@ -16,7 +16,8 @@ from .._core.backend import Backend
 from .._core.lease import return_by
 from .._core.limits import Limits
 from .._core.maintenance import MaintenanceOptions, check_maintenance
-from .._core.pool import Pool, PoolClosed, PoolTimeout, core_of
+from .._core.pool import Pool, core_of
+from .._core.refusals import PoolClosed, PoolTimeout
 from .._core.slots import holder_of
 from .._core.stats import PoolStats, too_many_text
 from .._core.tuning import allow_helpers, close_idle, start_maintenance

@@ -16,7 +16,7 @@ from failing import failing_cursor
 from sweeps import LIMIT, Lease, assert_sound, make_pool
 from tokens import wait_for_waiters
 
-from dbutils._core.pool import PoolTimeout
+from dbutils._core.refusals import PoolTimeout
 from dbutils._steady import statements
 from dbutils._steady.cursor import CursorState
 from dbutils.pooled_db import PooledDB

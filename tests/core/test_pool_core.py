@@ -9,7 +9,7 @@ from patience import PATIENCE, wait_until
 from tokens import Pool, Token, wait_for_waiters
 
 from dbutils._core.limits import make_limits
-from dbutils._core.pool import PoolTimeout
+from dbutils._core.refusals import PoolTimeout
 
 
 @contextmanager
@@ -279,13 +279,13 @@ def test_connections_are_opened_at_the_same_time():
 def test_a_lease_that_is_collected_while_its_thread_asks_serves_it():
     pool = Pool(maxconnections=1)
     con = pool.take()
-    queue_up = pool.core._queue_up
+    queue_up = pool.core.queue_up
 
     def queue_up_and_collect(link):
         queue_up(link)
         pool.give(con)
 
-    pool.core._queue_up = queue_up_and_collect
+    pool.core.queue_up = queue_up_and_collect
     assert pool.take() is con
 
 
@@ -448,13 +448,13 @@ def test_a_shared_connection_that_was_cleared_away_does_not_come_back():
 def test_what_was_taken_while_the_pool_was_shut_down_does_not_stay(
         monkeypatch):
     pool = Pool()
-    find = pool.core._find
+    find = pool.core.find
 
     def come_late(*args):
         pool.core.shut_down(0)
         return find(*args)
 
-    monkeypatch.setattr(pool.core, "_find", come_late)
+    monkeypatch.setattr(pool.core, "find", come_late)
     con = pool.take()
     pool.give(con)
     assert con.closed

@@ -20,7 +20,7 @@ from tokens import Token, TokenBackend
 
 from dbutils._core import pool as _pool
 from dbutils._core.limits import Limits
-from dbutils._core.pool import PoolTimeout
+from dbutils._core.refusals import PoolTimeout
 from dbutils._core.waiting import Waiter
 
 LIMIT = 3
@@ -133,7 +133,7 @@ class PoolMachine(RuleBasedStateMachine):
     def queue_up(self):
         waiter = Waiter()
         self.waiting.append(waiter)
-        self.core._queue_up(ref(waiter))
+        self.core.queue_up(ref(waiter))
         self.core.serve()
 
     @precondition(lambda self: self.waiting)

@@ -346,7 +346,7 @@ def test_the_short_way_is_closed_when_somebody_has_waited_for_long(make):
     core = pool._core
     assert is_open(core)
     wait_until(lambda: not is_open(core))
-    assert not core._may_be_taken()
+    assert not core.may_be_taken()
     requests.order()
 
 

@@ -345,7 +345,7 @@ def test_connections_are_opened_before_somebody_waits_for_them(
 def test_who_waits_gets_what_is_opened_ahead(make):
     pool = make(maxconnections=1)
     waiter = Waiter()
-    pool._core._queue_up(weakref.ref(waiter))
+    pool._core.queue_up(weakref.ref(waiter))
     assert pool._core.open_ahead(pool._open)
     assert waiter.permit.slot.con is not None
 

@@ -380,7 +380,7 @@ def test_who_comes_later_does_not_take_what_is_idle_the_short_way(kind):
     pool = kind.make(mincached=1, maxconnections=1)
     core = pool._core
     waiter = Waiter()
-    core._queue_up(ref(waiter))
+    core.queue_up(ref(waiter))
     with pytest.raises(kind.module.TooManyConnectionsError):
         pool.connection(maxwait=0)
     assert waiter.permit.slot.con

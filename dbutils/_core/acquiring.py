@@ -1,0 +1,171 @@
+"""Requests: a permit is taken if there is one, and made ready for use."""
+
+from __future__ import annotations
+
+from time import monotonic
+
+from .._base.atomic import pop
+from .._base.errors import release_frames
+from .._base.hints import Any, Callable
+from .._base.opening import Elsewhere, Late
+from .quotas import Request
+from .refusals import PoolClosed, refusal
+from .slots import Permit, note_caller
+from .stats import late_text
+from .waiting import Waiter
+
+__all__ = [
+    "acquire", "find", "hold_permit", "request", "share_idle", "take_any",
+    "take_for"]
+
+# How many calls lie between a program and the note of its share, at least.
+_DEPTH = 3
+
+def acquire(
+        core: Any, connect: Callable[[], Any], timeout: float | None,
+        shareable: bool = False, pool: Any = None,
+        request: Request | None = None) -> Permit:
+    """Return the permit of a connection that is ready for use.
+
+    timeout: how many seconds to wait at most; None means no limit
+    pool: takes the connection back if it is dropped; see Permit
+    request: its level and its tag, if it has any
+
+    Raises PoolTimeout if the wait was in vain, and PoolClosed if the pool
+    was shut down.
+    """
+    try:
+        return _acquire(
+            core, connect, timeout, shareable and core.limits.maxshared > 0,
+            pool, request)
+    except BaseException as error:
+        release_frames(error)
+        raise
+
+
+def _acquire(
+        core: Any, connect: Callable[[], Any], timeout: float | None,
+        shareable: bool, pool: Any, request: Request | None) -> Permit:
+    if core.is_closed:
+        raise PoolClosed
+    start = monotonic()
+    deadline = start + timeout if timeout else None
+    permit = None
+    while True:
+        try:
+            permit = core.find(shareable, request, timeout)
+            return core.opener.ready(
+                permit, connect, pool, shareable, deadline)
+        except Elsewhere:
+            if deadline is not None:
+                timeout = max(deadline - monotonic(), 0)
+        except Late:
+            raise refusal(
+                core, monotonic() - start, late_text(),
+            ) from core.throttle.last_error()
+        finally:
+            permit = None  # which the traceback of an attempt could keep
+
+
+def request(core: Any, priority: Any, tag: Any) -> Request | None:
+    """Return the level and the tag of a request, after checking them."""
+    policy = core.policy
+    if policy is not None:
+        return policy.request(priority, tag)
+    if priority is None and tag is None:
+        return None
+    raise TypeError(
+        "This pool knows no priorities and tags,"
+        " a ResourceAllocationPooledDB does.")
+
+
+def find(
+        core: Any, shareable: bool, request: Request | None,
+        timeout: float | None) -> Permit:
+    """Return the permit of a slot, waiting for it if need be."""
+    if core.lost or core.sharing.lost:
+        core.reclaim()
+    permit = None
+    if core.may_be_taken():
+        # A waiter that comes after we have seen an empty queue looks
+        # itself for what is idle, so no waiter is overtaken.
+        permit = core.take_for(shareable, request)
+    if permit is not None:
+        return permit
+    core.track()
+    return core.wait_in_turn(Waiter(shareable, request), timeout)
+
+
+def take_for(
+        core: Any, shareable: bool,
+        request: Request | None) -> Permit | None:
+    """Return what a request can be served with now, or None."""
+    policy = core.policy
+    if policy is None or not policy.has_limits:
+        return _take_shared(core) if shareable else core.take_any()
+    admission = policy.admit(request)
+    if admission is None:
+        return None
+    permit = core.take_any()
+    if permit is None:
+        admission.free()
+    else:
+        permit.admission = admission
+    return permit
+
+
+def take_any(core: Any) -> Permit | None:
+    """Return a permit, if possible with a connection, or None."""
+    return pop(core.idle) or core.slots.take()
+
+
+def _take_shared(core: Any) -> Permit | None:
+    """Return the permit of a connection to be shared, or a share."""
+    permit, sharing, limit = None, core.sharing, core.limits.maxshared
+    if sharing.number < limit:
+        permit = core.take_any()
+    if permit is None:
+        return sharing.join()
+    if not sharing.may_begin(permit.slot, limit):
+        core.put_back_unused(permit)
+        return sharing.join()
+    return permit
+
+
+def share_idle(core: Any, pool: Any) -> Any:  # noqa: C901 - the fast way is one short function
+    """Return a share of an idle connection, None if there is none.
+
+    This inlines acquire() for the usual case.
+    """
+    permit = share = None
+    try:
+        limit = core.limits.maxshared
+        if core.sharing.number >= limit:
+            return None
+        permit = core.take_dedicated()
+        if not core.sharing.may_begin(permit.slot, limit):
+            core.put_back_unused(permit)
+            return None
+        share = core.sharing.publish(
+            permit, core.backend.share(permit.slot.con))
+        share.checkout = [pool]
+        if core.tracks:
+            note_caller(share, _DEPTH)
+        if core.waiting:
+            core.serve()
+        return share
+    except IndexError:
+        permit = None  # none is idle, or more has to be done
+    except Exception:
+        if share is None and permit is not None:
+            core.abort(permit)
+        raise
+    except BaseException:
+        permit = share = None  # not to be kept by the traceback
+        raise
+    return None
+
+
+def hold_permit(core: Any, permit: Permit) -> None:
+    """Keep a connection in use until it is released explicitly."""
+    core.held[id(permit.slot.con)] = permit

@@ -1,0 +1,146 @@
+"""Connections that leave a pool, or join it."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+
+from .._base.atomic import pop, remove
+from .._base.errors import quietly
+from .._base.hints import Any, Callable
+from .lease import hand_over
+from .quotas import free_tokens
+from .slots import Permit, Slot, end
+
+__all__ = [
+    "abandon", "abort", "adopt", "close", "close_counted", "destroy",
+    "detach", "detach_idle", "discard", "give_up", "open_ahead", "take_out",
+    "trim"]
+
+
+def abort(core: Any, permit: Permit) -> None:
+    """Give up a slot whose connection could not be made ready.
+
+    Do nothing if a helper has the slot, or had it meanwhile.
+    """
+    if core.throttle.attempts.leave(permit):
+        return
+    if permit.is_share:
+        # it dies without having begun
+        core.sharing.lost.append(permit.tether)  # type: ignore[attr-defined]
+        core.reclaim()
+        core.serve()
+    elif core.slots.has(permit.slot):
+        core.discard(permit)
+
+
+def discard(core: Any, permit: Permit) -> None:
+    """Close the connection of a slot for good, and give the slot up."""
+    slot = permit.slot
+    if permit.admission is not None:
+        free_tokens(permit)
+    try:
+        core.close(slot)
+    finally:
+        core.give_up(slot)
+
+
+def give_up(core: Any, slot: Slot) -> None:
+    """Give a slot up, so that another connection can be opened."""
+    was_oversized = core.slots.is_oversized()
+    core.sharing.stop(slot)
+    core.slots.give_up(slot)
+    if was_oversized:
+        core.look_at_waiters()
+    if core.plenty:
+        core.measure_load()
+    core.serve()
+
+
+def abandon(core: Any, slot: Slot) -> None:
+    """Replace a slot whose connection cannot be reset in time.
+
+    The thread that tries to reset it closes it when it gives up.
+    """
+    core.slots.give_up(slot)
+    core.serve()
+
+
+def close(core: Any, slot: Slot) -> None:
+    """Close the connection of a slot, if there is one."""
+    con, slot.con = slot.con, None
+    if con is not None:
+        core.close_counted(con, slot.is_counted)
+
+
+def close_counted(core: Any, con: Any, is_counted: bool) -> None:
+    """Close a connection, and count that if its opening was counted."""
+    if is_counted:
+        core.closed.step()
+    with quietly("closing a connection of a pool"):
+        core.backend.close(con)
+
+
+def destroy(core: Any, lease: Any) -> None:
+    """Close the connection of a lease for good, unless it was released."""
+    checkout, permit = hand_over(lease)
+    if end(checkout):
+        core.discard(permit)
+
+
+def detach(core: Any, lease: Any) -> Any:
+    """Return the connection of a lease, if any; it leaves the pool."""
+    checkout, permit = hand_over(lease)
+    return _detach(core, permit) if end(checkout) else None
+
+
+def detach_idle(core: Any) -> Any:
+    """Return the oldest idle connection, if any; it leaves the pool."""
+    core.reclaim()
+    permit = pop(core.idle)
+    return None if permit is None else _detach(core, permit)
+
+
+def _detach(core: Any, permit: Permit) -> Any:
+    con, permit.slot.con = permit.slot.con, None
+    core.give_up(permit.slot)
+    return con
+
+
+def adopt(core: Any, con: Any) -> None:
+    """Take in a connection that was opened elsewhere."""
+    permit: Any = core.slots.take(is_surplus=True)
+    permit.slot.round = core.round
+    permit.slot.con = con
+    core.put_back(permit)
+
+
+def open_ahead(core: Any, connect: Callable[[], Any]) -> bool:
+    """Open an idle connection; return whether there was a slot for it."""
+    permit = None if core.is_closed else core.slots.take()
+    if permit is None:
+        return False
+    core.opener.open_ahead(permit, connect)
+    return True
+
+
+def take_out(core: Any, permit: Permit) -> bool:
+    """Take out an idle connection; return whether it was still there."""
+    return remove(core.idle, permit)
+
+
+def trim(core: Any, number: int) -> int:
+    """Close idle connections until some remain; return how many.
+
+    number: how many remain, those that were idle for the shortest time
+    """
+    core.reclaim()
+    closed = 0
+    while len(core.idle) > number:
+        permit = None
+        with suppress(IndexError):  # others do the same
+            permit = deque.popleft(core.idle)
+        if permit is not None:
+            core.discard(permit)
+            closed += 1
+    return closed

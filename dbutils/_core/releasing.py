@@ -1,0 +1,181 @@
+"""The return of connections: they are reset, and handed on or become idle."""
+
+from __future__ import annotations
+
+from weakref import ref
+
+from .._base.atomic import pop
+from .._base.collecting import is_collecting
+from .._base.errors import release_frames
+from .._base.hints import Any, Callable
+from .quotas import free_tokens
+from .slots import Permit, Slot, end
+
+__all__ = [
+    "after_release", "hand_on", "has_surplus", "may_stay", "place",
+    "put_back", "put_back_unused", "release", "release_dropped",
+    "release_permit", "reset", "reset_here"]
+
+
+def release(core: Any, con: Any) -> bool:
+    """Take a connection back; return whether it was in use."""
+    slot = core.slot_of(con)
+    permit = None if slot is None else slot.permit
+    if permit is None:
+        return False
+    core.held.pop(id(con), None)
+    return core.release_dropped(permit)
+
+
+def release_dropped(core: Any, permit: Permit) -> bool:
+    """Take back what others may hold; return whether it was in use.
+
+    This can be called at any moment, also by a finalizer.
+    """
+    if not end(permit.checkout):
+        return False
+    if is_collecting():  # the permit dies with its holder
+        core.nudge()
+        return True
+    # the permit of the holder is void from now on
+    free_tokens(permit)
+    fresh = core.slots.reissue(permit.slot)
+    if fresh is not None:
+        core.release_permit(fresh)
+    return True
+
+
+def release_permit(core: Any, permit: Permit) -> None:
+    """Take back what its only holder does not need any longer."""
+    try:
+        core.reset(permit)
+    except BaseException as error:
+        release_frames(error)
+        raise
+    if core.lost:
+        core.reclaim()
+
+
+def reset(core: Any, permit: Permit) -> None:
+    """Reset a connection that came back, or close it if it is surplus."""
+    if core.reset_workers is None or not core.reset_workers.takes(
+            core, permit):
+        core.reset_here(permit)
+
+
+def reset_here(
+        core: Any, permit: Permit,
+        is_expected: Callable[[], bool] | None = None) -> None:
+    """Do the same in this thread.
+
+    is_expected: tells at the end whether the reset was not given up
+    """
+    slot, emptied = permit.slot, core.emptied
+    can_stay = False
+    try:
+        can_stay = core.may_stay(slot) and (
+            core.backend.quick_reset(slot.con)
+            or core.backend.reset(slot.con))
+    finally:
+        if is_expected is not None and not is_expected():
+            core.close(slot)  # it has left the pool
+        elif can_stay:
+            core.put_back(permit, emptied)
+        else:
+            core.discard(permit)
+
+
+def may_stay(core: Any, slot: Slot) -> bool:
+    """Return whether a connection is still wanted."""
+    maintenance = core.maintenance
+    if maintenance is not None and maintenance.is_expired(slot):
+        return False
+    return slot.round == core.round and _has_room(core)
+
+
+def _has_room(core: Any) -> bool:
+    """Return whether a connection that comes back may be idle."""
+    maxcached = core.limits.maxcached
+    return not core.has_surplus() and (
+        maxcached is None or len(core.idle) < maxcached)
+
+
+def has_surplus(core: Any) -> bool:
+    """Return whether there are more connections than are wanted."""
+    return core.is_closed or core.slots.is_oversized()
+
+
+def place(core: Any, permit: Permit) -> None:
+    """Hand a clean connection to the next waiter, or put it back."""
+    if core.waiting and not (
+            core.limits.maxshared or core.policy is not None
+            or core.is_closed or core.slots.is_oversized()):
+        waiter = core.queue.first()
+        if waiter is not None and waiter.grant(permit):
+            core.leave(ref(waiter))
+            return
+    if core.may_stay(permit.slot):
+        core.put_back(permit)
+    else:
+        core.discard(permit)
+
+
+def put_back(core: Any, permit: Permit, emptied: int | None = None) -> None:
+    """Make a connection idle, or hand it to the next waiter.
+
+    emptied: how often the pool had been emptied when a function began to
+        work on the connection; if it was emptied since, close this, too
+    """
+    slot = permit.slot
+    if emptied is not None and emptied != core.emptied:
+        core.discard(permit)
+        return
+    core.sharing.stop(slot)
+    if permit.admission is not None:
+        free_tokens(permit)
+    if core.maintenance is not None:
+        core.maintenance.used(slot)
+    permit.checkout = None
+    core.idle.append(permit)
+    core.hand_on()
+
+
+def after_release(core: Any) -> None:
+    """Do what is left to do after a connection has become idle."""
+    core.hand_on()
+    if core.lost:
+        core.reclaim()
+
+
+def hand_on(core: Any) -> None:
+    """Serve waiters, and close what is too much."""
+    if core.waiting:
+        _serve_or_nudge(core)
+    maxcached = core.limits.maxcached
+    while core.idle and (core.has_surplus() or (
+            maxcached is not None and len(core.idle) > maxcached)):
+        permit = pop(core.idle, last=True)
+        if permit is not None:
+            core.discard(permit)
+
+
+def _serve_or_nudge(core: Any) -> None:
+    """Serve waiters, or only wake the first if others may be faster."""
+    if core.barging and core.may_be_taken():
+        core.queue.nudge()
+    else:
+        core.serve()
+
+
+def put_back_unused(core: Any, permit: Permit) -> None:
+    """Put back what was not used after all; it is handed out next."""
+    slot = permit.slot
+    if permit.admission is not None:
+        free_tokens(permit)
+    if permit.is_share:
+        core.abort(permit)
+    elif slot.con is None or slot.round != core.round:
+        core.discard(permit)
+    else:
+        core.sharing.stop(slot)
+        core.idle.appendleft(permit)

@@ -1,0 +1,178 @@
+"""Requests that wait for their turn, and the handing on of what is free.
+
+The waiter is recorded before it looks for what is idle, and a grant before
+the waiter is woken up.  So nothing is missed, whoever comes when.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from weakref import ref
+
+from .._base.hints import Any
+from .._base.threads import is_ending
+from .refusals import PoolClosed, refusal
+from .slots import Permit
+from .waiting import Waiter
+from .ways import none_is_idle
+
+__all__ = [
+    "leave", "queue_up", "serve", "wait_in_turn"]
+
+
+def wait_in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Permit:
+    """Return the permit that a waiter is granted in its turn."""
+    start = monotonic()
+    permit = _in_turn(core, waiter, timeout)
+    waited = monotonic() - start
+    if core.observers:
+        core.notify("waited", waited, permit is not None)
+    if permit is not None:
+        return permit
+    if core.is_closed:
+        raise PoolClosed
+    policy = core.policy
+    raise refusal(
+        core, waited,
+        None if policy is None else policy.refusal(waiter.request))
+
+
+def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Any:
+    """Wait for the permit, and return it, or None if that was in vain."""
+    link = ref(waiter)
+    try:
+        core.queue_up(link)
+        core.serve()
+        if not _may_queue(core, waiter):
+            timeout = 0
+        deadline = None if timeout is None else waiter.since + timeout
+        while not waiter.answer:
+            _wait_a_bit(core, waiter, link, deadline)
+    except BaseException:
+        _withdraw(core, waiter)
+        raise
+    if waiter.permit is None:  # otherwise the one that served it does it
+        core.leave(link)
+    return waiter.permit
+
+
+def queue_up(core: Any, link: Any) -> None:
+    """Enqueue a waiter; newcomers queue behind it."""
+    core.waiting.append(link)
+    core.room = 0
+    if core.barging:
+        core.look_at_waiters()
+    else:
+        core.take = core.take_dedicated = none_is_idle
+
+
+def leave(core: Any, link: Any) -> None:
+    """Take a waiter out of the queue, if it is still there."""
+    core.queue.drop(link)
+    if not core.waiting or core.barging:
+        core.look_at_waiters()
+
+
+def _may_queue(core: Any, waiter: Waiter) -> bool:
+    """Return whether the queue was not too long when a waiter came."""
+    limit = core.limits.maxwaiting
+    return limit is None or bool(waiter.answer) or (
+        waiter in core.queue.in_order()[:limit])
+
+
+def _wait_a_bit(
+        core: Any, waiter: Waiter, link: Any, deadline: float | None) -> None:
+    """Wait until woken up, or until it is time to look again."""
+    if deadline is not None and monotonic() >= deadline and not (
+            _is_coming(core, waiter)):
+        waiter.give_up()
+    if core.is_closed:
+        waiter.give_up()
+    if not waiter.answer:
+        waiter.wait(core.queue.pause(link, deadline))
+    if not waiter.answer:
+        if is_ending():  # no other thread will give anything back
+            waiter.give_up()
+        core.reclaim()
+        core.serve()
+        if core.barging:  # which may have lasted long enough
+            core.look_at_waiters()
+
+
+def _is_coming(core: Any, waiter: Waiter) -> bool:
+    """Return whether there will be a connection in a moment."""
+    return (waiter.shareable and core.sharing.is_preparing) or (
+        core.reset_workers is not None and core.reset_workers.is_busy())
+
+
+def _withdraw(core: Any, waiter: Waiter) -> None:
+    """Take back a request whose wait was interrupted."""
+    waiter.give_up()
+    core.leave(ref(waiter))
+    if waiter.permit is not None:
+        core.put_back_unused(waiter.permit)
+    core.serve()
+
+
+def serve(core: Any) -> None:
+    """Hand free slots to waiters, in the order of service.
+
+    Requests for shared and for dedicated connections want different
+    things, and so do those with different tags: where one kind has to
+    wait, another one is served.
+    """
+    if not core.waiting:
+        return
+    if core.limits.maxshared or (
+            core.policy is not None and core.policy.has_limits):
+        while _serve_kinds(core):
+            pass  # somebody has left meanwhile
+    else:
+        _serve_alike(core)
+
+
+def _serve_kinds(core: Any) -> bool:
+    """Serve waiters of several kinds; return whether to retry."""
+    blocked = set()
+    again = False
+    for waiter in core.queue.in_order():
+        if waiter.answer:
+            continue  # another thread has served it
+        kind = waiter.shareable, waiter.request and waiter.request.tag
+        permit = None
+        if kind not in blocked:
+            permit = core.take_for(waiter.shareable, waiter.request)
+        if permit is None:
+            blocked.add(kind)
+        else:
+            again = not _grant(core, waiter, permit) or again
+    return again
+
+
+def _serve_alike(core: Any) -> None:
+    """Serve waiters that all want the same, until nothing is left."""
+    while core.waiting and (core.idle or core.slots.has_room()):
+        waiter = core.queue.first()
+        permit = None if waiter is None else core.take_any()
+        if waiter is None or permit is None:
+            return
+        _grant(core, waiter, permit)
+
+
+def _grant(core: Any, waiter: Waiter, permit: Permit) -> bool:
+    """Hand a permit to a waiter; return whether it was still there.
+
+    Record the grant first: the woken thread may finish and serve the next
+    waiter before we return.
+    """
+    policy = core.policy
+    if policy is not None:
+        policy.served(waiter.request)
+    is_wanted = waiter.grant(permit)
+    if is_wanted:
+        core.leave(ref(waiter))
+    else:
+        core.put_back_unused(permit)
+        if policy is not None:
+            policy.not_served(waiter.request)
+    return is_wanted

@@ -1,0 +1,121 @@
+"""The choice of the fast ways, and when a pool keeps track of holders.
+
+The fast ways are four attributes of a core: "take" and "take_dedicated"
+return an idle permit or raise an IndexError, "put" makes one idle, and "room"
+is the number of idle connections from which on "put" must not be used, but
+"place".  As long as a request waits, the first two only raise the error, and
+"room" is 0.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from time import monotonic
+from types import MethodType
+
+from .._base.hints import Any
+
+__all__ = [
+    "choose_ways", "look_at_waiters", "may_be_taken", "measure_load",
+    "none_is_idle", "note_growth", "note_load", "track"]
+
+_ANY_NUMBER = 2 ** 29  # a small one, with which comparing is quick
+
+# A way out that raises an IndexError.
+none_is_idle: Any = deque(maxlen=0).popleft
+
+def choose_ways(core: Any) -> None:
+    """Choose the shortest ways out and back that the options allow."""
+    policy, maintenance = core.policy, core.maintenance
+    take: Any = core.idle.popleft
+    if core.is_closed or (policy is not None and policy.has_limits):
+        take = none_is_idle
+    elif _needs_care(core):
+        take = MethodType(core.backend.take_with_care, core)
+    elif core.tracks:
+        take = MethodType(core.backend.take_and_note, core)
+    core.way_out = take
+    core.put = core.idle.append
+    if maintenance is not None and maintenance.needs_times:
+        core.put = maintenance.way_back(core.idle)
+    if policy is not None and policy.has_limits:
+        core.put = core.put_back
+    core.measure_load()
+    core.look_at_waiters()
+
+
+def _needs_care(core: Any) -> bool:
+    """Return whether something is to be looked at before lending."""
+    return bool(
+        core.is_careful or core.tick is not None or _may_track(core)
+        or (core.maintenance is not None
+            and core.maintenance.needs_times))
+
+
+def look_at_waiters(core: Any) -> None:
+    """Open the ways, or block them for those who would overtake."""
+    if core.may_be_taken():
+        take = core.take_dedicated = core.way_out
+        core.take = none_is_idle if core.limits.maxshared else take
+    core.room = _open_room(core)
+    if not core.may_be_taken():  # one may have come in the meantime
+        core.take = core.take_dedicated = none_is_idle
+    if core.waiting:
+        core.room = 0
+
+
+def _open_room(core: Any) -> int:
+    """Return from how many idle connections on none comes back quickly."""
+    if core.is_closed or core.slots.is_oversized():
+        return 0
+    maxcached = core.limits.maxcached
+    return _ANY_NUMBER if maxcached is None else maxcached
+
+
+def may_be_taken(core: Any) -> bool:
+    """Return whether a request may take what is idle.
+
+    It must not overtake a waiter, unless that has only just come.
+    """
+    if not core.waiting:
+        return True
+    first = core.queue.first() if core.barging > 0 else None
+    return first is not None and (
+        monotonic() - first.since < core.barging)
+
+
+def _may_track(core: Any) -> bool:
+    """Return whether more than half of the connections can be in use."""
+    limit = core.limits.maxconnections
+    return core.tracks is None and limit is not None and (
+        len(core.slots) > limit // 2)
+
+
+def measure_load(core: Any) -> None:
+    """Update how many have to be idle if not half of them are in use."""
+    limit = core.limits.maxconnections
+    core.plenty = len(core.slots) - (limit or 0) // 2 if (
+        _may_track(core)) else 0
+
+
+def note_load(core: Any) -> None:
+    """Begin to keep track of holders when half of them are in use."""
+    if _may_track(core):
+        core.measure_load()
+        if len(core.idle) < core.plenty:
+            core.track()
+
+
+def note_growth(core: Any) -> None:
+    """Note that a slot was added and is in use."""
+    if core.tracks is None and _may_track(core):
+        if not core.plenty:  # until now it could not be half of them
+            core.choose_ways()
+        core.note_load()
+
+
+def track(core: Any) -> None:
+    """Keep track of holders from now on, unless that is not wanted."""
+    if core.tracks is None:
+        core.tracks = True
+        core.choose_ways()
