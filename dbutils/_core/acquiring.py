@@ -55,7 +55,7 @@ def _acquire(
         try:
             permit = core.find(shareable, request, timeout)
             return core.opener.ready(
-                permit, connect, pool, shareable, deadline)
+                core, permit, connect, pool, shareable, deadline)
         except Elsewhere:
             if deadline is not None:
                 timeout = max(deadline - monotonic(), 0)

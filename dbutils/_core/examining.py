@@ -108,5 +108,5 @@ def drop(core: Any, permit: Any) -> bool:
 def replace(connect: Callable[[], Any], core: Any, permit: Any) -> bool:
     """Open another connection instead; return whether there was a slot."""
     core.close(permit.slot)
-    core.opener.open_ahead(permit, connect)
+    core.opener.open_ahead(core, permit, connect)
     return True

@@ -120,7 +120,7 @@ def open_ahead(core: Any, connect: Callable[[], Any]) -> bool:
     permit = None if core.is_closed else core.slots.take()
     if permit is None:
         return False
-    core.opener.open_ahead(permit, connect)
+    core.opener.open_ahead(core, permit, connect)
     return True
 
 

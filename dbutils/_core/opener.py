@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from weakref import ref
 
 from .._base.errors import quietly
 from .._base.hints import Any, Callable
@@ -21,27 +20,22 @@ _DEPTH = 4
 class Opener:
     """Opens connections, and checks them before they are handed out."""
 
-    def __init__(self, core: Any) -> None:
-        self._link = ref(core)  # which holds this
+    def __init__(self) -> None:
         # Whether helpers connect for requests that have a deadline.
         self.has_helpers = False
 
-    @property
-    def _core(self) -> Any:
-        return self._link()
-
     def ready(
-            self, permit: Permit, connect: Callable[[], Any], pool: Any,
-            shareable: bool, deadline: float | None = None) -> Permit:
+            self, core: Any, permit: Permit, connect: Callable[[], Any],
+            pool: Any, shareable: bool,
+            deadline: float | None = None) -> Permit:
         """Open or check the connection of a slot that was granted.
 
         pool: takes the connection back if it is dropped
         deadline: until when to wait for a server that is not there
         """
-        core = self._core
         record = None
         try:
-            self._open_or_check(permit, connect, deadline)
+            self._open_or_check(core, permit, connect, deadline)
             if shareable and not permit.is_share:
                 record = core.backend.share(permit.slot.con)
         except BaseException:
@@ -64,16 +58,16 @@ class Opener:
             del permit  # which the traceback of a failed attempt could keep
 
     def _open_or_check(
-            self, permit: Permit, connect: Callable[[], Any],
+            self, core: Any, permit: Permit, connect: Callable[[], Any],
             deadline: float | None) -> None:
-        core, slot, is_share = self._core, permit.slot, permit.is_share
+        slot, is_share = permit.slot, permit.is_share
         may_have_to_go = deadline is not None or core.maintenance is not None
         try:
             if may_have_to_go and slot.con is not None and not is_share and (
-                    self._has_to_go(slot, deadline)):
+                    _has_to_go(core, slot, deadline)):
                 core.close(slot)
             if slot.con is None:
-                self._open(permit, connect, deadline)
+                self._open(core, permit, connect, deadline)
             elif not is_share and core.backend.seems_ready(slot.con):
                 pass  # as nearly always
             elif deadline is None:
@@ -84,74 +78,43 @@ class Opener:
         finally:
             del permit  # which the traceback of an error could keep
 
-    def _has_to_go(self, slot: Slot, deadline: float | None) -> bool:
-        """Return whether a connection has to be replaced.
-
-        A request with a deadline never receives a dead connection; half of
-        the time that is left is for asking, and half for connecting.
-        """
-        core = self._core
-        if core.maintenance is not None and core.maintenance.is_due(slot):
-            return True
-        return deadline is not None and not (
-            core.backend.seems_ready(slot.con) or core.backend.is_alive(
-                slot.con, (deadline - monotonic()) / 2))
-
     def open_ahead(
-            self, permit: Permit, connect: Callable[[], Any]) -> None:
+            self, core: Any, permit: Permit,
+            connect: Callable[[], Any]) -> None:
         """Open the connection of a slot, which is idle then."""
-        core = self._core
         emptied = core.emptied
         try:
-            self._open(permit, connect, None, is_ahead=True)
+            self._open(core, permit, connect, None, is_ahead=True)
         except BaseException:
             core.abort(permit)
             raise
         core.put_back(permit, emptied)
 
     def _open(
-            self, permit: Permit, connect: Callable[[], Any],
+            self, core: Any, permit: Permit, connect: Callable[[], Any],
             deadline: float | None, is_ahead: bool = False) -> None:
         """Open the connection of an empty slot."""
-        core, slot = self._core, permit.slot
+        slot = permit.slot
         slot.round = core.round
         start = monotonic()
         permits = [permit]
         if deadline is not None and self.has_helpers:
-            connect = partial(self._in_time, permits, connect, deadline)
+            connect = partial(self._in_time, core, permits, connect, deadline)
         try:
-            con = core.throttle.connect(connect, deadline, self._has_idle)
+            con = core.throttle.connect(
+                connect, deadline, lambda: bool(core.idle))
         finally:
             # which the tracebacks of errors could keep, here and in all
             # functions that connect
             permits.clear()
             del permit
-        self._begin_with(slot, con, monotonic() - start, is_ahead)
-
-    def _has_idle(self) -> bool:
-        return bool(self._core.idle)
-
-    def _begin_with(
-            self, slot: Slot, con: Any, seconds: float,
-            is_ahead: bool) -> None:
-        """Fill a slot with a connection that was just opened."""
-        core = self._core
-        slot.con = con
-        slot.is_counted = True
-        core.opened.step()
-        core.backend.after_open(con, core.throttle)
-        if slot.round != core.round:  # the pool was drained meanwhile
-            core.backend.retire(con)
-        if core.observers:
-            core.notify("opened", seconds, is_ahead)
-        if core.maintenance is not None:
-            core.maintenance.opened(slot)
+        _begin_with(core, slot, con, monotonic() - start, is_ahead)
 
     # Helpers.
 
     def _in_time(
-            self, permits: list[Permit], connect: Callable[[], Any],
-            deadline: float) -> Any:
+            self, core: Any, permits: list[Permit],
+            connect: Callable[[], Any], deadline: float) -> Any:
         """Return a connection that a helper opens before the deadline.
 
         permits: the only one is that of its slot
@@ -159,55 +122,83 @@ class Opener:
         Opening an embedded database takes no time, and its connections may
         belong to the thread that has opened them, so it has no helpers.
         """
-        core = self._core
         attempt = Attempt(
-            partial(self._connect_for_another, connect), permits[0],
-            partial(self._finish_late, core, core.emptied))
+            partial(self._connect_for_another, core, connect), permits[0],
+            partial(_finish_late, core, core.emptied))
         core.throttle.attempts.add(attempt)
         con = None
         if self.has_helpers and attempt.begin(deadline - monotonic()):
-            con = attempt.wait(deadline, self._has_idle)
+            con = attempt.wait(deadline, lambda: bool(core.idle))
         return connect() if con is None else con
 
-    def _connect_for_another(self, connect: Callable[[], Any]) -> Any:
+    def _connect_for_another(
+            self, core: Any, connect: Callable[[], Any]) -> Any:
         """Return a connection that other threads can use, or None."""
         con = connect()
-        core = self._core
         if not core.backend.opens_at_once(con):
             return con
         self.has_helpers = False
         core.backend.close(con)
         return None
 
-    def _finish_late(
-            self, core: Any, emptied: int, permit: Permit,
-            outcome: Outcome) -> None:
-        """Make a connection idle whose request has left in the meantime."""
-        free_tokens(permit)
-        permit = core.slots.reissue(permit.slot)  # that of the request is void
-        if permit is None:  # the slot has left the pool
-            if outcome.con is not None:
-                core.backend.close(outcome.con)
-            return
-        can_stay = False
-        try:
-            can_stay = self._is_welcome(permit.slot, outcome)
-        finally:
-            if can_stay:
-                core.put_back(permit, emptied)
-            else:
-                core.discard(permit)
 
-    def _is_welcome(self, slot: Slot, outcome: Outcome) -> bool:
-        """Return whether there is a connection now, and may stay."""
-        core = self._core
-        con, error = outcome
-        if con is None:
-            if isinstance(error, Exception):
-                core.throttle.note_failure(error)
-            return False
-        core.throttle.note_success()
-        with quietly("beginning with a late connection"):
-            self._begin_with(slot, con, 0, is_ahead=True)
-            return bool(core.may_stay(slot))
+def _has_to_go(core: Any, slot: Slot, deadline: float | None) -> bool:
+    """Return whether a connection has to be replaced.
+
+    A request with a deadline never receives a dead connection; half of
+    the time that is left is for asking, and half for connecting.
+    """
+    if core.maintenance is not None and core.maintenance.is_due(slot):
+        return True
+    return deadline is not None and not (
+        core.backend.seems_ready(slot.con) or core.backend.is_alive(
+            slot.con, (deadline - monotonic()) / 2))
+
+
+def _begin_with(
+        core: Any, slot: Slot, con: Any, seconds: float,
+        is_ahead: bool) -> None:
+    """Fill a slot with a connection that was just opened."""
+    slot.con = con
+    slot.is_counted = True
+    core.opened.step()
+    core.backend.after_open(con, core.throttle)
+    if slot.round != core.round:  # the pool was drained meanwhile
+        core.backend.retire(con)
+    if core.observers:
+        core.notify("opened", seconds, is_ahead)
+    if core.maintenance is not None:
+        core.maintenance.opened(slot)
+
+
+def _finish_late(
+        core: Any, emptied: int, permit: Permit, outcome: Outcome) -> None:
+    """Make a connection idle whose request has left in the meantime."""
+    free_tokens(permit)
+    permit = core.slots.reissue(permit.slot)  # that of the request is void
+    if permit is None:  # the slot has left the pool
+        if outcome.con is not None:
+            core.backend.close(outcome.con)
+        return
+    can_stay = False
+    try:
+        can_stay = _is_welcome(core, permit.slot, outcome)
+    finally:
+        if can_stay:
+            core.put_back(permit, emptied)
+        else:
+            core.discard(permit)
+
+
+def _is_welcome(core: Any, slot: Slot, outcome: Outcome) -> bool:
+    """Return whether there is a connection now, and may stay."""
+    con, error = outcome
+    if con is None:
+        if isinstance(error, Exception):
+            core.throttle.note_failure(error)
         return False
+    core.throttle.note_success()
+    with quietly("beginning with a late connection"):
+        _begin_with(core, slot, con, 0, is_ahead=True)
+        return bool(core.may_stay(slot))
+    return False

@@ -112,7 +112,7 @@ class Pool:
         self.order: type[Deque[Permit]] = OldestFirst
         # Taken while other limits are worked out from the present ones.
         self.changing = Mutex()
-        self.opener = Opener(self)
+        self.opener = Opener()
         self._begin()
         register_for_fork(self)
 

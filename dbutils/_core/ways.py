@@ -10,10 +10,11 @@ is the number of idle connections from which on "put" must not be used, but
 from __future__ import annotations
 
 from collections import deque
+from functools import partial
 from time import monotonic
 from types import MethodType
 
-from .._base.hints import Any
+from .._base.hints import Any, Callable
 
 __all__ = [
     "choose_ways", "look_at_waiters", "may_be_taken", "measure_load",
@@ -23,6 +24,7 @@ _ANY_NUMBER = 2 ** 29  # a small one, with which comparing is quick
 
 # A way out that raises an IndexError.
 none_is_idle: Any = deque(maxlen=0).popleft
+
 
 def choose_ways(core: Any) -> None:
     """Choose the shortest ways out and back that the options allow."""
@@ -38,10 +40,20 @@ def choose_ways(core: Any) -> None:
     core.put = core.idle.append
     if maintenance is not None and maintenance.needs_times:
         core.put = maintenance.way_back(core.idle)
+    if core.limits.maxcached is not None:
+        core.put = partial(_put_and_look, core, core.put)
     if policy is not None and policy.has_limits:
         core.put = core.put_back
     core.measure_load()
     core.look_at_waiters()
+
+
+def _put_and_look(
+        core: Any, put: Callable[[Any], None], permit: Any) -> None:
+    """Make a connection idle; close it if others have come back meanwhile."""
+    put(permit)
+    if len(core.idle) > core.room:
+        core.hand_on()
 
 
 def _needs_care(core: Any) -> bool:

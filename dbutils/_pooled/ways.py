@@ -96,24 +96,27 @@ def _seems_well(core: Any, session: Any) -> bool:
     A question to the server is left to the long way if that limits its time.
     """
     way = session.checkout_check
-    if session.state or core.trust is not None:  # or the state is not OPEN
-        return not session.state and bool(
-            core.trust.is_well(session, core.timeout))
-    if way is NO_CHECK:
-        return True
+    if core.trust is not None and not session.state:
+        return bool(core.trust.is_well(session, core.timeout))
+    if session.state or way is NO_CHECK:  # the state is not OPEN
+        return not session.state
     if way is ASK_AT_CHECKOUT:
         alive = _answers(session)
         return alive or _is_replaced(core, session, is_dead=alive is False)
     if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
             monotonic() - session.answered < RECENT)):
-        poll = session.poll
-        if poll is None:
-            return bool(session.is_quiet())
-        try:
-            return not poll(0) and session.ask_number() == session.descriptor
-        except Exception:  # noqa: BLE001 - another thread looks, or it is closed
-            return False
+        return _is_quiet(session)
     return _is_replaced(core, session)
+
+
+def _is_quiet(session: Any) -> bool:
+    poll = session.poll
+    if poll is None:
+        return bool(session.is_quiet())
+    try:
+        return not poll(0) and session.ask_number() == session.descriptor
+    except Exception:  # noqa: BLE001 - another thread looks, or it is closed
+        return False
 
 
 def _answers(session: Any) -> bool | None:

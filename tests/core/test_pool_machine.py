@@ -150,7 +150,7 @@ class PoolMachine(RuleBasedStateMachine):
             self.waiting.remove(waiter)
             with suppress(ConnectionError):
                 self.held.append(self.core.opener.ready(
-                    waiter.permit, self.backend.connect, None,
+                    self.core, waiter.permit, self.backend.connect, None,
                     shareable=False))
 
     @rule()
