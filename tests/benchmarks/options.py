@@ -64,6 +64,7 @@ OPTIONS = {
         "keepalive": {"keepalive": LONG},
         "refill": {"refill": True, "mincached": 1},
         "leakafter": {"leakafter": LONG},
+        "track": {"track": True},
         "all times": {
             "maxwait": LONG, "maxlifetime": LONG, "maxidletime": LONG,
             "keepalive": LONG, "leakafter": LONG},
