@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from heapq import nsmallest
 from operator import attrgetter
 
 from .._base.hints import Any, Callable, Iterator
@@ -43,6 +42,8 @@ class OldestHolders:
         running = list(permits())
         known = [permit for permit in running if permit.is_known]
         unknown = len(running) - len(known)
+        from heapq import nsmallest  # noqa: PLC0415 - for errors only
+
         oldest = nsmallest(_FEW, known, key=_since)
         self._few = [(permit.slot, _since(permit)) for permit in oldest]
         self.are_all_known = is_tracked and not unknown

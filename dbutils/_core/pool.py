@@ -68,7 +68,7 @@ def core_of(pool: Any) -> Any:
 class Pool:
     """The slots of a pool and the requests for them."""
 
-    # What the fast ways read, which is quicker in slots.
+    # The fast ways read these, which is quicker in slots.
     __slots__ = (
         "__dict__", "__weakref__", "idle", "is_careful", "lost", "maintenance",
         "plenty", "put", "room", "take", "take_dedicated", "tick", "tracks",
@@ -103,7 +103,7 @@ class Pool:
         self.reset_workers: Any = None
         # They are told what the pool had to do to serve a request.
         self.observers: tuple[Observer, ...] = ()
-        # What decides about requests, unless they are all alike; and for how
+        # This decides about requests, unless they are all alike; and for how
         # many seconds a waiter may be overtaken.
         self.policy: Any = None
         self.barging = 0.0
@@ -151,7 +151,7 @@ class Pool:
         self._begin()
 
     def let_go(self) -> None:
-        """Have no reference to itself, when the pool is dropped."""
+        """Drop the references to itself, when the pool is dropped."""
         self.take = self.take_dedicated = ways.none_is_idle
         self.way_out = ways.none_is_idle
         self.put = self.idle.append

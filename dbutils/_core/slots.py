@@ -59,7 +59,7 @@ class Holder(NamedTuple):
 Checkout = List[Any]
 
 # The fields of a holder, and the checkout for which they were noted.
-Taken = Tuple[float, CodeType, int, int, Checkout]
+Taken = Tuple[float, CodeType, int, int, "Checkout | None"]
 
 
 def note_caller(permit: Permit, depth: int = 1) -> None:
@@ -106,8 +106,10 @@ class Permit:
     def is_known(self) -> bool:
         """Whether the pool knows who has the connection."""
         checkout, taken = self.checkout, self.taken
-        # a fast way out notes nothing, and leaves what was noted before
-        return bool(checkout) and taken is not None and taken[4] is checkout
+        # the shortest way out leaves what was noted before; on the others, each
+        # checkout is noted, without the checkout
+        return bool(checkout) and taken is not None and (
+            taken[4] is None or taken[4] is checkout)
 
     def __del__(self) -> None:
         """Take the connection back at once, if it is in use.

@@ -8,7 +8,6 @@ from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.outages import is_outage
 from .._drivers.registry import driver_in
-from .._steady.account import OwnAccount
 from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
 from .._steady.session import stay_away
 from .._steady.state import OPEN
@@ -144,9 +143,8 @@ class DbBackend(SteadyBackend):
     def _leave_of(self, session: Any) -> Any:
         policy = session.failover
         if self.mode is True:
-            # only that of drivers without a known socket cannot hang unseen
-            is_alone = type(policy) is OwnAccount and (
-                session.descriptor is None)
+            # with a known socket, the rollback has a time limit
+            is_alone = policy.only_rolls_back and session.descriptor is None
             return None if is_alone else policy.quick_reset
         if self.mode or policy is not policy.usual:
             return stay_away

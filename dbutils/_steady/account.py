@@ -55,6 +55,8 @@ _known_effect_of = lru_cache(maxsize=500)(_effect_of)
 class OwnAccount(SafeFailover):
     """Fail over only where that is safe by the account of the library."""
 
+    only_rolls_back = True
+
     def quick_reset(self, session: DbSession) -> bool:
         """Roll back after a lease; return whether that was all to be done.
 

@@ -44,6 +44,7 @@ class ClassicFailover:
     # The number of failures in a row of the program's question after which a
     # new connection is asked, too; DBUtils 3.x never does that.
     tolerance = 3
+    only_rolls_back = False
     # Statements and cursors are left to execute() and cursor().
     is_quick = False
 

@@ -16,14 +16,11 @@ from .._base.hints import Any, Callable
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
-    ASK_AT_CHECKOUT,
     AT_CHECKOUT,
-    CHECK_AT_LENGTH,
-    LOOK_AFTER_ANSWER,
-    LOOK_AT_CHECKOUT,
     NO_CHECK,
     QUIET,
     RECENT,
+    checkout_check_of,
     probe_of,
 )
 from .opener import Opener, end_if_possible, shared
@@ -41,30 +38,26 @@ class DbSession(Session):
     __slots__ = (
         "_is_checked_outside", "answered", "asked_ping", "can_ask",
         "can_be_gone", "can_just_look", "checkout_check", "has_pinger",
-        "is_in_memory",
-        "moment", "opener", "ping", "streams", "turns")
+        "is_in_memory", "moment", "opener", "ping", "streams", "turns")
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
-        # Whether the program has replaced the method that checks.
-        self._is_checked_outside = False
+        self._is_checked_outside = False  # by a method of the program
         super().__init__(options)
-        # Whether the data would be lost with the connection.
-        self.is_in_memory = False
-        # The moments of the checks, and those that the program has asked for;
-        # and the present moment, for a method that was replaced.
+        self.is_in_memory = False  # and lost with the connection
+        # The moments of the checks, those that the program has asked for, and
+        # the present one, for a method that was replaced.
         self.ping = self.asked_ping = options.ping
         self.moment = AT_CHECKOUT
         # Whether the program says how to ask, or has its own checks.
         self.has_pinger = options.pinger is not None
-        # Whether a look can tell that the connection is gone.
+        # Whether a look can tell that it is gone.
         self.can_be_gone = False
         # When the server has answered at the end of the last lease.
         self.answered = 0.0
         # Whether the driver can ping, and whether a look is enough.
         self.can_ask = self.can_just_look = False
-        # How it is checked when it is handed out; see liveness.
-        self.checkout_check = NO_CHECK
+        self.checkout_check = NO_CHECK  # when it is handed out
         # In which order it is used if several share it.
         self.turns: Any = None
         # Answers that the program reads while they are sent.
@@ -90,7 +83,7 @@ class DbSession(Session):
         """Check at these moments; a replaced method knows its own."""
         self.asked_ping = moments
         self.ping = ALL_MOMENTS if self._is_checked_outside else moments
-        self._choose_checkout_check()
+        self.checkout_check = checkout_check_of(self)
 
     def check_outside(self) -> None:
         """Leave the checks and their moments to a method of the program."""
@@ -131,22 +124,7 @@ class DbSession(Session):
             looks and self.driver.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.driver.is_telling and self.options.failover != "always")
-        self._choose_checkout_check()
-
-    def _choose_checkout_check(self) -> None:
-        """Choose the shortest check for when it is handed out."""
-        if not self.ping & AT_CHECKOUT:
-            self.checkout_check = NO_CHECK
-        elif self.has_pinger:
-            self.checkout_check = CHECK_AT_LENGTH
-        elif self.can_ask:
-            self.checkout_check = (
-                ASK_AT_CHECKOUT if self.descriptor is None
-                else LOOK_AFTER_ANSWER)
-        elif self.can_be_gone:
-            self.checkout_check = LOOK_AT_CHECKOUT
-        else:
-            self.checkout_check = NO_CHECK
+        self.checkout_check = checkout_check_of(self)
 
     def open_again(self) -> Any:
         """Return another driver connection."""

@@ -36,6 +36,7 @@ class SafeFailover:
 
     # Whether cursors inline cursor() and run() for the usual case.
     is_quick = True
+    only_rolls_back = False  # if all is clean
     # A question that has failed is asked again on the new connection.
     tolerance = 0
 

@@ -73,16 +73,13 @@ class Session:
         self.options = options
         # The failover policy decides when the connection is replaced.
         self.failover: Any = None
-        # What a pool calls at the end of a clean checkout: a function of the
-        # session that returns whether that was all to be done, or None for
-        # the rollback() of the driver.
+        # The end of a clean checkout in a pool: a function of the session that
+        # returns whether that was all, or None for the driver's rollback().
         self.leave: Any = None
-        # The driver connection if the safe policy has nothing to do before a
-        # cursor or statement but to look whether it is gone, otherwise None.
+        # The driver connection if a look is all that comes before a statement.
         self.ready: Any = None
-        self.state = OPEN
-        self.closed = True
         self.con: Any = None
+        self.state, self.closed = OPEN, True
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
         # Whether close() of the steady connection closes it.
@@ -108,9 +105,9 @@ class Session:
         self._probe: SocketProbe | MovingSocketProbe | None = None
         self.limit: float | None = None
         self.forget_questions()
-        # How often in a row the question of the program has failed.
+        # How often in a row the question of the program has failed, and what
+        # the pool, if there is one, knows about the server.
         self.unanswered = 0
-        # The pool's knowledge about the server, if there is a pool.
         self.throttle: Any = None
         register_for_fork(self, is_connection=True)
 

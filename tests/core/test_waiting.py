@@ -1,6 +1,7 @@
 """Waiting for a connection: how long, how many, and what the error tells."""
 
 import re
+import sys
 import threading
 from threading import Event, Thread
 from time import monotonic
@@ -109,6 +110,46 @@ def test_the_error_tells_who_holds_the_connections(kind):
     assert first.startswith("- a thread that has ended, for 0")
     assert first.endswith(f"seconds, taken at {__file__}:{line}")
     assert second.startswith(f"- {name}, for ")
+
+
+def test_the_holder_of_a_connection_that_is_lent_again_is_named(kind):
+    pool = kind.make(mincached=2, maxconnections=2, track=True)
+    for _ in range(3):
+        pool.connection().close()
+    leases = [pool.connection() for _ in range(2)]
+    line = sys._getframe().f_lineno - 1
+    with pytest.raises(kind.module.TooManyConnectionsError) as caught:
+        pool.connection()
+    named = str(caught.value).splitlines()[-2:]
+    assert all(text.endswith(f"{__file__}:{line}") for text in named)
+    assert leases
+
+
+def test_holders_are_noted_when_half_of_the_connections_are_in_use(kind):
+    pool = kind.make(mincached=4, maxconnections=4)
+    leases = [pool.connection() for _ in range(4)]
+    with pytest.raises(kind.module.TooManyConnectionsError) as caught:
+        pool.connection()
+    assert "2 connections were taken before" in str(caught.value)
+    assert str(caught.value).count("taken at") == 2
+    leases.clear()
+    leases += [pool.connection() for _ in range(4)]
+    assert len(pool._core.holders()) == 4
+
+
+def test_no_holders_are_noted_where_that_is_not_wanted(kind):
+    pool = kind.make(maxconnections=1, track=False)
+    lease = pool.connection()
+    with pytest.raises(kind.module.TooManyConnectionsError) as caught:
+        pool.connection()
+    assert "taken at" not in str(caught.value)
+    assert lease
+
+
+@pytest.mark.parametrize("track", ["always", None, 1])
+def test_a_bad_value_of_track_is_named(kind, track):
+    with pytest.raises(ValueError, match="'track'"):
+        kind.make(track=track)
 
 
 @pytest.mark.parametrize(
