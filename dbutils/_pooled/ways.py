@@ -69,13 +69,13 @@ def take_with_care(core: Any) -> Any:  # noqa: C901 - the fast way is one short 
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
             if not _seems_well(core, session):
                 return _go_the_long_way(core, permit)
+        if core.plenty and len(core.idle) < core.plenty:
+            core.note_load()
         if core.tracks:
             frame = _getframe(2)
             permit.taken = (
                 now or monotonic(), frame.f_code, frame.f_lasti,
                 threading.get_ident(), None)
-        elif core.plenty and len(core.idle) < core.plenty:
-            core.note_load()
         return permit
     except BaseException:
         permit = None  # not to be kept by the traceback
