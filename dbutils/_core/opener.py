@@ -53,6 +53,7 @@ class Opener:
             # thread that finds its tether takes the permit back.
             permit = core.sharing.publish(permit, record)
             core.serve()
+        permit.taken = None  # by the last holder
         permit.checkout = [pool]
         if core.tracks is not False:
             note_caller(permit, _DEPTH)
@@ -107,6 +108,7 @@ class Opener:
             core.abort(permit)
             raise
         core.put_back(permit, emptied)
+        core.note_growth()
 
     def _open(
             self, permit: Permit, connect: Callable[[], Any],
