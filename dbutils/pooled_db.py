@@ -261,17 +261,28 @@ class PooledDB(Pooled):
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
-        permit = None
-        core = self._core
-        timer = core.timer
-        if timer is not None and timer.is_due():
-            return self._measured(shareable, maxwait, priority, tag)
-        start = 0.0 if timer is None else monotonic()
         lease = None
+        timer = self._core.timer
         try:
             if shareable and priority is None and tag is None:
-                permit = core.share_idle(self)
-            permit = permit or self._acquire(
+                lease = self._share_idle()
+            if lease is not None:
+                return lease
+            if timer is not None and timer.is_due():
+                return self._measured(shareable, maxwait, priority, tag)
+            return self._lend_slowly(shareable, maxwait, priority, tag)
+        finally:
+            lease = None  # not to be kept by a traceback
+
+    def _lend_slowly(
+            self, shareable: bool, maxwait: float | None, priority: Any,
+            tag: Any) -> Any:
+        permit = lease = None
+        core = self._core
+        timer = core.timer
+        start = 0.0 if timer is None else monotonic()
+        try:
+            permit = self._acquire(
                 self._open, shareable, maxwait, self,
                 core.request(priority, tag))
             kind = (
@@ -289,6 +300,27 @@ class PooledDB(Pooled):
             permit = None  # not to be kept by a traceback
             self._count(lease)
             lease = None
+
+    def _share_idle(self) -> Any:
+        """Return a lease of an idle connection to be shared, or None.
+
+        Taking it has counted the request.
+        """
+        permit = lease = None
+        timer = self._core.timer
+        start = 0.0 if timer is None else monotonic()
+        try:
+            permit = self._core.share_idle(self)
+            if permit is not None:
+                lease = hold(PooledSharedDBConnection(), permit)
+                if timer is not None:
+                    timer.lent_slowly(monotonic() - start)
+            return lease
+        except BaseException:
+            self._note_refusal()
+            raise
+        finally:
+            permit = lease = None  # not to be kept by a traceback
 
     def _count(self, lease: Any) -> None:
         """Count a request on the long way, and measure its lease if due."""

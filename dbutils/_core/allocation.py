@@ -266,6 +266,9 @@ class _TagQuotas:
 
         limit: maxconnections of the pool
         """
+        if not self.are_set():
+            # without limits, connections come back with their tokens
+            self._common = Quota(None)
         if number:
             self._check_number(tag, number, limit)
         _set_number(self.reserved, tag, number or None)

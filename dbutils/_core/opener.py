@@ -47,6 +47,7 @@ class Opener:
             # thread that finds its tether takes the permit back.
             permit = core.sharing.publish(permit, record)
             core.serve()
+        permit.taken = None  # by the last holder
         permit.checkout = [pool]
         if core.tracks or (
                 core.tracks is None and core.limits.maxconnections):
@@ -89,6 +90,7 @@ class Opener:
             core.abort(permit)
             raise
         core.put_back(permit, emptied)
+        core.note_growth()
 
     def _open(
             self, core: Any, permit: Permit, connect: Callable[[], Any],

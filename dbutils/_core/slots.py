@@ -58,8 +58,9 @@ class Holder(NamedTuple):
 # that it happens once.
 Checkout = List[Any]
 
-# The fields of a holder, and the checkout for which they were noted.
-Taken = Tuple[float, CodeType, int, int, "Checkout | None"]
+# The fields of a holder, and the checkout for which they were noted; None
+# instead of it means the next one.
+Taken = Tuple[float, CodeType, int, int, Any]
 
 
 def note_caller(permit: Permit, depth: int = 1) -> None:
@@ -106,8 +107,8 @@ class Permit:
     def is_known(self) -> bool:
         """Whether the pool knows who has the connection."""
         checkout, taken = self.checkout, self.taken
-        # the shortest way out leaves what was noted before; on the others, each
-        # checkout is noted, without the checkout
+        # a fast way out notes it before the checkout begins, or leaves what
+        # was noted for an earlier one
         return bool(checkout) and taken is not None and (
             taken[4] is None or taken[4] is checkout)
 

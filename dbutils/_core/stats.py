@@ -80,6 +80,9 @@ def too_many_text(
         advice = "Raise maxconnections, close connections earlier,"
     elif refusal is not None:
         reason, advice = f"{refusal} {state}.", "Change that,"
+    elif not stats.maxshared:  # one has come back since then
+        reason = f"All connections of the pool were in use {state}."
+        advice = "Raise maxconnections, close connections earlier,"
     else:
         reason = f"All shared connections are in a transaction {state}."
         advice = (

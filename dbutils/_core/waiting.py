@@ -140,7 +140,9 @@ class Queue:
         else:
             pause = self.next_look if link in place else self.other_look
         if deadline is not None:
-            pause = min(pause, max(deadline - monotonic(), 0))
+            left = deadline - monotonic()
+            # after it, the waiter knows that there will be a connection
+            pause = min(pause, left if left > 0 else self.first_look)
         return pause
 
     def nudge(self) -> None:

@@ -45,7 +45,8 @@ class SteadyBackend(Backend):
     def choose_leave(self, con: Any) -> None:
         """Choose how a session ends a clean checkout."""
         session = session_of(con)
-        is_fast = self.is_direct and not self._is_elsewhere
+        is_fast = self.is_direct and not (
+            self._is_elsewhere or session.is_retired)
         session.leave = self._leave_of(session) if is_fast else stay_away
 
     def reset_elsewhere(self, is_elsewhere: bool, cons: list[Any]) -> None:
@@ -57,7 +58,9 @@ class SteadyBackend(Backend):
         raise NotImplementedError
 
     def retire(self, con: Any) -> None:
-        session_of(con).leave = stay_away
+        session = session_of(con)
+        session.is_retired = True
+        session.leave = stay_away
 
     def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
         self.choose_leave(con)

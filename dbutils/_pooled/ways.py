@@ -56,15 +56,16 @@ def take_with_care(core: Any) -> Any:  # noqa: C901 - the fast way is one short 
     """Do the same after a look at the connection, and count the request."""
     permit = core.idle.popleft()
     try:
-        if core.tick is not None and not core.tick():
-            core.timer.begin()
-            return _go_the_long_way(core, permit)
         now, maintenance = None, core.maintenance
         if maintenance is not None:
             now, slot = maintenance.clock(), permit.slot
             if now >= slot.expires or (
                     now - slot.used_at >= maintenance.maxidletime):
                 return _go_the_long_way(core, permit)
+        # not before, since the long way counts, too
+        if core.tick is not None and not core.tick():
+            core.timer.begin()
+            return _go_the_long_way(core, permit)
         if core.is_careful:
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
             if not _seems_well(core, session):

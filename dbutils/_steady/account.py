@@ -75,7 +75,7 @@ class OwnAccount(SafeFailover):
             session.distrust(error)
             raise
         session.work = False
-        return True
+        return not session.is_retired  # perhaps since the rollback began
 
     def bears(self, session: DbSession, error: Exception) -> bool:
         """Return whether a session can stay after its rollback has failed."""

@@ -114,7 +114,7 @@ class ClassicFailover:
             raise
         else:
             session.work = False
-        return True
+        return not session.is_retired  # perhaps since the rollback began
 
     def was_lost(self, session: DbSession, error: Exception) -> bool:
         """Return whether an error was taken as the loss of the connection."""

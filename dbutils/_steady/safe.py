@@ -211,6 +211,8 @@ class SafeFailover:
                 session.transaction = False
                 begun = call_in_time(session, session.con.rollback)
                 session.answered = begun if session.can_be_gone else 0.0
+                if session.is_retired:  # since the rollback began
+                    return False
         except Exception as error:  # noqa: BLE001 - nothing is changed
             note_end(session, "rollback", error)
             log_swallowed("rolling back", error)

@@ -53,6 +53,7 @@ class Session:
         "is_closeable",
         "is_exposed",
         "is_marked",
+        "is_retired",
         "is_simple",
         "leave",
         "limit",
@@ -97,8 +98,9 @@ class Session:
         self.settings = Settings()
         self.settings_changed = False
         # Whether the program has the driver connection itself, so that it is
-        # never replaced silently.
-        self.is_exposed = False
+        # never replaced silently; and whether the pool was drained, and does
+        # not want it back.
+        self.is_exposed = self.is_retired = False
         # The socket, if it is known, and the seconds that a question of the
         # library may take, if that is less than usual.
         self.descriptor: int | None = None

@@ -127,3 +127,10 @@ def test_the_holder_of_a_void_permit_cannot_give_the_slot_up():
     assert slots.has(fresh.slot)
     del void
     assert slots.reissue_lost() is None
+
+
+def test_a_waiter_that_goes_on_after_its_deadline_does_not_look_all_the_time():
+    queue = Queue([])
+    waiter = Waiter()
+    queue.links.append(ref(waiter))
+    assert queue.pause(ref(waiter), waiter.since - 1) == queue.first_look

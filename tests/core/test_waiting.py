@@ -203,3 +203,32 @@ def test_sixty_four_threads_get_their_turns_on_four_connections(kind):
         thread.join(PATIENCE)
     squares = sum(number ** 2 for number in turns.values())
     assert sum(turns.values()) ** 2 / (len(turns) * squares) > 0.9
+
+
+def test_the_error_names_who_took_an_idle_connection(kind):
+    pool = kind.make(maxconnections=2, track=True)
+    for lease in [pool.connection(), pool.connection()]:
+        lease.close()
+
+    def take():
+        return pool.connection()
+
+    taken = [take(), take()]
+    with pytest.raises(kind.module.TooManyConnectionsError) as caught:
+        pool.connection()
+    line = take.__code__.co_firstlineno + 1
+    assert str(caught.value).count(f"taken at {__file__}:{line}") == 2
+    assert "before the pool noted" not in str(caught.value)
+    assert taken
+
+
+def test_who_takes_what_was_opened_ahead_is_noted_from_half_on(kind):
+    pool = kind.make(maxconnections=4)
+    for _ in range(4):
+        assert pool._core.open_ahead(pool._open)
+    taken = [pool.connection() for _ in range(4)]
+    with pytest.raises(
+            kind.module.TooManyConnectionsError,
+            match="The oldest of those in use"):
+        pool.connection()
+    assert taken

@@ -850,3 +850,13 @@ def test_the_same_can_be_had_as_a_feature(dbapi):
         pool.connection(tag="web", maxwait=0)
     with pytest.raises(ValueError, match="only one who decides"):
         PooledDB(dbapi, features=[Allocation(), Allocation()])
+
+
+def test_what_comes_back_while_nothing_is_reserved_holds_no_token(make):
+    pool = make(2, blocking=False)
+    pool.reserve("web", 1)
+    lease = pool.connection()
+    pool.reserve("web", 0)
+    lease.close()
+    pool.reserve("web", 1)
+    assert pool.connection()

@@ -1,11 +1,14 @@
 """How pools end: close(), drain(), shutdown() and "with"."""
 
+import sqlite3
 import subprocess
 import sys
 from threading import Thread
 
 import pytest
 from patience import PATIENCE, wait_until
+
+from dbutils.pooled_db import PooledDB
 
 
 def open_ones(kind, server):
@@ -140,3 +143,50 @@ def test_nothing_hangs_or_is_printed_at_the_end_of_the_program(start):
         [sys.executable, "-c", SCRIPT.format(start=start)],
         capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def change_reset(pool):
+    pool._reset = pool._reset
+
+
+def replace_cache(pool):
+    pool.cache = pool.cache
+    del pool.cache
+    pool.connection().close()  # finds that out
+
+
+@pytest.mark.parametrize("change", [change_reset, replace_cache])
+def test_what_is_changed_in_a_drained_pool_lets_nothing_stay(kind, change):
+    pool = kind.make()
+    lease = pool.connection()
+    con = kind.driver_con(lease)
+    pool.drain()
+    change(pool)
+    idle = kind.idle(pool)
+    lease.close()
+    assert kind.idle(pool) == idle
+    assert not kind.is_open(con)
+
+
+class Sqlite(sqlite3.Connection):
+    """A connection during whose rollback something else happens."""
+
+    during_rollback = None
+
+    def rollback(self):
+        super().rollback()
+        if Sqlite.during_rollback is not None:
+            Sqlite.during_rollback()
+
+
+@pytest.mark.parametrize("failover", ["safe", "always"])
+def test_a_pool_can_be_drained_while_a_connection_is_rolled_back(
+        monkeypatch, failover):
+    pool = PooledDB(
+        sqlite3, database=":memory:", factory=Sqlite, failover=failover)
+    lease = pool.connection()
+    lease.cursor().execute("create table t (i integer)")
+    lease.cursor().execute("insert into t values (1)")
+    monkeypatch.setattr(Sqlite, "during_rollback", pool.drain)
+    lease.close()
+    assert pool.stats().idle == 0

@@ -104,6 +104,24 @@ def test_what_takes_longer_is_always_measured(make, server):
     assert report["waits"] == report["timeouts"] == 1
 
 
+def test_a_connection_that_is_shared_counts_once(make):
+    pool = make(maxshared=2)
+    checkout(pool, 250)
+    report = pool.performance_report()
+    assert report["connection_acquisition_time"]["count"] == 250
+    assert report["connection_release_time"]["count"] == 250
+
+
+def test_a_connection_that_has_to_go_counts_once(make):
+    pool = make(maxlifetime=1000)
+    checkout(pool)
+    for permit in pool._core.idle:
+        permit.slot.expires = 0
+    checkout(pool)
+    report = pool.performance_report()
+    assert report["connection_acquisition_time"]["count"] == 2
+
+
 def test_waits_are_counted(make):
     pool = make(maxconnections=1, blocking=True)
     lease = pool.connection()

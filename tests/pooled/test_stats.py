@@ -7,6 +7,7 @@ import pytest
 from patience import wait_until
 
 import dbutils
+from dbutils._core.stats import too_many_text
 from dbutils.pooled_db import PooledDB, PoolStats
 from dbutils.pooled_pg import PooledPg
 
@@ -122,3 +123,10 @@ def test_a_snapshot_can_be_pickled():
     assert pickle.loads(pickle.dumps(stats)) == stats
     assert dbutils.PoolStats is PoolStats
     assert PoolStats.__module__ == "dbutils.pooled_db"
+
+
+def test_what_has_come_back_since_is_not_told_to_be_shared(dbapi):
+    pool = PooledDB(dbapi, 1, maxconnections=1)
+    text = too_many_text(pool.stats(), 0.5, holders=[])
+    assert text.startswith("All connections of the pool were in use (")
+    assert "Raise maxconnections" in text
