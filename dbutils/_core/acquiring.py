@@ -91,6 +91,10 @@ def find(
         # itself for what is idle, so no waiter is overtaken.
         permit = core.take_for(shareable, request)
     if permit is not None:
+        if core.take_dedicated is not core.way_out and not core.waiting:
+            # the last waiter was served before it had blocked the ways, or was
+            # gone before it had opened them
+            core.look_at_waiters()
         return permit
     core.track()
     return core.wait_in_turn(Waiter(shareable, request), timeout)

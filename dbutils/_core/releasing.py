@@ -110,10 +110,14 @@ def place(core: Any, permit: Permit) -> None:
     if core.waiting and not (
             core.limits.maxshared or core.policy is not None
             or core.is_closed or core.slots.is_oversized()):
+        if core.maintenance is not None:
+            core.maintenance.used(permit.slot)
         waiter = core.queue.first()
         if waiter is not None and waiter.grant(permit):
             core.leave(ref(waiter))
             return
+    if not (core.waiting or core.room):
+        core.look_at_waiters()  # as in find()
     if core.may_stay(permit.slot):
         core.put_back(permit)
     else:

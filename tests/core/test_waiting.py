@@ -232,3 +232,37 @@ def test_who_takes_what_was_opened_ahead_is_noted_from_half_on(kind):
             match="The oldest of those in use"):
         pool.connection()
     assert taken
+
+
+def test_the_ways_open_again_if_a_waiter_was_served_before_it_blocked_them(
+        kind):
+    pool = kind.make(maxconnections=1, blocking=True)
+    core = pool._core
+    leases = [pool.connection()]
+
+    class Links(list):
+        def append(self, link):
+            super().append(link)
+            leases.pop().close()
+
+    core.waiting = core.queue.links = Links()
+    pool.connection().close()
+    pool.connection().close()
+    assert core.room
+    assert core.take_dedicated is core.way_out
+
+
+def test_what_is_handed_to_a_waiter_was_not_idle(kind):
+    pool = kind.make(maxconnections=1, blocking=True, maxidletime=1000)
+    core, clock = pool._core, [monotonic()]
+    core.maintenance.clock = lambda: clock[0]
+    lease = pool.connection()
+    con, served = kind.driver_con(lease), []
+    thread = Thread(
+        target=lambda: served.append(kind.driver_con(pool.connection())))
+    thread.start()
+    wait_until(lambda: waiting(pool) == 1)
+    clock[0] += 1001
+    lease.close()
+    thread.join(PATIENCE)
+    assert served == [con]

@@ -1,13 +1,16 @@
 """How pools end: close(), drain(), shutdown() and "with"."""
 
+import gc
 import sqlite3
 import subprocess
 import sys
 from threading import Thread
+from weakref import ref
 
 import pytest
 from patience import PATIENCE, wait_until
 
+from dbutils import ResourceAllocationPooledDB
 from dbutils.pooled_db import PooledDB
 
 
@@ -190,3 +193,27 @@ def test_a_pool_can_be_drained_while_a_connection_is_rolled_back(
     monkeypatch.setattr(Sqlite, "during_rollback", pool.drain)
     lease.close()
     assert pool.stats().idle == 0
+
+
+def test_the_ways_of_a_pool_that_was_too_large_open_again(dbapi):
+    pool = PooledDB(dbapi, maxshared=2, maxconnections=3)
+    leases = [pool.connection(shareable) for shareable in (1, 1, 0)]
+    pool._maxconnections = 2
+    pool.close()
+    while leases:
+        leases.pop().close()
+    pool.dedicated_connection().close()
+    assert pool._core.room
+
+
+def test_the_core_of_a_dropped_pool_with_quotas_dies_at_once(dbapi):
+    pool = ResourceAllocationPooledDB(dbapi, maxconnections=2)
+    pool.reserve("web", 1)
+    pool.connection().close()
+    core = ref(pool._core)
+    gc.disable()
+    try:
+        del pool
+        assert core() is None
+    finally:
+        gc.enable()
