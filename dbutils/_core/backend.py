@@ -58,10 +58,10 @@ class Backend:
         return self.ask(con)
 
     def reset_elsewhere(self, is_elsewhere: bool, cons: list[Any]) -> None:
-        """Let connections be reset by others, or when they come back."""
+        """Reset connections in other threads, or when they come back."""
 
     def retire(self, con: Any) -> None:
-        """Let a connection not come back on the fast way."""
+        """Keep a connection from coming back on the fast way."""
 
     @staticmethod
     def take_with_care(core: Any) -> Any:  # noqa: ARG004 - unknown here

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from heapq import nsmallest
 from operator import attrgetter
 
 from .._base.hints import Any, Callable, Iterator
@@ -43,7 +42,7 @@ class OldestHolders:
         running = list(permits())
         known = [permit for permit in running if permit.is_known]
         unknown = len(running) - len(known)
-        oldest = nsmallest(_FEW, known, key=_since)
+        oldest = sorted(known, key=_since)[:_FEW]
         self._few = [(permit.slot, _since(permit)) for permit in oldest]
         self.are_all_known = is_tracked and not unknown
         holders = map(holder_of, oldest)

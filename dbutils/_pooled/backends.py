@@ -8,7 +8,6 @@ from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.outages import is_outage
 from .._drivers.registry import driver_in
-from .._steady.account import OwnAccount
 from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
 from .._steady.session import stay_away
 from .._steady.state import OPEN
@@ -142,6 +141,8 @@ class DbBackend(SteadyBackend):
             session.turns.check(session, seconds)
 
     def _leave_of(self, session: Any) -> Any:
+        from .._steady.account import OwnAccount  # noqa: PLC0415 - as policies
+
         policy = session.failover
         if self.mode is True:
             # only that of drivers without a known socket cannot hang unseen

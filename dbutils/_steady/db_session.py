@@ -16,14 +16,11 @@ from .._base.hints import Any, Callable
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
-    ASK_AT_CHECKOUT,
     AT_CHECKOUT,
-    CHECK_AT_LENGTH,
-    LOOK_AFTER_ANSWER,
-    LOOK_AT_CHECKOUT,
     NO_CHECK,
     QUIET,
     RECENT,
+    checkout_check_of,
     probe_of,
 )
 from .opener import Opener, end_if_possible, shared
@@ -41,8 +38,7 @@ class DbSession(Session):
     __slots__ = (
         "_is_checked_outside", "answered", "asked_ping", "can_ask",
         "can_be_gone", "can_just_look", "checkout_check", "has_pinger",
-        "is_in_memory",
-        "moment", "opener", "ping", "streams", "turns")
+        "is_in_memory", "moment", "opener", "ping", "streams", "turns")
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
@@ -51,8 +47,7 @@ class DbSession(Session):
         super().__init__(options)
         # Whether the data would be lost with the connection.
         self.is_in_memory = False
-        # The moments of the checks, and those that the program has asked for;
-        # and the present moment, for a method that was replaced.
+        # The moments of the checks, those that are asked for, and the present.
         self.ping = self.asked_ping = options.ping
         self.moment = AT_CHECKOUT
         # Whether the program says how to ask, or has its own checks.
@@ -90,7 +85,7 @@ class DbSession(Session):
         """Check at these moments; a replaced method knows its own."""
         self.asked_ping = moments
         self.ping = ALL_MOMENTS if self._is_checked_outside else moments
-        self._choose_checkout_check()
+        self.checkout_check = checkout_check_of(self)
 
     def check_outside(self) -> None:
         """Leave the checks and their moments to a method of the program."""
@@ -131,22 +126,7 @@ class DbSession(Session):
             looks and self.driver.tells_closed)
         self.can_just_look = not (self.can_ask or self.has_pinger) and (
             self.driver.is_telling and self.options.failover != "always")
-        self._choose_checkout_check()
-
-    def _choose_checkout_check(self) -> None:
-        """Choose the shortest check for when it is handed out."""
-        if not self.ping & AT_CHECKOUT:
-            self.checkout_check = NO_CHECK
-        elif self.has_pinger:
-            self.checkout_check = CHECK_AT_LENGTH
-        elif self.can_ask:
-            self.checkout_check = (
-                ASK_AT_CHECKOUT if self.descriptor is None
-                else LOOK_AFTER_ANSWER)
-        elif self.can_be_gone:
-            self.checkout_check = LOOK_AT_CHECKOUT
-        else:
-            self.checkout_check = NO_CHECK
+        self.checkout_check = checkout_check_of(self)
 
     def open_again(self) -> Any:
         """Return another driver connection."""
@@ -195,7 +175,7 @@ class DbSession(Session):
             return False
         answer = self.driver.in_transaction(self.con)
         if answer is None:
-            answer = self.transaction or not self.driver.autocommit(self.con)
+            return self.transaction or not self.driver.autocommit(self.con)
         return answer
 
     def note_direct_use(self) -> None:
@@ -216,8 +196,7 @@ class DbSession(Session):
     def is_bound(self) -> bool:
         """Return whether the session is never to be replaced silently.
 
-        A program that has the driver connection itself knows that it is
-        closed if the driver does: it has closed it, or got the error.
+        A program with the driver connection itself knows if that is closed.
         """
         if self.is_exposed and self.driver.is_closed(self.con):
             self.is_exposed = False
@@ -263,9 +242,7 @@ class DbSession(Session):
 
         With reconnect, a dead connection is replaced; if that is impossible,
         the next use tries again.  If the server has to be asked, but may not
-        be asked, the answer is no.
-
-        This inlines check(AT_CHECKOUT) for the usual cases.
+        be asked, the answer is no.  This inlines check(AT_CHECKOUT).
         """
         if self.state:  # it is not OPEN
             return self._check_now(reconnect)

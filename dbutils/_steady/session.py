@@ -73,12 +73,11 @@ class Session:
         self.options = options
         # The failover policy decides when the connection is replaced.
         self.failover: Any = None
-        # What a pool calls at the end of a clean checkout: a function of the
-        # session that returns whether that was all to be done, or None for
-        # the rollback() of the driver.
+        # The end of a clean checkout: a function that gets the session and
+        # tells whether that was all; None means the driver's rollback().
         self.leave: Any = None
-        # The driver connection if the safe policy has nothing to do before a
-        # cursor or statement but to look whether it is gone, otherwise None.
+        # The driver connection if the safe policy only has to look whether it
+        # is gone before a cursor or statement, otherwise None.
         self.ready: Any = None
         self.state = OPEN
         self.closed = True
@@ -89,21 +88,19 @@ class Session:
         self.is_closeable = options.closeable
         self.limit_usage(options.maxusage)
         self.usage = 0
-        # Whether a transaction was begun with begin(), and whether there is
-        # work that is not saved; None means that the driver has to be asked.
+        # Whether begin() has begun a transaction, and whether there is work
+        # that is not saved; None means that the driver has to be asked.
         self.transaction = False
         self.work: bool | None = False
         self.driver: DriverFacts = NO_DRIVER
         # Whether statements have changed the session on the server.
         self.is_marked = False
-        # The settings, and whether some may have been changed.
         self.settings = Settings()
         self.settings_changed = False
-        # Whether the program has the driver connection itself, so that it is
-        # never replaced silently.
+        # Whether the program has the driver connection; it is not replaced.
         self.is_exposed = False
-        # The socket, if it is known, and the seconds that a question of the
-        # library may take, if that is less than usual.
+        # The socket, if it is known, and how many seconds a question of the
+        # library may take.
         self.descriptor: int | None = None
         self._probe: SocketProbe | MovingSocketProbe | None = None
         self.limit: float | None = None
