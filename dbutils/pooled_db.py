@@ -242,7 +242,7 @@ class PooledDB(Pooled):
                 permit = core.take() if shareable else core.take_dedicated()
                 lease = PooledDedicatedDBConnection()
                 lease._permit = permit  # noqa: SLF001 - inlined hold()
-                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - the same
+                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
                 return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done

@@ -150,7 +150,7 @@ class PooledPg(Pooled):
                 lease = PooledPgConnection()
                 lease._lender = self  # noqa: SLF001 - of this module
                 lease._permit = permit  # noqa: SLF001 - inlined hold()
-                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - the same
+                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
                 return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done

@@ -58,10 +58,10 @@ class Backend:
         return self.ask(con)
 
     def reset_elsewhere(self, is_elsewhere: bool, cons: list[Any]) -> None:
-        """Note whether others reset the connections that come back."""
+        """Reset connections in other threads, or when they come back."""
 
     def retire(self, con: Any) -> None:
-        """Forbid a connection the fast way back."""
+        """Keep a connection from coming back on the fast way."""
 
     @staticmethod
     def take_with_care(core: Any) -> Any:  # noqa: ARG004 - unknown here

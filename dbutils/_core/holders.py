@@ -42,9 +42,7 @@ class OldestHolders:
         running = list(permits())
         known = [permit for permit in running if permit.is_known]
         unknown = len(running) - len(known)
-        from heapq import nsmallest  # noqa: PLC0415 - for errors only
-
-        oldest = nsmallest(_FEW, known, key=_since)
+        oldest = sorted(known, key=_since)[:_FEW]
         self._few = [(permit.slot, _since(permit)) for permit in oldest]
         self.are_all_known = is_tracked and not unknown
         holders = map(holder_of, oldest)

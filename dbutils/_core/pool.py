@@ -52,9 +52,10 @@ VERBS = (
     # the whole pool
     "reclaim", "resize", "clear", "drain", "shut_down", "stats", "holders",
     "shared_records", "connections", "choose_ways", "let_go",
+    "after_fork",
     # attributes: options, and what measures the pool
-    "limits", "is_closed", "timeout", "timer", "tick", "trust", "changing",
-    "is_careful")
+    "slots", "limits", "is_closed", "timeout", "timer", "tick", "trust",
+    "changing", "is_careful")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
@@ -68,7 +69,7 @@ def core_of(pool: Any) -> Any:
 class Pool:
     """The slots of a pool and the requests for them."""
 
-    # The fast ways read these, which is quicker in slots.
+    # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
         "__dict__", "__weakref__", "idle", "is_careful", "lost", "maintenance",
         "plenty", "put", "room", "take", "take_dedicated", "tick", "tracks",
@@ -103,8 +104,8 @@ class Pool:
         self.reset_workers: Any = None
         # They are told what the pool had to do to serve a request.
         self.observers: tuple[Observer, ...] = ()
-        # This decides about requests, unless they are all alike; and for how
-        # many seconds a waiter may be overtaken.
+        # The policy decides about requests, unless they are all alike; and for
+        # how many seconds a waiter may be overtaken.
         self.policy: Any = None
         self.barging = 0.0
         self.rank: Any = None
@@ -151,7 +152,7 @@ class Pool:
         self._begin()
 
     def let_go(self) -> None:
-        """Drop the references to itself, when the pool is dropped."""
+        """Drop all references to itself, when the pool is dropped."""
         self.take = self.take_dedicated = ways.none_is_idle
         self.way_out = ways.none_is_idle
         self.put = self.idle.append

@@ -144,6 +144,8 @@ class DbBackend(SteadyBackend):
             session.turns.check(session, seconds)
 
     def _leave_of(self, session: Any) -> Any:
+        from .._steady.account import OwnAccount  # noqa: PLC0415 - as policies
+
         policy = session.failover
         if self.mode is True:
             # with a known socket, the rollback has a time limit

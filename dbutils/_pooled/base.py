@@ -190,7 +190,7 @@ class Pooled:
         self._go_directly(not (self._has_own_cache or is_strict))
 
     def _go_directly(self, is_direct: bool) -> None:
-        """Allow the fast way back, or forbid it."""
+        """Choose whether connections come back on the fast way."""
         if is_direct is not self._backend.is_direct:
             self._backend.is_direct = is_direct
             for con in self._core.connections():

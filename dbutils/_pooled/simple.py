@@ -246,7 +246,7 @@ class SimplePool:
             permit = self._core.take()
             lease = self._lease_class()
             lease._permit = permit  # noqa: SLF001 - inlined hold()
-            permit.checkout = lease._checkout = [self]  # noqa: SLF001 - the same
+            permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
             return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done

@@ -44,9 +44,9 @@ class DbSession(Session):
         self.opener = opener
         self._is_checked_outside = False  # by a method of the program
         super().__init__(options)
-        self.is_in_memory = False  # and lost with the connection
-        # The moments of the checks, those that the program has asked for, and
-        # the present one, for a method that was replaced.
+        # Whether the data would be lost with the connection.
+        self.is_in_memory = False
+        # The moments of the checks, those that are asked for, and the present.
         self.ping = self.asked_ping = options.ping
         self.moment = AT_CHECKOUT
         # Whether the program says how to ask, or has its own checks.
@@ -173,7 +173,7 @@ class DbSession(Session):
             return False
         answer = self.driver.in_transaction(self.con)
         if answer is None:
-            answer = self.transaction or not self.driver.autocommit(self.con)
+            return self.transaction or not self.driver.autocommit(self.con)
         return answer
 
     def note_direct_use(self) -> None:
@@ -194,8 +194,7 @@ class DbSession(Session):
     def is_bound(self) -> bool:
         """Return whether the session is never to be replaced silently.
 
-        A program that has the driver connection itself knows that it is
-        closed if the driver does: it has closed it, or got the error.
+        A program with the driver connection itself knows if that is closed.
         """
         if self.is_exposed and self.driver.is_closed(self.con):
             self.is_exposed = False
@@ -241,9 +240,7 @@ class DbSession(Session):
 
         With reconnect, a dead connection is replaced; if that is impossible,
         the next use tries again.  If the server has to be asked, but may not
-        be asked, the answer is no.
-
-        This inlines check(AT_CHECKOUT) for the usual cases.
+        be asked, the answer is no.  This inlines check(AT_CHECKOUT).
         """
         if self.state:  # it is not OPEN
             return self._check_now(reconnect)

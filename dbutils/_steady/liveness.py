@@ -22,10 +22,10 @@ __all__ = [
     "ALL_MOMENTS", "ASK_AT_CHECKOUT", "ASK_DRIVER", "ASK_SERVER",
     "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "CHECK_AT_LENGTH", "GONE",
     "LOOK", "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "QUIET",
-    "RECENT", "UNREAD", "Depth",
-    "MovingSocketProbe", "PingError", "SocketProbe", "SocketState",
-    "SqlPinger", "ask", "ask_driver", "ask_program", "checkout_check_of",
-    "is_alive", "look_and_ask", "probe_of", "prove_ping", "seems_alive", "still_answers"]
+    "RECENT", "UNREAD", "Depth", "MovingSocketProbe", "PingError",
+    "SocketProbe", "SocketState", "SqlPinger", "ask", "ask_driver",
+    "ask_program", "checkout_check_of", "is_alive",
+    "look_and_ask", "probe_of", "prove_ping", "seems_alive", "still_answers"]
 
 
 # The moments at which a connection is checked; "ping" is their sum.
@@ -59,6 +59,19 @@ def checkout_check_of(session: Any) -> int:
 # In seconds, how long it is enough to look at the socket of a connection on
 # which the server has answered, instead of asking again.
 RECENT = 0.5
+
+
+def checkout_check_of(session: Any) -> int:
+    """Return the shortest check of a session for when it is handed out."""
+    if not session.ping & AT_CHECKOUT:
+        return NO_CHECK
+    if session.has_pinger:
+        return CHECK_AT_LENGTH
+    if session.can_ask:
+        return (
+            ASK_AT_CHECKOUT if session.descriptor is None
+            else LOOK_AFTER_ANSWER)
+    return LOOK_AT_CHECKOUT if session.can_be_gone else NO_CHECK
 
 
 class Depth(str):

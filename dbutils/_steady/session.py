@@ -87,14 +87,13 @@ class Session:
         self.is_closeable = options.closeable
         self.limit_usage(options.maxusage)
         self.usage = 0
-        # Whether a transaction was begun with begin(), and whether there is
-        # work that is not saved; None means that the driver has to be asked.
+        # Whether begin() has begun a transaction, and whether there is work
+        # that is not saved; None means that the driver has to be asked.
         self.transaction = False
         self.work: bool | None = False
         self.driver: DriverFacts = NO_DRIVER
         # Whether statements have changed the session on the server.
         self.is_marked = False
-        # The settings, and whether some may have been changed.
         self.settings = Settings()
         self.settings_changed = False
         # Whether the program has the driver connection itself, so that it is
