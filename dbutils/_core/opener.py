@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 from time import monotonic
-from weakref import ref
 
 from .._base.errors import quietly
 from .._base.hints import Any, Callable
@@ -19,16 +18,17 @@ _DEPTH = 4
 
 
 class Opener:
-    """Opens connections, and checks them before they are handed out."""
+    """Opens connections, and checks them before they are handed out.
+
+    A core makes one for each request that needs it.  A reference to the core
+    within the core would have to be weak, and would be dead in finalizers that
+    use a pool which dies together with them.
+    """
+
+    __slots__ = ("_core",)
 
     def __init__(self, core: Any) -> None:
-        self._link = ref(core)  # which holds this
-        # Whether helpers connect for requests that have a deadline.
-        self.has_helpers = False
-
-    @property
-    def _core(self) -> Any:
-        return self._link()
+        self._core = core
 
     def ready(
             self, permit: Permit, connect: Callable[[], Any], pool: Any,
@@ -116,7 +116,7 @@ class Opener:
         slot.round = core.round
         start = monotonic()
         permits = [permit]
-        if deadline is not None and self.has_helpers:
+        if deadline is not None and core.has_helpers:
             connect = partial(self._in_time, permits, connect, deadline)
         try:
             con = core.throttle.connect(connect, deadline, self._has_idle)
@@ -164,7 +164,7 @@ class Opener:
             partial(self._finish_late, core, core.emptied))
         core.throttle.attempts.add(attempt)
         con = None
-        if self.has_helpers and attempt.begin(deadline - monotonic()):
+        if core.has_helpers and attempt.begin(deadline - monotonic()):
             con = attempt.wait(deadline, self._has_idle)
         return connect() if con is None else con
 
@@ -174,7 +174,7 @@ class Opener:
         core = self._core
         if not core.backend.opens_at_once(con):
             return con
-        self.has_helpers = False
+        core.has_helpers = False
         core.backend.close(con)
         return None
 

@@ -144,7 +144,8 @@ class Pool:
         self.order: type[deque[Permit]] = OldestFirst
         # Taken while other limits are worked out from the present ones.
         self.changing = Mutex()
-        self.opener = Opener(self)
+        # Whether helpers connect for requests that have a deadline.
+        self.has_helpers = False
         self._begin()
         register_for_fork(self)
 
@@ -368,7 +369,7 @@ class Pool:
         while True:
             try:
                 permit = self._find(shareable, request, timeout)
-                return self.opener.ready(
+                return Opener(self).ready(
                     permit, connect, pool, shareable, deadline)
             except Elsewhere:
                 if deadline is not None:
@@ -961,7 +962,7 @@ class Pool:
         permit = None if self.is_closed else self.slots.take()
         if permit is None:
             return False
-        self.opener.open_ahead(permit, connect)
+        Opener(self).open_ahead(permit, connect)
         return True
 
     def take_out(self, permit: Permit) -> bool:
