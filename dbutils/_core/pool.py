@@ -190,23 +190,42 @@ class Pool:
     # The fast ways.
 
     def choose_ways(self) -> None:
-        """Choose the shortest ways out and back that the options allow."""
-        policy, maintenance = self.policy, self.maintenance
-        take: Any = self.idle.popleft
-        if self.is_closed or (policy is not None and policy.has_limits):
-            take = _NONE_IDLE.popleft
-        elif self._needs_care():
-            take = MethodType(self.backend.take_with_care, self)
-        elif self.tracks:
-            take = MethodType(self.backend.take_and_note, self)
-        self._way_out = take
-        self.put = self.idle.append
-        if maintenance is not None and maintenance.needs_times:
-            self.put = maintenance.way_back(self.idle)
-        if policy is not None and policy.has_limits:
-            self.put = MethodType(Pool.put_back, self)
+        """Choose the shortest ways out and back that the options allow.
+
+        If another thread changes the options meanwhile, do it again.
+        """
+        options = None
+        while options != self._options():
+            options = self._options()
+            self._choose(*options)
         self.measure_load()
         self._look_at_waiters()
+
+    def _options(self) -> tuple[bool, bool, bool, bool | None, bool, Any]:
+        """Return all that the ways depend on."""
+        policy, maintenance = self.policy, self.maintenance
+        return (
+            self.is_closed, policy is not None and policy.has_limits,
+            self._needs_care(), self.tracks,
+            maintenance is not None and maintenance.needs_times, self.order)
+
+    def _choose(
+            self, is_closed: bool, has_limits: bool, needs_care: bool,
+            tracks: bool | None, needs_times: bool, _order: Any) -> None:
+        take: Any = self.idle.popleft
+        if is_closed or has_limits:
+            take = _NONE_IDLE.popleft
+        elif needs_care:
+            take = MethodType(self.backend.take_with_care, self)
+        elif tracks:
+            take = MethodType(self.backend.take_and_note, self)
+        put: Any = self.idle.append
+        if has_limits:
+            put = MethodType(Pool.put_back, self)
+        elif needs_times:
+            put = self.maintenance.way_back(self.idle)
+        # each is set once, also if this is interrupted
+        self._way_out, self.put = take, put
 
     def _needs_care(self) -> bool:
         """Return whether something is to be looked at before lending."""
@@ -216,15 +235,21 @@ class Pool:
                 and self.maintenance.needs_times))
 
     def _look_at_waiters(self) -> None:
-        """Open the ways, or block them for those who would overtake."""
-        if self._may_be_taken():
-            take = self.take_dedicated = self._way_out
-            self.take = _NONE_IDLE.popleft if self.limits.maxshared else take
-        self.room = self._open_room()
-        if not self._may_be_taken():  # one may have come in the meantime
-            self.take = self.take_dedicated = _NONE_IDLE.popleft
-        if self.waiting:
-            self.room = 0
+        """Open the ways, or block them for those who would overtake.
+
+        If that was changed by another thread meanwhile, do it again.
+        """
+        ways = None
+        while ways != self._ways():
+            ways = self._ways()
+            self.take, self.take_dedicated, self.room = ways
+
+    def _ways(self) -> tuple[Any, Any, int]:
+        """Return take, take_dedicated and room, as they have to be now."""
+        way = self._way_out if self._may_be_taken() else _NONE_IDLE.popleft
+        return (
+            _NONE_IDLE.popleft if self.limits.maxshared else way, way,
+            0 if self.waiting else self._open_room())
 
     def _open_room(self) -> int:
         """Return from how many idle connections on none comes back quickly."""
@@ -525,11 +550,7 @@ class Pool:
     def _queue_up(self, link: Any) -> None:
         """Enqueue a waiter; newcomers queue behind it."""
         self.waiting.append(link)
-        self.room = 0
-        if self.barging:
-            self._look_at_waiters()
-        else:
-            self.take = self.take_dedicated = _NONE_IDLE.popleft
+        self._look_at_waiters()
 
     def _leave(self, link: Any) -> None:
         """Take a waiter out of the queue, if it is still there."""
