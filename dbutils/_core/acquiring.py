@@ -8,6 +8,7 @@ from .._base.atomic import pop
 from .._base.errors import release_frames
 from .._base.hints import Any, Callable
 from .._base.opening import Elsewhere, Late
+from .opener import ready
 from .quotas import Request
 from .refusals import PoolClosed, refusal
 from .slots import Permit, note_caller
@@ -54,7 +55,7 @@ def _acquire(
     while True:
         try:
             permit = core.find(shareable, request, timeout)
-            return core.opener.ready(
+            return ready(
                 core, permit, connect, pool, shareable, deadline)
         except Elsewhere:
             if deadline is not None:

@@ -7,6 +7,7 @@ from functools import partial
 from .._base.atomic import snapshot
 from .._base.hints import Any, Callable, NamedTuple
 from .._base.together import run_together
+from .opener import open_ahead
 
 __all__ = [
     "Found", "drop", "examine_idle", "has_idle", "is_away", "is_in_use",
@@ -108,5 +109,5 @@ def drop(core: Any, permit: Any) -> bool:
 def replace(connect: Callable[[], Any], core: Any, permit: Any) -> bool:
     """Open another connection instead; return whether there was a slot."""
     core.close(permit.slot)
-    core.opener.open_ahead(core, permit, connect)
+    open_ahead(core, permit, connect)
     return True

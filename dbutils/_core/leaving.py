@@ -8,6 +8,7 @@ from contextlib import suppress
 from .._base.atomic import pop, remove
 from .._base.errors import quietly
 from .._base.hints import Any, Callable
+from . import opener
 from .lease import hand_over
 from .quotas import free_tokens
 from .slots import Permit, Slot, end
@@ -120,7 +121,7 @@ def open_ahead(core: Any, connect: Callable[[], Any]) -> bool:
     permit = None if core.is_closed else core.slots.take()
     if permit is None:
         return False
-    core.opener.open_ahead(core, permit, connect)
+    opener.open_ahead(core, permit, connect)
     return True
 
 

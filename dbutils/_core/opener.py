@@ -11,137 +11,135 @@ from .._base.opening import Attempt, Outcome
 from .quotas import free_tokens
 from .slots import Permit, Slot, note_caller
 
-__all__ = ["Opener"]
+__all__ = ["open_ahead", "ready"]
 
 # How many calls lie between a program and the note of its checkout, at least.
 _DEPTH = 4
 
 
-class Opener:
-    """Opens connections, and checks them before they are handed out."""
+def ready(
+        core: Any, permit: Permit, connect: Callable[[], Any],
+        pool: Any, shareable: bool,
+        deadline: float | None = None) -> Permit:
+    """Open or check the connection of a slot that was granted.
 
-    def __init__(self) -> None:
-        # Whether helpers connect for requests that have a deadline.
-        self.has_helpers = False
-
-    def ready(
-            self, core: Any, permit: Permit, connect: Callable[[], Any],
-            pool: Any, shareable: bool,
-            deadline: float | None = None) -> Permit:
-        """Open or check the connection of a slot that was granted.
-
-        pool: takes the connection back if it is dropped
-        deadline: until when to wait for a server that is not there
-        """
-        record = None
-        try:
-            self._open_or_check(core, permit, connect, deadline)
-            if shareable and not permit.is_share:
-                record = core.backend.share(permit.slot.con)
-        except BaseException:
-            core.abort(permit)
-            raise
-        if record is not None:
-            # From here on the permit belongs to those who share.  It must not
-            # be given up: if this is interrupted, the share dies, and the
-            # thread that finds its tether takes the permit back.
-            permit = core.sharing.publish(permit, record)
-            core.serve()
-        permit.taken = None  # by the last holder
-        permit.checkout = [pool]
-        if core.tracks or (
-                core.tracks is None and core.limits.maxconnections):
-            note_caller(permit, _DEPTH)  # which costs nothing here
-            core.note_growth()
-        try:
-            return permit
-        finally:
-            del permit  # which the traceback of a failed attempt could keep
-
-    def _open_or_check(
-            self, core: Any, permit: Permit, connect: Callable[[], Any],
-            deadline: float | None) -> None:
-        slot, is_share = permit.slot, permit.is_share
-        may_have_to_go = deadline is not None or core.maintenance is not None
-        try:
-            if may_have_to_go and slot.con is not None and not is_share and (
-                    _has_to_go(core, slot, deadline)):
-                core.close(slot)
-            if slot.con is None:
-                self._open(core, permit, connect, deadline)
-            elif not is_share and core.backend.seems_ready(slot.con):
-                pass  # as nearly always
-            elif deadline is None:
-                core.backend.check(slot.con)
-            elif is_share:
-                core.backend.check_share(
-                    slot.con, (deadline - monotonic()) / 2)
-        finally:
-            del permit  # which the traceback of an error could keep
-
-    def open_ahead(
-            self, core: Any, permit: Permit,
-            connect: Callable[[], Any]) -> None:
-        """Open the connection of a slot, which is idle then."""
-        emptied = core.emptied
-        try:
-            self._open(core, permit, connect, None, is_ahead=True)
-        except BaseException:
-            core.abort(permit)
-            raise
-        core.put_back(permit, emptied)
+    pool: takes the connection back if it is dropped
+    deadline: until when to wait for a server that is not there
+    """
+    record = None
+    try:
+        _open_or_check(core, permit, connect, deadline)
+        if shareable and not permit.is_share:
+            record = core.backend.share(permit.slot.con)
+    except BaseException:
+        core.abort(permit)
+        raise
+    if record is not None:
+        # From here on the permit belongs to those who share.  It must not
+        # be given up: if this is interrupted, the share dies, and the
+        # thread that finds its tether takes the permit back.
+        permit = core.sharing.publish(permit, record)
+        core.serve()
+    permit.taken = None  # by the last holder
+    permit.checkout = [pool]
+    if core.tracks or (
+            core.tracks is None and core.limits.maxconnections):
+        note_caller(permit, _DEPTH)  # which costs nothing here
         core.note_growth()
+    try:
+        return permit
+    finally:
+        del permit  # which the traceback of a failed attempt could keep
 
-    def _open(
-            self, core: Any, permit: Permit, connect: Callable[[], Any],
-            deadline: float | None, is_ahead: bool = False) -> None:
-        """Open the connection of an empty slot."""
-        slot = permit.slot
-        slot.round = core.round
-        start = monotonic()
-        permits = [permit]
-        if deadline is not None and self.has_helpers:
-            connect = partial(self._in_time, core, permits, connect, deadline)
-        try:
-            con = core.throttle.connect(
-                connect, deadline, lambda: bool(core.idle))
-        finally:
-            # which the tracebacks of errors could keep, here and in all
-            # functions that connect
-            permits.clear()
-            del permit
-        _begin_with(core, slot, con, monotonic() - start, is_ahead)
 
-    # Helpers.
+def _open_or_check(
+        core: Any, permit: Permit, connect: Callable[[], Any],
+        deadline: float | None) -> None:
+    slot, is_share = permit.slot, permit.is_share
+    may_have_to_go = deadline is not None or core.maintenance is not None
+    try:
+        if may_have_to_go and slot.con is not None and not is_share and (
+                _has_to_go(core, slot, deadline)):
+            core.close(slot)
+        if slot.con is None:
+            _open(core, permit, connect, deadline)
+        elif not is_share and core.backend.seems_ready(slot.con):
+            pass  # as nearly always
+        elif deadline is None:
+            core.backend.check(slot.con)
+        elif is_share:
+            core.backend.check_share(
+                slot.con, (deadline - monotonic()) / 2)
+    finally:
+        del permit  # which the traceback of an error could keep
 
-    def _in_time(
-            self, core: Any, permits: list[Permit],
-            connect: Callable[[], Any], deadline: float) -> Any:
-        """Return a connection that a helper opens before the deadline.
 
-        permits: the only one is that of its slot
+def open_ahead(
+        core: Any, permit: Permit,
+        connect: Callable[[], Any]) -> None:
+    """Open the connection of a slot, which is idle then."""
+    emptied = core.emptied
+    try:
+        _open(core, permit, connect, None, is_ahead=True)
+    except BaseException:
+        core.abort(permit)
+        raise
+    core.put_back(permit, emptied)
+    core.note_growth()
 
-        Opening an embedded database takes no time, and its connections may
-        belong to the thread that has opened them, so it has no helpers.
-        """
-        attempt = Attempt(
-            partial(self._connect_for_another, core, connect), permits[0],
-            partial(_finish_late, core, core.emptied))
-        core.throttle.attempts.add(attempt)
-        con = None
-        if self.has_helpers and attempt.begin(deadline - monotonic()):
-            con = attempt.wait(deadline, lambda: bool(core.idle))
-        return connect() if con is None else con
 
-    def _connect_for_another(
-            self, core: Any, connect: Callable[[], Any]) -> Any:
-        """Return a connection that other threads can use, or None."""
-        con = connect()
-        if not core.backend.opens_at_once(con):
-            return con
-        self.has_helpers = False
-        core.backend.close(con)
-        return None
+def _open(
+        core: Any, permit: Permit, connect: Callable[[], Any],
+        deadline: float | None, is_ahead: bool = False) -> None:
+    """Open the connection of an empty slot."""
+    slot = permit.slot
+    slot.round = core.round
+    start = monotonic()
+    permits = [permit]
+    if deadline is not None and core.has_helpers:
+        connect = partial(_in_time, core, permits, connect, deadline)
+    try:
+        con = core.throttle.connect(
+            connect, deadline, lambda: bool(core.idle))
+    finally:
+        # which the tracebacks of errors could keep, here and in all
+        # functions that connect
+        permits.clear()
+        del permit
+    _begin_with(core, slot, con, monotonic() - start, is_ahead)
+
+
+# Helpers.
+
+def _in_time(
+        core: Any, permits: list[Permit],
+        connect: Callable[[], Any], deadline: float) -> Any:
+    """Return a connection that a helper opens before the deadline.
+
+    permits: the only one is that of its slot
+
+    Opening an embedded database takes no time, and its connections may
+    belong to the thread that has opened them, so it has no helpers.
+    """
+    attempt = Attempt(
+        partial(_connect_for_another, core, connect), permits[0],
+        partial(_finish_late, core, core.emptied))
+    core.throttle.attempts.add(attempt)
+    con = None
+    if core.has_helpers and attempt.begin(deadline - monotonic()):
+        con = attempt.wait(deadline, lambda: bool(core.idle))
+    return connect() if con is None else con
+
+
+def _connect_for_another(
+        core: Any, connect: Callable[[], Any]) -> Any:
+    """Return a connection that other threads can use, or None."""
+    con = connect()
+    if not core.backend.opens_at_once(con):
+        return con
+    core.has_helpers = False
+    core.backend.close(con)
+    return None
 
 
 def _has_to_go(core: Any, slot: Slot, deadline: float | None) -> bool:

@@ -29,7 +29,6 @@ from . import acquiring, leaving, reclaiming, releasing, serving, ways
 from .backend import Backend, Observer
 from .holders import OldestHolders
 from .limits import Limits
-from .opener import Opener
 from .sharing import Sharing
 from .slots import Checkout, Holder, Permit, Slot, Slots, end
 from .stats import PoolStats
@@ -113,7 +112,8 @@ class Pool:
         self.order: type[Deque[Permit]] = OldestFirst
         # Taken while other limits are worked out from the present ones.
         self.changing = Mutex()
-        self.opener = Opener()
+        # Whether helpers connect for requests that have a deadline.
+        self.has_helpers = False
         self._begin()
         register_for_fork(self)
 

@@ -146,9 +146,9 @@ class ConnectThrottle:
 
 def _again(error: Exception) -> Exception:
     """Return an error like another one, without the frames it refers to."""
-    from copy import copy  # noqa: PLC0415 - rarely needed
-
     try:
+        from copy import copy  # noqa: PLC0415 - rarely needed
+
         return copy(error)
-    except Exception:  # noqa: BLE001 - not all can be copied
+    except Exception:  # noqa: BLE001 - not all can be copied, or at the end
         return error

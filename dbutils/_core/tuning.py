@@ -31,7 +31,7 @@ def hurry_maintenance(core: Any) -> None:
 
 def allow_helpers(core: Any, are_allowed: bool) -> None:
     """Connect in helper threads for requests that have a deadline, or not."""
-    core.opener.has_helpers = are_allowed
+    core.has_helpers = are_allowed
 
 
 def limit_usage(core: Any, maxusage: int | None) -> None:

@@ -27,25 +27,47 @@ none_is_idle: Any = deque(maxlen=0).popleft
 
 
 def choose_ways(core: Any) -> None:
-    """Choose the shortest ways out and back that the options allow."""
-    policy, maintenance = core.policy, core.maintenance
-    take: Any = core.idle.popleft
-    if core.is_closed or (policy is not None and policy.has_limits):
-        take = none_is_idle
-    elif _needs_care(core):
-        take = MethodType(core.backend.take_with_care, core)
-    elif core.tracks:
-        take = MethodType(core.backend.take_and_note, core)
-    core.way_out = take
-    core.put = core.idle.append
-    if maintenance is not None and maintenance.needs_times:
-        core.put = maintenance.way_back(core.idle)
-    if core.limits.maxcached is not None:
-        core.put = partial(_put_and_look, core, core.put)
-    if policy is not None and policy.has_limits:
-        core.put = core.put_back
+    """Choose the shortest ways out and back that the options allow.
+
+    If another thread changes the options meanwhile, do it again.
+    """
+    options = None
+    while options != _options(core):
+        options = _options(core)
+        _choose(core, *options)
     core.measure_load()
     core.look_at_waiters()
+
+
+def _options(core: Any) -> tuple[bool, bool, bool, bool | None, bool, Any]:
+    """Return all that the ways depend on."""
+    policy, maintenance = core.policy, core.maintenance
+    return (
+        core.is_closed, policy is not None and policy.has_limits,
+        _needs_care(core), core.tracks,
+        maintenance is not None and maintenance.needs_times,
+        (core.order, core.limits.maxcached))
+
+
+def _choose(
+        core: Any, is_closed: bool, has_limits: bool, needs_care: bool,
+        tracks: bool | None, needs_times: bool, order: tuple[Any, Any]) -> None:
+    take: Any = core.idle.popleft
+    if is_closed or has_limits:
+        take = none_is_idle
+    elif needs_care:
+        take = MethodType(core.backend.take_with_care, core)
+    elif tracks:
+        take = MethodType(core.backend.take_and_note, core)
+    put: Any = core.idle.append
+    if needs_times:
+        put = core.maintenance.way_back(core.idle)
+    if order[1] is not None:
+        put = partial(_put_and_look, core, put)
+    if has_limits:
+        put = core.put_back
+    # each is set once, also if this is interrupted
+    core.way_out, core.put = take, put
 
 
 def _put_and_look(
@@ -65,15 +87,22 @@ def _needs_care(core: Any) -> bool:
 
 
 def look_at_waiters(core: Any) -> None:
-    """Open the ways, or block them for those who would overtake."""
-    if core.may_be_taken():
-        take = core.take_dedicated = core.way_out
-        core.take = none_is_idle if core.limits.maxshared else take
-    core.room = _open_room(core)
-    if not core.may_be_taken():  # one may have come in the meantime
-        core.take = core.take_dedicated = none_is_idle
-    if core.waiting:
-        core.room = 0
+    """Open the ways, or block them for those who would overtake.
+
+    If that was changed by another thread meanwhile, do it again.
+    """
+    ways = None
+    while ways != _ways(core):
+        ways = _ways(core)
+        core.take, core.take_dedicated, core.room = ways
+
+
+def _ways(core: Any) -> tuple[Any, Any, int]:
+    """Return take, take_dedicated and room, as they have to be now."""
+    way = core.way_out if core.may_be_taken() else none_is_idle
+    return (
+        none_is_idle if core.limits.maxshared else way, way,
+        0 if core.waiting else _open_room(core))
 
 
 def _open_room(core: Any) -> int:

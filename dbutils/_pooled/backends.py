@@ -144,7 +144,6 @@ class DbBackend(SteadyBackend):
             session.turns.check(session, seconds)
 
     def _leave_of(self, session: Any) -> Any:
-        from .._steady.account import OwnAccount  # noqa: PLC0415 - as policies
 
         policy = session.failover
         if self.mode is True:

@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import _socket  # socket makes enums of all its constants
 import os
+from contextlib import closing
 from sys import byteorder
 from time import monotonic
 
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
-from .._base.hints import Any, Callable, List
+from .._base.hints import Any, Callable, ContextManager, List
 from .._base.threads import (
     Attendant,
     ends,
@@ -52,6 +53,16 @@ def _silence_on(sock: _socket.socket) -> float:
     return min(
         int.from_bytes(info[place:place + 4], byteorder)
         for place in (_SENT, _RECEIVED)) / 1000
+
+
+def _copy_of(descriptor: int) -> ContextManager[_socket.socket]:
+    """Return a socket with a copy of a descriptor, to be closed."""
+    copy = os.dup(descriptor)
+    try:
+        return closing(_socket.socket(fileno=copy))
+    except OSError:  # it is of no socket
+        os.close(copy)
+        raise
 
 
 class Limit(List[Any]):
@@ -109,6 +120,8 @@ class _Watchdog:
         # The deadlines and descriptors of running calls; setting and popping
         # items is atomic and needs no lock.
         self.calls: dict[object, Any] = {}
+        # Those of them whose sockets were shut down, with their deadlines.
+        self._ended: dict[object, tuple[Any, float]] = {}
         # When the thread looks at the calls again; never if there is none.
         self.wakes_at = _NEVER
         self._has_rested = False
@@ -134,15 +147,17 @@ class _Watchdog:
         self._attendant.fill()
         fill_vacancies()
         self._attendant.wake()
-        if is_ending():
-            self._end_quietly(key, descriptor)
+        call = self.calls.get(key)
+        if call is not None and is_ending():
+            self._end_quietly(key, call, descriptor)
 
     def _look(self) -> float | None:
         """End overdue calls; return the seconds to wait, None to end."""
         now = monotonic()
-        for key, (deadline, descriptor) in self.calls.copy().items():
+        for key, call in self._open_calls():
+            deadline, descriptor = call
             if deadline <= now or is_ending():
-                self._end_quietly(key, descriptor)
+                self._end_quietly(key, call, descriptor)
         has_rested, self._has_rested = self._has_rested, not self.calls
         # Set the time first, then read the calls: a call that starts between
         # these steps either sees the time or is among the calls.
@@ -151,31 +166,49 @@ class _Watchdog:
             self.wakes_at = _NEVER
             return None  # the calls are read once more then
         self.wakes_at = monotonic() + _REST
-        times = [deadline for deadline, _ in self.calls.copy().values()]
+        times = [deadline for _, (deadline, _) in self._open_calls()]
         self.wakes_at = min([self.wakes_at, *times])
         return self.wakes_at - monotonic()
 
     def _is_busy(self) -> bool:
         return bool(self.calls)
 
-    def _end_quietly(self, key: object, descriptor: int) -> None:
-        with quietly("shutting a socket down"):
-            self._end(key, descriptor)
+    def _open_calls(self) -> list[tuple[object, Any]]:
+        """Return the running calls whose sockets were not shut down."""
+        calls = self.calls.copy()
+        for key, (call, end) in self._ended.copy().items():
+            if end != call[0] or calls.get(key) is not call:
+                self._ended.pop(key, None)
+        return [item for item in calls.items() if item[0] not in self._ended]
 
-    def _end(self, key: object, descriptor: int) -> None:
-        """Shut the socket of a call down, if the call is still running."""
-        copy = _socket.socket(fileno=os.dup(descriptor))
-        call = self.calls.get(key)
+    def _end_quietly(self, key: object, call: Any, descriptor: int) -> None:
+        with quietly("shutting a socket down"):
+            self._end(key, call, descriptor)
+
+    def _end(self, key: object, call: Any, descriptor: int) -> None:
+        """Shut the socket of a call down, once, if the call still runs.
+
+        An error is final, but after an interrupt the next look repeats this.
+        """
         try:
+            is_over = self._shut_down(key, call, descriptor)
+        except OSError:
+            self._ended[key] = call, call[0]
+            raise
+        if is_over:
+            self._ended[key] = call, call[0]
+
+    def _shut_down(self, key: object, call: Any, descriptor: int) -> bool:
+        """Do that; return whether there is nothing more to do."""
+        with _copy_of(descriptor) as copy:
             if isinstance(call, Limit) and call.goes_on(copy):
-                return
+                return False
             # only a call that still runs proves the copy is of its socket
-            if self.calls.pop(key, None) is not None:
+            if self.calls.get(key) is call:
                 if isinstance(call, Limit):
                     call.was_cut = True
                 copy.shutdown(_socket.SHUT_RDWR)
-        finally:
-            copy.close()
+        return True
 
 
 _watchdog = _Watchdog()

@@ -1,5 +1,6 @@
 """How threads are started, and what becomes of those that are stopped."""
 
+import _socket
 import _thread
 import ast
 import ctypes
@@ -385,6 +386,69 @@ def test_time_limits_hold_after_exceptions():
             here.settimeout(PATIENCE)
             assert here.recv(1) == b""
             deadlines.end_deadline(number)
+
+
+class InterruptedSocket(_socket.socket):
+    """It is interrupted once, when it is about to be shut down."""
+
+    is_interrupted = False
+
+    def shutdown(self, how):
+        if not InterruptedSocket.is_interrupted:
+            InterruptedSocket.is_interrupted = True
+            raise Stop
+        super().shutdown(how)
+
+
+def test_an_exception_before_the_end_of_a_call_loses_no_time_limit(
+        sockets, monkeypatch):
+    monkeypatch.setattr(InterruptedSocket, "is_interrupted", False)
+    monkeypatch.setattr(deadlines._socket, "socket", InterruptedSocket)
+    watchdog = deadlines._Watchdog()
+    here, _ = sockets
+    watchdog.calls["call"] = 0.0, here.fileno()
+    with pytest.raises(Stop):
+        watchdog._look()
+    watchdog._look()
+    here.setblocking(False)
+    assert here.recv(1) == b""
+
+
+@pytest.fixture
+def copies(monkeypatch):
+    """All copies of descriptors that are made."""
+    made = []
+    duplicate = os.dup
+    monkeypatch.setattr(
+        deadlines.os, "dup",
+        lambda number: made.append(duplicate(number)) or made[-1])
+    return made
+
+
+def test_a_call_on_what_is_no_socket_is_given_up(copies):
+    watchdog = deadlines._Watchdog()
+    ends = os.pipe()
+    watchdog.calls["call"] = 0.0, ends[0]
+    assert watchdog._look() > 0
+    assert watchdog._look() > 0
+    for end in ends:
+        os.close(end)
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(*copies)  # there is one, which was closed
+
+
+def test_a_limit_that_is_used_again_holds_again(sockets):
+    watchdog = deadlines._Watchdog()
+    here, _ = sockets
+    limit = deadlines.Limit("session", 0)
+    limit[:] = 0.0, os.open(os.devnull, os.O_RDONLY)
+    watchdog.calls["session"] = limit
+    watchdog._look()  # in vain
+    os.close(limit[1])
+    limit[:] = 0.1, here.fileno()
+    watchdog._look()
+    here.setblocking(False)
+    assert here.recv(1) == b""
 
 
 def test_no_call_hangs_while_the_interpreter_ends(sockets, monkeypatch):

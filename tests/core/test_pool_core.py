@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from threading import Event, Lock, Thread, current_thread
 
 import pytest
+from everywhere import sweep
 from patience import PATIENCE, wait_until
 from tokens import Pool, Token, wait_for_waiters
 
@@ -43,6 +44,91 @@ def test_the_oldest_idle_connection_is_taken_first():
     for con in cons:
         pool.give(con)
     assert [pool.take() for _ in range(3)] == cons
+
+
+class Served(list):
+    """The queue of waiters, the next of which is served at once."""
+
+    def __init__(self, serve):
+        super().__init__()
+        self.serve = serve
+
+    def append(self, link):
+        super().append(link)
+        self.serve()
+
+
+def test_a_waiter_that_is_served_before_it_waits_blocks_no_way():
+    pool = Pool(maxconnections=1)
+    con = pool.take()
+    pool.core.tracks = False
+    pool.core.choose_ways()
+    ways = pool.core.take, pool.core.room
+    pool.core.waiting = pool.core.queue.links = Served(lambda: pool.give(con))
+    assert pool.take() is con
+    pool.give(con)
+    assert (pool.core.take, pool.core.room) == ways
+
+
+def test_options_that_change_while_ways_are_chosen_count(monkeypatch):
+    pool = Pool(maxconnections=1)
+    chosen = []
+
+    def change(options):
+        if not chosen:  # as another thread does at this moment
+            chosen.append(options)
+            pool.core.is_closed = True
+            pool.core.choose_ways()
+
+    choose = pool.core._choose
+    monkeypatch.setattr(
+        pool.core, "_choose",
+        lambda *options: (change(options), choose(*options)))
+    pool.core.choose_ways()
+    assert pool.core.room == 0
+    pool.core.idle.append("permit")
+    with pytest.raises(IndexError):
+        pool.core.take()
+
+
+class Limited:
+    """A policy that limits requests."""
+
+    has_limits = True
+
+
+def test_an_interrupt_while_ways_are_chosen_opens_no_way_past_the_limits():
+    def prepare():
+        pool = Pool(maxconnections=1)
+        pool.core.policy = Limited()
+        pool.core.choose_ways()
+        put = pool.core.put
+
+        def check():
+            assert pool.core.put == put
+            pool.core.idle.append("permit")
+            with pytest.raises(IndexError):
+                pool.core.take()
+
+        return pool.core.choose_ways, check
+
+    assert sweep(prepare) > 50
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_finalizer_can_use_a_pool_that_dies_with_it():
+    class Holder:
+        def __init__(self):
+            self.pool = Pool()
+            self.cycle = self
+
+        def __del__(self):
+            taken.append(self.pool.take())
+
+    taken = []
+    Holder()
+    gc.collect()
+    assert [type(con) for con in taken] == [Token]
 
 
 def test_a_connection_is_returned_only_once():

@@ -20,6 +20,7 @@ from tokens import Token, TokenBackend
 
 from dbutils._core import pool as _pool
 from dbutils._core.limits import Limits
+from dbutils._core.opener import ready
 from dbutils._core.refusals import PoolTimeout
 from dbutils._core.waiting import Waiter
 
@@ -149,7 +150,7 @@ class PoolMachine(RuleBasedStateMachine):
         for waiter in [one for one in self.waiting if one.answer]:
             self.waiting.remove(waiter)
             with suppress(ConnectionError):
-                self.held.append(self.core.opener.ready(
+                self.held.append(ready(
                     self.core, waiter.permit, self.backend.connect, None,
                     shareable=False))
 

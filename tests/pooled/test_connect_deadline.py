@@ -532,7 +532,7 @@ def test_an_error_that_refers_to_itself_holds_no_place():
 
 def helped_pool():
     pool = make_pool()
-    pool.core.opener.has_helpers = True
+    pool.core.has_helpers = True
     return pool
 
 
