@@ -141,6 +141,8 @@ def put_back(core: Any, permit: Permit, emptied: int | None = None) -> None:
         core.maintenance.used(slot)
     permit.checkout = None
     core.idle.append(permit)
+    if not (core.waiting or core.room):
+        core.look_at_waiters()  # as in find()
     core.hand_on()
 
 

@@ -14,7 +14,6 @@ from .._base.threads import is_ending
 from .refusals import PoolClosed, refusal
 from .slots import Permit
 from .waiting import Waiter
-from .ways import none_is_idle
 
 __all__ = [
     "leave", "queue_up", "serve", "wait_in_turn"]
@@ -59,11 +58,7 @@ def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Any:
 def queue_up(core: Any, link: Any) -> None:
     """Enqueue a waiter; newcomers queue behind it."""
     core.waiting.append(link)
-    core.room = 0
-    if core.barging:
-        core.look_at_waiters()
-    else:
-        core.take = core.take_dedicated = none_is_idle
+    core.look_at_waiters()
 
 
 def leave(core: Any, link: Any) -> None:

@@ -51,7 +51,8 @@ def _options(core: Any) -> tuple[bool, bool, bool, bool | None, bool, Any]:
 
 def _choose(
         core: Any, is_closed: bool, has_limits: bool, needs_care: bool,
-        tracks: bool | None, needs_times: bool, order: tuple[Any, Any]) -> None:
+        tracks: bool | None, needs_times: bool,
+        order: tuple[Any, Any]) -> None:
     take: Any = core.idle.popleft
     if is_closed or has_limits:
         take = none_is_idle

@@ -139,7 +139,10 @@ def _is_replaced(core: Any, session: Any, is_dead: bool = False) -> bool:
     """
     if core.timeout:
         return False
-    session.failover.check(session, True, is_dead)
+    if is_dead:
+        session.failover.check(session, True, is_dead)
+    else:
+        session.is_well(reconnect=True)
     return True
 
 

@@ -42,20 +42,6 @@ ALL_MOMENTS = AT_CHECKOUT | AT_CURSOR | AT_STATEMENT
  CHECK_AT_LENGTH) = range(5)
 
 
-
-def checkout_check_of(session: Any) -> int:
-    """Return the shortest check for when a connection is handed out."""
-    if not session.ping & AT_CHECKOUT:
-        return NO_CHECK
-    if session.has_pinger:
-        return CHECK_AT_LENGTH
-    if session.can_ask:
-        return (
-            ASK_AT_CHECKOUT if session.descriptor is None
-            else LOOK_AFTER_ANSWER)
-    return LOOK_AT_CHECKOUT if session.can_be_gone else NO_CHECK
-
-
 # In seconds, how long it is enough to look at the socket of a connection on
 # which the server has answered, instead of asking again.
 RECENT = 0.5

@@ -34,8 +34,7 @@ class SafeFailover:
     replays: whether statements may be executed again
     """
 
-    # Whether cursors inline cursor() and run() for the usual case.
-    is_quick = True
+    is_quick = True  # cursors inline cursor() and run()
     only_rolls_back = False  # if all is clean
     # A question that has failed is asked again on the new connection.
     tolerance = 0
@@ -192,10 +191,7 @@ class SafeFailover:
             session.work = False
 
     def quick_reset(self, session: DbSession) -> bool:
-        """Roll back after a lease; return whether that was all to be done.
-
-        This inlines reset_session() for the usual case.
-        """
+        """Roll back after a lease; return whether that was all to be done."""
         if session.driver.checks_types and present_error() is not None:
             explain_refusal(present_error())
         if session.is_marked or session.settings_changed or (

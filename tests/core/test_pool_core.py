@@ -9,6 +9,7 @@ from everywhere import sweep
 from patience import PATIENCE, wait_until
 from tokens import Pool, Token, wait_for_waiters
 
+from dbutils._core import ways
 from dbutils._core.limits import make_limits
 from dbutils._core.refusals import PoolTimeout
 
@@ -63,11 +64,11 @@ def test_a_waiter_that_is_served_before_it_waits_blocks_no_way():
     con = pool.take()
     pool.core.tracks = False
     pool.core.choose_ways()
-    ways = pool.core.take, pool.core.room
+    before = pool.core.take, pool.core.room
     pool.core.waiting = pool.core.queue.links = Served(lambda: pool.give(con))
     assert pool.take() is con
     pool.give(con)
-    assert (pool.core.take, pool.core.room) == ways
+    assert (pool.core.take, pool.core.room) == before
 
 
 def test_options_that_change_while_ways_are_chosen_count(monkeypatch):
@@ -80,9 +81,9 @@ def test_options_that_change_while_ways_are_chosen_count(monkeypatch):
             pool.core.is_closed = True
             pool.core.choose_ways()
 
-    choose = pool.core._choose
+    choose = ways._choose
     monkeypatch.setattr(
-        pool.core, "_choose",
+        ways, "_choose",
         lambda *options: (change(options), choose(*options)))
     pool.core.choose_ways()
     assert pool.core.room == 0

@@ -41,7 +41,7 @@ STANDARD = {
     "__future__", "_signal", "_socket", "_thread", "_threading_local",
     "argparse", "atexit", "bisect", "collections", "contextlib", "contextvars",
     "copy", "dataclasses", "difflib", "dis", "enum", "functools", "gc",
-    "getpass", "hashlib", "heapq", "hmac", "importlib", "itertools", "json", "logging",
+    "getpass", "hashlib", "hmac", "importlib", "itertools", "json", "logging",
     "math", "operator", "os", "pathlib", "queue", "random", "re", "select",
     "signal", "socket", "sqlite3", "ssl", "stat", "statistics", "struct",
     "subprocess", "sys", "tempfile", "threading", "time", "traceback", "types",
