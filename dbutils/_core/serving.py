@@ -14,6 +14,7 @@ from .._base.threads import is_ending
 from .refusals import PoolClosed, refusal
 from .slots import Permit
 from .waiting import Waiter
+from .ways import none_is_idle
 
 __all__ = [
     "leave", "queue_up", "serve", "wait_in_turn"]
@@ -58,7 +59,11 @@ def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Any:
 def queue_up(core: Any, link: Any) -> None:
     """Enqueue a waiter; newcomers queue behind it."""
     core.waiting.append(link)
-    core.look_at_waiters()
+    if not core.barging:
+        core.room = 0
+        core.take = core.take_dedicated = none_is_idle
+    if core.barging or not core.waiting:  # it may have been served already
+        core.look_at_waiters()
 
 
 def leave(core: Any, link: Any) -> None:

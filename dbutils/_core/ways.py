@@ -92,6 +92,12 @@ def look_at_waiters(core: Any) -> None:
 
     If that was changed by another thread meanwhile, do it again.
     """
+    if not core.waiting:  # as nearly always
+        way = core.take_dedicated = core.way_out
+        core.take = none_is_idle if core.limits.maxshared else way
+        core.room = _open_room(core)
+        if not core.waiting and core.way_out is way:
+            return
     ways = None
     while ways != _ways(core):
         ways = _ways(core)
