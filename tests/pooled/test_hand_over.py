@@ -1,5 +1,8 @@
 """What a borrower does to a session does not reach the next one."""
 
+import sys
+from types import ModuleType, SimpleNamespace
+
 import drivers
 import pytest
 from drivers import ask
@@ -300,6 +303,51 @@ def test_a_borrowed_connection_can_be_marked_as_not_valid():
         assert not db._con.valid
     with pool.connection() as db:
         assert db.dbapi_connection is not raw
+
+
+@pytest.fixture
+def declared(monkeypatch):
+    """A driver that nobody knows, but that declares to be one."""
+    module = ModuleType("declared")
+    connection = type("Connection", (WithAttributes.Connection,), {
+        "__module__": module.__name__, "commit": lambda con: None,
+        "cursor": lambda con: SimpleNamespace(
+            execute=lambda sql: None, close=lambda: None)})
+    made = []
+
+    def connect():
+        made.append(connection())
+        return made[-1]
+
+    module.__dict__.update(
+        {name: value for name, value in vars(WithAttributes).items()
+         if not name.startswith("__")},
+        apilevel="2.0", paramstyle="qmark", connect=connect, made=made)
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return module
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_a_value_of_a_declared_driver_does_not_reach_the_next(declared, reset):
+    pool = PooledDB(declared, reset=reset)
+    with pool.connection() as db:
+        db.colour = "blue"
+        assert db.colour == "blue"
+    with pool.connection() as db:
+        assert db.colour == "red"
+    assert len(declared.made) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize(("sql", "sessions"), [
+    ("select 1", 1), ("set search_path to mine", 2)])
+def test_a_session_of_a_declared_driver_that_was_changed_does_not_stay(
+        declared, reset, sql, sessions):
+    pool = PooledDB(declared, reset=reset)
+    with pool.connection() as db:
+        db.cursor().execute(sql)
+    pool.connection().close()
+    assert len(declared.made) == sessions
 
 
 def test_what_no_driver_knows_is_kept_by_the_lease():
