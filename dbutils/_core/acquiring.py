@@ -22,6 +22,7 @@ __all__ = [
 # How many calls lie between a program and the note of its share, at least.
 _DEPTH = 3
 
+
 def acquire(
         core: Any, connect: Callable[[], Any], timeout: float | None,
         shareable: bool = False, pool: Any = None,

@@ -124,11 +124,12 @@ class Queue:
     def drop(self, link: Any) -> None:
         """Take a waiter out of the queue.
 
-        The one that moves up among the first few begins to look.
+        The one that moves up among the first few begins to look, also if
+        another thread has dropped the link.
         """
-        if remove(self.links, link) and len(self.links) >= _FEW:
-            others = self.links[_FEW - 1:_FEW]
-            waiter = others[0]() if others else None
+        remove(self.links, link)
+        for other in self.links[_FEW - 1:_FEW]:
+            waiter = other()
             if waiter is not None:
                 waiter.nudge()
 

@@ -167,10 +167,6 @@ class SimpleLease(Proxy, Lease):
             permit = None  # not to be kept by the traceback
             raise
 
-    def __exit__(self, *exc: object) -> None:
-        """Give the connection back; this does not save any work."""
-        self.close()
-
 
 # The end of a warning about work that was not saved: its fate, and the remedy.
 _UNSAVED = (

@@ -205,16 +205,12 @@ class SteadyLease(Proxy, Lease):
             permit = None  # not to be kept by the traceback
             raise
 
-    def __exit__(self, *exc: object) -> None:
-        """Give the connection back; this does not save any work."""
-        self.close()
-
 
 def _end_after_error(
         pool: Any, permit: Any, session: Any, error: Exception) -> None:
     """End a checkout whose rollback has failed."""
     if session.failover.bears(session, error):
-        pool._core.put_back(permit)  # noqa: SLF001 - as core_of()
+        pool._core.place(permit)  # noqa: SLF001 - as core_of()
     else:
         pool._take_back(permit)  # noqa: SLF001 - as close()
 

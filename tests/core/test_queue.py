@@ -99,6 +99,14 @@ def test_a_waiter_that_moves_up_begins_to_look():
     assert queue.pause(ref(waiters[4]), None) == queue.next_look
 
 
+def test_a_waiter_that_moves_up_looks_although_others_have_dropped_the_link():
+    queue, waiters = queue_of(6)
+    waiters[0].grant("place")
+    assert queue.first() is waiters[1]  # drops the link of the first
+    queue.drop(ref(waiters[0]))
+    assert waiters[4].wait(AT_ONCE)
+
+
 def test_a_slot_is_added_only_within_the_limit():
     slots = Slots(2)
     permits = [slots.take() for _ in range(3)]

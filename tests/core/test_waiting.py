@@ -141,6 +141,16 @@ def test_holders_are_noted_when_half_of_the_connections_are_in_use(kind):
     assert len(pool._core.holders()) == 4
 
 
+def test_an_earlier_holder_is_not_taken_for_the_present_one(kind):
+    pool = kind.make(maxconnections=4)
+    pool.connection().close()
+    lease = pool.connection()
+    line = sys._getframe().f_lineno - 1
+    places = [str(holder) for holder in pool._core.holders()]
+    assert all(place.endswith(f"{__file__}:{line}") for place in places)
+    assert lease
+
+
 def test_no_holders_are_noted_where_that_is_not_wanted(kind):
     pool = kind.make(maxconnections=1, track=False)
     lease = pool.connection()
