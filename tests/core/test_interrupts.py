@@ -28,8 +28,14 @@ pytestmark = pytest.mark.filterwarnings(
 
 
 @pytest.fixture(autouse=True)
-def _collected():
-    """Let no garbage be collected while steps are counted."""
+def _collected(monkeypatch):
+    """Let no garbage be collected while steps are counted.
+
+    An interrupt of a finalizer can only be reported, and a report that is
+    kept would keep the variables of all functions that were running.
+    """
+    monkeypatch.setattr(
+        sys, "unraisablehook", deque(maxlen=0).append, raising=False)
     gc.collect()
     gc.disable()
     yield
