@@ -59,8 +59,8 @@ class _Recent(Dict[Any, Kind]):
         """Remember a kind, and forget the oldest when there are too many."""
         if len(key) > _LONGEST:
             return
-        self._order.append(key)  # first: only what is there can be forgotten
-        self[key] = kind
+        self[key] = kind  # first: what another thread forgets is gone then
+        self._order.append(key)
         if len(self._order) > _LIMIT:
             self.pop(self._order.popleft(), None)
 
