@@ -41,6 +41,7 @@ _MODULES = {
         "Allocation", "ResourceAllocationPooledDB"),
     "simple_pooled_db": ("SimplePooledDB", "SimplePooledDBConnection"),
     "simple_pooled_pg": ("SimplePooledPg", "SimplePooledPgConnection"),
+    "testing": (),  # only tests need it
     "uri_pool": ("ConnectionPool",),
 }
 

@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 from weakref import ref
 
+from .atomic import alive
 from .errors import orphan_text, quietly
 from .hints import Any
 
-__all__ = ["Orphan", "abandon_socket", "is_orphan", "register_for_fork"]
+__all__ = [
+    "Orphan", "abandon_socket", "is_orphan", "register_for_fork",
+    "registered"]
 
 # The objects to be told of a fork, connections before their holders.  They are
 # held weakly.  The callback at the death of one of them is written in C, so
@@ -58,6 +61,12 @@ def register_for_fork(
     """Arrange for a method to be called in every forked child."""
     things = _connections if is_connection else _holders
     things[ref(thing, things.__delitem__)] = method
+
+
+def registered(kind: type) -> list[Any]:
+    """Return the objects of a class that are told of a fork."""
+    return [thing for thing in alive(_holders.copy())
+            if isinstance(thing, kind)]
 
 
 def abandon_socket(con: Any, descriptor: int | None) -> None:

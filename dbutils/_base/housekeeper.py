@@ -104,6 +104,10 @@ class Housekeeper:
                 self._attendant.wake()
         return is_taken
 
+    def wake(self) -> None:
+        """Look now at what is due."""
+        self._attendant.wake()
+
     def ensure(self) -> None:
         """Start the threads that are needed."""
         self._crew.ensure()

@@ -54,7 +54,7 @@ VERBS = (
     "after_fork",
     # attributes: options, and what measures the pool
     "slots", "limits", "is_closed", "timeout", "timer", "tick", "trust",
-    "changing", "is_careful")
+    "changing", "is_careful", "track")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01

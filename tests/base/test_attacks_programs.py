@@ -11,9 +11,9 @@ import drivers
 import programs
 import pytest
 from drivers import ready
-from proxies import Proxy
 
 from dbutils.pooled_db import PooledDB
+from dbutils.testing import Proxy
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def test_a_share_of_a_connection_without_an_answer_is_had_in_time(
             driver.load(), mincached=1, maxshared=1, maxconnections=1,
             maxwait=1, ping="select 1", **driver.parameters_for(proxy.port))
         first = pool.connection()
-        proxy.be_a_hole()
+        proxy.swallow()
         answers = []
         thread = threading.Thread(
             target=lambda: answers.append(pool.connection()), daemon=True)

@@ -13,9 +13,9 @@ import programs
 import pytest
 from drivers import ready
 from patience import wait_until
-from proxies import Proxy
 
 from dbutils._drivers.registry import driver_of
+from dbutils.testing import Proxy
 
 pytestmark = pytest.mark.skipif(
     not hasattr(os, "fork"), reason="some of the programs fork")
@@ -68,7 +68,7 @@ def test_a_server_that_does_not_answer_keeps_no_program_from_ending(
         assert programs.run(
             programs.UNANSWERED[title], driver.name,
             driver.parameters_for(proxy.port),
-            prompt=proxy.be_a_hole) == (0, "")
+            prompt=proxy.swallow) == (0, "")
 
 
 def predictable():

@@ -9,12 +9,12 @@ import drivers
 import pytest
 from drivers import ready
 from patience import wait_until
-from proxies import Proxy
 
 from dbutils import HealthCheckPooledDB, PerformanceOptimizedPooledDB
 from dbutils._core.maintenance import Maintenance
 from dbutils.health_check_pooled_db import HealthCheck
 from dbutils.pooled_db import PooledDB
+from dbutils.testing import Proxy
 
 HEALTHY = 20
 ROUNDS = 12
@@ -129,7 +129,7 @@ def test_one_hole_does_not_stop_the_work_for_others(make, proxy, ticks):
     checked = make(
         HealthCheckPooledDB, proxy=proxy, mincached=3,
         health_check_interval=0.1)
-    proxy.be_a_hole()
+    proxy.swallow()
     pauses = let_time_pass(ticks, work)
     for one, pause in work.items():
         assert pauses[one] < pause + LATE
@@ -142,7 +142,7 @@ def test_many_holes_do_not_use_up_the_threads(make, proxy, ticks):
     holes = [
         make(proxy=proxy, mincached=1, maxconnections=2, refill=True)
         for _ in range(12)]
-    proxy.be_a_hole()
+    proxy.swallow()
     for hole in holes:
         hole.close()
         hole._core.maintenance.hurry()
@@ -154,7 +154,7 @@ def test_many_holes_do_not_use_up_the_threads(make, proxy, ticks):
 def test_what_is_idle_is_closed_on_time(make, proxy):
     pool = make(mincached=5, maxidletime=1)
     hole = make(proxy=proxy, mincached=3, keepalive=0.1)
-    proxy.be_a_hole()
+    proxy.swallow()
     with Pulse() as pulse:
         start = monotonic()
         wait_until(lambda: not pool._idle_cache)
@@ -173,7 +173,7 @@ def test_a_time_limit_for_cleaning_is_kept(make, proxy):
     for db in dbs:
         db.begin()
         ask(db)
-    proxy.be_a_hole()
+    proxy.swallow()
     with Pulse() as pulse:
         start = monotonic()
         while dbs:

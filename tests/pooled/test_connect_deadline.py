@@ -13,7 +13,6 @@ import pytest
 from drivers import ask, ready
 from everywhere import Interrupt, sweep
 from patience import PATIENCE, in_threads, join, wait_until
-from proxies import Hole, Proxy
 from sweeps import Lease, assert_sound, make_pool
 
 from dbutils._base import opening
@@ -22,6 +21,7 @@ from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.pooled_pg import PooledPg
 from dbutils.pooled_pg import TooManyConnectionsError as TooManyPgError
+from dbutils.testing import Proxy
 
 MAXWAIT = 0.3
 LIMIT = 2
@@ -134,7 +134,8 @@ def be_pure(driver, monkeypatch):
 @pytest.fixture
 def hole(driver, monkeypatch):
     be_pure(driver, monkeypatch)
-    with Hole(driver.port) as hole:
+    with Proxy(driver.port) as hole:
+        hole.swallow()
         monkeypatch.setattr(driver, "port", hole.port)
         yield hole
 
@@ -160,7 +161,7 @@ def test_all_leave_a_hole_before_it_ends(pool, hole):
 @pytest.mark.portable
 def test_what_a_hole_lets_go_late_becomes_idle(pool, hole):
     ask_in_vain(pool)
-    hole.forward()
+    hole.resume()
     wait_until(lambda: len(pool._idle_cache) == LIMIT)
     assert in_use(pool) == 0
     late = {id(con) for con in pool._idle_cache}
@@ -175,7 +176,8 @@ def test_what_a_hole_lets_go_late_becomes_idle(pool, hole):
 @pytest.mark.portable
 def test_the_places_are_empty_when_a_hole_drops_what_it_held(pool, hole):
     ask_in_vain(pool)
-    hole.drop()
+    hole.cut()
+    hole.resume()
     wait_until(lambda: in_use(pool) == 0)
     leases = take_all(pool)
     assert [ask(lease, "select 1") for lease in leases] == [1] * LIMIT
@@ -188,7 +190,7 @@ def test_a_late_connection_goes_to_whoever_waits(pool, hole):
     threads = in_threads(
         lambda: served.append(pool.connection(maxwait=PATIENCE)), LIMIT)
     wait_until(lambda: pool.stats().waiting == LIMIT)
-    hole.forward()
+    hole.resume()
     join(threads)
     assert len({id(lease._con) for lease in served}) == LIMIT
 
@@ -241,13 +243,14 @@ def test_a_limit_of_the_program_stays(driver, monkeypatch, way):
 
 def test_a_pool_of_classic_pygresql_keeps_its_word(servers_running):
     drivers.load("pg")
-    with Hole(servers_running("postgresql")) as hole:
+    with Proxy(servers_running("postgresql")) as hole:
+        hole.swallow()
         pool = PooledPg(
             0, 0, LIMIT, True, maxwait=MAXWAIT, dbname="postgres",
             host=drivers.HOST, port=hole.port, user="postgres")
         ask_in_vain(pool, error=TooManyPgError)
         assert hole.held == in_use(pool) == LIMIT
-        hole.forward()
+        hole.resume()
         wait_until(lambda: pool._cache.qsize() == LIMIT)
         leases = [pool.connection(maxwait=PATIENCE) for _ in range(LIMIT)]
         assert [lease.query("select 1").getresult()[0][0]
@@ -639,19 +642,9 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
 def slow(driver, monkeypatch):
     """A server that is healthy, but that can be slow to answer."""
     be_pure(driver, monkeypatch)
-    with SlowProxy(driver.port) as proxy:
+    with Proxy(driver.port) as proxy:
         monkeypatch.setattr(driver, "port", proxy.port)
         yield proxy
-
-
-class SlowProxy(Proxy):
-    """Forwards nothing while it is told to be slow."""
-
-    is_slow = False
-
-    def _forward(self, sock):
-        if not self.is_slow:
-            super()._forward(sock)
 
 
 @pytest.mark.portable
@@ -667,14 +660,14 @@ def test_a_request_that_is_late_leaves_a_healthy_session_alone(
         **driver.parameters())
     with pool.connection(maxwait=PATIENCE) as lease:
         session = ask(lease, driver.who_am_i)
-    slow.is_slow = True
+    slow.swallow()
     for _ in range(5):
         lease = pool.connection(maxwait=maxwait)
-        slow.is_slow = False
+        slow.resume()
         assert ask(lease, driver.who_am_i) == session
         lease.close()
-        slow.is_slow = True
-    slow.is_slow = False
+        slow.swallow()
+    slow.resume()
     assert ended == []
     pool.close()
 
@@ -706,7 +699,7 @@ def test_a_question_that_gets_no_answer_leaves_time_to_connect(
         pool = PooledDB(
             driver.load(), maxconnections=1, mincached=1, ping="select 1",
             **driver.parameters())
-        proxy.vanish()
+        proxy.swallow(new=False)
         with pool.connection(maxwait=4) as lease:
             assert ask(lease, "select 1") == 1
         pool.close()

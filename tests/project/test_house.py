@@ -65,7 +65,7 @@ def test_a_public_class_is_that_of_a_public_module(name):
 def test_private_folders_export_nothing():
     folders = [path for path in PACKAGE.iterdir() if (
         path.is_dir() and path.name != "__pycache__")]
-    assert len(folders) == 7
+    assert len(folders) == 8
     for folder in folders:
         assert (folder / "__init__.py").read_text(encoding="utf-8") == ""
 

@@ -5,10 +5,10 @@ from threading import Thread
 import drivers
 import pytest
 from drivers import ready
-from proxies import Proxy
 
 from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB
+from dbutils.testing import Proxy
 
 pytestmark = pytest.mark.portable
 
@@ -57,7 +57,7 @@ def ask(db):
 @pytest.mark.parametrize("options", [{}, {"maxwait": NEVER}])
 def test_a_ping_without_an_answer_ends(make, proxy, options):
     pool = make(mincached=1, ping="select 1", **options)
-    proxy.vanish()
+    proxy.swallow(new=False)
     with pool.connection() as db:
         assert ask(db) == 1
 
@@ -67,7 +67,7 @@ def test_a_rollback_without_an_answer_ends(make, proxy):
     with pool.connection() as lost:
         lost.begin()
         ask(lost)
-        proxy.vanish()
+        proxy.swallow(new=False)
     with pool.connection() as db:
         assert ask(db) == 1
 
@@ -80,7 +80,7 @@ def test_a_rollback_without_an_answer_stops_nobody(make, proxy, monkeypatch):
     ask(lost)
     ask(other)
     other.commit()
-    proxy.vanish()
+    proxy.swallow(new=False)
     thread = Thread(target=lost.close)
     thread.start()
     with pytest.raises(Exception, match="maxwait"):
@@ -98,7 +98,7 @@ def test_a_question_in_the_background_ends(make, proxy):
     maintenance = pool._core.maintenance
     for permit in pool._core.idle:
         permit.slot.used_at -= 2000
-    proxy.vanish()
+    proxy.swallow(new=False)
     maintenance.tick()
     assert len(pool._idle_cache) == 0
 

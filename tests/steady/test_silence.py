@@ -8,7 +8,6 @@ import drivers
 import pytest
 from drivers import ready
 from patience import PATIENCE
-from proxies import Proxy
 from servers import HOST
 
 from dbutils._steady import deadlines
@@ -19,6 +18,7 @@ from dbutils.pool_manager import (
     DBConnectionPoolManager,
     PoolConfig,
 )
+from dbutils.testing import Proxy
 
 pytestmark = pytest.mark.portable
 
@@ -191,7 +191,7 @@ def test_a_server_that_has_vanished_is_noticed(driver, config, manager):
         limit(con)
         assert ask(con, "select 1") == 1
         con.commit()
-        proxy.vanish()
+        proxy.swallow(new=False)
         limit(con, LIMIT)
         error = Statements(lambda: ask(con, "select 1")).wait()
         assert NOTE in notes_of(error)
