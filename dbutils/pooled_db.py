@@ -16,6 +16,7 @@ from weakref import ref
 
 from . import __version__
 from ._base.atomic import pop
+from ._base.checks import check_text
 from ._base.hints import Any, Callable, Sequence, cast
 from ._core.features import add_features, check_features
 from ._core.lease import (
@@ -125,7 +126,8 @@ class PooledDB(Pooled):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, track: Any = "auto",
-            features: Any = (), **kwargs: Any) -> None:
+            poolname: str | None = None, features: Any = (),
+            **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -160,6 +162,8 @@ class PooledDB(Pooled):
         track: whether the pool notes who has a connection, for its errors and
             warnings; "auto" means from the moment on at which more than half
             of maxconnections are in use, or a request has to wait
+        poolname: the name of the pool in texts; by default the driver, the
+            host, the port and the database
         features: additions to the pool, such as a HealthCheck
 
         All other parameters are those of steady_db.connect().  The check
@@ -173,6 +177,7 @@ class PooledDB(Pooled):
         check_options(maxusage, failures, isfatal, ping, True, failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
         self._failover = failover
+        self._poolname = check_text("poolname", poolname)
         check_reset(reset, "session")
         self._features = check_features(features)
         self._creator = creator

@@ -10,6 +10,7 @@ from __future__ import annotations
 from queue import Empty, Full
 
 from . import __version__
+from ._base.checks import check_text
 from ._base.hints import Any, Callable
 from ._core.lease import hand_over, hold, is_released, take_note
 from ._core.limits import make_limits
@@ -77,7 +78,7 @@ class PooledPg(Pooled):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, track: Any = "auto",
-            **kwargs: Any) -> None:
+            poolname: str | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
         reset: how a returned connection is reset: 0 or None rolls back
@@ -85,13 +86,13 @@ class PooledPg(Pooled):
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
 
-        The other sizes, "blocking", "track" and the options with times are
-        those of
-        pooled_db.PooledDB, all other parameters those of
+        The other sizes, "blocking", "track", "poolname" and the options with
+        times are those of pooled_db.PooledDB, all other parameters those of
         steady_pg.SteadyPgConnection.
         """
         check_options(maxusage, failures, isfatal, ping, True, failover)
         check_reset(reset, "session")
+        self._poolname = check_text("poolname", poolname)
         self._args = args
         self._kwargs = kwargs
         self._blocking = blocking

@@ -30,6 +30,7 @@ from ._steady.cursor import (
     Call,
     CursorState,
     Extras,
+    cursor_text,
     during,
     execution,
     through,
@@ -341,6 +342,10 @@ class SteadyDBCursor:
         except AttributeError as error:
             raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
         cursor_for(con, None, FOREVER, args, kwargs, self)
+
+    def __repr__(self) -> str:
+        """Return the state."""
+        return f"<{type(self).__name__}{cursor_text(self._own_state)}>"
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 

@@ -6,7 +6,8 @@ from types import ModuleType
 
 from .hints import Any
 
-__all__ = ["check_seconds", "check_size", "shown", "whole_number"]
+__all__ = [
+    "check_seconds", "check_size", "check_text", "shown", "whole_number"]
 
 
 def shown(value: Any) -> str:
@@ -17,6 +18,13 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, (int, float, ModuleType)):
         return repr(value)
     return f"an object of the type {type(value).__name__!r}"
+
+
+def check_text(name: str, value: Any) -> str | None:
+    """Return a text unchanged, or raise an error.  None is allowed."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{name!r} must be a text, not {shown(value)}.")
 
 
 def check_size(name: str, value: Any) -> int | None:

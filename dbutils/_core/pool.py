@@ -49,8 +49,8 @@ VERBS = (
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
-    "reclaim", "resize", "clear", "drain", "shut_down", "stats", "holders",
-    "shared_records", "connections", "choose_ways", "let_go",
+    "reclaim", "resize", "clear", "drain", "shut_down", "stats", "state",
+    "holders", "shared_records", "connections", "choose_ways", "let_go",
     "after_fork",
     # attributes: options, and what measures the pool
     "slots", "limits", "is_closed", "timeout", "timer", "tick", "trust",

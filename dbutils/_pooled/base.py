@@ -254,6 +254,15 @@ class Pooled:
             raise self._too_many_error(text)
         raise self._too_many_error(text) from cause
 
+    # The name that the program has given to it.
+    _poolname: str | None = None
+
+    def __repr__(self) -> str:
+        """Return the name and the state of the pool."""
+        from . import shown  # noqa: PLC0415 - only if needed
+
+        return shown.pool(self, self._poolname)
+
     def stats(self) -> PoolStats:
         """Return the state of the pool: its limits, and what it counts."""
         stats: PoolStats = self._core.stats()

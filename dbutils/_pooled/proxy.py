@@ -13,6 +13,18 @@ class Proxy:
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        """Return the state, without anything that the driver shows."""
+        permit = self._held()
+        kind = type(self).__name__
+        if permit is None:
+            return f"<{kind} that was given back>"
+        return f"<{kind} of {self._shown(permit.slot.con)}>"
+
+    @staticmethod
+    def _shown(con: Any) -> str:
+        return repr(con)
+
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the connection."""
         if name in {"_permit", "_checkout"}:  # __new__() was called alone

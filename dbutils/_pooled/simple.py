@@ -139,6 +139,10 @@ class SimpleLease(Proxy, Lease):
 
     __slots__ = ()
 
+    @staticmethod
+    def _shown(con: Any) -> str:
+        return f"{type(con).__module__}.{type(con).__name__}"
+
     def _held(self) -> Any:
         """Return the permit for the connection, None if it was given back."""
         permit = super()._held()
@@ -265,6 +269,15 @@ class SimplePool:
             return lease
         finally:
             permit = lease = None  # not to be kept by a traceback
+
+    def __repr__(self) -> str:
+        """Return the state of the pool."""
+        number = len(self._connections)
+        state = f"{number} connections"
+        if isinstance(self._store, Queued):
+            now = self._core.state()
+            state = f"{now.in_use} of {number} in use, {now.waiting} waiting"
+        return f"<{type(self).__name__} {state}>"
 
     def __getattr__(self, name: str) -> Any:
         """Raise an error that suggests a name that exists."""

@@ -40,6 +40,12 @@ class ThreadConnections:
         """Raise an error that suggests a name that exists."""
         raise AttributeError(missing_text(self, name))
 
+    def __repr__(self) -> str:
+        """Return the name, and the connection of this thread."""
+        from . import shown  # noqa: PLC0415 - only if needed
+
+        return shown.threads(self)
+
     def _first_connection(self) -> Any:
         """Return a new connection for this thread."""
         raise NotImplementedError

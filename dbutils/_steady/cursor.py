@@ -9,8 +9,8 @@ from .._base.hints import Any, Callable, Iterable, Iterator, NamedTuple
 from .statements import MARK, UNKNOWN_WORK, Kind, kind_of
 
 __all__ = [
-    "FOREVER", "NOTHING", "PLAIN", "Call", "CursorState", "Extras", "during",
-    "execution", "through"]
+    "FOREVER", "NOTHING", "PLAIN", "Call", "CursorState", "Extras",
+    "cursor_text", "during", "execution", "through"]
 
 
 # The checkout of a connection that belongs to no pool.
@@ -281,6 +281,15 @@ class CursorState:
                 cursor.setoutputsize(size)
             else:
                 cursor.setoutputsize(size, column)
+
+
+def cursor_text(state: CursorState | None) -> str:
+    """Return the state of a cursor in words, for its repr."""
+    if state is None or state.cursor is None or state.closed:
+        return ", closed"
+    if not state.checkout:
+        return " of a connection given back"
+    return f" of {state.owner!r}"
 
 
 def through(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["INHERITED", "IN_DOUBT", "LOST", "OPEN", "SUSPECT"]
+from .._base.hints import Any
+
+__all__ = [
+    "INHERITED", "IN_DOUBT", "LOST", "OPEN", "SUSPECT", "state_text"]
 
 # Comparing plain numbers is quick, and the fast ways only look whether the
 # number is 0.  From LOST on there is nothing to lose.
@@ -17,3 +20,11 @@ IN_DOUBT = 2
 LOST = 3
 # It belongs to the parent process.
 INHERITED = 4
+
+_WORDS = ("open", "not valid", "in doubt", "lost", "of another process")
+
+
+def state_text(session: Any) -> str:
+    """Return the state of a session in words."""
+    is_closed = session.closed and session.state <= SUSPECT
+    return "closed" if is_closed else _WORDS[session.state]

@@ -13,7 +13,7 @@ from .._base.finalizers import note_lost
 from .._base.hints import Any, Callable
 from .._base.threads import is_ending
 from .session import Session
-from .state import OPEN, SUSPECT
+from .state import OPEN, SUSPECT, state_text
 from .unsaved import Place, forgets_work, place_here, warn_of_work
 
 __all__ = [
@@ -153,6 +153,19 @@ class Steady:
             self._own_session.suspect()
         elif self._own_session.state is SUSPECT:
             self._own_session.enter(OPEN)
+
+    def __repr__(self) -> str:
+        """Return the state, without anything that the driver shows."""
+        kind, session = type(self).__name__, self._own_session
+        if session is None:
+            return f"<{kind} that has not begun>"
+        driver = type(session.con).__module__.partition(".")[0]
+        parts = [f"{kind} of {driver}", state_text(session)]
+        if session.transaction:
+            parts.append("in a transaction")
+        if session.usage:
+            parts.append(f"used {session.usage} times")
+        return f"<{', '.join(parts)}>"
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver connection if that has it.
