@@ -42,6 +42,7 @@ _MODULES = {
     "simple_pooled_db": ("SimplePooledDB", "SimplePooledDBConnection"),
     "simple_pooled_pg": ("SimplePooledPg", "SimplePooledPgConnection"),
     "testing": (),  # only tests need it
+    "top": (),
     "uri_pool": ("ConnectionPool",),
 }
 

@@ -36,6 +36,7 @@ from ._manager.registry import (
     UsageStats,
     health_of,
 )
+from ._pooled.shown import state_of
 from ._steady.safe import SafeFailover
 from ._steady.silence import Impatient
 from ._steady.steady import session_of
@@ -118,8 +119,8 @@ class ManagedPool(PooledDB):
                 lambda limits: limits._replace(maxcached=terms.max_idle))
 
     def __repr__(self) -> str:
-        state = "pool" if self._usage.eviction is None else "evicted pool"
-        return f"<{state} for {self.config!r}>"
+        kind = "pool" if self._usage.eviction is None else "evicted pool"
+        return f"<{kind} for {self.config!r}, {state_of(self)}>"
 
     def steady_connection(self) -> SteadyDBConnection:
         """Return a connection that does not belong to the pool."""

@@ -2,7 +2,8 @@
 
 Without a command, a demonstration runs.  "doctor" examines a database and
 recommends sizes of pools, "drivers" shows what the library knows about
-drivers, and "bench" compares this library with others.
+drivers, "top" what the pools of another process do, and "bench" compares this
+library with others.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from .demo import demonstrate
 from .doctor import diagnose
 from .known_drivers import show_drivers
 from .terminal import complain
+from .top import show_process
 
 _BENCHMARK = (
     Path(__file__).parents[2] / "tests" / "benchmarks" / "compare.py")
@@ -31,6 +33,12 @@ def _parser() -> argparse.ArgumentParser:
         "--version", action="version", version=f"DBUtils {__version__}")
     parser.set_defaults(command=lambda _: demonstrate())
     commands = parser.add_subparsers(title="commands")
+    for add in _add_doctor, _add_drivers, _add_top, _add_bench:
+        add(commands)
+    return parser
+
+
+def _add_doctor(commands: Any) -> None:
     doctor = commands.add_parser(
         "doctor", help="examine a database, and recommend sizes of pools")
     doctor.add_argument(
@@ -50,6 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument(
         "--json", action="store_true", help="print the results as JSON")
     doctor.set_defaults(command=diagnose, refuse=doctor.error)
+
+
+def _add_drivers(commands: Any) -> None:
     known = commands.add_parser(
         "drivers", help="show what is known about the installed drivers")
     known.add_argument(
@@ -58,11 +69,30 @@ def _parser() -> argparse.ArgumentParser:
     known.add_argument(
         "--json", action="store_true", help="print the facts as JSON")
     known.set_defaults(command=show_drivers)
+
+
+def _add_top(commands: Any) -> None:
+    top = commands.add_parser(
+        "top", help="show what the pools of another process do")
+    top.add_argument(
+        "process", metavar="PROCESS", nargs="?",
+        help="the number of the process, or its socket; it must have called"
+        " dbutils.top.serve()")
+    top.add_argument(
+        "--interval", type=float, metavar="SECONDS", default=1.0,
+        help="the time between two looks")
+    top.add_argument(
+        "--once", action="store_true", help="look only once")
+    top.add_argument(
+        "--json", action="store_true", help="print JSON, a line for each look")
+    top.set_defaults(command=show_process)
+
+
+def _add_bench(commands: Any) -> None:
     bench = commands.add_parser(
         "bench", help="compare this library with others on this machine",
         add_help=False)
     bench.set_defaults(command=_bench)
-    return parser
 
 
 def _number(text: str) -> int:

@@ -41,11 +41,21 @@ class Holder(NamedTuple):
 
     def __str__(self) -> str:
         """Return who has the connection, how long, and where it was taken."""
-        name = next(
+        return (
+            f"{self.name}, for {self.seconds:.3g} seconds,"
+            f" taken at {self.place}")
+
+    @property
+    def name(self) -> str:
+        """The name of the thread."""
+        return next(
             (thread.name for thread in threading.enumerate()
              if thread.ident == self.thread), "a thread that has ended")
-        place = where(self.code, self.instruction)
-        return f"{name}, for {self.seconds:.3g} seconds, taken at {place}"
+
+    @property
+    def place(self) -> str:
+        """The line of the program that has taken the connection."""
+        return where(self.code, self.instruction)
 
     @property
     def seconds(self) -> float:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from operator import attrgetter
+from weakref import ref
 
+from .._base.atomic import alive
 from .._base.checks import check_seconds, check_size, shown
 from .._base.collecting import is_collecting
 from .._base.errors import ended_text
@@ -30,7 +32,7 @@ from . import transactions
 
 __all__ = [
     "UNSAVED", "PoolName", "PoolOptions", "Pooled", "check_pool_options",
-    "limit_name"]
+    "limit_name", "pools"]
 
 
 class PoolOptions(NamedTuple):
@@ -118,6 +120,15 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
     return PoolName(read, write)
 
 
+# Weak references to all pools.
+_pools: dict[Any, None] = {}
+
+
+def pools() -> list[Any]:
+    """Return all pools of the process."""
+    return alive(_pools.copy())
+
+
 class Pooled:
     """A pool of steady connections."""
 
@@ -177,6 +188,7 @@ class Pooled:
         finally:
             for permit in reversed(permits):
                 self._core.release(permit.slot.con)
+        _pools[ref(self, _pools.__delitem__)] = None
         # only now, since opening the first ones may take longer
         allow_helpers(self._core, not backend.is_embedded)
 
@@ -261,7 +273,7 @@ class Pooled:
         """Return the name and the state of the pool."""
         from . import shown  # noqa: PLC0415 - only if needed
 
-        return shown.pool(self, self._poolname)
+        return shown.pool(self)
 
     def stats(self) -> PoolStats:
         """Return the state of the pool: its limits, and what it counts."""

@@ -10,7 +10,7 @@ from .._base.secrets import masked_url
 from .._core.pool import core_of
 from .._core.stats import PoolStats
 
-__all__ = ["pool", "threads"]
+__all__ = ["name_of", "pool", "state_of", "threads"]
 
 # The parameters with which drivers are told where to connect.
 _HOSTS = ("host", "hostname", "server", "unix_socket", "hostaddr")
@@ -18,17 +18,30 @@ _DATABASES = (
     "database", "dbname", "db", "service_name", "sid", "catalog")
 
 
-def pool(thing: Any, name: str | None) -> str:
-    """Return the repr of a pool.
+def name_of(thing: Any) -> str:
+    """Return the name of a pool, or of what is used like one."""
+    held = vars(thing)
+    parameters, config = held.get("_kwargs", {}), held.get("config")
+    if config is not None:  # of a managed pool
+        parameters = {
+            name: getattr(config, name)
+            for name in ("host", "port", "database")}
+    return held.get("_poolname") or _made_of(
+        held.get("_creator", "pg"), parameters)
 
-    name: the one that the program has given to it
-    """
+
+def pool(thing: Any) -> str:
+    """Return the repr of a pool."""
     kind, held = type(thing).__name__, vars(thing)
     if "_core" not in held:
         return f"<{kind} that has not begun>"
+    return f"<{kind} {name_of(thing)!r} {state_of(thing)}>"
+
+
+def state_of(thing: Any) -> str:
+    """Return the state of a pool in a few words."""
     core = core_of(thing)
-    state = _state(core.state(), core.is_closed)
-    return f"<{kind} {name or _name(thing)!r} {state}>"
+    return _state(core.state(), core.is_closed)
 
 
 def threads(thing: Any) -> str:
@@ -36,15 +49,10 @@ def threads(thing: Any) -> str:
     kind = type(thing).__name__
     con = getattr(thing.thread, "connection", None)
     own = "no connection" if con is None else repr(con)
-    return f"<{kind} {_name(thing)!r} with {own} in this thread>"
+    return f"<{kind} {name_of(thing)!r} with {own} in this thread>"
 
 
-def _name(thing: Any) -> str:
-    held = vars(thing)
-    return _name_of(held.get("_creator", "pg"), held.get("_kwargs", {}))
-
-
-def _name_of(creator: Any, parameters: Mapping[str, Any]) -> str:
+def _made_of(creator: Any, parameters: Mapping[str, Any]) -> str:
     """Return the name of a pool: the driver, the host, port and database.
 
     creator: a driver, or what opens connections

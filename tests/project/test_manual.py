@@ -50,6 +50,8 @@ def test_the_code_in_the_manual_runs_and_runs_again(
             close_pool(names["pool"])
         elif "db" in names:
             names["db"]._close()
+        elif "top" in names:
+            names["top"].serve().close()
     assert caplog.messages == []
 
 

@@ -32,7 +32,7 @@ PUBLIC = [
     "simple_pooled_db", "simple_pooled_pg", "pooled_db", "pooled_pg",
     "dynamic_pooled_db", "health_check_pooled_db",
     "resource_allocation_pooled_db", "performance_optimized_pooled_db",
-    "pool_manager", "keyed_pool", "uri_pool", "testing"]
+    "pool_manager", "keyed_pool", "uri_pool", "testing", "top"]
 NEEDS = {
     "drivers": {"_drivers"},
     "steady_db": {"_base", "_drivers", "_steady"},
