@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HEAD = """
 import pytest
 from dbutils.pooled_db import PooledDB
