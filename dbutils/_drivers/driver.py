@@ -227,14 +227,12 @@ class Driver:
         """Return whether an error says that the server takes no writes."""
         return self.code(error) in self.read_only_codes
 
-    def is_private(self, con: Any) -> bool:  # noqa: ARG002 - unknown
+    def is_private(self, con: Any) -> bool:
         """Return whether the data live and die with the connection."""
         return False
 
     @_default
-    def clean(
-            self, con: Any,  # noqa: ARG002 - unknown
-            start: Any = None) -> bool:  # noqa: ARG002 - unknown
+    def clean(self, con: Any, start: Any = None) -> bool:
         """Give the connection a new session; return whether there is a way.
 
         start: the settings that it had at the beginning, if they are known
@@ -283,6 +281,10 @@ class DriverFacts(Driver):
     setting that needs more than another name has a method of its own, by the
     name of add_ and the setting.
     """
+
+    def __init__(self, **facts: Any) -> None:
+        """Describe a driver of which nothing but facts is to be said."""
+        vars(self).update(facts)
 
     # Whether everything is known that the failover policies ask, and whether
     # enough is known for the safe one: the status of the transaction, or that
@@ -337,7 +339,7 @@ class DriverFacts(Driver):
         """Return whether there is a way to give a connection a new session."""
         return is_told(self.clean)
 
-    def has_written(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
+    def has_written(self, con: Any) -> bool | None:
         """Return whether an open transaction did more than reading.
 
         Where a read begins a transaction, too, the driver cannot tell.
@@ -348,7 +350,7 @@ class DriverFacts(Driver):
         """Return the driver connection inside a wrapper."""
         return con
 
-    def number_of(self, con: Any) -> Any:  # noqa: ARG002 - unknown
+    def number_of(self, con: Any) -> Any:
         """Return a callable that tells descriptor(), or None.
 
         It is faster, and raises an error or returns another number once the
@@ -356,7 +358,7 @@ class DriverFacts(Driver):
         """
         return None
 
-    def status_of(self, con: Any) -> Any:  # noqa: ARG002 - unknown
+    def status_of(self, con: Any) -> Any:
         """Return a callable that tells in_transaction(), or None.
 
         It is faster: it returns 0 only if no transaction is open.
@@ -367,7 +369,7 @@ class DriverFacts(Driver):
         """Return a warning for programs that use this driver."""
         return None
 
-    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - unknown
+    def keeps_rows(self, cursor: Any) -> bool:
         """Return whether the rows of a driver cursor are in the client."""
         return False
 
@@ -391,9 +393,7 @@ class DriverFacts(Driver):
         """Change a setting."""
         setattr(con, name, value)
 
-    def restore(
-            self, con: Any,  # noqa: ARG002 - unknown
-            start: Any) -> bool:  # noqa: ARG002 - unknown
+    def restore(self, con: Any, start: Any) -> bool:
         """Undo what cannot be compared; return whether there is a way."""
         return not self.unreadable
 
@@ -467,9 +467,7 @@ class DriverFacts(Driver):
         else:
             arguments.add(**{self.connect_timeout: whole(value)})
 
-    def add_ssl(
-            self, arguments: ConnectArguments,  # noqa: ARG002 - unknown
-            config: Any) -> None:  # noqa: ARG002 - unknown
+    def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         """Demand that the connection is encrypted, or that it is not."""
         self.refuse("ssl")
 
@@ -494,14 +492,28 @@ class ExactDriver(DriverFacts):
 
     @property
     def tells_work(self) -> bool:
-        return is_told(self.in_transaction)
+        return self.transaction_name is not None or is_told(
+            self.in_transaction)
 
     @_default
-    def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
-        return None
+    def in_transaction(self, con: Any) -> bool | None:
+        name = self.transaction_name
+        return None if name is None else super().in_transaction(con)
+
+    def status_of(self, con: Any) -> Any:
+        name = self.transaction_name
+        return None if name is None else question(con, name)
 
     @_default
-    def code(self, error: BaseException) -> Any:  # noqa: ARG002 - unknown
+    def descriptor(self, con: Any) -> int | None:
+        return None if self.socket_name is None else ask(con, self.socket_name)
+
+    def number_of(self, con: Any) -> Any:
+        name = self.socket_name
+        return None if name is None else question(con, name)
+
+    @_default
+    def code(self, error: BaseException) -> Any:
         return None
 
     def is_loss(self, error: BaseException) -> bool | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8, tls_context, whole
-from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask, question
+from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
 
 __all__ = ["DRIVERS"]
 
@@ -141,6 +141,7 @@ class _LikePyMySql(_MySql):
 
 class _PyMySql(_LikePyMySql):
     module = "pymysql"
+    socket_name = "_sock.fileno"
     parameter_names: Mapping[str, str] = {
         **_MySql.parameter_names, "application_name": "program_name"}
     # its connect_timeout does not cover the greeting of the server
@@ -162,12 +163,6 @@ class _PyMySql(_LikePyMySql):
 
     def is_closed(self, con: Any) -> bool | None:
         return not con.open
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_sock.fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_sock.fileno")
 
     def keeps_rows(self, cursor: Any) -> bool:
         return not hasattr(cursor, "read_next")  # those of an SSCursor
@@ -221,6 +216,7 @@ class _PyMySql(_LikePyMySql):
 
 class _MySqlClient(_LikePyMySql):
     module = "MySQLdb"
+    socket_name = "fileno"
     connect_timeout = "connect_timeout"
     settings = ("autocommit", "charset")
     setters: Mapping[str, str] = {
@@ -239,12 +235,6 @@ class _MySqlClient(_LikePyMySql):
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(con, "open", True)
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "fileno")
-
     def keeps_rows(self, cursor: Any) -> bool:
         return _has_base(cursor, "CursorStoreResultMixIn")
 
@@ -262,6 +252,7 @@ class _MySqlClient(_LikePyMySql):
 
 class _MySqlConnector(_MySql):
     module = "mysql.connector"
+    socket_name = "_socket.sock.fileno"
     connect_timeout = "connection_timeout"
     settings = ("autocommit", "sql_mode", "time_zone", "charset")
     unreadable = frozenset(("database", "user"))
@@ -279,12 +270,6 @@ class _MySqlConnector(_MySql):
         # It knows what the answers say that were read.
         is_to_come = getattr(con, "_have_next_result", False)
         return None if is_to_come else ask(con, "in_transaction")
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_socket.sock.fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_socket.sock.fileno")
 
     def keeps_rows(self, cursor: Any) -> bool:
         return _has_base(

@@ -32,6 +32,8 @@ class _PostgreSql(ExactDriver):
     transient_codes = frozenset(("40001", "40P01"))
     read_only_codes = frozenset(("25006",))
     settings: tuple[str, ...] = ("autocommit",)
+    autocommit_name = "autocommit"
+    socket_name = "fileno"
     connect_timeout: str | None = "connect_timeout"
     server_questions: Mapping[str, str] = {
         "version": _SETTING.format("server_version"),
@@ -59,18 +61,9 @@ class _PostgreSql(ExactDriver):
             " where file ~ '^cpu[0-9]+$'"),
         "session": "select pg_backend_pid()"}
 
-    def autocommit(self, con: Any) -> bool | None:
-        return ask(con, "autocommit")
-
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)
         return None if closed is None else bool(closed)
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "fileno")
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "sqlstate", None)
@@ -81,9 +74,7 @@ class _PostgreSql(ExactDriver):
             return None
         return code in self.lost_codes or str(code).startswith("08")
 
-    def clean(
-            self, con: Any,
-            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
+    def clean(self, con: Any, start: Any = None) -> bool:
         before = con.autocommit
         con.rollback()
         con.autocommit = True
@@ -140,6 +131,7 @@ def _keepalives(seconds: float, dbapi: Any) -> dict[str, int]:
 
 class _Psycopg2(_LibPq):
     module = "psycopg2"
+    transaction_name = "get_transaction_status"
     checks_types = True
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
@@ -162,9 +154,6 @@ class _Psycopg2(_LibPq):
         is_closed = status == _UNKNOWN and con.closed == 1  # by the program
         return None if is_closed else True
 
-    def status_of(self, con: Any) -> Any:
-        return question(con, "get_transaction_status")
-
     def keeps_rows(self, cursor: Any) -> bool:
         return getattr(cursor, "name", "") is None  # the server has no names
 
@@ -180,6 +169,7 @@ class _Psycopg2(_LibPq):
 
 class _Psycopg(_LibPq):
     module = "psycopg"
+    transaction_name = "pgconn.transaction_status"
     checks_types = True
     settings = (
         "autocommit", "isolation_level", "read_only", "deferrable",
@@ -202,9 +192,6 @@ class _Psycopg(_LibPq):
         is_closed = status == _UNKNOWN and ask(con, "_closed")
         return None if status is None or is_closed else True
 
-    def status_of(self, con: Any) -> Any:
-        return question(con, "pgconn.transaction_status")
-
     def number_of(self, con: Any) -> Any:
         return question(con, "pgconn.socket")
 
@@ -218,6 +205,8 @@ class _Psycopg(_LibPq):
 
 class _Pg8000(_PostgreSql):
     module = "pg8000.dbapi"
+    transaction_name = "_in_transaction"
+    socket_name = "_usock.fileno"
     connect_timeout = "timeout"
     parameter_names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "database",
@@ -227,25 +216,13 @@ class _Pg8000(_PostgreSql):
     def connected(self, con: Any) -> None:
         con._usock.settimeout(None)  # noqa: SLF001 - there is no other way
 
-    def in_transaction(self, con: Any) -> bool | None:
-        return getattr(con, "_in_transaction", None)
-
-    def status_of(self, con: Any) -> Any:
-        return question(con, "_in_transaction")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_usock.fileno")
-
     def is_closed(self, con: Any) -> bool | None:
         if getattr(con, "_sock", con) is None:
             return True
         descriptor = self.descriptor(con)
         return None if descriptor is None else descriptor < 0
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_usock.fileno")
-
-    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+    def keeps_rows(self, cursor: Any) -> bool:
         return True
 
     def code(self, error: BaseException) -> Any:
@@ -312,21 +289,10 @@ def _limit_socket(seconds: float | None) -> Callable[[Any], None]:
 
 class _Pgdb(_LibPq):
     module = "pgdb"
+    transaction_name = "_cnx.transaction"
+    socket_name = "_cnx.fileno"
 
-    def in_transaction(self, con: Any) -> bool | None:
-        status = ask(con, "_cnx.transaction")
-        return None if status is None else status != 0
-
-    def status_of(self, con: Any) -> Any:
-        return question(con, "_cnx.transaction")
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_cnx.fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_cnx.fileno")
-
-    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+    def keeps_rows(self, cursor: Any) -> bool:
         return True
 
     def connect(
@@ -347,20 +313,13 @@ class _ClassicPg(_PostgreSql):
     """The class DB of classic PyGreSQL."""
 
     settings = ()
-
-    def in_transaction(self, con: Any) -> bool | None:
-        status = ask(con, "db.transaction")
-        return None if status is None else status != 0
+    transaction_name = "db.transaction"
+    socket_name = "db.fileno"
 
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(getattr(con, "db", None), "status", False)
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "db.fileno")
-
-    def clean(
-            self, con: Any,
-            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
+    def clean(self, con: Any, start: Any = None) -> bool:
         con.query("discard all")
         return True
 
@@ -380,10 +339,6 @@ class _LikePsycopg2(_Relative):
 
     def clean(self, con: Any, start: Any = None) -> bool:
         return DRIVERS["psycopg2"].clean(con, start)
-
-
-class _LikePsycopg(_LikePsycopg2):
-    transaction_name = "info.transaction_status"
 
 
 class _Redshift(_Relative):
@@ -406,6 +361,7 @@ class _Redshift(_Relative):
 DRIVERS: dict[str, DriverFacts] = {
     "psycopg2": _Psycopg2(), "psycopg": _Psycopg(), "pg8000": _Pg8000(),
     "pgdb": _Pgdb(), "pg": _ClassicPg(), "psycopg2cffi": _LikePsycopg2(),
-    "ksycopg2": _LikePsycopg2(), "gaussdb": _LikePsycopg(),
+    "ksycopg2": _LikePsycopg2(), "gaussdb": _LikePsycopg2(
+        transaction_name="info.transaction_status"),
     "redshift_connector": _Redshift(),
 }

@@ -125,7 +125,7 @@ class _Pymssql(_SqlServer):
         return None if connected is None else not connected
 
     # Its cursors read rows and facts from the connection when asked.
-    def keeps_values(self, cursor: Any) -> bool:  # noqa: ARG002 - none does
+    def keeps_values(self, cursor: Any) -> bool:
         return False
 
     def code(self, error: BaseException) -> Any:
