@@ -169,8 +169,8 @@ class _Entry:
     def __init__(self, pool: ManagedPool) -> None:
         self.pool = pool
         self.config = pool.config
-        self.usage, self._connector, self._health = _parts_of(pool)
-        self._core = core_of(pool)
+        self.usage, self.connector, self._health = _parts_of(pool)
+        self.core = core_of(pool)
         self._created_at = time()
         self._probe: Probe | None = None
 
@@ -183,29 +183,15 @@ class _Entry:
         """Start keeping idle connections ready, if any are wanted."""
         number = self.pool.pool_config.min_idle
         if number:
-            self._core.resize(
+            self.core.resize(
                 lambda limits: limits._replace(mincached=number))
-            hurry_maintenance(self._core)
+            hurry_maintenance(self.core)
 
     # Its password.
 
-    def fits(self, config: ConnectionConfig) -> bool:
-        """Return whether a configuration has the same password."""
-        return self._connector.knows(config)
-
-    @property
-    def is_proven(self) -> bool:
-        """Return whether the password was ever accepted."""
-        return self._connector.is_proven
-
-    @property
-    def is_refused(self) -> bool:
-        """Return whether the password was only ever refused."""
-        return self._connector.is_refused
-
     def change_password(self, password: Any) -> None:
         """Use another password from now on, and retire the connections."""
-        self._connector.change_password(password)
+        self.connector.change_password(password)
         self.pool.drain()
 
     # Its use.
@@ -216,7 +202,7 @@ class _Entry:
 
         Work in the background, such as a check of the server, does not count.
         """
-        return bool(len(self.usage.requests)) or is_in_use(self._core)
+        return bool(len(self.usage.requests)) or is_in_use(self.core)
 
     @property
     def used_at(self) -> float:
@@ -229,10 +215,6 @@ class _Entry:
         """Record a request for the pool."""
         self.usage.latest = monotonic()
 
-    def reclaim(self) -> None:
-        """Reclaim the slots of dropped leases."""
-        self._core.reclaim()
-
     def evict(self, reason: str, timeout: float | None) -> bool:
         """Shut the pool down.  Connections in use stay open until released.
 
@@ -243,13 +225,13 @@ class _Entry:
 
     def info(self) -> dict[str, Any]:
         """Return the state of the pool."""
-        config, stats = self.config, self._core.stats()
+        config, stats = self.config, self.core.stats()
         used_at = self.used_at
         return {
             "key": self.key, "db_type": config.db_type.value,
             "host": config.host, "port": config.port,
             "database": config.database, "user": config.user,
-            "driver": self._connector.driver,
+            "driver": self.connector.driver,
             "max_total": self.pool.pool_config.max_total,
             "idle_connections": stats.idle,
             "active_connections": stats.in_use,
@@ -275,7 +257,7 @@ class _Entry:
     def _answers(self) -> bool:
         """Return whether the server answers an idle or a new connection."""
         self._health.drop_invalid()
-        core = self._core
+        core = self.core
         connect = self.pool._open  # noqa: SLF001 - as pools connect
         if has_idle(core) or core.open_ahead(connect):
             return True
@@ -418,7 +400,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         if self._registry.is_closed:
             raise PoolManagerError("This manager was shut down.")
         entry: _Entry | None = self._registry.entries.get(config.key)
-        if entry is not None and not entry.fits(config):
+        if entry is not None and not entry.connector.knows(config):
             entry = _find_alike(self._registry.alike(config.key), config)
         if entry is None:
             return None
@@ -487,7 +469,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         """
         check_seconds("seconds", seconds)
         for entry in self._registry.all():
-            entry.reclaim()
+            entry.core.reclaim()
         limit = monotonic() - seconds
         with self._registry.mutex.take():
             idle = [
@@ -559,7 +541,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         """Find out which pools are unused, if their number is limited."""
         if self._registry.limit is not None:
             for entry in self._registry.all():
-                entry.reclaim()
+                entry.core.reclaim()
 
     def _entry_of(self, key: str) -> _Entry:
         with self._registry.mutex.take():
@@ -629,12 +611,14 @@ def _find_alike(
 
     If the server has accepted another password, this one must be wrong.
     """
-    found = next((entry for entry in alike if entry.fits(config)), None)
-    if found is None and any(entry.is_proven for entry in alike):
+    for entry in alike:
+        if entry.connector.knows(config):
+            return entry
+    if any(entry.connector.is_proven for entry in alike):
         raise WrongCredentialsError(
             "The pool for this configuration was opened with another"
             " password.")
-    return found
+    return None
 
 
 def _evict(entries: Iterable[tuple[_Entry, str]]) -> None:

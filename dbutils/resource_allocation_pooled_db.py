@@ -8,6 +8,7 @@ for requests with a tag, and their number can be limited.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import attrgetter
 from statistics import median
 
 from ._base.checks import check_seconds, check_size
@@ -179,9 +180,15 @@ class Allocation(Feature):
         self.set_strategy(strategy)
 
 
-def _policy_of(allocation: Allocation) -> AllocationPolicy:
-    """Return the policy of a feature."""
-    return allocation._policy  # noqa: SLF001 - of this module
+def _inner(name: str) -> Any:
+    """Return a property that shows a setting of the policy of a pool."""
+    return property(attrgetter(f"_allocation._policy.{name}"))
+
+
+def _is_set(name: str) -> Any:
+    """Return a property that shows whether there is such a setting."""
+    get = attrgetter(f"_allocation._policy.{name}")
+    return property(lambda pool: bool(get(pool)))
 
 
 class ResourceAllocationPooledDB(PooledDB):
@@ -207,25 +214,12 @@ class ResourceAllocationPooledDB(PooledDB):
         super().__init__(
             *args, features=(*features, self._allocation), **kwargs)
 
-    @property
-    def _allocation_strategy(self) -> str:
-        return _policy_of(self._allocation).strategy
-
-    @property
-    def _priority(self) -> Any:
-        return _policy_of(self._allocation).priority
-
-    @property
-    def _fairness_enabled(self) -> bool:
-        return _policy_of(self._allocation).ageing is not None
-
-    @property
-    def _efficiency_enabled(self) -> bool:
-        return bool(_policy_of(self._allocation).barging)
-
-    @property
-    def _dynamic_strategy_enabled(self) -> bool:
-        return _policy_of(self._allocation).is_dynamic
+    # Inner names that programs and their tests read.
+    _allocation_strategy = _inner("strategy")
+    _priority = _inner("priority")
+    _fairness_enabled = _is_set("ageing")
+    _efficiency_enabled = _is_set("barging")
+    _dynamic_strategy_enabled = _is_set("is_dynamic")
 
     def set_allocation_strategy(
             self, strategy: str,

@@ -322,9 +322,8 @@ def _make_config(
         settings: dict[str, Any]) -> ConnectionConfig:
     """Return a configuration made of all parameters that were given."""
     _check_settings(settings)
-    kind = _kind_in(config)
-    if kind is not None:
-        return ConnectionConfig(kind, *args, **settings)
+    if isinstance(config, str) and config.isalnum():  # it is no URL
+        return ConnectionConfig(DatabaseType(config), *args, **settings)
     if args:
         raise TypeError(
             "Only settings that begin with the kind of a database, and the"
@@ -352,10 +351,3 @@ def _check_settings(settings: dict[str, Any]) -> None:
             raise TypeError(
                 f"{name!r} is a setting of the pool, not of its connections."
                 f" Pass pool_config=PoolConfig({name}=...).")
-
-
-def _kind_in(config: Any) -> DatabaseType | None:
-    """Return the kind of database, if that was given instead of a URL."""
-    if isinstance(config, str) and config.isalnum():
-        return DatabaseType(config)
-    return None

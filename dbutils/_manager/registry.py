@@ -157,7 +157,8 @@ class PoolRegistry:
 
     def remove_refused(self, key: str) -> list[Any]:
         """Remove and return the pools whose passwords were refused."""
-        refused = [entry for entry in self.alike(key) if entry.is_refused]
+        refused = [
+            entry for entry in self.alike(key) if entry.connector.is_refused]
         for entry in refused:
             self.remove(entry)
         return refused
