@@ -19,7 +19,7 @@ from ._core.lease import permit_of
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
-from ._core.tuning import observe, set_order, set_reset_workers
+from ._core.tuning import observe, set_reset_workers
 from ._pooled.measuring import AliveCache, PoolTimer, stats_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
@@ -67,7 +67,7 @@ class Performance(Feature):
         core.choose_ways()
         observe(core, self._timer)
         self._history.join(core)
-        set_order(core)
+        core.set_order()
 
     # Switches.
 
@@ -77,13 +77,13 @@ class Performance(Feature):
         self._is_acquisition_optimized = True
         core.trust = self._alive_cache
         core.is_careful = True
-        set_order(core, own=True)
+        core.set_order(own=True)
 
     def optimize_cache(self) -> None:
         """Keep as many idle as are needed, and lend the latest first."""
         core = self._core
         self._is_cache_optimized = True
-        set_order(core, latest=True)
+        core.set_order(latest=True)
         self._history.watch(core)
         self._begin_ticking()
 

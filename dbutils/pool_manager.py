@@ -8,6 +8,7 @@ many of them, or after a time.
 from __future__ import annotations
 
 import atexit
+from operator import attrgetter
 from time import monotonic, time
 from weakref import WeakSet, ref
 
@@ -19,7 +20,6 @@ from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
 from ._core.examining import has_idle, is_away, is_in_use
 from ._core.pool import core_of
-from ._core.tuning import hurry_maintenance
 from ._manager.config import (
     ConnectionConfig,
     DatabaseType,
@@ -29,7 +29,6 @@ from ._manager.config import (
 )
 from ._manager.connector import Connector
 from ._manager.registry import (
-    AllPoolsInUse,
     PoolRegistry,
     Probe,
     Request,
@@ -163,13 +162,17 @@ class ManagedPool(PooledDB):
             request = None  # type: ignore[assignment]
 
 
+# The parts of a pool that its entry works with.
+_PARTS = attrgetter("_usage", "_connector", "_health")
+
+
 class _Entry:
     """A pool in its manager: its use, its password and its server."""
 
     def __init__(self, pool: ManagedPool) -> None:
         self.pool = pool
         self.config = pool.config
-        self.usage, self.connector, self._health = _parts_of(pool)
+        self.usage, self.connector, self._health = _PARTS(pool)
         self.core = core_of(pool)
         self._created_at = time()
         self._probe: Probe | None = None
@@ -185,7 +188,7 @@ class _Entry:
         if number:
             self.core.resize(
                 lambda limits: limits._replace(mincached=number))
-            hurry_maintenance(self.core)
+            self.core.maintenance.hurry()
 
     # Its password.
 
@@ -267,14 +270,6 @@ class _Entry:
         """Forget checks and requests in a forked child."""
         self._probe = None
         self.usage.requests = WeakSet()
-
-
-def _parts_of(pool: ManagedPool) -> tuple[UsageStats, Connector, HealthCheck]:
-    """Return the parts of a pool that its entry works with."""
-    return (
-        pool._usage,  # noqa: SLF001 - of this module
-        pool._connector,  # noqa: SLF001 - of this module
-        pool._health)  # noqa: SLF001 - of this module
 
 
 class _OneInAProcess(type):
@@ -440,7 +435,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         self._reclaim_if_limited()
         with self._registry.mutex.take():
             surplus = self._registry.make_room(0)
-        _evict((entry, _LEAST_USED) for entry in surplus)
+        _evict((entry, _LEAST_USED) for entry in surplus or ())
 
     def set_pool_idle_timeout(self, seconds: float | None) -> None:
         """Remove pools that were unused for a time; None means never.
@@ -596,12 +591,11 @@ def _make_room(registry: PoolRegistry, key: str) -> list[tuple[_Entry, str]]:
     refused = registry.remove_refused(key)
     if refused:
         return [(entry, _REFUSED) for entry in refused]
-    try:
-        surplus = registry.make_room(1)
-    except AllPoolsInUse:
+    surplus = registry.make_room(1)
+    if surplus is None:
         raise TooManyPoolsError(
             f"All {len(registry.entries)} pools are in use, and there may be"
-            f" {registry.limit} at most.") from None
+            f" {registry.limit} at most.")
     return [(entry, _LEAST_USED) for entry in surplus]
 
 
@@ -653,11 +647,6 @@ def _shut_all_down() -> None:
 atexit.register(_shut_all_down)
 
 
-def _is_closed(manager: DBConnectionPoolManager) -> bool:
-    """Return whether a manager was shut down."""
-    return manager._registry.is_closed  # noqa: SLF001 - of this module
-
-
 class _Process:
     """The holder of the only manager of the process."""
 
@@ -673,7 +662,8 @@ class _Process:
     def manager(self) -> DBConnectionPoolManager:
         """Return the manager, or a new one if it was shut down."""
         with self._mutex.take():
-            if self._manager is None or _is_closed(self._manager):
+            if self._manager is None or (
+                    self._manager._registry.is_closed):  # noqa: SLF001 - of this module
                 self._manager = DBConnectionPoolManager.isolated()
             return self._manager
 

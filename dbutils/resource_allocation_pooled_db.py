@@ -16,7 +16,7 @@ from ._base.errors import logger
 from ._base.hints import Any, Callable, Iterator, Mapping
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
 from ._core.features import Feature
-from ._core.tuning import set_order, set_service
+from ._core.tuning import set_service
 from .pooled_db import PooledDB
 
 __all__ = ["Allocation", "ResourceAllocationPooledDB"]
@@ -56,7 +56,7 @@ class Allocation(Feature):
         """Begin to work on a pool."""
         self._policy.join(core)
         super()._join(core, connect)
-        set_order(core, latest=self._policy.strategy == EFFICIENT)
+        core.set_order(latest=self._policy.strategy == EFFICIENT)
         self._follow(core)
 
     # Settings.
@@ -69,7 +69,7 @@ class Allocation(Feature):
         shares = policy.shares_for(strategy, weights)
         core = self._core
         policy.strategy, policy.shares = strategy, shares
-        set_order(core, latest=strategy == EFFICIENT)
+        core.set_order(latest=strategy == EFFICIENT)
         self._follow(core)
 
     def _follow(self, core: Any) -> None:

@@ -159,7 +159,7 @@ def _compare(folder: Path, seconds: float) -> int:
     try:
         rate = with_pool.run(
             lambda work: _borrow(pool, work), seconds * 0.7,
-            _Look(with_pool, pool, cutter))
+            partial(_show_progress, Screen(), with_pool, cutter))
     finally:
         cutter.end.set()
         cutter.join()
@@ -184,29 +184,21 @@ def _open(shop: _Shop, work: Callable[[Any], None]) -> None:
         work(con)
 
 
-class _Look:
-    """Shows the progress."""
+def _show_progress(
+        screen: Screen, shop: _Shop, cutter: _Cutter, passed: float) -> None:
+    """Show the present numbers.
 
-    def __init__(self, shop: _Shop, pool: Any, cutter: _Cutter) -> None:
-        self._shop, self._pool, self._cutter = shop, pool, cutter
-        self._screen = Screen()
-
-    def __call__(self, passed: float) -> None:
-        """Show the present numbers.
-
-        passed: the seconds since the start
-        """
-        requests = self._shop.requests
-        errors = self._shop.errors.read()
-        cuts = self._cutter.number
-        self._screen.show((
-            ("seconds", f"{passed:.1f}"),
-            ("requests", requests.number),
-            ("milliseconds per request", f"{requests.mean * 1000:.2f}"),
-            ("connections cut", cuts),
-            ("errors seen by the program", errors)), (
-            f"{passed:4.1f} s: {requests.number} requests,"
-            f" {cuts} connections cut, {errors} errors"))
+    passed: the seconds since the start
+    """
+    requests, errors = shop.requests, shop.errors.read()
+    screen.show((
+        ("seconds", f"{passed:.1f}"),
+        ("requests", requests.number),
+        ("milliseconds per request", f"{requests.mean * 1000:.2f}"),
+        ("connections cut", cutter.number),
+        ("errors seen by the program", errors)), (
+        f"{passed:4.1f} s: {requests.number} requests,"
+        f" {cutter.number} connections cut, {errors} errors"))
 
 
 def _sum_up(

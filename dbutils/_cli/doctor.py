@@ -122,8 +122,9 @@ def _examine(
         facts = facts._replace(processors=os.cpu_count())
     return Case(
         config, connector.driver, processes, threads, facts, connect,
-        _ping(connector), trip, _put_loads(
-            connector, question, _sizes(threads, facts), threads))
+        _ping(connector), trip, [
+            _put_load(connector, question, size, threads)
+            for size in _sizes(threads, facts)])
 
 
 def _is_here(config: ConnectionConfig, facts: Facts) -> bool:
@@ -164,20 +165,11 @@ def _sizes(threads: int, facts: Facts) -> list[int]:
     return [*sizes, largest]
 
 
-def _put_loads(
-        connector: Connector, question: str, sizes: Sequence[int],
-        threads: int) -> list[Load]:
-    loads = []
-    for size in sizes:
-        complain(f"Measuring a pool of {size} with {threads} threads ...")
-        loads.append(_put_load(connector, question, size, threads))
-    return loads
-
-
 def _put_load(
         connector: Connector, question: str, size: int,
         threads: int) -> Load:
     """Measure a pool that threads use as often as they can."""
+    complain(f"Measuring a pool of {size} with {threads} threads ...")
     times: list[list[float]] = []
     errors: list[Exception] = []
     with PooledDB(

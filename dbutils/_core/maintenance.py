@@ -141,8 +141,10 @@ class Maintenance:
                 fill_vacancies()
             if now < slot.expires:
                 append(permit)
-            else:
-                _discard(self._core(), permit)
+                return
+            core = self._core()
+            if core is not None:
+                core.discard(permit)
 
         append = idle.append
         return put
@@ -182,12 +184,6 @@ class Maintenance:
             logger.warning(text)
             warnings.warn(text, ResourceWarning, stacklevel=2)
         self._reported = leaks
-
-
-def _discard(core: Any, permit: Any) -> None:
-    """Close a connection whose lifetime is over, if there is still a pool."""
-    if core is not None:
-        core.discard(permit)
 
 
 def refill(core: Any, connect: Callable[[], Any]) -> None:

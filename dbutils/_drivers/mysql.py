@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8, tls_context, whole
+from .creators import has_base
 from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
 
 __all__ = ["DRIVERS"]
@@ -236,7 +237,7 @@ class _MySqlClient(_LikePyMySql):
         return not getattr(con, "open", True)
 
     def keeps_rows(self, cursor: Any) -> bool:
-        return _has_base(cursor, "CursorStoreResultMixIn")
+        return has_base(cursor, "CursorStoreResultMixIn")
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         files = {
@@ -272,7 +273,7 @@ class _MySqlConnector(_MySql):
         return None if is_to_come else ask(con, "in_transaction")
 
     def keeps_rows(self, cursor: Any) -> bool:
-        return _has_base(
+        return has_base(
             cursor, "CMySQLCursorBuffered", "MySQLCursorBuffered")
 
     def is_loss(self, error: BaseException) -> bool | None:
@@ -402,11 +403,6 @@ def _with_database(
     """Return settings with the database that a driver was told to use."""
     database = getattr(con, name, None)
     return {**found, "database": database} if database else found
-
-
-def _has_base(thing: Any, *names: str) -> bool:
-    """Return whether the class of a thing has a base of one of the names."""
-    return any(base.__name__ in names for base in type(thing).__mro__)
 
 
 DRIVERS = {

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable
+from .._base.hints import Any
 from .arguments import (
     ConnectArguments,
     accept_utf8,
@@ -203,7 +203,25 @@ class _Psycopg(_LibPq):
         arguments.add(autocommit=value)
 
 
-class _Pg8000(_PostgreSql):
+class _WithStream(DriverFacts):
+    """The base of pg8000 and of its relative."""
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        lost = super().is_loss(error)
+        return lost if lost is not None else (
+            str(error) in {"network error", "connection is closed"} or None)
+
+    def close(self, con: Any) -> None:
+        stream = getattr(con, "_sock", None)
+        try:
+            con.close()
+        finally:  # of a lost connection this is left open, and cannot be sent
+            if stream is not None:
+                with quietly("closing the stream of a lost connection"):
+                    stream.close()
+
+
+class _Pg8000(_WithStream, _PostgreSql):
     module = "pg8000.dbapi"
     transaction_name = "_in_transaction"
     socket_name = "_usock.fileno"
@@ -229,20 +247,15 @@ class _Pg8000(_PostgreSql):
         details = error.args[0] if error.args else None
         return details.get("C") if isinstance(details, dict) else None
 
-    def is_loss(self, error: BaseException) -> bool | None:
-        return _or_network_error(super().is_loss(error), error)
-
-    def close(self, con: Any) -> None:
-        _close_with_stream(con)
-
     def add_connection_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.add(timeout=value)
-        arguments.steps.append(_limit_socket(None))  # it would keep the limit
+        arguments.steps.append(self.connected)  # it would keep the limit
 
     def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
-        arguments.steps.append(_limit_socket(value))
+        arguments.steps.append(
+            lambda con: con._usock.settimeout(value))  # noqa: SLF001 - no other way
 
     def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         demand_host(config)
@@ -263,28 +276,6 @@ class _Pg8000(_PostgreSql):
             parameters["unix_sock"] = (
                 f"{host}/.s.PGSQL.{parameters.get('port', 5432)}")
         return super().connect(dbapi, parameters, password)
-
-
-def _or_network_error(lost: bool | None, error: BaseException) -> bool | None:
-    """Return whether an error is a loss, by its text if by nothing else."""
-    return lost if lost is not None else (
-        str(error) in {"network error", "connection is closed"} or None)
-
-
-def _close_with_stream(con: Any) -> None:
-    stream = getattr(con, "_sock", None)
-    try:
-        con.close()
-    finally:  # of a lost connection this is left open, and cannot be sent
-        if stream is not None:
-            with quietly("closing the stream of a lost connection"):
-                stream.close()
-
-
-def _limit_socket(seconds: float | None) -> Callable[[Any], None]:
-    def step(con: Any) -> None:
-        con._usock.settimeout(seconds)  # noqa: SLF001 - no other way
-    return step
 
 
 class _Pgdb(_LibPq):
@@ -341,21 +332,13 @@ class _LikePsycopg2(_Relative):
         return DRIVERS["psycopg2"].clean(con, start)
 
 
-class _Redshift(_Relative):
-    """A relative of pg8000."""
-
+class _Redshift(_WithStream, _Relative):
     transaction_name = "in_transaction"
     socket_name = "_usock.fileno"
 
     def is_closed(self, con: Any) -> bool | None:
         number = ask(con, "_usock.fileno")
         return None if number is None else number < 0
-
-    def is_loss(self, error: BaseException) -> bool | None:
-        return _or_network_error(super().is_loss(error), error)
-
-    def close(self, con: Any) -> None:
-        _close_with_stream(con)
 
 
 DRIVERS: dict[str, DriverFacts] = {

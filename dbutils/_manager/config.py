@@ -16,7 +16,7 @@ from functools import partial
 from types import ModuleType
 
 from .._base.checks import check_seconds, check_size, shown
-from .._base.hints import Any, Dict, Mapping
+from .._base.hints import Any, Args, Dict, Mapping
 from .._base.secrets import Secret, drop_secrets, wrap_secrets
 from .urls import settings_of_url, settings_of_variables
 
@@ -318,8 +318,7 @@ def _only_one(positional: Any, keyword: Any) -> Any:
 
 
 def _make_config(
-        config: Any, args: tuple[Any, ...],
-        settings: dict[str, Any]) -> ConnectionConfig:
+        config: Any, args: Args, settings: dict[str, Any]) -> ConnectionConfig:
     """Return a configuration made of all parameters that were given."""
     _check_settings(settings)
     if isinstance(config, str) and config.isalnum():  # it is no URL
