@@ -86,8 +86,7 @@ class PooledPg(Pooled):
         maxshared: has no effect, since such connections cannot be shared
 
         The other sizes, "blocking", "track" and the options with times are
-        those of
-        pooled_db.PooledDB, all other parameters those of
+        those of pooled_db.PooledDB, all other parameters those of
         steady_pg.SteadyPgConnection.
         """
         check_options(maxusage, failures, isfatal, ping, True, failover)
@@ -221,9 +220,7 @@ class _IdleQueue:
             raise Empty
         return con
 
-    def get_nowait(self) -> Any:
-        """Take out the oldest idle connection."""
-        return self.get()
+    get_nowait = get
 
     def put(self, con: Any, *_how_long: Any, **_to_wait: Any) -> None:
         """Add an idle connection; this never waits."""
@@ -232,9 +229,7 @@ class _IdleQueue:
             raise Full
         self._core.adopt(con)
 
-    def put_nowait(self, con: Any) -> None:
-        """Add an idle connection."""
-        self.put(con)
+    put_nowait = put
 
 
 class _FreeSlots:

@@ -378,9 +378,10 @@ class ConnectionPool:
 
         use_pool: if false, a new connection is opened, and not kept later
         """
-        if _is_closed(self._held.connection):
-            self._held.drop()
         connection = self._held.connection
+        if isinstance(connection, Lease) and is_released(connection):
+            self._held.drop()
+            connection = None
         while connection is None:
             pool = _pool_for(self, self._own_pools, use_pool)
             connection = self._held.take(pool, self)
@@ -567,7 +568,3 @@ def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
             "'action' must be 'commit', 'rollback' or another method, a"
             f" function or None, not {action!r}.")
     return methodcaller(action)
-
-
-def _is_closed(connection: Any) -> bool:
-    return isinstance(connection, Lease) and is_released(connection)

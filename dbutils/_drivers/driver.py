@@ -295,6 +295,10 @@ class DriverFacts(Driver):
     # means, and whether a connection may get another socket.
     asks = True
     moves = False
+    # The attributes or methods that tell settings without the server, and the
+    # methods that change settings, where they have other names.
+    readers: Mapping[str, str] = {}
+    writers: Mapping[str, str] = {}
     # The settings that cannot be read without asking the server.
     unreadable: frozenset[str] = frozenset()
     # Whether the settings cannot be restored one by one, since the driver
@@ -387,11 +391,15 @@ class DriverFacts(Driver):
 
     def read(self, con: Any, name: str) -> Any:
         """Return the value of a setting."""
-        return getattr(con, name)
+        value = getattr(con, self.readers.get(name, name))
+        return value() if name in self.readers and callable(value) else value
 
     def write(self, con: Any, name: str, value: Any) -> None:
         """Change a setting."""
-        setattr(con, name, value)
+        if name in self.writers:
+            getattr(con, self.writers[name])(value)
+        else:
+            setattr(con, name, value)
 
     def restore(self, con: Any, start: Any) -> bool:
         """Undo what cannot be compared; return whether there is a way."""
@@ -403,8 +411,10 @@ class DriverFacts(Driver):
     # The option with the seconds after which connecting is given up.
     connect_timeout: str | None = None
     # The parameters of the driver for settings that only have another name,
-    # and the options that could overrule the settings for encryption.
+    # the attributes of new connections for settings without a parameter, and
+    # the options that could overrule the settings for encryption.
     parameter_names: Mapping[str, str] = {}
+    attribute_names: Mapping[str, str] = {}
     overruling: frozenset[str] = frozenset()
     # The statements with which the doctor asks for facts about a server.  The
     # last column of the first row is the answer; what a server does not
@@ -438,6 +448,8 @@ class DriverFacts(Driver):
         add = getattr(self, f"add_{setting}", None)
         if setting in self.parameter_names:
             arguments.add(**{self.parameter_names[setting]: value})
+        elif setting in self.attribute_names:
+            arguments.after_connect(self.attribute_names[setting], value)
         elif add is not None:
             add(arguments, value)
         else:

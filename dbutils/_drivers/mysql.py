@@ -109,24 +109,19 @@ def _values_of(row: Any) -> Any:
 class _LikePyMySql(_MySql):
     """The base of PyMySQL and mysqlclient."""
 
+    readers: Mapping[str, str] = {"autocommit": "get_autocommit"}
+    writers: Mapping[str, str] = {
+        "autocommit": "autocommit", "database": "select_db",
+        "charset": "set_character_set"}
+
     def first(self, con: Any) -> dict[str, Any]:
         return _with_database(super().first(con), con, "db")
 
-    def read(self, con: Any, name: str) -> Any:
-        return con.get_autocommit() if name == "autocommit" else getattr(
-            con, name)
-
     def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "autocommit":
-            con.autocommit(value)
-        elif name == "database":
-            con.select_db(value)
-        elif name == "charset":
-            con.set_character_set(value)
-        elif name == "collation":
+        if name == "collation":
             con.set_character_set(con.charset, value)
         else:
-            setattr(con, name, value)
+            super().write(con, name, value)
 
     def restore(self, con: Any, start: Any) -> bool:
         database = start.get("database")
@@ -220,6 +215,8 @@ class _MySqlClient(_LikePyMySql):
     socket_name = "fileno"
     connect_timeout = "connect_timeout"
     settings = ("autocommit", "charset")
+    readers: Mapping[str, str] = {
+        "autocommit": "get_autocommit", "charset": "character_set_name"}
     setters: Mapping[str, str] = {
         "autocommit": COMPARED, "select_db": "database",
         "set_character_set": COMPARED, "set_sql_mode": MARKS,
@@ -227,11 +224,6 @@ class _MySqlClient(_LikePyMySql):
     questions = _MySql.questions | {
         "errno", "error", "field_count", "fileno", "info", "stat",
         "warning_count"}
-
-    def read(self, con: Any, name: str) -> Any:
-        if name == "charset":
-            return con.character_set_name()
-        return super().read(con, name)
 
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(con, "open", True)
@@ -263,9 +255,10 @@ class _MySqlConnector(_MySql):
         "cmd_change_user": SPOILS, "cmd_reset_connection": MARKS,
         "reset_session": MARKS}
     # Reading a setting can ask the server; where the driver notes it instead.
-    _notes: Mapping[str, str] = {
+    readers: Mapping[str, str] = {
         "autocommit": "_autocommit", "sql_mode": "_sql_mode",
         "time_zone": "_time_zone", "charset": "_charset_id"}
+    writers: Mapping[str, str] = {"charset": "set_charset_collation"}
 
     def in_transaction(self, con: Any) -> bool | None:
         # It knows what the answers say that were read.
@@ -285,18 +278,14 @@ class _MySqlConnector(_MySql):
         found = _with_database(super().first(con), con, "_database")
         return {**found, "user": getattr(con, "_user", None)}
 
-    def read(self, con: Any, name: str) -> Any:
-        return getattr(con, self._notes.get(name, name))
-
     def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "charset":
-            con.set_charset_collation(value)
-        elif value is not None or name not in self._notes:
-            setattr(con, name, value)
+        if name == "charset" or value is not None or (
+                name not in self.readers):
+            super().write(con, name, value)
 
     def clean(self, con: Any, start: Any = None) -> bool:
         start = start or {}
-        for name, note in self._notes.items():
+        for name, note in self.readers.items():
             if name in start:  # the driver sets them again after a reset
                 setattr(con, note, start[name])
         if con.cmd_reset_connection() is False:
@@ -304,7 +293,7 @@ class _MySqlConnector(_MySql):
         return self._use(con, start)
 
     def restore(self, con: Any, start: Any) -> bool:
-        for name in self._notes:
+        for name in self.readers:
             if name == "autocommit" or self.read(con, name) != start[name]:
                 if start[name] is None:  # only the server knows it
                     return False
@@ -350,6 +339,7 @@ class _MariaDb(_MySql):
     module = "mariadb"
     connect_timeout = "connect_timeout"
     settings = ("autocommit",)
+    writers: Mapping[str, str] = {"database": "select_db"}
     setters: Mapping[str, str] = {
         "select_db": "database", "change_user": SPOILS, "reset": MARKS}
     add_charset = accept_utf8
@@ -374,12 +364,6 @@ class _MariaDb(_MySql):
         con.reset()
         con.autocommit = not autocommit  # it does not know of the reset
         return self.restore(con, {**start, "autocommit": autocommit})
-
-    def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "database":
-            con.select_db(value)
-        else:
-            setattr(con, name, value)
 
     def restore(self, con: Any, start: Any) -> bool:
         con.autocommit = start["autocommit"]

@@ -35,6 +35,7 @@ class _PostgreSql(ExactDriver):
     autocommit_name = "autocommit"
     socket_name = "fileno"
     connect_timeout: str | None = "connect_timeout"
+    attribute_names: Mapping[str, str] = {"autocommit": "autocommit"}
     server_questions: Mapping[str, str] = {
         "version": _SETTING.format("server_version"),
         "limit": _SETTING.format("max_connections"),
@@ -86,9 +87,6 @@ class _PostgreSql(ExactDriver):
             con.autocommit = before
         return True
 
-    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.after_connect("autocommit", value)
-
 
 class _LibPq(_PostgreSql):
     """The base of the drivers that use libpq."""
@@ -136,6 +134,7 @@ class _Psycopg2(_LibPq):
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
         "cursor_factory", "encoding")
+    writers: Mapping[str, str] = {"encoding": "set_client_encoding"}
     setters: Mapping[str, str] = {
         "set_session": COMPARED, "set_isolation_level": COMPARED,
         "set_client_encoding": COMPARED, "reset": MARKS}
@@ -160,16 +159,12 @@ class _Psycopg2(_LibPq):
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
 
-    def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "encoding":
-            con.set_client_encoding(value)
-        else:
-            setattr(con, name, value)
-
 
 class _Psycopg(_LibPq):
     module = "psycopg"
     transaction_name = "pgconn.transaction_status"
+    parameter_names: Mapping[str, str] = {
+        **_LibPq.parameter_names, "autocommit": "autocommit"}
     checks_types = True
     settings = (
         "autocommit", "isolation_level", "read_only", "deferrable",
@@ -198,9 +193,6 @@ class _Psycopg(_LibPq):
     def keeps_rows(self, cursor: Any) -> bool:
         # server-side cursors have names; a pipeline may owe the result
         return not hasattr(cursor, "name") and cursor.pgresult is not None
-
-    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.add(autocommit=value)
 
 
 class _WithStream(DriverFacts):

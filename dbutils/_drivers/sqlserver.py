@@ -113,6 +113,8 @@ def _odbc_driver(dbapi: Any) -> str:
 class _Pymssql(_SqlServer):
     connect_timeout = "login_timeout"
     settings = ("autocommit",)
+    readers: Mapping[str, str] = {"autocommit": "autocommit_state"}
+    writers: Mapping[str, str] = {"autocommit": "autocommit"}
     setters = dict.fromkeys(("autocommit",), COMPARED)
     lost_codes = frozenset((20003, 20004, 20006, 20047))
     tells_work = False
@@ -133,16 +135,6 @@ class _Pymssql(_SqlServer):
         if isinstance(code, tuple) and code:  # with its text
             code = code[0]
         return code if isinstance(code, int) else None
-
-    def read(self, con: Any, name: str) -> Any:
-        return con.autocommit_state if name == "autocommit" else getattr(
-            con, name)
-
-    def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "autocommit":
-            con.autocommit(value)
-        else:
-            setattr(con, name, value)
 
     module = "pymssql"
     parameter_names: Mapping[str, str] = {
