@@ -6,7 +6,6 @@ import json
 import math
 import os
 import sys
-import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from getpass import getpass
@@ -14,6 +13,7 @@ from statistics import median
 from time import monotonic
 from typing import Any, Callable, Sequence
 
+from .._base.together import run_together
 from .._drivers.outages import is_refusal
 from .._drivers.registry import driver_named
 from .._manager.connector import Connector
@@ -186,21 +186,11 @@ def _put_load(
                     errors.append(error)
             times.append(own)
 
-        workers = [
-            threading.Thread(target=work, daemon=True)
-            for _ in range(threads)]
-        seconds = _seconds(lambda: _run(workers))
+        seconds = _seconds(lambda: run_together([work] * threads))
     sorted_times = sorted(time for own in times for time in own)
     worst = sorted_times[int(0.99 * len(sorted_times))] if sorted_times else (
         math.inf)
     return Load(size, len(sorted_times) / seconds, worst, len(errors))
-
-
-def _run(workers: Sequence[threading.Thread]) -> None:
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
 
 
 def _use(pool: Any, question: str) -> None:

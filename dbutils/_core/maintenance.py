@@ -13,7 +13,7 @@ from .._base.atomic import snapshot
 from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
 from .._base.hints import Any, Callable, NamedTuple
-from .._base.housekeeper import housekeeper
+from .._base.housekeeper import Chore
 from .._base.threads import fill_vacancies, vacancies
 
 __all__ = [
@@ -74,25 +74,20 @@ class Maintenance:
         self.maxidletime = options.maxidletime or _NEVER
         # The holders whose checkouts were reported as too long.
         self._reported: set[Any] = set()
-        self.due_at = 0.0
+        self._chore = Chore(self, "tick")
         if options.interval is not None:
-            self._plan()
-            housekeeper.enlist(self)
-
-    def _plan(self) -> None:
-        self.due_at = monotonic() + (self._options.interval or _LONGEST)
+            self._chore.begin(options.interval)
 
     def hurry(self) -> None:
         """Begin the next round at once."""
-        self.due_at = 0.0
-        housekeeper.enlist(self)
+        self._chore.begin(0)
 
     def tick(self) -> None:
         """Make one round."""
-        self._plan()
+        self._chore.plan(self._options.interval or _LONGEST)
         core, connect = self._core(), self._connect()
         if core is None or connect is None or core.is_closed:
-            housekeeper.dismiss(self)
+            self._chore.end()
             return
         core.reclaim()
         self._for_idle(core, self.is_due, core.discard)
