@@ -59,7 +59,8 @@ class Feature:
     def _tick(self) -> None:
         """Do the work in the background, unless the pool has ended."""
         core, pause = self._link(), self._pause()
-        if core is None or core.is_closed or pause is None:
+        if core is None or core.is_closed or pause is None or (
+                self._connect() is None):
             self._chore.end()
             return
         self._chore.plan(pause)

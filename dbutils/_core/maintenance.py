@@ -7,14 +7,13 @@ from collections import deque
 from functools import partial
 from os import urandom
 from time import monotonic
-from weakref import WeakMethod, ref
 
 from .._base.atomic import snapshot
 from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
 from .._base.hints import Any, Callable, NamedTuple
-from .._base.housekeeper import Chore
 from .._base.threads import fill_vacancies, vacancies
+from .features import Feature
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
@@ -57,44 +56,36 @@ def check_maintenance(
         bool(refill))
 
 
-class Maintenance:
-    """Makes rounds through a pool in the background.
-
-    It is a part of the pool, and does not keep it alive.
-    """
+class Maintenance(Feature):
+    """Makes rounds through a pool in the background."""
 
     def __init__(
             self, core: Any, options: MaintenanceOptions,
             connect: Callable[[], Any]) -> None:
-        self._core = ref(core)
+        super().__init__()
         self._options = options
-        self._connect = WeakMethod(connect)
         self.clock = monotonic
         # After how many seconds an idle connection is closed.
         self.maxidletime = options.maxidletime or _NEVER
         # The holders whose checkouts were reported as too long.
         self._reported: set[Any] = set()
-        self._chore = Chore(self, "tick")
-        if options.interval is not None:
-            self._chore.begin(options.interval)
+        self._join(core, connect)
 
     def hurry(self) -> None:
         """Begin the next round at once."""
         self._chore.begin(0)
 
-    def tick(self) -> None:
+    def _pause(self) -> float | None:
+        return self._options.interval
+
+    def _work(self, core: Any) -> None:
         """Make one round."""
-        self._chore.plan(self._options.interval or _LONGEST)
-        core, connect = self._core(), self._connect()
-        if core is None or connect is None or core.is_closed:
-            self._chore.end()
-            return
         core.reclaim()
         self._for_idle(core, self.is_due, core.discard)
         if self._options.keepalive:
             self._for_idle(core, self._is_silent, partial(self._ask, core))
         if self._options.refill:
-            refill(core, connect)
+            refill(core, self._connect())
         if self._options.leakafter:
             self._warn(core)
 
@@ -137,7 +128,7 @@ class Maintenance:
             if now < slot.expires:
                 append(permit)
                 return
-            core = self._core()
+            core = self._link()
             if core is not None:
                 core.discard(permit)
 
