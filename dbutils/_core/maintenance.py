@@ -44,16 +44,12 @@ class MaintenanceOptions(NamedTuple):
         return min(max(min(times), _SHORTEST), _LONGEST) if times else None
 
 
-def check_maintenance(
-        maxlifetime: Any, maxidletime: Any, keepalive: Any,
-        leakafter: Any, refill: Any) -> MaintenanceOptions:
-    """Check the options; 0 means the same as None."""
-    return MaintenanceOptions(
-        check_seconds("maxlifetime", maxlifetime) or None,
-        check_seconds("maxidletime", maxidletime) or None,
-        check_seconds("keepalive", keepalive) or None,
-        check_seconds("leakafter", leakafter) or None,
-        bool(refill))
+def check_maintenance(*given: Any) -> MaintenanceOptions:
+    """Check the options in their order; 0 means the same as None."""
+    *times, refill = given
+    seconds = map(check_seconds, MaintenanceOptions._fields, times)
+    return MaintenanceOptions._make(
+        [*(value or None for value in seconds), bool(refill)])
 
 
 class Maintenance(Feature):
