@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from operator import attrgetter
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable, Iterator
+from .._base.hints import Any, Callable, Iterator, Kwargs
 from .arguments import ConnectArguments, whole
 from .creators import is_clear
 
@@ -483,9 +483,7 @@ class DriverFacts(Driver):
         """Demand that the connection is encrypted, or that it is not."""
         self.refuse("ssl")
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection."""
         if password is None:
             return dbapi.connect(**parameters)

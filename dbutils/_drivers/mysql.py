@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .arguments import ConnectArguments, accept_utf8, tls_context, whole
 from .creators import has_base
 from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
@@ -199,9 +199,7 @@ class _PyMySql(_LikePyMySql):
         arguments.after_connect("_read_timeout", value)
         arguments.after_connect("_write_timeout", value)
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection; PyMySQL itself would take passwords as Latin."""
         return super().connect(
             dbapi, parameters, password and password.encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .arguments import ConnectArguments, accept_utf8, tls_context
 from .driver import ExactDriver, ask
 
@@ -83,9 +83,7 @@ class _OracleDb(_CxOracle):
         elif config.ssl_cert:
             self.refuse("ssl_cert", " without 'ssl_ca'")
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection with plain texts; the driver takes no others."""
         plain = {
             name: str(value) if isinstance(value, str) else value

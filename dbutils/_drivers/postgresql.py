@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from .._base.errors import quietly
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .arguments import (
     ConnectArguments,
     accept_utf8,
@@ -257,9 +257,7 @@ class _Pg8000(_WithStream, _PostgreSql):
             # old releases need nothing for that
             arguments.add(ssl_context=False)
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection, to a local socket if the host is a folder."""
         parameters = parameters.copy()
         host = parameters.get("host")
@@ -278,9 +276,7 @@ class _Pgdb(_LibPq):
     def keeps_rows(self, cursor: Any) -> bool:
         return True
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection with a text, since pgdb quotes too little."""
         text = " ".join(
             f"{name}={_quote(value)}" for name, value in parameters.items())

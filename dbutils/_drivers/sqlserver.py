@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .._base.secrets import Secret
 from .arguments import ConnectArguments, accept_utf8, whole
 from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask
@@ -80,9 +80,7 @@ class _Pyodbc(_SqlServer):
         self.refuse_files(config)
         arguments.add(Encrypt="yes" if config.ssl else "no")
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection with a text in which everything is quoted."""
         said = {"PWD": password} if password is not None else {}
         others: dict[str, Any] = {}
