@@ -158,7 +158,7 @@ def _compare(folder: Path, seconds: float) -> int:
     cutter.start()
     try:
         rate = with_pool.run(
-            lambda work: _borrow(pool, work), seconds * 0.7,
+            partial(_use, pool.connection), seconds * 0.7,
             partial(_show_progress, Screen(), with_pool, cutter))
     finally:
         cutter.end.set()
@@ -167,20 +167,15 @@ def _compare(folder: Path, seconds: float) -> int:
     pool.shutdown()
     say("\nNow with a new connection for each request ...")
     other = without.run(
-        lambda work: _open(without, work), seconds * 0.3, lambda _: None)
+        partial(_use, without.open), seconds * 0.3, lambda _: None)
     _sum_up(with_pool, without, cutter.number, report)
     say(f"\nThe pool has served {rate / other:.1f} times as many requests per"
           " second.")
     return 1 if with_pool.errors.read() else 0
 
 
-def _borrow(pool: Any, work: Callable[[Any], None]) -> None:
-    with pool.connection() as con:
-        work(con)
-
-
-def _open(shop: _Shop, work: Callable[[Any], None]) -> None:
-    with closing(shop.open()) as con:
+def _use(connect: Callable[[], Any], work: Callable[[Any], None]) -> None:
+    with closing(connect()) as con:
         work(con)
 
 

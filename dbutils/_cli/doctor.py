@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from getpass import getpass
 from statistics import median
@@ -194,9 +194,7 @@ def _put_load(
 
 
 def _use(pool: Any, question: str) -> None:
-    with ExitStack() as stack:
-        con = stack.enter_context(pool.connection())
-        cursor = stack.enter_context(closing(con.cursor()))
+    with pool.connection() as con, closing(con.cursor()) as cursor:
         cursor.execute(question)
         cursor.fetchall()
 
