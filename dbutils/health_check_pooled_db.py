@@ -114,13 +114,9 @@ class HealthCheck(Feature):
         try:
             return replace(self._connect(), core, permit)
         except Exception as error:  # noqa: BLE001 - it is reported
-            self._note(error)
+            kind = type(error)  # the text may contain a password
+            self._last_error = f"{kind.__module__}.{kind.__name__}"
             return False
-
-    def _note(self, error: Exception) -> None:
-        """Keep the class of an error only; its text may contain a password."""
-        kind = type(error)
-        self._last_error = f"{kind.__module__}.{kind.__name__}"
 
 
 def _check_interval(name: str, interval: Any) -> float | None:

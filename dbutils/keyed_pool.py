@@ -263,8 +263,9 @@ class AbstractConnectionPool:
             kind: Any = type(lease)
             lease.__class__ = _class_for(kind)
             lease._key = key  # noqa: SLF001 - of this module
-            if self._autocommit:
-                self._restore_mode(lease)
+            if self._autocommit and self._autocommit.get(
+                    permit_of(lease).slot.con) and not lease.autocommit:
+                lease.autocommit = True
             self._out[id(lease)] = lease
             first = lease if key is None else self._first_of(key, lease)
             if first is not lease:  # another thread was faster
@@ -323,11 +324,6 @@ class AbstractConnectionPool:
             self._autocommit[con] = True
         elif self._autocommit:
             self._autocommit.pop(con, None)
-
-    def _restore_mode(self, lease: Any) -> None:
-        permit = permit_of(lease)
-        if self._autocommit.get(permit.slot.con) and not lease.autocommit:
-            lease.autocommit = True
 
     def _forget(self, lease: KeyedConnection) -> None:
         key = lease._key  # noqa: SLF001 - of this module

@@ -8,6 +8,7 @@ another thread.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from time import monotonic
 
 from ._base.checks import check_seconds
@@ -18,7 +19,7 @@ from ._core.lease import permit_of
 from ._core.pool import core_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
-from ._core.tuning import observe, set_order, set_reset_workers
+from ._core.tuning import observe, set_reset_workers
 from ._pooled.measuring import AliveCache, PoolTimer, stats_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
 
@@ -45,7 +46,10 @@ class Performance(Feature):
             _EACH, {PooledDedicatedDBConnection: _MeasuredLease})
         self._alive_cache = AliveCache()
         self._history = LoadHistory(_LOOKS)
-        self._switches = _Switches()
+        self._is_acquisition_optimized = self._is_cache_optimized = False
+        # In seconds, None without a limit.
+        self._acquisition_timeout: float | None = None
+        self._reset_workers = ResetWorkers()
         self._looked_at = 0.0
         # The time and the number of acquisitions of the last report.
         self._reported = monotonic(), 0
@@ -63,34 +67,34 @@ class Performance(Feature):
         core.choose_ways()
         observe(core, self._timer)
         self._history.join(core)
-        set_order(core)
+        core.set_order()
 
     # Switches.
 
     def optimize_acquisition(self) -> None:
         """Lend to a thread what it had last, and check that less often."""
         core = self._core
-        self._switches.is_acquisition_optimized = True
+        self._is_acquisition_optimized = True
         core.trust = self._alive_cache
         core.is_careful = True
-        set_order(core, own=True)
+        core.set_order(own=True)
 
     def optimize_cache(self) -> None:
         """Keep as many idle as are needed, and lend the latest first."""
         core = self._core
-        self._switches.is_cache_optimized = True
-        set_order(core, latest=True)
+        self._is_cache_optimized = True
+        core.set_order(latest=True)
         self._history.watch(core)
         self._begin_ticking()
 
     def optimize_concurrency(self) -> None:
         """Reset returned connections in another thread."""
         core = self._core
-        self._switches.reset_workers.is_apart = True
+        self._reset_workers.is_apart = True
         self._set_reset_workers(core)
 
     def _set_reset_workers(self, core: Any) -> None:
-        reset_workers = self._switches.reset_workers
+        reset_workers = self._reset_workers
         is_needed = reset_workers.is_apart or reset_workers.timeout is not None
         set_reset_workers(core, reset_workers if is_needed else None)
 
@@ -104,21 +108,21 @@ class Performance(Feature):
                     " and 'release_timeout' can be.")
             check_seconds(name, value)
         if "acquisition_timeout" in options:
-            self._switches.acquisition_timeout = options["acquisition_timeout"]
-            core.timeout = self._switches.acquisition_timeout
+            self._acquisition_timeout = options["acquisition_timeout"]
+            core.timeout = self._acquisition_timeout
         if "release_timeout" in options:
-            self._switches.reset_workers.timeout = options["release_timeout"]
+            self._reset_workers.timeout = options["release_timeout"]
             self._set_reset_workers(core)
 
     # Work in the background.
 
     def _pause(self) -> float | None:
         """Return the seconds until the next look."""
-        return _INTERVAL if self._switches.is_cache_optimized else None
+        return _INTERVAL if self._is_cache_optimized else None
 
     def _work(self, core: Any) -> None:
         """Follow the load."""
-        if self._switches.is_cache_optimized and (
+        if self._is_cache_optimized and (
                 monotonic() - self._looked_at >= _INTERVAL):
             self._looked_at = monotonic()
             self._follow_load(core)
@@ -170,20 +174,20 @@ class Performance(Feature):
 
     def _optimizations(self) -> dict[str, dict[str, Any]]:
         """Return which optimizations are on, and what each has saved."""
-        timer, cache, switches = self._timer, self._alive_cache, self._switches
-        resets = switches.reset_workers.times
+        timer, cache = self._timer, self._alive_cache
+        resets = self._reset_workers.times
         spared, ahead = cache.spared.read(), timer.ahead.read()
         return {
             "acquisition": {
-                "enabled": switches.is_acquisition_optimized,
+                "enabled": self._is_acquisition_optimized,
                 "spared_checks": spared,
                 "saved_seconds": spared * cache.checks.mean},
             "cache_strategy": {
-                "enabled": switches.is_cache_optimized,
+                "enabled": self._is_cache_optimized,
                 "opened_ahead": ahead,
                 "saved_seconds": ahead * timer.creations.mean},
             "concurrency": {
-                "enabled": switches.is_concurrency_optimized,
+                "enabled": self._reset_workers.is_apart,
                 "cleaned_apart": resets.number,
                 "saved_seconds": resets.number * resets.mean},
         }
@@ -215,42 +219,16 @@ class Performance(Feature):
         used = report["connection_use_time"]["mean"]
         release = report["connection_release_time"]["mean"]
         long = max(_LARGE_PART * used, _LONG)
-        if release > long and not self._switches.is_concurrency_optimized:
+        if release > long and not self._reset_workers.is_apart:
             yield (
                 f"a return takes {release:.2g} seconds, while a connection"
                 f" is used for {used:.2g}: call optimize_concurrency()")
         lent = self._timer.quick.mean
-        if lent > long and not self._switches.is_acquisition_optimized:
+        if lent > long and not self._is_acquisition_optimized:
             yield (
                 f"to get an idle connection takes {lent:.2g} seconds, while"
                 f" it is used for {used:.2g}:"
                 " call optimize_connection_acquisition()")
-
-
-class _Switches:
-    """The optimizations and limits that are switched on in a pool."""
-
-    def __init__(self) -> None:
-        self.is_acquisition_optimized = False
-        self.is_cache_optimized = False
-        # In seconds, None without a limit.
-        self.acquisition_timeout: float | None = None
-        self.reset_workers = ResetWorkers()
-
-    @property
-    def is_concurrency_optimized(self) -> bool:
-        """Return whether connections are reset in another thread."""
-        return self.reset_workers.is_apart
-
-    @property
-    def release_timeout(self) -> float | None:
-        """Return how many seconds a reset may take."""
-        return self.reset_workers.timeout
-
-
-def _switches_of(performance: Performance) -> _Switches:
-    """Return the switches of a feature."""
-    return performance._switches  # noqa: SLF001 - of this module
 
 
 class _MeasuredLease(PooledDedicatedDBConnection):
@@ -267,6 +245,11 @@ class _MeasuredLease(PooledDedicatedDBConnection):
             return
         timer = core_of(pool).timer
         timer.returned(start - holder.since, monotonic() - start)
+
+
+def _inner(name: str) -> Any:
+    """Return a property that shows what is switched on in a pool."""
+    return property(attrgetter(f"_performance._{name}"))
 
 
 class PerformanceOptimizedPooledDB(PooledDB):
@@ -287,25 +270,12 @@ class PerformanceOptimizedPooledDB(PooledDB):
             features = (*features, self._performance)
         super().__init__(*args, features=features, **kwargs)
 
-    @property
-    def _acquisition_optimized(self) -> bool:
-        return _switches_of(self._performance).is_acquisition_optimized
-
-    @property
-    def _cache_strategy_optimized(self) -> bool:
-        return _switches_of(self._performance).is_cache_optimized
-
-    @property
-    def _concurrency_optimized(self) -> bool:
-        return _switches_of(self._performance).is_concurrency_optimized
-
-    @property
-    def _acquisition_timeout(self) -> float | None:
-        return _switches_of(self._performance).acquisition_timeout
-
-    @property
-    def _release_timeout(self) -> float | None:
-        return _switches_of(self._performance).release_timeout
+    # Inner names that programs and their tests read.
+    _acquisition_optimized = _inner("is_acquisition_optimized")
+    _cache_strategy_optimized = _inner("is_cache_optimized")
+    _concurrency_optimized = _inner("reset_workers.is_apart")
+    _acquisition_timeout = _inner("acquisition_timeout")
+    _release_timeout = _inner("reset_workers.timeout")
 
     def performance_report(self) -> dict[str, Any]:
         """Return measurements of the pool, and suggestions.

@@ -8,6 +8,7 @@ many of them, or after a time.
 from __future__ import annotations
 
 import atexit
+from operator import attrgetter
 from time import monotonic, time
 from weakref import WeakSet, ref
 
@@ -19,7 +20,6 @@ from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
 from ._core.examining import has_idle, is_away, is_in_use
 from ._core.pool import core_of
-from ._core.tuning import hurry_maintenance
 from ._manager.config import (
     ConnectionConfig,
     DatabaseType,
@@ -29,7 +29,6 @@ from ._manager.config import (
 )
 from ._manager.connector import Connector
 from ._manager.registry import (
-    AllPoolsInUse,
     PoolRegistry,
     Probe,
     Request,
@@ -164,14 +163,18 @@ class ManagedPool(PooledDB):
             request = None  # type: ignore[assignment]
 
 
+# The parts of a pool that its entry works with.
+_PARTS = attrgetter("_usage", "_connector", "_health")
+
+
 class _Entry:
     """A pool in its manager: its use, its password and its server."""
 
     def __init__(self, pool: ManagedPool) -> None:
         self.pool = pool
         self.config = pool.config
-        self.usage, self._connector, self._health = _parts_of(pool)
-        self._core = core_of(pool)
+        self.usage, self.connector, self._health = _PARTS(pool)
+        self.core = core_of(pool)
         self._created_at = time()
         self._probe: Probe | None = None
 
@@ -184,29 +187,15 @@ class _Entry:
         """Start keeping idle connections ready, if any are wanted."""
         number = self.pool.pool_config.min_idle
         if number:
-            self._core.resize(
+            self.core.resize(
                 lambda limits: limits._replace(mincached=number))
-            hurry_maintenance(self._core)
+            self.core.maintenance.hurry()
 
     # Its password.
 
-    def fits(self, config: ConnectionConfig) -> bool:
-        """Return whether a configuration has the same password."""
-        return self._connector.knows(config)
-
-    @property
-    def is_proven(self) -> bool:
-        """Return whether the password was ever accepted."""
-        return self._connector.is_proven
-
-    @property
-    def is_refused(self) -> bool:
-        """Return whether the password was only ever refused."""
-        return self._connector.is_refused
-
     def change_password(self, password: Any) -> None:
         """Use another password from now on, and retire the connections."""
-        self._connector.change_password(password)
+        self.connector.change_password(password)
         self.pool.drain()
 
     # Its use.
@@ -217,7 +206,7 @@ class _Entry:
 
         Work in the background, such as a check of the server, does not count.
         """
-        return bool(len(self.usage.requests)) or is_in_use(self._core)
+        return bool(len(self.usage.requests)) or is_in_use(self.core)
 
     @property
     def used_at(self) -> float:
@@ -230,10 +219,6 @@ class _Entry:
         """Record a request for the pool."""
         self.usage.latest = monotonic()
 
-    def reclaim(self) -> None:
-        """Reclaim the slots of dropped leases."""
-        self._core.reclaim()
-
     def evict(self, reason: str, timeout: float | None) -> bool:
         """Shut the pool down.  Connections in use stay open until released.
 
@@ -244,13 +229,13 @@ class _Entry:
 
     def info(self) -> dict[str, Any]:
         """Return the state of the pool."""
-        config, stats = self.config, self._core.stats()
+        config, stats = self.config, self.core.stats()
         used_at = self.used_at
         return {
             "key": self.key, "db_type": config.db_type.value,
             "host": config.host, "port": config.port,
             "database": config.database, "user": config.user,
-            "driver": self._connector.driver,
+            "driver": self.connector.driver,
             "max_total": self.pool.pool_config.max_total,
             "idle_connections": stats.idle,
             "active_connections": stats.in_use,
@@ -276,7 +261,7 @@ class _Entry:
     def _answers(self) -> bool:
         """Return whether the server answers an idle or a new connection."""
         self._health.drop_invalid()
-        core = self._core
+        core = self.core
         connect = self.pool._open  # noqa: SLF001 - as pools connect
         if has_idle(core) or core.open_ahead(connect):
             return True
@@ -286,14 +271,6 @@ class _Entry:
         """Forget checks and requests in a forked child."""
         self._probe = None
         self.usage.requests = WeakSet()
-
-
-def _parts_of(pool: ManagedPool) -> tuple[UsageStats, Connector, HealthCheck]:
-    """Return the parts of a pool that its entry works with."""
-    return (
-        pool._usage,  # noqa: SLF001 - of this module
-        pool._connector,  # noqa: SLF001 - of this module
-        pool._health)  # noqa: SLF001 - of this module
 
 
 class _OneInAProcess(type):
@@ -419,7 +396,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         if self._registry.is_closed:
             raise PoolManagerError("This manager was shut down.")
         entry: _Entry | None = self._registry.entries.get(config.key)
-        if entry is not None and not entry.fits(config):
+        if entry is not None and not entry.connector.knows(config):
             entry = _find_alike(self._registry.alike(config.key), config)
         if entry is None:
             return None
@@ -459,7 +436,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         self._reclaim_if_limited()
         with self._registry.mutex.take():
             surplus = self._registry.make_room(0)
-        _evict((entry, _LEAST_USED) for entry in surplus)
+        _evict((entry, _LEAST_USED) for entry in surplus or ())
 
     def set_pool_idle_timeout(self, seconds: float | None) -> None:
         """Remove pools that were unused for a time; None means never.
@@ -488,7 +465,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         """
         check_seconds("seconds", seconds)
         for entry in self._registry.all():
-            entry.reclaim()
+            entry.core.reclaim()
         limit = monotonic() - seconds
         with self._registry.mutex.take():
             idle = [
@@ -560,7 +537,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         """Find out which pools are unused, if their number is limited."""
         if self._registry.limit is not None:
             for entry in self._registry.all():
-                entry.reclaim()
+                entry.core.reclaim()
 
     def _entry_of(self, key: str) -> _Entry:
         with self._registry.mutex.take():
@@ -615,12 +592,11 @@ def _make_room(registry: PoolRegistry, key: str) -> list[tuple[_Entry, str]]:
     refused = registry.remove_refused(key)
     if refused:
         return [(entry, _REFUSED) for entry in refused]
-    try:
-        surplus = registry.make_room(1)
-    except AllPoolsInUse:
+    surplus = registry.make_room(1)
+    if surplus is None:
         raise TooManyPoolsError(
             f"All {len(registry.entries)} pools are in use, and there may be"
-            f" {registry.limit} at most.") from None
+            f" {registry.limit} at most.")
     return [(entry, _LEAST_USED) for entry in surplus]
 
 
@@ -630,12 +606,14 @@ def _find_alike(
 
     If the server has accepted another password, this one must be wrong.
     """
-    found = next((entry for entry in alike if entry.fits(config)), None)
-    if found is None and any(entry.is_proven for entry in alike):
+    for entry in alike:
+        if entry.connector.knows(config):
+            return entry
+    if any(entry.connector.is_proven for entry in alike):
         raise WrongCredentialsError(
             "The pool for this configuration was opened with another"
             " password.")
-    return found
+    return None
 
 
 def _evict(entries: Iterable[tuple[_Entry, str]]) -> None:
@@ -670,11 +648,6 @@ def _shut_all_down() -> None:
 atexit.register(_shut_all_down)
 
 
-def _is_closed(manager: DBConnectionPoolManager) -> bool:
-    """Return whether a manager was shut down."""
-    return manager._registry.is_closed  # noqa: SLF001 - of this module
-
-
 class _Process:
     """The holder of the only manager of the process."""
 
@@ -690,7 +663,8 @@ class _Process:
     def manager(self) -> DBConnectionPoolManager:
         """Return the manager, or a new one if it was shut down."""
         with self._mutex.take():
-            if self._manager is None or _is_closed(self._manager):
+            if self._manager is None or (
+                    self._manager._registry.is_closed):  # noqa: SLF001 - of this module
                 self._manager = DBConnectionPoolManager.isolated()
             return self._manager
 

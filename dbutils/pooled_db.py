@@ -17,7 +17,7 @@ from weakref import ref
 from . import __version__
 from ._base.atomic import pop
 from ._base.checks import check_text
-from ._base.hints import Any, Callable, Sequence, cast
+from ._base.hints import Any, Args, Callable, Kwargs, Sequence, cast
 from ._core.features import add_features, check_features
 from ._core.lease import (
     Lease,
@@ -432,9 +432,7 @@ class _PooledDBConnection(SteadyLease):
         return [name for name in own if name in has or not isinstance(
             getattr(kind, name, None), Forwarded)]
 
-    def _call(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call a method of the connection, which this lease must hold."""
         session = session_of(self._steady(name))
         if opens_cursor(session, name):
@@ -442,9 +440,7 @@ class _PooledDBConnection(SteadyLease):
                 self, session.driver.cursor_options, name, args, kwargs)
         return self._ours(self._call_here(name, args, kwargs))
 
-    def _call_here(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _call_here(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         return getattr(self._steady(name), name)(*args, **kwargs)
 
     def _ours(self, result: Any) -> Any:
@@ -562,9 +558,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             bind(cursor, self, checkout, checkout)
         return cursor
 
-    def _call_here(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _call_here(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         return self._do(
             lambda con: getattr(con, name)(*args, **kwargs), name)
 

@@ -222,9 +222,7 @@ class _IdleQueue:
             raise Empty
         return con
 
-    def get_nowait(self) -> Any:
-        """Take out the oldest idle connection."""
-        return self.get()
+    get_nowait = get
 
     def put(self, con: Any, *_how_long: Any, **_to_wait: Any) -> None:
         """Add an idle connection; this never waits."""
@@ -233,9 +231,7 @@ class _IdleQueue:
             raise Full
         self._core.adopt(con)
 
-    def put_nowait(self, con: Any) -> None:
-        """Add an idle connection."""
-        self.put(con)
+    put_nowait = put
 
 
 class _FreeSlots:

@@ -8,6 +8,7 @@ for requests with a tag, and their number can be limited.
 from __future__ import annotations
 
 from contextlib import contextmanager
+from operator import attrgetter
 from statistics import median
 
 from ._base.checks import check_seconds, check_size
@@ -15,7 +16,7 @@ from ._base.errors import logger
 from ._base.hints import Any, Callable, Iterator, Mapping
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
 from ._core.features import Feature
-from ._core.tuning import set_order, set_service
+from ._core.tuning import set_service
 from .pooled_db import PooledDB
 
 __all__ = ["Allocation", "ResourceAllocationPooledDB"]
@@ -55,7 +56,7 @@ class Allocation(Feature):
         """Begin to work on a pool."""
         self._policy.join(core)
         super()._join(core, connect)
-        set_order(core, latest=self._policy.strategy == EFFICIENT)
+        core.set_order(latest=self._policy.strategy == EFFICIENT)
         self._follow(core)
 
     # Settings.
@@ -68,7 +69,7 @@ class Allocation(Feature):
         shares = policy.shares_for(strategy, weights)
         core = self._core
         policy.strategy, policy.shares = strategy, shares
-        set_order(core, latest=strategy == EFFICIENT)
+        core.set_order(latest=strategy == EFFICIENT)
         self._follow(core)
 
     def _follow(self, core: Any) -> None:
@@ -179,9 +180,15 @@ class Allocation(Feature):
         self.set_strategy(strategy)
 
 
-def _policy_of(allocation: Allocation) -> AllocationPolicy:
-    """Return the policy of a feature."""
-    return allocation._policy  # noqa: SLF001 - of this module
+def _inner(name: str) -> Any:
+    """Return a property that shows a setting of the policy of a pool."""
+    return property(attrgetter(f"_allocation._policy.{name}"))
+
+
+def _is_set(name: str) -> Any:
+    """Return a property that shows whether there is such a setting."""
+    get = attrgetter(f"_allocation._policy.{name}")
+    return property(lambda pool: bool(get(pool)))
 
 
 class ResourceAllocationPooledDB(PooledDB):
@@ -207,25 +214,12 @@ class ResourceAllocationPooledDB(PooledDB):
         super().__init__(
             *args, features=(*features, self._allocation), **kwargs)
 
-    @property
-    def _allocation_strategy(self) -> str:
-        return _policy_of(self._allocation).strategy
-
-    @property
-    def _priority(self) -> Any:
-        return _policy_of(self._allocation).priority
-
-    @property
-    def _fairness_enabled(self) -> bool:
-        return _policy_of(self._allocation).ageing is not None
-
-    @property
-    def _efficiency_enabled(self) -> bool:
-        return bool(_policy_of(self._allocation).barging)
-
-    @property
-    def _dynamic_strategy_enabled(self) -> bool:
-        return _policy_of(self._allocation).is_dynamic
+    # Inner names that programs and their tests read.
+    _allocation_strategy = _inner("strategy")
+    _priority = _inner("priority")
+    _fairness_enabled = _is_set("ageing")
+    _efficiency_enabled = _is_set("barging")
+    _dynamic_strategy_enabled = _is_set("is_dynamic")
 
     def set_allocation_strategy(
             self, strategy: str,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 
 from . import __version__
-from ._base.hints import Any
+from ._base.hints import Any, Args, Kwargs
 from ._core.slots import Slot
 from ._drivers.creators import connect_pg
 from ._drivers.registry import driver_of
@@ -26,9 +26,7 @@ class PooledPgConnection(SimpleLease):
 
     if is_strict:  # otherwise the inherited method is enough
 
-        def _call(
-                self, name: str, args: tuple[Any, ...],
-                kwargs: dict[str, Any]) -> Any:
+        def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
             """Call a method of the connection, and note its unsaved work."""
             permit, pool = self._held(), self._pool
             try:
@@ -54,8 +52,7 @@ class PooledPg(SimplePool):
         super().__init__(
             Queued, partial(connect_pg, *args, **kwargs), maxconnections)
 
-    def _note_call(
-            self, slot: Slot, name: str, args: tuple[Any, ...]) -> None:
+    def _note_call(self, slot: Slot, name: str, args: Args) -> None:
         """Note whether a connection has unsaved work after a call."""
         con = slot.con
         if not driver_of(con).in_transaction(con):

@@ -20,7 +20,7 @@ from . import __version__  # noqa: F401 - every public module has it
 from ._base.errors import log_swallowed, orphan_text
 from ._base.finalizers import note_lost
 from ._base.fork import is_orphan
-from ._base.hints import Any, Callable, ContextManager, Iterator
+from ._base.hints import Any, Args, Callable, ContextManager, Iterator, Kwargs
 from ._drivers.creators import split_isfatal
 from ._steady.calls import call_method, is_method, opens_cursor
 from ._steady.cursor import (
@@ -231,9 +231,7 @@ class SteadyDBConnection(Steady):
             names.update(names_of(self._own_session.con))
         return sorted(names)
 
-    def _call(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call a method of the driver connection."""
         session = self._own_session
         if opens_cursor(session, name):
@@ -533,18 +531,14 @@ class SteadyDBCursor:
         """Execute a statement with several sets of parameters."""
         return self._run("executemany", args, kwargs)
 
-    def _run(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _run(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Make a call as the failover policy allows."""
         self._driver_cursor()
         state = self._own_state
         result = state.run(Call(name, args, kwargs))
         return self._ours(result, state.cursor)
 
-    def _call(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call another method of the driver cursor."""
         cursor = self._driver_cursor()
         if name in _SENDING:
@@ -675,9 +669,8 @@ _new = object.__new__
 
 
 def cursor_for(
-        con: SteadyDBConnection, lease: Any, checkout: Any,
-        args: tuple[Any, ...], kwargs: dict[str, Any],
-        cursor: Any = None) -> Any:
+        con: SteadyDBConnection, lease: Any, checkout: Any, args: Args,
+        kwargs: Kwargs, cursor: Any = None) -> Any:
     """Return a new cursor that can be used until a checkout ends.
 
     The parameters are those of bind(), and those of the driver's cursor().

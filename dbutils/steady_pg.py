@@ -11,7 +11,7 @@ pooled_pg and persistent_pg hand out such connections to threads.
 from __future__ import annotations
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._base.hints import Any, Callable
+from ._base.hints import Any, Args, Callable, Kwargs
 from ._drivers.creators import connect_pg
 from ._steady.driver_methods import Method, names_of
 from ._steady.mistakes import explain_options
@@ -130,9 +130,7 @@ class SteadyPgConnection(Steady):
             return Method(name, self._call, attribute)
         return attribute
 
-    def _call(
-            self, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call a method of the pg.DB object."""
         session = self._own_session
         if is_query(name):

@@ -13,7 +13,7 @@ import re
 import threading
 from contextlib import suppress
 from functools import lru_cache
-from operator import methodcaller
+from operator import attrgetter, methodcaller
 from weakref import WeakValueDictionary, ref
 
 from ._base.atomic import alive
@@ -25,7 +25,6 @@ from ._base.secrets import Secret, masked_url
 from ._base.uris import absolute_uri, is_memory, memory_file, url_of
 from ._core.lease import Lease, is_released
 from ._core.pool import core_of
-from ._core.tuning import set_order
 from ._drivers.registry import driver_of
 from ._manager.connector import Connector, prepare_or_close
 from ._pooled.base import UNSAVED
@@ -127,15 +126,8 @@ class _Held:
 
 @lru_cache(maxsize=None)
 def _held_kind(local: Any) -> Any:
+    """Return the class of objects that hold other things in each thread."""
     return type("_HeldByThreads", (_Held, local), {})
-
-
-def _new_held() -> Any:
-    """Return an object that holds other things in each thread.
-
-    Its base class is looked up here, since gevent may have replaced it.
-    """
-    return _held_kind(threading.local)()
 
 
 @lru_cache(maxsize=None)
@@ -174,13 +166,10 @@ class _ThreadLocal:
             held.change(value)
 
     def __delattr__(self, name: str) -> None:
-        held, what = _held_as(name)
-        if held is None:
+        if _held_as(name)[0] is None:
             delattr(_thread_local(), name)
-        elif what == "cursor":
-            held.cursor = None
         else:
-            held.change(None)
+            setattr(self, name, None)
 
 
 def _held_as(name: str) -> tuple[Any, str]:
@@ -243,16 +232,14 @@ class _UriPool(PooledDB):
         self._opener = _Opener()
         super().__init__(self._opener, ping=ping)
         self._backend.renews_sessions = False
-        set_order(self._core, latest=True)
+        self._core.set_order(latest=True)
         self._core.resize(lambda limits: limits._replace(maxcached=0))
 
     def __len__(self) -> int:
         return int(self._core.stats().idle)
 
 
-def _opener_of(pool: _UriPool) -> _Opener:
-    """Return the opener of a pool."""
-    return pool._opener  # noqa: SLF001 - of this module
+_opener_of = attrgetter("_opener")  # a pool has no such public name
 
 
 def _keep(pool: _UriPool, number: int) -> None:
@@ -268,25 +255,22 @@ def _has_room(pool: _UriPool, number: int) -> bool:
     return len(pool) < min(number, core_of(pool).limits.maxcached)
 
 
-class _Sources:
-    """The pools from which a ConnectionPool takes its connections."""
+def _pool_for(
+        user: ConnectionPool, own: dict[str, Any], use_pool: bool) -> _UriPool:
+    """Return the pool for connections to keep, or the one for others.
 
-    def __init__(self) -> None:
-        # The pools that are not shared: one keeps connections, one does not.
-        self._own: dict[str, Any] = {}
-
-    def pool_for(self, user: ConnectionPool, use_pool: bool) -> _UriPool:
-        """Return the pool for connections to keep, or the one for others."""
-        size = int(user.pool_size or 0) if use_pool else 0
-        pools, key = self._own, str(bool(size))
-        if size and user.uri and not is_memory(user.uri):
-            pools, key = user.POOLS, _Uri(absolute_uri(user.uri, user.folder))
-        pool = pools.get(key)
-        if pool is None:
-            is_asked = size and user.check_active_connection
-            pool = pools.setdefault(key, _UriPool(1 if is_asked else 0))
-        _keep(pool, size)
-        return pool
+    own: the pools that are not shared: one keeps connections, one does not
+    """
+    size = int(user.pool_size or 0) if use_pool else 0
+    pools, key = own, str(bool(size))
+    if size and user.uri and not is_memory(user.uri):
+        pools, key = user.POOLS, _Uri(absolute_uri(user.uri, user.folder))
+    pool = pools.get(key)
+    if pool is None:
+        is_asked = size and user.check_active_connection
+        pool = pools.setdefault(key, _UriPool(1 if is_asked else 0))
+    _keep(pool, size)
+    return pool
 
 
 class _Pools(Dict[str, Any]):
@@ -329,7 +313,7 @@ class ConnectionPool:
         if connector is not None:
             self.connector = connector  # type: ignore[method-assign]
         self._connector: Connector | None = None
-        self._sources = _Sources()
+        self._own_pools: dict[str, Any] = {}
         # Whether the first connection was prepared, and the turn to do it.
         self._first_connection = False
         self._turn = [True]
@@ -342,7 +326,8 @@ class ConnectionPool:
 
     def _after_fork(self) -> None:
         """Start without connections, also in a forked child."""
-        self._held = _holdings[id(self)] = _new_held()
+        # looked up now, since gevent may have replaced it
+        self._held = _holdings[id(self)] = _held_kind(threading.local)()
 
     @property
     def uri(self) -> Any:
@@ -393,11 +378,12 @@ class ConnectionPool:
 
         use_pool: if false, a new connection is opened, and not kept later
         """
-        if _is_closed(self._held.connection):
-            self._held.drop()
         connection = self._held.connection
+        if isinstance(connection, Lease) and is_released(connection):
+            self._held.drop()
+            connection = None
         while connection is None:
-            pool = self._sources.pool_for(self, use_pool)
+            pool = _pool_for(self, self._own_pools, use_pool)
             connection = self._held.take(pool, self)
         return connection
 
@@ -582,7 +568,3 @@ def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
             "'action' must be 'commit', 'rollback' or another method, a"
             f" function or None, not {action!r}.")
     return methodcaller(action)
-
-
-def _is_closed(connection: Any) -> bool:
-    return isinstance(connection, Lease) and is_released(connection)

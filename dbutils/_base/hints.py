@@ -10,9 +10,9 @@ from __future__ import annotations
 import sys
 
 __all__ = [
-    "Any", "Callable", "Collection", "ContextManager", "Deque", "Dict",
-    "Iterable", "Iterator", "List", "Mapping", "NamedTuple", "Sequence",
-    "Tuple", "cast"]
+    "Any", "Args", "Callable", "Collection", "ContextManager", "Deque", "Dict",
+    "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
+    "Sequence", "Tuple", "cast"]
 
 TYPE_CHECKING = False  # type checkers know the name
 if sys.version_info >= (3, 9) and not TYPE_CHECKING:
@@ -28,6 +28,7 @@ if sys.version_info >= (3, 9) and not TYPE_CHECKING:
 
     Any = ContextManager = object
     Deque, Dict, List, Tuple = deque, dict, list, tuple
+    Args, Kwargs = tuple, dict
 
     def cast(kind, value):  # noqa: ARG001 - for type checkers
         """Return a value unchanged."""
@@ -119,3 +120,7 @@ else:
         Tuple,
         cast,
     )
+
+    # The arguments of a call that is passed on.
+    Args = Tuple[Any, ...]
+    Kwargs = Dict[str, Any]

@@ -74,11 +74,11 @@ class Mutex:
         # A recent claim, whose successors lead to the last one.
         self._recent = _Claim(threading.Lock())
 
-    def take(self) -> Any:
+    def take(self, **how: Any) -> Any:
         """Wait for the turn of this thread, and return it."""
         turns = [_Turn()]  # no variable of a traceback keeps the turn alive
         try:
-            has_come = self._wait_for_turn(turns[0].lock)
+            has_come = self._wait_for_turn(turns[0].lock, **how)
             return turns.pop() if has_come else _NO_TURN
         except BaseException:
             for turn in turns:
@@ -112,31 +112,20 @@ def _locked_before(claim: Any) -> Iterator[Any]:
         before = before.before
 
 
-class LongMutex:
+class LongMutex(Mutex):
     """A mutual exclusion for steps that may take long.
 
     Turns come in the order of the requests.  The value of the "with" statement
     is true if the turn has come.  It is false if this thread already has its
-    turn or waits for it, or if it would have to wait and `waits` is false.
+    turn or waits for it, or if it would have to wait after take(waits=False).
     """
 
-    def __init__(self) -> None:
-        # A recent claim, whose successors lead to the last one.
-        self._recent = _Claim(threading.Lock())
-
-    def take(self, waits: bool = True) -> Any:
-        """Wait for the turn of this thread, and return it."""
-        turns = [_Turn()]  # no variable of a traceback keeps the turn alive
-        try:
-            claim = self._queue_up(turns[0].lock, waits)
-            if claim is None:
-                return _NO_TURN
+    def _wait_for_turn(self, lock: Any, waits: bool = True) -> bool:
+        """Wait for the turn.  Return False if it does not come."""
+        claim = self._queue_up(lock, waits)
+        if claim is not None:
             _wait_for_others(claim)
-            return turns.pop()
-        except BaseException:
-            for turn in turns:
-                turn.lock.release()
-            raise
+        return claim is not None
 
     def _queue_up(self, lock: Any, waits: bool) -> Any:
         """Return a new claim at the end of the queue, or None."""

@@ -186,7 +186,7 @@ class Attempts:
 
         A helper that finished meanwhile has issued another permit.
         """
-        attempt = self._links.get(permit.slot.number, _nothing)()
+        attempt = self._links.get(permit.slot.number, type(None))()
         return attempt is not None and attempt.is_for(permit) and (
             attempt.leave())
 
@@ -210,7 +210,3 @@ class Attempts:
         return sorted(
             (now - attempt.start for attempt in self._going_on()),
             reverse=True)
-
-
-def _nothing() -> None:
-    """Return None, like a dead weak reference."""

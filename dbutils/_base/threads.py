@@ -163,7 +163,9 @@ def _do(run: Callable[[], object], name: str) -> None:
     """Call the function of a thread, and log an exception that ends it."""
     try:
         ends.count_me()
-        _trace()
+        gettrace = getattr(threading, "gettrace", None)  # since Python 3.10
+        if gettrace is not None:  # debuggers have set it for all threads
+            sys.settrace(gettrace())
         run()
     except BaseException as error:  # noqa: BLE001 - there is no caller
         log_swallowed(f"the thread {name!r}", error)
@@ -177,14 +179,6 @@ def _run(
         do(run, name)
     except BaseException:  # noqa: BLE001 - a name may be None
         raise SystemExit from None  # it is not printed
-
-
-def _trace() -> None:
-    """Install the trace function that debuggers have set for threads."""
-    gettrace = getattr(threading, "gettrace", None)  # from Python 3.10 on
-    trace = None if gettrace is None else gettrace()
-    if trace is not None:
-        sys.settrace(trace)
 
 
 class Gate:

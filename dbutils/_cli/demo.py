@@ -158,8 +158,8 @@ def _compare(folder: Path, seconds: float) -> int:
     cutter.start()
     try:
         rate = with_pool.run(
-            lambda work: _borrow(pool, work), seconds * 0.7,
-            _Look(with_pool, pool, cutter))
+            partial(_use, pool.connection), seconds * 0.7,
+            partial(_show_progress, Screen(), with_pool, cutter))
     finally:
         cutter.end.set()
         cutter.join()
@@ -167,46 +167,33 @@ def _compare(folder: Path, seconds: float) -> int:
     pool.shutdown()
     say("\nNow with a new connection for each request ...")
     other = without.run(
-        lambda work: _open(without, work), seconds * 0.3, lambda _: None)
+        partial(_use, without.open), seconds * 0.3, lambda _: None)
     _sum_up(with_pool, without, cutter.number, report)
     say(f"\nThe pool has served {rate / other:.1f} times as many requests per"
           " second.")
     return 1 if with_pool.errors.read() else 0
 
 
-def _borrow(pool: Any, work: Callable[[Any], None]) -> None:
-    with pool.connection() as con:
+def _use(connect: Callable[[], Any], work: Callable[[Any], None]) -> None:
+    with closing(connect()) as con:
         work(con)
 
 
-def _open(shop: _Shop, work: Callable[[Any], None]) -> None:
-    with closing(shop.open()) as con:
-        work(con)
+def _show_progress(
+        screen: Screen, shop: _Shop, cutter: _Cutter, passed: float) -> None:
+    """Show the present numbers.
 
-
-class _Look:
-    """Shows the progress."""
-
-    def __init__(self, shop: _Shop, pool: Any, cutter: _Cutter) -> None:
-        self._shop, self._pool, self._cutter = shop, pool, cutter
-        self._screen = Screen()
-
-    def __call__(self, passed: float) -> None:
-        """Show the present numbers.
-
-        passed: the seconds since the start
-        """
-        requests = self._shop.requests
-        errors = self._shop.errors.read()
-        cuts = self._cutter.number
-        self._screen.show((
-            ("seconds", f"{passed:.1f}"),
-            ("requests", requests.number),
-            ("milliseconds per request", f"{requests.mean * 1000:.2f}"),
-            ("connections cut", cuts),
-            ("errors seen by the program", errors)), (
-            f"{passed:4.1f} s: {requests.number} requests,"
-            f" {cuts} connections cut, {errors} errors"))
+    passed: the seconds since the start
+    """
+    requests, errors = shop.requests, shop.errors.read()
+    screen.show((
+        ("seconds", f"{passed:.1f}"),
+        ("requests", requests.number),
+        ("milliseconds per request", f"{requests.mean * 1000:.2f}"),
+        ("connections cut", cutter.number),
+        ("errors seen by the program", errors)), (
+        f"{passed:4.1f} s: {requests.number} requests,"
+        f" {cutter.number} connections cut, {errors} errors"))
 
 
 def _sum_up(

@@ -6,14 +6,14 @@ import json
 import math
 import os
 import sys
-import threading
-from contextlib import ExitStack, closing
+from contextlib import closing
 from dataclasses import replace
 from getpass import getpass
 from statistics import median
 from time import monotonic
 from typing import Any, Callable, Sequence
 
+from .._base.together import run_together
 from .._drivers.outages import is_refusal
 from .._drivers.registry import driver_named
 from .._manager.connector import Connector
@@ -122,8 +122,9 @@ def _examine(
         facts = facts._replace(processors=os.cpu_count())
     return Case(
         config, connector.driver, processes, threads, facts, connect,
-        _ping(connector), trip, _put_loads(
-            connector, question, _sizes(threads, facts), threads))
+        _ping(connector), trip, [
+            _put_load(connector, question, size, threads)
+            for size in _sizes(threads, facts)])
 
 
 def _is_here(config: ConnectionConfig, facts: Facts) -> bool:
@@ -164,20 +165,11 @@ def _sizes(threads: int, facts: Facts) -> list[int]:
     return [*sizes, largest]
 
 
-def _put_loads(
-        connector: Connector, question: str, sizes: Sequence[int],
-        threads: int) -> list[Load]:
-    loads = []
-    for size in sizes:
-        complain(f"Measuring a pool of {size} with {threads} threads ...")
-        loads.append(_put_load(connector, question, size, threads))
-    return loads
-
-
 def _put_load(
         connector: Connector, question: str, size: int,
         threads: int) -> Load:
     """Measure a pool that threads use as often as they can."""
+    complain(f"Measuring a pool of {size} with {threads} threads ...")
     times: list[list[float]] = []
     errors: list[Exception] = []
     with PooledDB(
@@ -194,27 +186,15 @@ def _put_load(
                     errors.append(error)
             times.append(own)
 
-        workers = [
-            threading.Thread(target=work, daemon=True)
-            for _ in range(threads)]
-        seconds = _seconds(lambda: _run(workers))
+        seconds = _seconds(lambda: run_together([work] * threads))
     sorted_times = sorted(time for own in times for time in own)
     worst = sorted_times[int(0.99 * len(sorted_times))] if sorted_times else (
         math.inf)
     return Load(size, len(sorted_times) / seconds, worst, len(errors))
 
 
-def _run(workers: Sequence[threading.Thread]) -> None:
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-
-
 def _use(pool: Any, question: str) -> None:
-    with ExitStack() as stack:
-        con = stack.enter_context(pool.connection())
-        cursor = stack.enter_context(closing(con.cursor()))
+    with pool.connection() as con, closing(con.cursor()) as cursor:
         cursor.execute(question)
         cursor.fetchall()
 

@@ -83,12 +83,12 @@ def ask_server(driver: DriverFacts, cons: Any, port: int | None) -> Facts:
         name: _answer(cons[0], question)
         for name, question in driver.server_questions.items()}
     sessions = _sessions(cons, driver.server_questions.get("session"))
-    its_port = said.get("port")
-    file = said.get("file")
+    its_port, file = said.get("port"), said.get("file")
+    in_use = said.get("in_use")  # with our own two
     return Facts(
         version=_text(said.get("version")),
         limit=_limit_of(said),
-        in_use=_others(said.get("in_use")),
+        in_use=None if in_use is None else max(int(in_use) - 2, 0),
         processors=_whole(said.get("processors")),
         idle_timeout=_positive(said.get("idle_timeout")),
         transaction_timeout=_positive(said.get("transaction_timeout")),
@@ -111,11 +111,6 @@ def _limit_of(said: Mapping[str, Any]) -> int | None:
         if limit is not None]
     reserved = _positive(said.get("reserved")) or 0
     return int(min(limits) - reserved) if limits else None
-
-
-def _others(in_use: Any) -> int | None:
-    """Return how many connections others have, without our own two."""
-    return None if in_use is None else max(int(in_use) - 2, 0)
 
 
 def _sessions(cons: Any, question: str | None) -> bool | None:

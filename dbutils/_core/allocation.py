@@ -158,9 +158,7 @@ class AllocationPolicy(AdmissionPolicy, Observer):
             return "All connections that are not reserved are in use"
         return None
 
-    def waited(
-            self, seconds: float,
-            was_served: bool) -> None:  # noqa: ARG002 - it waited anyhow
+    def waited(self, seconds: float, was_served: bool) -> None:
         """Note for how long a request has waited."""
         self.waits.append(seconds)
 

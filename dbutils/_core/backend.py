@@ -26,7 +26,7 @@ class Backend:
     def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
         """Tell a new connection what the pool knows about the server."""
 
-    def seems_ready(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def seems_ready(self, con: Any) -> bool:
         """Return whether a quick look is enough to hand a connection out."""
         return False
 
@@ -39,21 +39,19 @@ class Backend:
         A dead one stays with its sharers until they next use it.
         """
 
-    def is_alive(
-            self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - unknown here
+    def is_alive(self, con: Any, seconds: float) -> bool:
         """Return whether a connection is alive, within a time."""
         return True
 
-    def seems_alive(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def seems_alive(self, con: Any) -> bool:
         """Return whether nothing is known to be wrong, without a question."""
         return True
 
-    def ask(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def ask(self, con: Any) -> bool:
         """Return whether the server answers on a connection."""
         return True
 
-    def ask_within(
-            self, con: Any, seconds: float) -> bool:  # noqa: ARG002 - unknown here
+    def ask_within(self, con: Any, seconds: float) -> bool:
         """Return whether the server answers within a time."""
         return self.ask(con)
 
@@ -77,19 +75,19 @@ class Backend:
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""
 
-    def opens_at_once(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def opens_at_once(self, con: Any) -> bool:
         """Return whether opening such connections takes no time."""
         return False
 
-    def needs_reset(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def needs_reset(self, con: Any) -> bool:
         """Return whether a reset has to ask the server."""
         return True
 
-    def quick_reset(self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def quick_reset(self, con: Any) -> bool:
         """Do the same if that takes one step; return whether it was done."""
         return False
 
-    def reset(self, con: Any) -> bool:  # noqa: ARG002 - nothing to do here
+    def reset(self, con: Any) -> bool:
         """Reset a returned connection; return whether it can stay."""
         return True
 
@@ -110,8 +108,7 @@ class Backend:
     def part(self, con: Any, checkout: Any) -> None:
         """End a share of a connection that has other sharers."""
 
-    def can_be_closed_in_use(
-            self, con: Any) -> bool:  # noqa: ARG002 - unknown here
+    def can_be_closed_in_use(self, con: Any) -> bool:
         """Return whether closing disturbs only those who share it."""
         return True
 

@@ -18,8 +18,9 @@ class Feature:
     """Something that is added to one pool."""
 
     def __init__(self) -> None:
-        self._link: Callable[[], Any] = _nothing
-        self._connect: Callable[[], Any] = _nothing
+        # They return None until it works on a pool, and when that is gone.
+        self._link: Callable[[], Any] = type(None)
+        self._connect: Callable[[], Any] = type(None)
         self._chore = Chore(self, "_tick")
 
     def _join(self, core: Any, connect: Callable[[], Any]) -> None:
@@ -58,7 +59,8 @@ class Feature:
     def _tick(self) -> None:
         """Do the work in the background, unless the pool has ended."""
         core, pause = self._link(), self._pause()
-        if core is None or core.is_closed or pause is None:
+        if core is None or core.is_closed or pause is None or (
+                self._connect() is None):
             self._chore.end()
             return
         self._chore.plan(pause)
@@ -66,10 +68,6 @@ class Feature:
 
     def _work(self, core: Any) -> None:
         """Work on the pool."""
-
-
-def _nothing() -> None:
-    """Return None, as a reference to an object that is gone."""
 
 
 # These are no methods, which programs would see.

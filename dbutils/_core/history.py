@@ -38,10 +38,10 @@ class LoadHistory(Observer):
         # The highest load since the last look, and those of the last ones.
         self._peak = 0
         self.peaks: deque[int] = deque(maxlen=number)
-        self._core: Callable[[], Any] = _nothing
+        self._core: Callable[[], Any] = type(None)
         # Whether each request is seen, for how many looks, and the fewest
         # idle connections that a request has found since the last one.
-        self._is_watching = False
+        self.is_watching = False
         self._seen = 0
         self._fewest: int | None = None
         # Whether the pool calls _note_request(), and what it called before.
@@ -53,12 +53,12 @@ class LoadHistory(Observer):
         self._core = ref(core)
         observe(core, self)
 
-    def opened(self, seconds: float, is_ahead: bool) -> None:  # noqa: ARG002 - unused
+    def opened(self, seconds: float, is_ahead: bool) -> None:
         """Note the load at which a connection was missing."""
         if not is_ahead:
             self._note_load()
 
-    def waited(self, seconds: float, was_served: bool) -> None:  # noqa: ARG002 - unused
+    def waited(self, seconds: float, was_served: bool) -> None:
         """Note the load at which a request had to wait."""
         self._note_load()
 
@@ -72,7 +72,7 @@ class LoadHistory(Observer):
         load = max(self._peak, load_of(core), self._load_seen(core))
         self._peak = 0
         self.peaks.append(load)
-        if self._is_watching:
+        if self.is_watching:
             self._seen = min(self._seen + 1, self.peaks.maxlen or 0)
         return load
 
@@ -85,11 +85,6 @@ class LoadHistory(Observer):
         """Whether no request of the last looks was overlooked."""
         return len(self.peaks) == self.peaks.maxlen == self._seen
 
-    @property
-    def is_watching(self) -> bool:
-        """Whether each request is seen."""
-        return self._is_watching
-
     def watch(self, core: Any) -> None:
         """See each request from now on."""
         if not self._is_installed:
@@ -97,13 +92,13 @@ class LoadHistory(Observer):
             core.tick = self._note_request
             core.choose_ways()
             self._is_installed = True
-        if not self._is_watching:
-            self._is_watching = True
+        if not self.is_watching:
+            self.is_watching = True
             self._fewest, self._seen = None, 0
 
     def rest(self, core: Any) -> None:
         """See only those requests that no idle connection can serve."""
-        self._is_watching, self._seen = False, 0
+        self.is_watching, self._seen = False, 0
         if self._is_installed and core.tick == self._note_request:
             core.tick = self._before  # else another history has replaced it
             core.choose_ways()
@@ -128,10 +123,6 @@ class LoadHistory(Observer):
     def highest(self) -> int:
         """The highest load of the last looks."""
         return max([self._peak, *self.peaks])
-
-
-def _nothing() -> None:
-    """Return None, as a reference to an object that is gone."""
 
 
 def open_ahead(core: Any, connect: Callable[[], Any], wanted: int) -> None:

@@ -7,14 +7,13 @@ from collections import deque
 from functools import partial
 from os import urandom
 from time import monotonic
-from weakref import WeakMethod, ref
 
 from .._base.atomic import snapshot
 from .._base.checks import check_seconds
 from .._base.errors import logger, quietly
 from .._base.hints import Any, Callable, NamedTuple
-from .._base.housekeeper import housekeeper
 from .._base.threads import fill_vacancies, vacancies
+from .features import Feature
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
@@ -45,61 +44,44 @@ class MaintenanceOptions(NamedTuple):
         return min(max(min(times), _SHORTEST), _LONGEST) if times else None
 
 
-def check_maintenance(
-        maxlifetime: Any, maxidletime: Any, keepalive: Any,
-        leakafter: Any, refill: Any) -> MaintenanceOptions:
-    """Check the options; 0 means the same as None."""
-    return MaintenanceOptions(
-        check_seconds("maxlifetime", maxlifetime) or None,
-        check_seconds("maxidletime", maxidletime) or None,
-        check_seconds("keepalive", keepalive) or None,
-        check_seconds("leakafter", leakafter) or None,
-        bool(refill))
+def check_maintenance(*given: Any) -> MaintenanceOptions:
+    """Check the options in their order; 0 means the same as None."""
+    *times, refill = given
+    seconds = map(check_seconds, MaintenanceOptions._fields, times)
+    return MaintenanceOptions._make(
+        [*(value or None for value in seconds), bool(refill)])
 
 
-class Maintenance:
-    """Makes rounds through a pool in the background.
-
-    It is a part of the pool, and does not keep it alive.
-    """
+class Maintenance(Feature):
+    """Makes rounds through a pool in the background."""
 
     def __init__(
             self, core: Any, options: MaintenanceOptions,
             connect: Callable[[], Any]) -> None:
-        self._core = ref(core)
+        super().__init__()
         self._options = options
-        self._connect = WeakMethod(connect)
         self.clock = monotonic
         # After how many seconds an idle connection is closed.
         self.maxidletime = options.maxidletime or _NEVER
         # The holders whose checkouts were reported as too long.
         self._reported: set[Any] = set()
-        self.due_at = 0.0
-        if options.interval is not None:
-            self._plan()
-            housekeeper.enlist(self)
-
-    def _plan(self) -> None:
-        self.due_at = monotonic() + (self._options.interval or _LONGEST)
+        self._join(core, connect)
 
     def hurry(self) -> None:
         """Begin the next round at once."""
-        self.due_at = 0.0
-        housekeeper.enlist(self)
+        self._chore.begin(0)
 
-    def tick(self) -> None:
+    def _pause(self) -> float | None:
+        return self._options.interval
+
+    def _work(self, core: Any) -> None:
         """Make one round."""
-        self._plan()
-        core, connect = self._core(), self._connect()
-        if core is None or connect is None or core.is_closed:
-            housekeeper.dismiss(self)
-            return
         core.reclaim()
         self._for_idle(core, self.is_due, core.discard)
         if self._options.keepalive:
             self._for_idle(core, self._is_silent, partial(self._ask, core))
         if self._options.refill:
-            refill(core, connect)
+            refill(core, self._connect())
         if self._options.leakafter:
             self._warn(core)
 
@@ -141,8 +123,10 @@ class Maintenance:
                 fill_vacancies()
             if now < slot.expires:
                 append(permit)
-            else:
-                _discard(self._core(), permit)
+                return
+            core = self._link()
+            if core is not None:
+                core.discard(permit)
 
         append = idle.append
         return put
@@ -182,12 +166,6 @@ class Maintenance:
             logger.warning(text)
             warnings.warn(text, ResourceWarning, stacklevel=2)
         self._reported = leaks
-
-
-def _discard(core: Any, permit: Any) -> None:
-    """Close a connection whose lifetime is over, if there is still a pool."""
-    if core is not None:
-        core.discard(permit)
 
 
 def refill(core: Any, connect: Callable[[], Any]) -> None:

@@ -54,7 +54,7 @@ VERBS = (
     "after_fork",
     # attributes: options, and what measures the pool
     "slots", "limits", "is_closed", "timeout", "timer", "tick", "trust",
-    "changing", "is_careful", "track")
+    "changing", "is_careful", "track", "maintenance", "set_order")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
@@ -291,7 +291,8 @@ class Pool:
 
     # The whole pool.
 
-    def set_order(self, own: bool | None, latest: bool | None) -> None:
+    def set_order(
+            self, own: bool | None = None, latest: bool | None = None) -> None:
         """Set the order in which idle connections are handed out."""
         self.order = order_of(self.order, own, latest)
         self.idle.__class__ = self.order

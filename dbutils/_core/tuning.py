@@ -8,9 +8,9 @@ from .maintenance import Maintenance, MaintenanceOptions
 from .resetting import ResetWorkers
 
 __all__ = [
-    "allow_helpers", "close_idle", "hurry_maintenance", "limit_usage",
-    "observe", "set_admission_policy", "set_order", "set_reset_workers",
-    "set_service", "start_maintenance"]
+    "allow_helpers", "close_idle", "limit_usage", "observe",
+    "set_admission_policy", "set_reset_workers", "set_service",
+    "start_maintenance"]
 
 
 def start_maintenance(
@@ -24,11 +24,6 @@ def start_maintenance(
         core.choose_ways()
 
 
-def hurry_maintenance(core: Any) -> None:
-    """Begin the next round of maintenance at once."""
-    core.maintenance.hurry()
-
-
 def allow_helpers(core: Any, are_allowed: bool) -> None:
     """Connect in helper threads for requests that have a deadline, or not."""
     core.has_helpers = are_allowed
@@ -40,13 +35,6 @@ def limit_usage(core: Any, maxusage: int | None) -> None:
     backend.maxusage = maxusage
     for con in core.connections():
         backend.limit_usage(con)
-
-
-def set_order(
-        core: Any, own: bool | None = None,
-        latest: bool | None = None) -> None:
-    """Set the order in which idle connections are handed out."""
-    core.set_order(own, latest)
 
 
 def set_reset_workers(core: Any, reset_workers: ResetWorkers | None) -> None:

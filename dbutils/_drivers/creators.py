@@ -11,11 +11,11 @@ import sys
 from itertools import chain
 from types import FunctionType
 
-from .._base.hints import Any, Callable, Iterator
+from .._base.hints import Any, Args, Callable, Iterator
 
 __all__ = [
     "connect_of", "connect_pg", "creator_threadsafety", "driver_module",
-    "failures_of", "is_clear", "is_driver", "is_unsupported",
+    "failures_of", "has_base", "is_clear", "is_driver", "is_unsupported",
     "module_of_connection", "module_of_creator", "split_isfatal"]
 
 # The exceptions that stand for a lost connection unless 'failures' is given.
@@ -23,22 +23,16 @@ _FAILURES = ("OperationalError", "InterfaceError", "InternalError")
 
 
 def connect_of(creator: Any) -> Callable[..., Any]:
-    """Return the function of a creator that opens connections."""
-    connect = getattr(creator, "connect", creator)
-    if isinstance(creator, type) and isinstance(connect, FunctionType):
-        connect = _connect_of_class(creator, connect)
-    return connect
+    """Return the function of a creator that opens connections.
 
-
-def _connect_of_class(creator: type, connect: Any) -> Any:
-    """Return the class if its function is a method of its connections.
-
-    The connections of PyMySQL, for one, open themselves when made.
+    The class itself does so if its function is a method of its connections.
     """
-    is_static = any(
-        isinstance(vars(base).get("connect"), staticmethod)
-        for base in creator.__mro__)
-    return connect if is_static else creator
+    connect = getattr(creator, "connect", creator)
+    if isinstance(creator, type) and isinstance(connect, FunctionType) and (
+            not any(isinstance(vars(base).get("connect"), staticmethod)
+                    for base in creator.__mro__)):
+        return creator  # those of PyMySQL, for one, open themselves when made
+    return connect
 
 
 def module_of_creator(creator: Any) -> Any:
@@ -94,13 +88,18 @@ def is_driver(module: Any) -> bool:
 
 
 # Exceptions of PEP 249 that are no loss if they do not say so.
-_CLEAR = frozenset((
-    "DataError", "IntegrityError", "NotSupportedError", "ProgrammingError"))
+_CLEAR = (
+    "DataError", "IntegrityError", "NotSupportedError", "ProgrammingError")
+
+
+def has_base(thing: Any, *names: str) -> bool:
+    """Return whether the class of a thing has a base of one of the names."""
+    return any(base.__name__ in names for base in type(thing).__mro__)
 
 
 def is_clear(error: BaseException) -> bool:
     """Return whether an error is of a kind that is usually no loss."""
-    return any(base.__name__ in _CLEAR for base in type(error).__mro__)
+    return has_base(error, *_CLEAR)
 
 
 def is_unsupported(error: BaseException) -> bool:
@@ -108,8 +107,8 @@ def is_unsupported(error: BaseException) -> bool:
 
     PEP 249 allows that where there are no transactions.
     """
-    return isinstance(error, AttributeError) or any(
-        base.__name__ == "NotSupportedError" for base in type(error).__mro__)
+    return isinstance(error, AttributeError) or has_base(
+        error, "NotSupportedError")
 
 
 def driver_module(dbapi: Any, con: Any, failures: Any) -> Any:
@@ -131,18 +130,12 @@ def driver_module(dbapi: Any, con: Any, failures: Any) -> Any:
 
 def _module_named(name: Any) -> Any:
     """Return the innermost package with a connect function, or None."""
-    for prefix in _prefixes(name):
-        module = sys.modules.get(prefix)
+    while name:
+        module = sys.modules.get(name)
         if callable(getattr(module, "connect", None)):
             return module
-    return None
-
-
-def _prefixes(name: Any) -> Iterator[str]:
-    """Yield a dotted name, and the names of the packages around it."""
-    while name:
-        yield name
         name = name.rpartition(".")[0]
+    return None
 
 
 def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
@@ -152,7 +145,9 @@ def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
     """
     best: tuple[type[Exception], ...] = ()
     for source in sources:
-        failures = tuple(_failures_in(source))
+        failures = tuple(
+            getattr(source, name) for name in _FAILURES
+            if hasattr(source, name))
         if len(failures) > len(best):
             best = failures
         if len(best) == len(_FAILURES):
@@ -163,12 +158,6 @@ def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
         "Could not determine the failure exceptions of the driver:"
         " please pass them with the keyword 'failures',"
         " or set creator.dbapi to the DB-API 2 module.")
-
-
-def _failures_in(source: Any) -> Iterator[type[Exception]]:
-    for name in _FAILURES:
-        if hasattr(source, name):
-            yield getattr(source, name)
 
 
 def creator_threadsafety(creator: Any) -> int:
@@ -185,8 +174,7 @@ def creator_threadsafety(creator: Any) -> int:
     return 0 if callable(getattr(creator, "connect", None)) else 1
 
 
-def split_isfatal(
-        isfatal: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
+def split_isfatal(isfatal: Any, args: Args) -> tuple[Any, tuple[Any, ...]]:
     """Separate 'isfatal' from the positional arguments for the driver.
 
     DBUtils 3.2 had it as the first of them.  A first argument that is None

@@ -15,7 +15,7 @@ from functools import lru_cache, partial
 from operator import attrgetter
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable, Iterator
+from .._base.hints import Any, Callable, Iterator, Kwargs
 from .arguments import ConnectArguments, whole
 from .creators import is_clear
 
@@ -227,14 +227,12 @@ class Driver:
         """Return whether an error says that the server takes no writes."""
         return self.code(error) in self.read_only_codes
 
-    def is_private(self, con: Any) -> bool:  # noqa: ARG002 - unknown
+    def is_private(self, con: Any) -> bool:
         """Return whether the data live and die with the connection."""
         return False
 
     @_default
-    def clean(
-            self, con: Any,  # noqa: ARG002 - unknown
-            start: Any = None) -> bool:  # noqa: ARG002 - unknown
+    def clean(self, con: Any, start: Any = None) -> bool:
         """Give the connection a new session; return whether there is a way.
 
         start: the settings that it had at the beginning, if they are known
@@ -284,6 +282,10 @@ class DriverFacts(Driver):
     name of add_ and the setting.
     """
 
+    def __init__(self, **facts: Any) -> None:
+        """Describe a driver of which nothing but facts is to be said."""
+        vars(self).update(facts)
+
     # Whether everything is known that the failover policies ask, and whether
     # enough is known for the safe one: the status of the transaction, or that
     # this is a driver, so that the library can keep account.
@@ -293,6 +295,10 @@ class DriverFacts(Driver):
     # means, and whether a connection may get another socket.
     asks = True
     moves = False
+    # The attributes or methods that tell settings without the server, and the
+    # methods that change settings, where they have other names.
+    readers: Mapping[str, str] = {}
+    writers: Mapping[str, str] = {}
     # The settings that cannot be read without asking the server.
     unreadable: frozenset[str] = frozenset()
     # Whether the settings cannot be restored one by one, since the driver
@@ -337,7 +343,7 @@ class DriverFacts(Driver):
         """Return whether there is a way to give a connection a new session."""
         return is_told(self.clean)
 
-    def has_written(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
+    def has_written(self, con: Any) -> bool | None:
         """Return whether an open transaction did more than reading.
 
         Where a read begins a transaction, too, the driver cannot tell.
@@ -348,7 +354,7 @@ class DriverFacts(Driver):
         """Return the driver connection inside a wrapper."""
         return con
 
-    def number_of(self, con: Any) -> Any:  # noqa: ARG002 - unknown
+    def number_of(self, con: Any) -> Any:
         """Return a callable that tells descriptor(), or None.
 
         It is faster, and raises an error or returns another number once the
@@ -356,7 +362,7 @@ class DriverFacts(Driver):
         """
         return None
 
-    def status_of(self, con: Any) -> Any:  # noqa: ARG002 - unknown
+    def status_of(self, con: Any) -> Any:
         """Return a callable that tells in_transaction(), or None.
 
         It is faster: it returns 0 only if no transaction is open.
@@ -367,7 +373,7 @@ class DriverFacts(Driver):
         """Return a warning for programs that use this driver."""
         return None
 
-    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - unknown
+    def keeps_rows(self, cursor: Any) -> bool:
         """Return whether the rows of a driver cursor are in the client."""
         return False
 
@@ -385,15 +391,17 @@ class DriverFacts(Driver):
 
     def read(self, con: Any, name: str) -> Any:
         """Return the value of a setting."""
-        return getattr(con, name)
+        value = getattr(con, self.readers.get(name, name))
+        return value() if name in self.readers and callable(value) else value
 
     def write(self, con: Any, name: str, value: Any) -> None:
         """Change a setting."""
-        setattr(con, name, value)
+        if name in self.writers:
+            getattr(con, self.writers[name])(value)
+        else:
+            setattr(con, name, value)
 
-    def restore(
-            self, con: Any,  # noqa: ARG002 - unknown
-            start: Any) -> bool:  # noqa: ARG002 - unknown
+    def restore(self, con: Any, start: Any) -> bool:
         """Undo what cannot be compared; return whether there is a way."""
         return not self.unreadable
 
@@ -403,8 +411,10 @@ class DriverFacts(Driver):
     # The option with the seconds after which connecting is given up.
     connect_timeout: str | None = None
     # The parameters of the driver for settings that only have another name,
-    # and the options that could overrule the settings for encryption.
+    # the attributes of new connections for settings without a parameter, and
+    # the options that could overrule the settings for encryption.
     parameter_names: Mapping[str, str] = {}
+    attribute_names: Mapping[str, str] = {}
     overruling: frozenset[str] = frozenset()
     # The statements with which the doctor asks for facts about a server.  The
     # last column of the first row is the answer; what a server does not
@@ -438,6 +448,8 @@ class DriverFacts(Driver):
         add = getattr(self, f"add_{setting}", None)
         if setting in self.parameter_names:
             arguments.add(**{self.parameter_names[setting]: value})
+        elif setting in self.attribute_names:
+            arguments.after_connect(self.attribute_names[setting], value)
         elif add is not None:
             add(arguments, value)
         else:
@@ -467,15 +479,11 @@ class DriverFacts(Driver):
         else:
             arguments.add(**{self.connect_timeout: whole(value)})
 
-    def add_ssl(
-            self, arguments: ConnectArguments,  # noqa: ARG002 - unknown
-            config: Any) -> None:  # noqa: ARG002 - unknown
+    def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         """Demand that the connection is encrypted, or that it is not."""
         self.refuse("ssl")
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection."""
         if password is None:
             return dbapi.connect(**parameters)
@@ -494,14 +502,28 @@ class ExactDriver(DriverFacts):
 
     @property
     def tells_work(self) -> bool:
-        return is_told(self.in_transaction)
+        return self.transaction_name is not None or is_told(
+            self.in_transaction)
 
     @_default
-    def in_transaction(self, con: Any) -> bool | None:  # noqa: ARG002 - unknown
-        return None
+    def in_transaction(self, con: Any) -> bool | None:
+        name = self.transaction_name
+        return None if name is None else super().in_transaction(con)
+
+    def status_of(self, con: Any) -> Any:
+        name = self.transaction_name
+        return None if name is None else question(con, name)
 
     @_default
-    def code(self, error: BaseException) -> Any:  # noqa: ARG002 - unknown
+    def descriptor(self, con: Any) -> int | None:
+        return None if self.socket_name is None else ask(con, self.socket_name)
+
+    def number_of(self, con: Any) -> Any:
+        name = self.socket_name
+        return None if name is None else question(con, name)
+
+    @_default
+    def code(self, error: BaseException) -> Any:
         return None
 
     def is_loss(self, error: BaseException) -> bool | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from .._base.errors import quietly
 from .._base.hints import Any
 from .arguments import ConnectArguments, accept_utf8
-from .driver import MARKS, ExactDriver, in_transaction_of, question
+from .driver import MARKS, ExactDriver, in_transaction_of
 
 __all__ = ["DRIVERS"]
 
@@ -21,10 +21,8 @@ class _Sqlite(ExactDriver):
         "create_window_function", "deserialize", "enable_load_extension",
         "load_extension", "set_authorizer", "set_progress_handler",
         "set_trace_callback", "setconfig", "setlimit"), MARKS)
+    transaction_name = "in_transaction"
     in_transaction = in_transaction_of
-
-    def status_of(self, con: Any) -> Any:
-        return question(con, "in_transaction")
 
     def has_written(self, con: Any) -> bool | None:
         # without autocommit a transaction is always open
@@ -64,9 +62,7 @@ class _Sqlite(ExactDriver):
         if value:
             arguments.parameters["isolation_level"] = None
 
-    def add_ssl(
-            self, arguments: ConnectArguments,  # noqa: ARG002 - of all drivers
-            config: Any) -> None:
+    def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         if config.ssl:
             self.refuse("ssl")
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .arguments import ConnectArguments, accept_utf8, tls_context, whole
-from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask, question
+from .creators import has_base
+from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
 
 __all__ = ["DRIVERS"]
 
@@ -108,24 +109,19 @@ def _values_of(row: Any) -> Any:
 class _LikePyMySql(_MySql):
     """The base of PyMySQL and mysqlclient."""
 
+    readers: Mapping[str, str] = {"autocommit": "get_autocommit"}
+    writers: Mapping[str, str] = {
+        "autocommit": "autocommit", "database": "select_db",
+        "charset": "set_character_set"}
+
     def first(self, con: Any) -> dict[str, Any]:
         return _with_database(super().first(con), con, "db")
 
-    def read(self, con: Any, name: str) -> Any:
-        return con.get_autocommit() if name == "autocommit" else getattr(
-            con, name)
-
     def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "autocommit":
-            con.autocommit(value)
-        elif name == "database":
-            con.select_db(value)
-        elif name == "charset":
-            con.set_character_set(value)
-        elif name == "collation":
+        if name == "collation":
             con.set_character_set(con.charset, value)
         else:
-            setattr(con, name, value)
+            super().write(con, name, value)
 
     def restore(self, con: Any, start: Any) -> bool:
         database = start.get("database")
@@ -141,6 +137,7 @@ class _LikePyMySql(_MySql):
 
 class _PyMySql(_LikePyMySql):
     module = "pymysql"
+    socket_name = "_sock.fileno"
     parameter_names: Mapping[str, str] = {
         **_MySql.parameter_names, "application_name": "program_name"}
     # its connect_timeout does not cover the greeting of the server
@@ -162,12 +159,6 @@ class _PyMySql(_LikePyMySql):
 
     def is_closed(self, con: Any) -> bool | None:
         return not con.open
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_sock.fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_sock.fileno")
 
     def keeps_rows(self, cursor: Any) -> bool:
         return not hasattr(cursor, "read_next")  # those of an SSCursor
@@ -208,9 +199,7 @@ class _PyMySql(_LikePyMySql):
         arguments.after_connect("_read_timeout", value)
         arguments.after_connect("_write_timeout", value)
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection; PyMySQL itself would take passwords as Latin."""
         return super().connect(
             dbapi, parameters, password and password.encode())
@@ -221,8 +210,11 @@ class _PyMySql(_LikePyMySql):
 
 class _MySqlClient(_LikePyMySql):
     module = "MySQLdb"
+    socket_name = "fileno"
     connect_timeout = "connect_timeout"
     settings = ("autocommit", "charset")
+    readers: Mapping[str, str] = {
+        "autocommit": "get_autocommit", "charset": "character_set_name"}
     setters: Mapping[str, str] = {
         "autocommit": COMPARED, "select_db": "database",
         "set_character_set": COMPARED, "set_sql_mode": MARKS,
@@ -231,22 +223,11 @@ class _MySqlClient(_LikePyMySql):
         "errno", "error", "field_count", "fileno", "info", "stat",
         "warning_count"}
 
-    def read(self, con: Any, name: str) -> Any:
-        if name == "charset":
-            return con.character_set_name()
-        return super().read(con, name)
-
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(con, "open", True)
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "fileno")
-
     def keeps_rows(self, cursor: Any) -> bool:
-        return _has_base(cursor, "CursorStoreResultMixIn")
+        return has_base(cursor, "CursorStoreResultMixIn")
 
     def encrypt(self, arguments: ConnectArguments, config: Any) -> None:
         files = {
@@ -262,6 +243,7 @@ class _MySqlClient(_LikePyMySql):
 
 class _MySqlConnector(_MySql):
     module = "mysql.connector"
+    socket_name = "_socket.sock.fileno"
     connect_timeout = "connection_timeout"
     settings = ("autocommit", "sql_mode", "time_zone", "charset")
     unreadable = frozenset(("database", "user"))
@@ -271,23 +253,18 @@ class _MySqlConnector(_MySql):
         "cmd_change_user": SPOILS, "cmd_reset_connection": MARKS,
         "reset_session": MARKS}
     # Reading a setting can ask the server; where the driver notes it instead.
-    _notes: Mapping[str, str] = {
+    readers: Mapping[str, str] = {
         "autocommit": "_autocommit", "sql_mode": "_sql_mode",
         "time_zone": "_time_zone", "charset": "_charset_id"}
+    writers: Mapping[str, str] = {"charset": "set_charset_collation"}
 
     def in_transaction(self, con: Any) -> bool | None:
         # It knows what the answers say that were read.
         is_to_come = getattr(con, "_have_next_result", False)
         return None if is_to_come else ask(con, "in_transaction")
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_socket.sock.fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_socket.sock.fileno")
-
     def keeps_rows(self, cursor: Any) -> bool:
-        return _has_base(
+        return has_base(
             cursor, "CMySQLCursorBuffered", "MySQLCursorBuffered")
 
     def is_loss(self, error: BaseException) -> bool | None:
@@ -299,18 +276,14 @@ class _MySqlConnector(_MySql):
         found = _with_database(super().first(con), con, "_database")
         return {**found, "user": getattr(con, "_user", None)}
 
-    def read(self, con: Any, name: str) -> Any:
-        return getattr(con, self._notes.get(name, name))
-
     def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "charset":
-            con.set_charset_collation(value)
-        elif value is not None or name not in self._notes:
-            setattr(con, name, value)
+        if name == "charset" or value is not None or (
+                name not in self.readers):
+            super().write(con, name, value)
 
     def clean(self, con: Any, start: Any = None) -> bool:
         start = start or {}
-        for name, note in self._notes.items():
+        for name, note in self.readers.items():
             if name in start:  # the driver sets them again after a reset
                 setattr(con, note, start[name])
         if con.cmd_reset_connection() is False:
@@ -318,7 +291,7 @@ class _MySqlConnector(_MySql):
         return self._use(con, start)
 
     def restore(self, con: Any, start: Any) -> bool:
-        for name in self._notes:
+        for name in self.readers:
             if name == "autocommit" or self.read(con, name) != start[name]:
                 if start[name] is None:  # only the server knows it
                     return False
@@ -364,6 +337,7 @@ class _MariaDb(_MySql):
     module = "mariadb"
     connect_timeout = "connect_timeout"
     settings = ("autocommit",)
+    writers: Mapping[str, str] = {"database": "select_db"}
     setters: Mapping[str, str] = {
         "select_db": "database", "change_user": SPOILS, "reset": MARKS}
     add_charset = accept_utf8
@@ -389,12 +363,6 @@ class _MariaDb(_MySql):
         con.autocommit = not autocommit  # it does not know of the reset
         return self.restore(con, {**start, "autocommit": autocommit})
 
-    def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "database":
-            con.select_db(value)
-        else:
-            setattr(con, name, value)
-
     def restore(self, con: Any, start: Any) -> bool:
         con.autocommit = start["autocommit"]
         if start.get("database"):
@@ -417,11 +385,6 @@ def _with_database(
     """Return settings with the database that a driver was told to use."""
     database = getattr(con, name, None)
     return {**found, "database": database} if database else found
-
-
-def _has_base(thing: Any, *names: str) -> bool:
-    """Return whether the class of a thing has a base of one of the names."""
-    return any(base.__name__ in names for base in type(thing).__mro__)
 
 
 DRIVERS = {

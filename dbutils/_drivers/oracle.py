@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .arguments import ConnectArguments, accept_utf8, tls_context
 from .driver import ExactDriver, ask
 
@@ -53,6 +53,8 @@ class _OracleDb(_CxOracle):
     parameter_names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "service_name",
         "user": "user", "connection_timeout": "tcp_connect_timeout"}
+    attribute_names: Mapping[str, str] = {
+        "autocommit": "autocommit", "application_name": "module"}
     overruling = frozenset(("dsn", "params"))
     server_questions: Mapping[str, str] = {
         "version": "select banner from v$version",
@@ -67,16 +69,9 @@ class _OracleDb(_CxOracle):
                 "service_name")
         return arguments
 
-    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.after_connect("autocommit", value)
-
     def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.after_connect("call_timeout", math.ceil(value * 1000))
-
-    def add_application_name(
-            self, arguments: ConnectArguments, value: str) -> None:
-        arguments.after_connect("module", value)
 
     def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         if config.ssl and config.host is None:
@@ -88,9 +83,7 @@ class _OracleDb(_CxOracle):
         elif config.ssl_cert:
             self.refuse("ssl_cert", " without 'ssl_ca'")
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection with plain texts; the driver takes no others."""
         plain = {
             name: str(value) if isinstance(value, str) else value

@@ -30,45 +30,6 @@ class _Trino(DriverFacts):
         return getattr(con, "transaction", con) is not None
 
 
-class _Snowflake(DriverFacts):
-    closed_name = "is_closed"
-    lost_codes = LOST | {
-        250001, 250002, 250003, 390111, 390112, 390114, 390195}
-
-
-class _Databricks(DriverFacts):
-    closed_name = "!open"  # reading "autocommit" would ask the server
-
-
-class _Spanner(DriverFacts):
-    closed_name = "is_closed"
-    autocommit_name = "autocommit"
-
-
-class _Adbc(DriverFacts):
-    closed_name = "_closed"
-    autocommit_name = "_autocommit"
-
-
-class _DmPython(DriverFacts):
-    autocommit_name = "autoCommit"
-
-
-class _Hdbcli(DriverFacts):
-    question = "select 1 from dummy"
-    closed_name = "!isconnected"
-    autocommit_name = "getautocommit"
-
-
-class _JayDeBeApi(DriverFacts):
-    closed_name = "jconn.isClosed"
-    autocommit_name = "jconn.getAutoCommit"
-
-
-class _Teradata(DriverFacts):
-    autocommit_name = "autocommit"
-
-
 _LOSS = re.compile(
     "connection (?:was )?(?:lost|closed|reset|aborted|refused|broken)"
     "|broken pipe|gone away|closed the connection|remote end closed"
@@ -88,26 +49,32 @@ class _NoTransactions(DriverFacts):
         lost = super().is_loss(error)
         return bool(_LOSS.search(str(error))) if lost is None else lost
 
-    def is_transient(
-            self, error: BaseException) -> bool:  # noqa: ARG002 - never
+    def is_transient(self, error: BaseException) -> bool:
         return False  # a repetition would do the earlier statements again
 
 
-class _BigQuery(_NoTransactions):
-    closed_name = "_closed"
-
-
-class _ClickHouse(_NoTransactions):
-    closed_name = "is_closed"
-
-
 DRIVERS: dict[str, DriverFacts] = {
-    "adbc_driver_manager": _Adbc(), "clickhouse_connect": _NoTransactions(),
-    "clickhouse_driver": _ClickHouse(), "databricks": _Databricks(),
-    "dmPython": _DmPython(), "google.cloud.bigquery": _BigQuery(),
-    "google.cloud.spanner_dbapi": _Spanner(), "hdbcli": _Hdbcli(),
-    "jaydebeapi": _JayDeBeApi(), "pinotdb": _NoTransactions(),
-    "pyathena": _NoTransactions(), "snowflake": _Snowflake(),
-    "teradatasql": _Teradata(), "trino": _Trino(),
+    "adbc_driver_manager": DriverFacts(
+        closed_name="_closed", autocommit_name="_autocommit"),
+    "clickhouse_connect": _NoTransactions(),
+    "clickhouse_driver": _NoTransactions(closed_name="is_closed"),
+    # reading "autocommit" would ask the server
+    "databricks": DriverFacts(closed_name="!open"),
+    "dmPython": DriverFacts(autocommit_name="autoCommit"),
+    "google.cloud.bigquery": _NoTransactions(closed_name="_closed"),
+    "google.cloud.spanner_dbapi": DriverFacts(
+        closed_name="is_closed", autocommit_name="autocommit"),
+    "hdbcli": DriverFacts(
+        question="select 1 from dummy", closed_name="!isconnected",
+        autocommit_name="getautocommit"),
+    "jaydebeapi": DriverFacts(
+        closed_name="jconn.isClosed", autocommit_name="jconn.getAutoCommit"),
+    "pinotdb": _NoTransactions(),
+    "pyathena": _NoTransactions(),
+    "snowflake": DriverFacts(
+        closed_name="is_closed", lost_codes=LOST | {
+            250001, 250002, 250003, 390111, 390112, 390114, 390195}),
+    "teradatasql": DriverFacts(autocommit_name="autocommit"),
+    "trino": _Trino(),
     "vertica_python": _Vertica(),
 }

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Kwargs
 from .arguments import (
     ConnectArguments,
     accept_utf8,
@@ -32,7 +32,10 @@ class _PostgreSql(ExactDriver):
     transient_codes = frozenset(("40001", "40P01"))
     read_only_codes = frozenset(("25006",))
     settings: tuple[str, ...] = ("autocommit",)
+    autocommit_name = "autocommit"
+    socket_name = "fileno"
     connect_timeout: str | None = "connect_timeout"
+    attribute_names: Mapping[str, str] = {"autocommit": "autocommit"}
     server_questions: Mapping[str, str] = {
         "version": _SETTING.format("server_version"),
         "limit": _SETTING.format("max_connections"),
@@ -59,18 +62,9 @@ class _PostgreSql(ExactDriver):
             " where file ~ '^cpu[0-9]+$'"),
         "session": "select pg_backend_pid()"}
 
-    def autocommit(self, con: Any) -> bool | None:
-        return ask(con, "autocommit")
-
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)
         return None if closed is None else bool(closed)
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "fileno")
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "sqlstate", None)
@@ -81,9 +75,7 @@ class _PostgreSql(ExactDriver):
             return None
         return code in self.lost_codes or str(code).startswith("08")
 
-    def clean(
-            self, con: Any,
-            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
+    def clean(self, con: Any, start: Any = None) -> bool:
         before = con.autocommit
         con.rollback()
         con.autocommit = True
@@ -94,9 +86,6 @@ class _PostgreSql(ExactDriver):
             cursor.close()
             con.autocommit = before
         return True
-
-    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.after_connect("autocommit", value)
 
 
 class _LibPq(_PostgreSql):
@@ -140,10 +129,12 @@ def _keepalives(seconds: float, dbapi: Any) -> dict[str, int]:
 
 class _Psycopg2(_LibPq):
     module = "psycopg2"
+    transaction_name = "get_transaction_status"
     checks_types = True
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
         "cursor_factory", "encoding")
+    writers: Mapping[str, str] = {"encoding": "set_client_encoding"}
     setters: Mapping[str, str] = {
         "set_session": COMPARED, "set_isolation_level": COMPARED,
         "set_client_encoding": COMPARED, "reset": MARKS}
@@ -162,24 +153,18 @@ class _Psycopg2(_LibPq):
         is_closed = status == _UNKNOWN and con.closed == 1  # by the program
         return None if is_closed else True
 
-    def status_of(self, con: Any) -> Any:
-        return question(con, "get_transaction_status")
-
     def keeps_rows(self, cursor: Any) -> bool:
         return getattr(cursor, "name", "") is None  # the server has no names
 
     def code(self, error: BaseException) -> Any:
         return getattr(error, "pgcode", None)
 
-    def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "encoding":
-            con.set_client_encoding(value)
-        else:
-            setattr(con, name, value)
-
 
 class _Psycopg(_LibPq):
     module = "psycopg"
+    transaction_name = "pgconn.transaction_status"
+    parameter_names: Mapping[str, str] = {
+        **_LibPq.parameter_names, "autocommit": "autocommit"}
     checks_types = True
     settings = (
         "autocommit", "isolation_level", "read_only", "deferrable",
@@ -202,9 +187,6 @@ class _Psycopg(_LibPq):
         is_closed = status == _UNKNOWN and ask(con, "_closed")
         return None if status is None or is_closed else True
 
-    def status_of(self, con: Any) -> Any:
-        return question(con, "pgconn.transaction_status")
-
     def number_of(self, con: Any) -> Any:
         return question(con, "pgconn.socket")
 
@@ -212,12 +194,29 @@ class _Psycopg(_LibPq):
         # server-side cursors have names; a pipeline may owe the result
         return not hasattr(cursor, "name") and cursor.pgresult is not None
 
-    def add_autocommit(self, arguments: ConnectArguments, value: bool) -> None:
-        arguments.add(autocommit=value)
+
+class _WithStream(DriverFacts):
+    """The base of pg8000 and of its relative."""
+
+    def is_loss(self, error: BaseException) -> bool | None:
+        lost = super().is_loss(error)
+        return lost if lost is not None else (
+            str(error) in {"network error", "connection is closed"} or None)
+
+    def close(self, con: Any) -> None:
+        stream = getattr(con, "_sock", None)
+        try:
+            con.close()
+        finally:  # of a lost connection this is left open, and cannot be sent
+            if stream is not None:
+                with quietly("closing the stream of a lost connection"):
+                    stream.close()
 
 
-class _Pg8000(_PostgreSql):
+class _Pg8000(_WithStream, _PostgreSql):
     module = "pg8000.dbapi"
+    transaction_name = "_in_transaction"
+    socket_name = "_usock.fileno"
     connect_timeout = "timeout"
     parameter_names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "database",
@@ -227,45 +226,28 @@ class _Pg8000(_PostgreSql):
     def connected(self, con: Any) -> None:
         con._usock.settimeout(None)  # noqa: SLF001 - there is no other way
 
-    def in_transaction(self, con: Any) -> bool | None:
-        return getattr(con, "_in_transaction", None)
-
-    def status_of(self, con: Any) -> Any:
-        return question(con, "_in_transaction")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_usock.fileno")
-
     def is_closed(self, con: Any) -> bool | None:
         if getattr(con, "_sock", con) is None:
             return True
         descriptor = self.descriptor(con)
         return None if descriptor is None else descriptor < 0
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_usock.fileno")
-
-    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+    def keeps_rows(self, cursor: Any) -> bool:
         return True
 
     def code(self, error: BaseException) -> Any:
         details = error.args[0] if error.args else None
         return details.get("C") if isinstance(details, dict) else None
 
-    def is_loss(self, error: BaseException) -> bool | None:
-        return _or_network_error(super().is_loss(error), error)
-
-    def close(self, con: Any) -> None:
-        _close_with_stream(con)
-
     def add_connection_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
         arguments.add(timeout=value)
-        arguments.steps.append(_limit_socket(None))  # it would keep the limit
+        arguments.steps.append(self.connected)  # it would keep the limit
 
     def add_socket_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
-        arguments.steps.append(_limit_socket(value))
+        arguments.steps.append(
+            lambda con: con._usock.settimeout(value))  # noqa: SLF001 - no other way
 
     def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         demand_host(config)
@@ -275,9 +257,7 @@ class _Pg8000(_PostgreSql):
             # old releases need nothing for that
             arguments.add(ssl_context=False)
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection, to a local socket if the host is a folder."""
         parameters = parameters.copy()
         host = parameters.get("host")
@@ -288,50 +268,15 @@ class _Pg8000(_PostgreSql):
         return super().connect(dbapi, parameters, password)
 
 
-def _or_network_error(lost: bool | None, error: BaseException) -> bool | None:
-    """Return whether an error is a loss, by its text if by nothing else."""
-    return lost if lost is not None else (
-        str(error) in {"network error", "connection is closed"} or None)
-
-
-def _close_with_stream(con: Any) -> None:
-    stream = getattr(con, "_sock", None)
-    try:
-        con.close()
-    finally:  # of a lost connection this is left open, and cannot be sent
-        if stream is not None:
-            with quietly("closing the stream of a lost connection"):
-                stream.close()
-
-
-def _limit_socket(seconds: float | None) -> Callable[[Any], None]:
-    def step(con: Any) -> None:
-        con._usock.settimeout(seconds)  # noqa: SLF001 - no other way
-    return step
-
-
 class _Pgdb(_LibPq):
     module = "pgdb"
+    transaction_name = "_cnx.transaction"
+    socket_name = "_cnx.fileno"
 
-    def in_transaction(self, con: Any) -> bool | None:
-        status = ask(con, "_cnx.transaction")
-        return None if status is None else status != 0
-
-    def status_of(self, con: Any) -> Any:
-        return question(con, "_cnx.transaction")
-
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "_cnx.fileno")
-
-    def number_of(self, con: Any) -> Any:
-        return question(con, "_cnx.fileno")
-
-    def keeps_rows(self, cursor: Any) -> bool:  # noqa: ARG002 - all do
+    def keeps_rows(self, cursor: Any) -> bool:
         return True
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection with a text, since pgdb quotes too little."""
         text = " ".join(
             f"{name}={_quote(value)}" for name, value in parameters.items())
@@ -347,20 +292,13 @@ class _ClassicPg(_PostgreSql):
     """The class DB of classic PyGreSQL."""
 
     settings = ()
-
-    def in_transaction(self, con: Any) -> bool | None:
-        status = ask(con, "db.transaction")
-        return None if status is None else status != 0
+    transaction_name = "db.transaction"
+    socket_name = "db.fileno"
 
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(getattr(con, "db", None), "status", False)
 
-    def descriptor(self, con: Any) -> int | None:
-        return ask(con, "db.fileno")
-
-    def clean(
-            self, con: Any,
-            start: Any = None) -> bool:  # noqa: ARG002 - the server knows
+    def clean(self, con: Any, start: Any = None) -> bool:
         con.query("discard all")
         return True
 
@@ -382,13 +320,7 @@ class _LikePsycopg2(_Relative):
         return DRIVERS["psycopg2"].clean(con, start)
 
 
-class _LikePsycopg(_LikePsycopg2):
-    transaction_name = "info.transaction_status"
-
-
-class _Redshift(_Relative):
-    """A relative of pg8000."""
-
+class _Redshift(_WithStream, _Relative):
     transaction_name = "in_transaction"
     socket_name = "_usock.fileno"
 
@@ -396,16 +328,11 @@ class _Redshift(_Relative):
         number = ask(con, "_usock.fileno")
         return None if number is None else number < 0
 
-    def is_loss(self, error: BaseException) -> bool | None:
-        return _or_network_error(super().is_loss(error), error)
-
-    def close(self, con: Any) -> None:
-        _close_with_stream(con)
-
 
 DRIVERS: dict[str, DriverFacts] = {
     "psycopg2": _Psycopg2(), "psycopg": _Psycopg(), "pg8000": _Pg8000(),
     "pgdb": _Pgdb(), "pg": _ClassicPg(), "psycopg2cffi": _LikePsycopg2(),
-    "ksycopg2": _LikePsycopg2(), "gaussdb": _LikePsycopg(),
+    "ksycopg2": _LikePsycopg2(), "gaussdb": _LikePsycopg2(
+        transaction_name="info.transaction_status"),
     "redshift_connector": _Redshift(),
 }

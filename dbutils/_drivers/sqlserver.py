@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
-from .._base.hints import Any
+from .._base.hints import Any, Kwargs
 from .._base.secrets import Secret
 from .arguments import ConnectArguments, accept_utf8, whole
 from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask
@@ -80,9 +80,7 @@ class _Pyodbc(_SqlServer):
         self.refuse_files(config)
         arguments.add(Encrypt="yes" if config.ssl else "no")
 
-    def connect(
-            self, dbapi: Any, parameters: dict[str, Any],
-            password: Any) -> Any:
+    def connect(self, dbapi: Any, parameters: Kwargs, password: Any) -> Any:
         """Open a connection with a text in which everything is quoted."""
         said = {"PWD": password} if password is not None else {}
         others: dict[str, Any] = {}
@@ -113,6 +111,8 @@ def _odbc_driver(dbapi: Any) -> str:
 class _Pymssql(_SqlServer):
     connect_timeout = "login_timeout"
     settings = ("autocommit",)
+    readers: Mapping[str, str] = {"autocommit": "autocommit_state"}
+    writers: Mapping[str, str] = {"autocommit": "autocommit"}
     setters = dict.fromkeys(("autocommit",), COMPARED)
     lost_codes = frozenset((20003, 20004, 20006, 20047))
     tells_work = False
@@ -125,7 +125,7 @@ class _Pymssql(_SqlServer):
         return None if connected is None else not connected
 
     # Its cursors read rows and facts from the connection when asked.
-    def keeps_values(self, cursor: Any) -> bool:  # noqa: ARG002 - none does
+    def keeps_values(self, cursor: Any) -> bool:
         return False
 
     def code(self, error: BaseException) -> Any:
@@ -133,16 +133,6 @@ class _Pymssql(_SqlServer):
         if isinstance(code, tuple) and code:  # with its text
             code = code[0]
         return code if isinstance(code, int) else None
-
-    def read(self, con: Any, name: str) -> Any:
-        return con.autocommit_state if name == "autocommit" else getattr(
-            con, name)
-
-    def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "autocommit":
-            con.autocommit(value)
-        else:
-            setattr(con, name, value)
 
     module = "pymssql"
     parameter_names: Mapping[str, str] = {

@@ -144,6 +144,15 @@ def _inside(con: Any, path: list[str]) -> Any:
     return con
 
 
+def _answer_inside(name: str, default: Any = None) -> Any:
+    """Return a method that asks the driver inside, if there is one now."""
+    def method(driver: Wrapped, con: Any, *_: Any) -> Any:
+        inner = driver.inside(con)
+        return default if inner is None else getattr(
+            driver.driver, name)(inner)
+    return method
+
+
 class Wrapped(DriverFacts):
     """A driver whose connections are wrapped."""
 
@@ -158,7 +167,7 @@ class Wrapped(DriverFacts):
 
     def __init__(self, path: list[str], inner: DriverFacts) -> None:
         self._path = path
-        self._inner = inner
+        self.driver = inner
         self.is_known = inner.is_known
         self.is_embedded = inner.is_embedded
         self.has_transactions = inner.has_transactions
@@ -166,55 +175,33 @@ class Wrapped(DriverFacts):
 
     @property
     def needs_account(self) -> bool:
-        return self._inner.needs_account
+        return self.driver.needs_account
 
     @property
     def tells_closed(self) -> bool:
-        return self._inner.tells_closed
+        return self.driver.tells_closed
 
     @property
     def can_clean(self) -> bool:
-        return self._inner.can_clean
+        return self.driver.can_clean
 
     def inside(self, con: Any) -> Any:
         return _inside(con, self._path)
 
-    def in_transaction(self, con: Any) -> bool | None:
-        inner = self.inside(con)
-        return None if inner is None else self._inner.in_transaction(inner)
-
-    def has_written(self, con: Any) -> bool | None:
-        inner = self.inside(con)
-        return None if inner is None else self._inner.has_written(inner)
-
-    def autocommit(self, con: Any) -> bool | None:
-        inner = self.inside(con)
-        return None if inner is None else self._inner.autocommit(inner)
-
-    def is_closed(self, con: Any) -> bool | None:
-        inner = self.inside(con)
-        return None if inner is None else self._inner.is_closed(inner)
-
-    def descriptor(self, con: Any) -> int | None:
-        inner = self.inside(con)
-        return None if inner is None else self._inner.descriptor(inner)
-
-    def is_private(self, con: Any) -> bool:
-        inner = self.inside(con)
-        return inner is not None and self._inner.is_private(inner)
-
-    def clean(
-            self, con: Any,
-            start: Any = None) -> bool:  # noqa: ARG002 - of the wrapper
-        inner = self.inside(con)
-        return inner is not None and self._inner.clean(inner)
+    in_transaction = _answer_inside("in_transaction")
+    has_written = _answer_inside("has_written")
+    autocommit = _answer_inside("autocommit")
+    is_closed = _answer_inside("is_closed")
+    descriptor = _answer_inside("descriptor")
+    is_private = _answer_inside("is_private", False)
+    clean = _answer_inside("clean", False)
 
     def code(self, error: BaseException) -> Any:
-        code = self._inner.code(error)
+        code = self.driver.code(error)
         return super().code(error) if code is None else code
 
     def is_loss(self, error: BaseException) -> bool | None:
         if type(error).__name__ in self._losses:
             return True
-        lost = self._inner.is_loss(error)
+        lost = self.driver.is_loss(error)
         return super().is_loss(error) if lost is None else lost

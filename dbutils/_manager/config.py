@@ -16,7 +16,7 @@ from functools import partial
 from types import ModuleType
 
 from .._base.checks import check_seconds, check_size, shown
-from .._base.hints import Any, Dict, Mapping
+from .._base.hints import Any, Args, Dict, Mapping
 from .._base.secrets import Secret, drop_secrets, wrap_secrets
 from .urls import settings_of_url, settings_of_variables
 
@@ -318,13 +318,11 @@ def _only_one(positional: Any, keyword: Any) -> Any:
 
 
 def _make_config(
-        config: Any, args: tuple[Any, ...],
-        settings: dict[str, Any]) -> ConnectionConfig:
+        config: Any, args: Args, settings: dict[str, Any]) -> ConnectionConfig:
     """Return a configuration made of all parameters that were given."""
     _check_settings(settings)
-    kind = _kind_in(config)
-    if kind is not None:
-        return ConnectionConfig(kind, *args, **settings)
+    if isinstance(config, str) and config.isalnum():  # it is no URL
+        return ConnectionConfig(DatabaseType(config), *args, **settings)
     if args:
         raise TypeError(
             "Only settings that begin with the kind of a database, and the"
@@ -352,10 +350,3 @@ def _check_settings(settings: dict[str, Any]) -> None:
             raise TypeError(
                 f"{name!r} is a setting of the pool, not of its connections."
                 f" Pass pool_config=PoolConfig({name}=...).")
-
-
-def _kind_in(config: Any) -> DatabaseType | None:
-    """Return the kind of database, if that was given instead of a URL."""
-    if isinstance(config, str) and config.isalnum():
-        return DatabaseType(config)
-    return None

@@ -14,16 +14,11 @@ from .._base.mutex import Mutex
 from .._base.threads import start_thread
 
 __all__ = [
-    "AllPoolsInUse", "PoolRegistry", "Probe", "Request", "UsageStats",
-    "health_of"]
+    "PoolRegistry", "Probe", "Request", "UsageStats", "health_of"]
 
 
 # The number of removed pools after which dead ones are forgotten.
 _RECENT = 100
-
-
-class AllPoolsInUse(Exception):  # noqa: N818 - caught by the manager
-    """No pool can be removed, since all pools are in use."""
 
 
 class Request:
@@ -67,7 +62,7 @@ class Probe:
         self._done = threading.Event()
         self._is_well = False
         # A weak reference to the question, which only the thread holds.
-        self._asking: Callable[[], Any] = _nothing
+        self._asking: Callable[[], Any] = type(None)
 
     @property
     def is_closed(self) -> bool:
@@ -91,10 +86,6 @@ class Probe:
                 self._is_well = question()
         finally:
             self._done.set()
-
-
-def _nothing() -> None:
-    """Return None, like a dead weak reference."""
 
 
 class PoolRegistry:
@@ -157,7 +148,8 @@ class PoolRegistry:
 
     def remove_refused(self, key: str) -> list[Any]:
         """Remove and return the pools whose passwords were refused."""
-        refused = [entry for entry in self.alike(key) if entry.is_refused]
+        refused = [
+            entry for entry in self.alike(key) if entry.connector.is_refused]
         for entry in refused:
             self.remove(entry)
         return refused
@@ -184,12 +176,12 @@ class PoolRegistry:
             (entry for entry in self.entries.values() if not entry.is_used),
             key=lambda entry: entry.used_at)
 
-    def make_room(self, number: int) -> list[Any]:
+    def make_room(self, number: int) -> list[Any] | None:
         """Remove unused pools to make room for new ones, and return them.
 
         number: the number of new pools
 
-        This raises AllPoolsInUse if there are not enough unused pools.
+        Return None if there are not enough unused pools.
         """
         if self.limit is None:
             return []
@@ -198,7 +190,7 @@ class PoolRegistry:
             return []
         unused = self.unused()
         if number and len(unused) < surplus:
-            raise AllPoolsInUse
+            return None
         for entry in unused[:surplus]:
             self.remove(entry)
         return unused[:surplus]

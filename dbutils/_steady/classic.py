@@ -9,11 +9,11 @@ itself, and execute statements twice.
 from __future__ import annotations
 
 from .._base.errors import log_swallowed, quietly
-from .._base.hints import Any, Callable, NamedTuple
+from .._base.hints import Any, Args, Callable, Kwargs, NamedTuple
 from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
-from .decisions import RAISE, REPEAT, REPLACE, Spare, judge
+from .decisions import Spare
 from .liveness import (
     AT_CURSOR,
     AT_STATEMENT,
@@ -71,9 +71,7 @@ class ClassicFailover:
                 prove_ping(session)
         return alive
 
-    def begin(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> None:
+    def begin(self, session: DbSession, args: Args, kwargs: Kwargs) -> None:
         """Begin a transaction."""
         session.transaction = True
         call_begin(session.con, args, kwargs)
@@ -88,9 +86,8 @@ class ClassicFailover:
         session.work = False
 
     def alter(
-            self, session: DbSession,  # noqa: ARG002 - for the safe policy
-            act: Callable[[], Any],
-            kind: Kind = READ) -> Any:  # noqa: ARG002 - for the safe policy
+            self, session: DbSession, act: Callable[[], Any],
+            kind: Kind = READ) -> Any:
         """Change a setting, or do something else directly."""
         return act()
 
@@ -134,9 +131,7 @@ class ClassicFailover:
             reset(session.con)
         return reset != "session"
 
-    def cursor(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def cursor(self, session: DbSession, args: Args, kwargs: Kwargs) -> Any:
         """Return a new driver cursor, of a new connection if necessary."""
         in_transaction = session.transaction
         if not in_transaction:
@@ -151,17 +146,15 @@ class ClassicFailover:
                 return session.con.cursor()
             return session.con.cursor(*args, **kwargs)
         except session.opener.failures as error:
-            verdict = judge(session.options.is_fatal(error), in_transaction)
-            if verdict is RAISE:
+            if not session.options.is_fatal(error):
                 raise
             cursor = self._cursor_anew(session, args, kwargs)
-            if cursor is None or verdict is REPLACE:
+            if cursor is None or in_transaction:
                 raise
             return cursor
 
     def _cursor_when_due(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+            self, session: DbSession, args: Args, kwargs: Kwargs) -> Any:
         """Return a cursor of a new connection, since the old one is due."""
         cursor = self._cursor_anew(session, args, kwargs)
         if cursor is None:
@@ -169,15 +162,14 @@ class ClassicFailover:
         return cursor
 
     def _cursor_anew(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+            self, session: DbSession, args: Args, kwargs: Kwargs) -> Any:
         """Replace the connection; return a cursor, None if that fails."""
         with Spare(session.open_again, args, kwargs) as spare:
             if spare.cursor is None:
                 session.transaction = False
                 return None
             con, cursor = spare.keep()
-            _replace(session, con)
+            _go_on_with(session, con)
             return cursor
 
     def run(self, state: CursorState, call: Call) -> Any:
@@ -191,7 +183,11 @@ class ClassicFailover:
             if session.is_used_up():
                 return self._run_when_due(state, call)
         try:
-            result = state.call(call, self._open_cursor(state))
+            if state.closed and state.extras.moved:
+                # as in DBUtils 3.x, a cursor that was moved can still be used
+                args, kwargs = state.extras.options
+                state.move_to(session.con.cursor(*args, **kwargs))
+            result = state.call(call, state.cursor)
         except session.opener.failures as error:
             done = self._after(error, state, call, in_transaction)
             if done is None:
@@ -207,12 +203,11 @@ class ClassicFailover:
 
         The error is not raised here, where it would refer to itself.
         """
-        fatal = not state.extras.no_failover and (
-            state.session.options.is_fatal(error))
-        verdict = judge(fatal, in_transaction)
-        if verdict is REPLACE:
-            self.replace(state)
-        if verdict is not REPEAT:
+        if state.extras.no_failover or (
+                not state.session.options.is_fatal(error)):
+            return None
+        if in_transaction:
+            self._replace(state)
             return None
         return self.repeat(state, call, type(error))
 
@@ -305,7 +300,7 @@ class ClassicFailover:
             self._take(state, spare)
             return done
 
-    def replace(self, state: CursorState) -> None:
+    def _replace(self, state: CursorState) -> None:
         """Replace the connection at the end of a broken transaction."""
         with Spare(
                 state.session.open_again, *state.extras.options) as spare:
@@ -317,23 +312,12 @@ class ClassicFailover:
         """Go on with another connection and a cursor of it."""
         con, cursor = spare.keep()
         state.close()
-        _replace(state.session, con)
+        _go_on_with(state.session, con)
         state.move_to(cursor)
         state.change(moved=True)
 
-    def _open_cursor(self, state: CursorState) -> Any:
-        """Return the driver cursor.
 
-        As in DBUtils 3.x, a cursor that was moved to a new connection can
-        go on to be used after it was closed.
-        """
-        args, kwargs = state.extras.options
-        if state.closed and state.extras.moved:
-            state.move_to(state.session.con.cursor(*args, **kwargs))
-        return state.cursor
-
-
-def _replace(session: DbSession, con: Any) -> None:
+def _go_on_with(session: DbSession, con: Any) -> None:
     """Close the driver connection and go on with another one."""
     session.close()
     session.store(con)
@@ -346,5 +330,5 @@ def _reopen(session: DbSession) -> bool:
         con = session.open_again()
     if con is None:
         return False
-    _replace(session, con)
+    _go_on_with(session, con)
     return True

@@ -1,35 +1,11 @@
-"""Decisions after an error of the driver.
-
-The decisions are pure functions, one for the failover policy of DBUtils 3.x
-and one for the safe policy.  The policies carry them out.
-"""
+"""The decision of the safe failover policy, and spare connections."""
 
 from __future__ import annotations
 
 from .._base.errors import quietly
 from .._base.hints import Any, Callable, NamedTuple
 
-__all__ = [
-    "RAISE", "REPEAT", "REPLACE", "Loss", "Spare", "Verdict", "judge",
-    "reason_not_to_repeat"]
-
-
-class Verdict(str):
-    """The consequences that an error can have."""
-
-    __slots__ = ()
-
-
-RAISE = Verdict("raise the error, the connection stays")
-REPLACE = Verdict("replace the connection, raise the error")
-REPEAT = Verdict("try again, on another connection if necessary")
-
-
-def judge(fatal: bool, in_transaction: bool) -> Verdict:
-    """Decide about an error of a kind that can mean a lost connection."""
-    if not fatal:
-        return RAISE
-    return REPLACE if in_transaction else REPEAT
+__all__ = ["Loss", "Spare", "reason_not_to_repeat"]
 
 
 class Loss(NamedTuple):

@@ -60,15 +60,11 @@ def checkout_check_of(session: Any) -> int:
     return LOOK_AT_CHECKOUT if session.can_be_gone else NO_CHECK
 
 
-class Depth(str):
-    """How much is done to find out whether a connection is alive."""
-
-    __slots__ = ()
-
-
-LOOK = Depth("look at the driver and at the socket")
-ASK_DRIVER = Depth("ask in the way of the option 'ping'")
-ASK_SERVER = Depth("execute a statement")
+# How much is done to find out whether a connection is alive.
+Depth = str
+LOOK = "look at the driver and at the socket"
+ASK_DRIVER = "ask in the way of the option 'ping'"
+ASK_SERVER = "execute a statement"
 
 # In seconds, the shortest time in which a question is asked.
 _LEAST = 0.25
@@ -105,16 +101,11 @@ def seems_alive(session: Any) -> bool:
         session.closed or session.is_gone())
 
 
-class SocketState(str):
-    """A result of a look at a socket."""
-
-    __slots__ = ()
-
-
-QUIET = SocketState("nothing to read, as expected")
-GONE = SocketState("the other side has closed it")
-UNREAD = SocketState(
-    "data that nobody has asked for, so that only asking helps")
+# The results of a look at a socket.
+SocketState = str
+QUIET = "nothing to read, as expected"
+GONE = "the other side has closed it"
+UNREAD = "data that nobody has asked for, so that only asking helps"
 
 
 _HANG_UP = (

@@ -31,14 +31,10 @@ def is_lost(session: Any, error: Exception) -> bool:
     lost = _verdict(session, error)
     if lost is None:
         lost = not still_answers(session)
-        if not lost and _says_late(error):
+        text = str(error).lower().replace(" ", "").replace("-", "")
+        if not lost and any(word in text for word in _LATE):
             session.suspect()  # its answer may still come
     return lost
-
-
-def _says_late(error: Exception) -> bool:
-    text = str(error).lower().replace(" ", "").replace("-", "")
-    return any(word in text for word in _LATE)
 
 
 def _verdict(session: Any, error: Exception) -> bool | None:

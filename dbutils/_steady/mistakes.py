@@ -162,13 +162,8 @@ def explain_thread(error: BaseException) -> None:
 _NOT_THEIRS = r"must be (?:a |\S+\.)connection\b|expected Connection\b"
 
 
-def _present_error() -> BaseException | None:
-    """Return the exception being handled, None if there is none."""
-    return sys.exc_info()[1]
-
-
-# From Python 3.11 on there is a function in C.
-present_error = getattr(sys, "exception", _present_error)
+# Returns the exception being handled; from Python 3.11 on it is in C.
+present_error = getattr(sys, "exception", lambda: sys.exc_info()[1])
 
 
 def explain_refusal(error: BaseException | None) -> None:

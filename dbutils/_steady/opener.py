@@ -28,16 +28,8 @@ class Opener:
     """Opens driver connections, and learns from them what the driver is."""
 
     __slots__ = (
-        "args",
-        "creator",
-        "dbapi",
-        "driver",
-        "failures",
-        "kwargs",
-        "maker",
-        "setsession",
-        "threadsafety",
-    )
+        "args", "creator", "dbapi", "driver", "failures", "kwargs", "maker",
+        "setsession", "threadsafety")
 
     def __init__(
             self, creator: Any, setsession: Any, failures: Any,

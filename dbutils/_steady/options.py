@@ -46,7 +46,9 @@ def check_options(
     if not isinstance(maxusage, int):
         raise TypeError("'maxusage' must be an integer value.")
     kinds = failures if isinstance(failures, tuple) else (failures,)
-    if failures is not None and not all(map(_is_exception, kinds)):
+    if failures is not None and not all(
+            isinstance(kind, type) and issubclass(kind, Exception)
+            for kind in kinds):
         raise TypeError("'failures' must be a tuple of exceptions.")
     if isfatal is not None and not callable(isfatal):
         raise TypeError("'isfatal' must be a callable.")
@@ -54,10 +56,6 @@ def check_options(
         raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
     return SteadyOptions(
         maxusage, failures, isfatal, *parse_ping(ping), closeable, failover)
-
-
-def _is_exception(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, Exception)
 
 
 def parse_ping(ping: Any) -> Ping:

@@ -189,9 +189,7 @@ class PgSafe:
         session.transaction = session.is_marked = False
         return loss
 
-    def was_lost(
-            self, session: PgSession,
-            error: Exception) -> bool:  # noqa: ARG002 - the session knows
+    def was_lost(self, session: PgSession, error: Exception) -> bool:
         """Return whether an error was the loss of the connection."""
         return session.state >= LOST
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from weakref import ref
 
-from .._base.hints import Any
+from .._base.hints import Any, Args, Kwargs
 from .state import LOST
 
 __all__ = ["Replaced", "replaced_in"]
@@ -61,9 +61,7 @@ class Replaced:
         moment, session.moment = session.moment, 1
         return ping_check(moment, reconnect)
 
-    def cursor(
-            self, session: Any, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def cursor(self, session: Any, args: Args, kwargs: Kwargs) -> Any:
         """Return a new driver cursor."""
         cursor = self._method("_cursor")
         if cursor is None:

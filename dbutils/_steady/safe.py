@@ -10,7 +10,7 @@ replaced before a statement is sent, if there is nothing to lose.
 from __future__ import annotations
 
 from .._base.errors import add_note, log_swallowed, quietly
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Args, Callable, Kwargs
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
 from .cursor import NOTHING, Call, CursorState, execution
@@ -101,9 +101,7 @@ class SafeFailover:
 
     # Transactions, and what is done directly.
 
-    def begin(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> None:
+    def begin(self, session: DbSession, args: Args, kwargs: Kwargs) -> None:
         """Begin a transaction, of a new connection if necessary."""
         def act() -> None:
             session.transaction = True  # also if this is interrupted
@@ -153,9 +151,7 @@ class SafeFailover:
             raise
         session.work = False
 
-    def was_lost(
-            self, session: DbSession,
-            error: Exception) -> bool:  # noqa: ARG002 - the session knows
+    def was_lost(self, session: DbSession, error: Exception) -> bool:
         """Return whether an error was the loss of the connection."""
         return session.state >= LOST
 
@@ -221,9 +217,7 @@ class SafeFailover:
 
     # Opening cursors and executing statements.
 
-    def cursor(
-            self, session: DbSession, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+    def cursor(self, session: DbSession, args: Args, kwargs: Kwargs) -> Any:
         """Return a new driver cursor, of a new connection if necessary.
 
         cursor_for() of steady_db inlines this for the usual case.

@@ -7,7 +7,7 @@ end of a lease, also on another driver connection; then they are restored.
 from __future__ import annotations
 
 from .._base.errors import quietly
-from .._base.hints import Any
+from .._base.hints import Any, Args, Kwargs
 from .._drivers.driver import NO_DRIVER, SPOILS, DriverFacts
 
 __all__ = ["Settings"]
@@ -80,8 +80,7 @@ class Settings:
         self._changes = {**self._changes, name: value}
 
     def call_setter(
-            self, con: Any, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+            self, con: Any, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call a method that changes settings until the end of the lease."""
         target = self._driver.setters[name]
         self.is_spoiled = self.is_spoiled or target == SPOILS
@@ -94,8 +93,7 @@ class Settings:
         return result
 
     def call_paired(
-            self, con: Any, name: str, args: tuple[Any, ...],
-            kwargs: dict[str, Any]) -> Any:
+            self, con: Any, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call a method whose effect another one undoes, or that one."""
         result = getattr(con, name)(*args, **kwargs)
         given = (*args, *kwargs.values())

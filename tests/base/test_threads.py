@@ -494,7 +494,7 @@ def test_work_in_the_background_goes_on_after_exceptions():
 def test_work_in_the_background_begins_after_a_refusal(
         dbapi, refusing, monkeypatch):
     keeper = _housekeeper.Housekeeper()
-    monkeypatch.setattr("dbutils._core.maintenance.housekeeper", keeper)
+    monkeypatch.setattr("dbutils._base.housekeeper.housekeeper", keeper)
     pool = PooledDB(dbapi, 2, maxidletime=0.05)
     assert not keeper.is_running
     refusing.refuses = False

@@ -77,11 +77,11 @@ def test_what_was_idle_for_long_is_closed_on_borrow_and_in_the_background(
     pool = kind.make(mincached=3, maxidletime=10_000)
     clock, maintenance = timed(pool)
     clock.now += 9_999
-    maintenance.tick()
+    maintenance._tick()
     assert kind.idle(pool) == 3
     pool.connection().close()  # this one was in use now
     clock.now += 2
-    maintenance.tick()
+    maintenance._tick()
     assert kind.idle(pool) == 1
     assert opened(server) == 3
     clock.now += 10_000
@@ -95,22 +95,22 @@ def test_idle_connections_are_asked_in_the_background(kind, server):
     clock, maintenance = timed(pool)
     asked.clear()
     clock.now += 10_001
-    maintenance.tick()
+    maintenance._tick()
     assert len(asked) == 2
     assert kind.idle(pool) == 2
-    maintenance.tick()  # it has just heard of them
+    maintenance._tick()  # it has just heard of them
     assert len(asked) == 2
     clock.now += 10_001
     server.is_down = True
     for permit in pool._core.idle:
         permit.slot.con.valid = False
-    maintenance.tick()
+    maintenance._tick()
     assert kind.idle(pool) == 0
 
 
 def test_the_first_connections_are_not_taken_as_old(kind, server):
     pool = kind.make(mincached=3, maxidletime=1000, maxlifetime=1000)
-    pool._core.maintenance.tick()
+    pool._core.maintenance._tick()
     pool.connection().close()
     assert kind.idle(pool) == 3
     assert opened(server) == 3
@@ -146,7 +146,7 @@ def test_what_somebody_has_in_hand_does_not_survive_the_end_of_all(
     lease = pool.connection() if way == "return" else None
     ends.append((pool, verb))
     if way == "keepalive":
-        maintenance.tick()
+        maintenance._tick()
     elif way == "health":
         pool.health_check()
     elif way == "refill":
@@ -174,11 +174,11 @@ def test_connections_are_kept_ready(kind, server):
     pool = kind.make(mincached=2, refill=True, maxconnections=3)
     _, maintenance = timed(pool)
     leases = [pool.connection() for _ in range(2)]
-    maintenance.tick()
+    maintenance._tick()
     assert kind.idle(pool) == 1  # the limit allows no more
     leases.pop().close()
     pool.close()
-    maintenance.tick()
+    maintenance._tick()
     assert kind.idle(pool) == 2
     assert leases
 
@@ -210,7 +210,7 @@ def test_a_connection_that_is_held_for_long_is_reported_once(kind, caplog):
         maintenance = pool._core.maintenance
         wait_until(lambda: caplog.messages)
         for _ in range(3):
-            maintenance.tick()
+            maintenance._tick()
     assert len(caplog.messages) == 1
     assert f"taken at {__file__}:" in caplog.messages[0]
     assert lease
@@ -222,7 +222,7 @@ def test_such_a_report_is_a_warning_too(kind):
     taken = lease._permit.taken
     lease._permit.taken = (taken[0] - 1000, *taken[1:])  # in use since then
     with pytest.warns(ResourceWarning, match="not given back"):
-        pool._core.maintenance.tick()
+        pool._core.maintenance._tick()
     assert lease
 
 

@@ -85,7 +85,7 @@ def ticks(monkeypatch):
 
         monkeypatch.setattr(kind, name, noted)
 
-    note(Maintenance, "tick")
+    note(Maintenance, "_tick")
     note(HealthCheck, "_work")
     return times
 

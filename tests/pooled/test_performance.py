@@ -503,7 +503,7 @@ def test_who_does_not_wait_gets_what_is_being_cleaned(make, server):
             pytest.raises(TooManyConnectionsError)):
         pool.connection(shareable=False)
     wait_until(lambda: len(pool._idle_cache) == 2)
-    assert not pool._performance._switches.reset_workers.is_busy()
+    assert not pool._performance._reset_workers.is_busy()
 
 
 @pytest.mark.parametrize("is_apart", [False, True])
@@ -659,7 +659,7 @@ def test_bad_limits_change_nothing(make, options, error, match):
     with pytest.raises(error, match=match):
         pool.set_performance_tuning_config(**options)
     assert pool._core.timeout == before
-    assert pool._performance._switches.reset_workers.timeout is None
+    assert pool._performance._reset_workers.timeout is None
 
 
 def comes_back_quickly(pool):

@@ -108,7 +108,7 @@ class Maintained(Use):
 
     def work(self):
         super().work()
-        self.maintenance.tick()
+        self.maintenance._tick()
 
 
 class Sharing(Use):

@@ -99,7 +99,7 @@ def test_a_question_in_the_background_ends(make, proxy):
     for permit in pool._core.idle:
         permit.slot.used_at -= 2000
     proxy.swallow(new=False)
-    maintenance.tick()
+    maintenance._tick()
     assert len(pool._idle_cache) == 0
 
 
