@@ -41,7 +41,7 @@ BUDGETS = {
     "allocation": 6_220,
     "performance": 9_610,
     "simple": 4_300,
-    "simple, threadsafety 2": 12_830,
+    "simple, threadsafety 2": 6_650,
     "persistent": 2_850,
     "persistent, ping=0": 2_470,
     "request": 20_360,
