@@ -14,7 +14,8 @@ from weakref import ref
 from .errors import orphan_text, quietly
 from .hints import Any
 
-__all__ = ["Orphan", "abandon_socket", "is_orphan", "register_for_fork"]
+__all__ = [
+    "Orphan", "abandon_socket", "entrust", "is_orphan", "register_for_fork"]
 
 # The objects to be told of a fork, connections before their holders.  They are
 # held weakly.  The callback at the death of one of them is written in C, so
@@ -58,6 +59,14 @@ def register_for_fork(
     """Arrange for a method to be called in every forked child."""
     things = _connections if is_connection else _holders
     things[ref(thing, things.__delitem__)] = method
+
+
+def entrust(thing: Any) -> None:
+    """Leave it to the holder of a connection to tell that of forks.
+
+    The holder has to be registered as a connection itself.
+    """
+    _connections.pop(ref(thing), None)
 
 
 def abandon_socket(con: Any, descriptor: int | None) -> None:
