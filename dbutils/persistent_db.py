@@ -92,10 +92,7 @@ class PersistentDB(ThreadConnections):
             session = session_of(con)
         if self._fresh:
             end_reading(session)
-        # Nothing is to be seen of many a driver, as long as it is open.
-        if session.ping and (
-                session.can_be_gone or session.state or session.closed
-                or not session.can_just_look):
+        if session.checkout_check:  # some drivers show nothing while open
             session.check(1)
         return con
 

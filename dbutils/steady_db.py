@@ -164,7 +164,7 @@ class SteadyDBConnection(Steady):
     _failure = inner("opener.failure")
     _failures = inner_term("failures", "opener.failures")
     _setsession_sql = inner("opener.setsession")
-    _ping = inner_term("ping", "asked_ping")
+    _ping = inner_term("ping", "checks.asked_ping")
 
     def _reset(self, force: bool = False) -> None:
         """Roll back if a transaction is open, or in any case with force."""
@@ -180,9 +180,10 @@ class SteadyDBConnection(Steady):
         As in DBUtils 3.x, a check that always fails is no error here.
         """
         session = self._own_session
-        if not ping & session.asked_ping:
+        if not ping & session.checks.asked_ping:
             return None
-        session.unanswered = 0
+        if session.unanswered:
+            session.unanswered = 0
         try:
             return session.failover.usual.check(session, reconnect)
         except PingError as error:

@@ -16,7 +16,7 @@ from .errors import orphan_text, quietly
 from .hints import Any
 
 __all__ = [
-    "Orphan", "abandon_socket", "is_orphan", "register_for_fork",
+    "Orphan", "abandon_socket", "entrust", "is_orphan", "register_for_fork",
     "registered"]
 
 # The objects to be told of a fork, connections before their holders.  They are
@@ -65,8 +65,16 @@ def register_for_fork(
 
 def registered(kind: type) -> list[Any]:
     """Return the objects of a class that are told of a fork."""
-    return [thing for thing in alive(_holders.copy())
-            if isinstance(thing, kind)]
+    things = {**_connections.copy(), **_holders.copy()}
+    return [thing for thing in alive(things) if isinstance(thing, kind)]
+
+
+def entrust(thing: Any) -> None:
+    """Leave it to the holder of a connection to tell that of forks.
+
+    The holder has to be registered as a connection itself.
+    """
+    _connections.pop(ref(thing), None)
 
 
 def abandon_socket(con: Any, descriptor: int | None) -> None:

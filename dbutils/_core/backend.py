@@ -70,7 +70,7 @@ class Backend:
         """
         raise IndexError
 
-    take_and_note = take_with_care
+    take_and_note = take_and_ask = take_with_care
 
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""
@@ -94,6 +94,17 @@ class Backend:
     def close(self, con: Any) -> None:
         """Close a connection for good."""
         con.close()
+
+    # Forks.  A connection is told of them by the pool while it is in a slot.
+
+    def enter(self, con: Any) -> None:
+        """Note that a connection is in a slot now."""
+
+    def leave(self, con: Any) -> None:
+        """Note that a connection is about to leave its slot."""
+
+    def after_fork(self, con: Any) -> None:
+        """Leave a connection to the parent of a forked child."""
 
     # Sharing.
 

@@ -63,14 +63,17 @@ def abandon(core: Any, slot: Slot) -> None:
 
     The thread that tries to reset it closes it when it gives up.
     """
+    core.backend.leave(slot.con)
     core.slots.give_up(slot)
     core.serve()
 
 
 def close(core: Any, slot: Slot) -> None:
     """Close the connection of a slot, if there is one."""
-    con, slot.con = slot.con, None
+    con = slot.con
     if con is not None:
+        core.backend.leave(con)  # before that, in case of a fork
+        slot.con = None
         core.close_counted(con, slot.is_counted)
 
 
@@ -103,7 +106,9 @@ def detach_idle(core: Any) -> Any:
 
 
 def _detach(core: Any, permit: Permit) -> Any:
-    con, permit.slot.con = permit.slot.con, None
+    con = permit.slot.con
+    core.backend.leave(con)
+    permit.slot.con = None
     core.give_up(permit.slot)
     return con
 
@@ -113,6 +118,7 @@ def adopt(core: Any, con: Any) -> None:
     permit: Any = core.slots.take(is_surplus=True)
     permit.slot.round = core.round
     permit.slot.con = con
+    core.backend.enter(con)
     core.put_back(permit)
 
 

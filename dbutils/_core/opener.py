@@ -160,6 +160,7 @@ def _begin_with(
         is_ahead: bool) -> None:
     """Fill a slot with a connection that was just opened."""
     slot.con = con
+    core.backend.enter(con)
     slot.is_counted = True
     core.opened.step()
     core.backend.after_open(con, core.throttle)

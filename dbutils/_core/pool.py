@@ -54,7 +54,7 @@ VERBS = (
     "after_fork",
     # attributes: options, and what measures the pool
     "slots", "limits", "is_closed", "timeout", "timer", "tick", "trust",
-    "changing", "is_careful", "track", "maintenance", "set_order")
+    "changing", "is_careful", "track", "maintenance", "set_order", "asks")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
@@ -91,6 +91,8 @@ class Pool:
         self.timeout: float | None = None
         # Whether connections are to be looked at when they are taken.
         self.is_careful = False
+        # Whether asking them is all that is done then.
+        self.asks = False
         self.tracks = tracks
         # The timer measures how long requests take, each time when tick()
         # returns 0; trust knows which connections are alive.
@@ -115,6 +117,7 @@ class Pool:
         # Whether helpers connect for requests that have a deadline.
         self.has_helpers = False
         self._begin()
+        register_for_fork(self, is_connection=True, method="leave_to_parent")
         register_for_fork(self)
 
     def _begin(self) -> None:
@@ -138,6 +141,12 @@ class Pool:
         # requests that got no connection.
         self.opened, self.closed, self.refused = Count(), Count(), Count()
         self.choose_ways()
+
+    def leave_to_parent(self) -> None:
+        """Leave all connections to the parent of a forked child."""
+        for con in self.connections():
+            with quietly("leaving a connection to the parent"):
+                self.backend.after_fork(con)
 
     def after_fork(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
@@ -328,6 +337,7 @@ class Pool:
         self.close_idle()
         for group in self.sharing.detach_all():
             slot = group.permit.slot
+            self.backend.leave(slot.con)
             self.slots.give_up(slot)
             stays = waits or not self.backend.can_be_closed_in_use(slot.con)
             if not (stays and group.count()):

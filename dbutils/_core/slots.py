@@ -198,6 +198,8 @@ class Slots:
         self.limit = limit
         # Slots whose permits have died.
         self.lost: list[Slot] = []
+        # The callback of all slots is one object.
+        self._lose = self.lost.append
         self._slots: dict[int, Slot] = {}
 
     def __len__(self) -> int:
@@ -220,7 +222,7 @@ class Slots:
         permit = Permit()
         # The callback is written in C, so that nothing else runs and nothing
         # can go wrong when a permit dies, wherever that happens.
-        slot = permit.slot = Slot(permit, self.lost.append)
+        slot = permit.slot = Slot(permit, self._lose)
         slot.number = number
         slot.con = None
         slot.is_counted = False

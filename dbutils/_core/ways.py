@@ -39,23 +39,26 @@ def choose_ways(core: Any) -> None:
     core.look_at_waiters()
 
 
-def _options(core: Any) -> tuple[bool, bool, bool, bool | None, bool, Any]:
+def _options(
+        core: Any) -> tuple[bool, bool, bool, bool, bool | None, bool, Any]:
     """Return all that the ways depend on."""
-    policy, maintenance = core.policy, core.maintenance
+    policy = core.policy
     return (
         core.is_closed, policy is not None and policy.has_limits,
-        _needs_care(core), core.tracks,
-        maintenance is not None and maintenance.needs_times,
+        _needs_care(core), core.asks and not _needs_more(core), core.tracks,
+        _needs_times(core),
         (core.order, core.limits.maxcached))
 
 
 def _choose(
         core: Any, is_closed: bool, has_limits: bool, needs_care: bool,
-        tracks: bool | None, needs_times: bool,
+        only_asks: bool, tracks: bool | None, needs_times: bool,
         order: tuple[Any, Any]) -> None:
     take: Any = core.idle.popleft
     if is_closed or has_limits:
         take = none_is_idle
+    elif only_asks:
+        take = MethodType(core.backend.take_and_ask, core)
     elif needs_care:
         take = MethodType(core.backend.take_with_care, core)
     elif tracks:
@@ -83,8 +86,19 @@ def _needs_care(core: Any) -> bool:
     """Return whether something is to be looked at before lending."""
     return bool(
         core.is_careful or core.tick is not None or _may_track(core)
-        or (core.maintenance is not None
-            and core.maintenance.needs_times))
+        or _needs_times(core))
+
+
+def _needs_more(core: Any) -> bool:
+    """Return whether lending takes more than to ask the connection."""
+    return bool(
+        core.tick is not None or core.tracks or core.trust is not None
+        or _may_track(core) or _needs_times(core))
+
+
+def _needs_times(core: Any) -> bool:
+    maintenance = core.maintenance
+    return maintenance is not None and bool(maintenance.needs_times)
 
 
 def look_at_waiters(core: Any) -> None:

@@ -8,6 +8,7 @@ other drivers use for what they tell.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import lru_cache
 
 from .._base.hints import Any
 from .creators import driver_module
@@ -64,16 +65,20 @@ class _Found(DriverFacts):
     # Reads are not worth a look at a flag before each of them.
     tells_closed = False
 
-    def __init__(self, con: Any) -> None:
-        self.autocommit_name = next(
-            (name for name in self._autocommit_names
-             if _value_of(con, name) in (True, False)), None)
-        self.closed_name = next(
-            (name for name in self._closed_names if _says_open(con, name)),
-            None)
-        self.socket_name = next(
-            (name for name in self._socket_names
-             if is_socket(ask(con, name))), None)
+    def __init__(self, *names: str | None) -> None:
+        """Set the names that names_in() has found."""
+        self.autocommit_name, self.closed_name, self.socket_name = names
+
+    @classmethod
+    def names_in(cls, con: Any) -> tuple[str | None, ...]:
+        """Return the names that a connection has for what is asked."""
+        return (
+            next((name for name in cls._autocommit_names
+                  if _value_of(con, name) in (True, False)), None),
+            next((name for name in cls._closed_names
+                  if _says_open(con, name)), None),
+            next((name for name in cls._socket_names
+                  if is_socket(ask(con, name))), None))
 
 
 class _FoundTelling(_Found):
@@ -106,7 +111,14 @@ def _found_in(con: Any) -> DriverFacts:
                 relative.descriptor(con) is not None):
             return relative
     tells = isinstance(getattr(con, "in_transaction", None), bool)
-    return _FoundTelling(con) if tells else _Found(con)
+    kind = _FoundTelling if tells else _Found
+    return _found(kind, *kind.names_in(con))
+
+
+@lru_cache(maxsize=None)
+def _found(kind: type[_Found], *names: str | None) -> _Found:
+    """Return the same facts for all connections that have the same names."""
+    return kind(*names)
 
 
 # Wrappers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .._base.fork import entrust, register_for_fork
 from .._base.hints import Any, Callable
 from .._core.backend import Backend
 from .._core.throttle import ConnectThrottle
@@ -14,7 +15,13 @@ from .._steady.state import OPEN
 from .._steady.steady import session_of
 from .attributes import forward
 from .shared_use import SharedUse
-from .ways import looks_well, needs_nothing, take_and_note, take_with_care
+from .ways import (
+    looks_well,
+    needs_nothing,
+    take_and_ask,
+    take_and_note,
+    take_with_care,
+)
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -41,6 +48,7 @@ class SteadyBackend(Backend):
 
     take_with_care = staticmethod(take_with_care)
     take_and_note = staticmethod(take_and_note)
+    take_and_ask = staticmethod(take_and_ask)
 
     def choose_leave(self, con: Any) -> None:
         """Choose how a session ends a clean checkout."""
@@ -71,6 +79,16 @@ class SteadyBackend(Backend):
             prove_ping(session)
         if session.options.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
+
+    def enter(self, con: Any) -> None:
+        entrust(session_of(con))
+
+    def leave(self, con: Any) -> None:
+        register_for_fork(session_of(con), is_connection=True)
+
+    def after_fork(self, con: Any) -> None:
+        session_of(con).after_fork()
+        self.leave(con)  # the pool of the child begins empty
 
     def limit_usage(self, con: Any) -> None:
         session_of(con).limit_usage(self.maxusage or 0)

@@ -213,6 +213,7 @@ class Pooled:
         core = self._core
         if session.checkout_check is not NO_CHECK and not core.is_careful:
             core.is_careful = True
+            core.asks = session.ask_ping is not None
             core.choose_ways()
 
     def __setattr__(self, name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from itertools import count
 from types import SimpleNamespace
 from weakref import ref
 
@@ -20,7 +21,8 @@ from .._core.backend import Backend
 from .._core.lease import Lease, hold, permit_of, return_by
 from .._core.limits import Limits
 from .._core.pool import Pool, core_of
-from .._core.slots import Checkout, Permit, Slot, end
+from .._core.slots import Permit, Slot
+from .._core.ways import none_is_idle
 from .._drivers.registry import driver_of
 from .._steady.mistakes import missing_text
 from .._steady.unsaved import is_failing, is_strict, warn_of_work
@@ -51,7 +53,7 @@ class Queued:
         """End the leases in a forked child."""
         self._core.after_fork()
 
-    def take(self, pool: Any) -> Permit:
+    def lend(self, pool: Any) -> Permit:
         """Return the permit for a connection, waiting if need be."""
         return self._core.acquire(_never, None, pool=pool)
 
@@ -79,59 +81,80 @@ def _never() -> Any:  # pragma: no cover - the limit is what was added
     raise AssertionError("A simple pool opens no connection on demand.")
 
 
-class _Turn(Permit):
-    """The right to use a connection together with any number of others."""
+class _Place:
+    """A connection that any number of users have together."""
 
-    __slots__ = ()
+    __slots__ = ("con",)
+
+    def __init__(self, con: Any) -> None:
+        self.con = con
+
+
+class _Turn:
+    """The permit of one of those who use a connection together."""
+
+    # It has no __init__(), like a lease.
+    __slots__ = ("checkout", "slot")
 
     is_share = True
+    is_known = False
+
+    checkout: Any
+    slot: Any
+
+
+# The core of a store from which nothing is lent the fast way.
+_NO_WAY: Any = SimpleNamespace(take=none_is_idle)
 
 
 class TakenInTurn:
-    """A store of connections that any number of users have together."""
+    """A store of connections that any number of users have together.
+
+    It is its own core: connections are in their places all the time.
+    """
+
+    # Nothing is to be done when a connection comes back.
+    put: Any = deque(maxlen=0).append
+    waiting = lost = ()
 
     def __init__(self) -> None:
-        # Nothing is handed out the fast way.
-        self._core = SimpleNamespace(take=deque().popleft)
-        self._permits: list[Permit] = []
-        self._next = 0
-        self._lock = threading.Lock()
-        # One checkout for all leases, which only a fork ends.
-        self._checkout: Checkout = [None]
-
-    def after_fork(self) -> None:
-        """End the leases in a forked child."""
-        end(self._checkout)
+        self.slots: list[_Place] = []
+        self._turns = count()
 
     @property
-    def slots(self) -> list[Slot]:
-        """Return the slots of the connections."""
-        return [permit.slot for permit in self._permits]
+    def _core(self) -> Any:
+        # the development mode notes who uses a connection
+        return _NO_WAY if is_strict else self
+
+    def after_fork(self) -> None:
+        """Do nothing, since leases of the parent find a stand-in."""
 
     def add(self, con: Any) -> None:
-        """Add another connection."""
-        permit = _Turn()
-        permit.slot = Slot(permit, _ignore)
-        permit.slot.con = con
-        permit.checkout = self._checkout
-        self._permits.append(permit)
+        """Add another connection; the turn stays where it is."""
+        self._turns = count(next(self._turns) % (len(self.slots) or 1))
+        self.slots.append(_Place(con))
 
-    def take(self, pool: Any) -> Permit:  # noqa: ARG002 - Queued needs it
-        """Return the permit for the connection whose turn it is."""
-        with self._lock:
-            permit = self._permits[self._next]
-            self._next = (self._next + 1) % len(self._permits)
-        return permit
+    def take(self) -> Any:
+        """Return a permit for the connection whose turn it is.
 
-    def give_back(self, permit: Permit) -> None:
+        Raise an IndexError if there is none.
+        """
+        places = self.slots
+        turn = _Turn()
+        turn.slot = places[next(self._turns) % (len(places) or 1)]
+        return turn
+
+    def lend(self, pool: Any) -> Any:
+        """Return such a permit that is in use."""
+        turn = self.take()
+        turn.checkout = [pool]
+        return turn
+
+    def give_back(self, permit: Any) -> None:
         """Do nothing, since the connection was never taken away."""
 
     def put_back(self, con: Any) -> None:
         """Do nothing, since the connection was never taken away."""
-
-
-def _ignore(will: Any) -> None:
-    """Do nothing with the slot of a pool that was dropped."""
 
 
 class SimpleLease(Proxy, Lease):
@@ -142,13 +165,6 @@ class SimpleLease(Proxy, Lease):
     @staticmethod
     def _shown(con: Any) -> str:
         return f"{type(con).__module__}.{type(con).__name__}"
-
-    def _held(self) -> Any:
-        """Return the permit for the connection, None if it was given back."""
-        permit = super()._held()
-        if permit is None or not permit.checkout:  # a fork ended them all
-            return None
-        return permit
 
     def close(self) -> None:
         """Give the connection back to the pool; do not close it."""
@@ -178,8 +194,9 @@ _UNSAVED = (
     " rollback().")
 
 
-def _uses(lease: Any, permit: Permit) -> bool:
-    return lease is not None and permit_of(lease) is permit
+def _uses(lease: Any, slot: Any) -> bool:
+    permit = None if lease is None else permit_of(lease)
+    return permit is not None and permit.slot is slot
 
 
 class SimplePool:
@@ -206,14 +223,12 @@ class SimplePool:
         self._store = self._make_store()
         self._core = core_of(self._store)
         # Whether all connections come back the fast way.
-        self._is_fast = (
-            isinstance(self._store, Queued) and not (
-                self._has_own_return or is_strict))
+        self._is_fast = not (self._has_own_return or is_strict)
         self._is_filled = False
         # For warnings of the development mode: the leases that use a
         # connection together, and the slots whose work has been reported.
         self._users: set[Any] = set()
-        self._reported: set[Slot] = set()
+        self._reported: set[Any] = set()
         # Its lock is made when it is first needed, since gevent may replace
         # the class of locks before that.
         self._filling: dict[int, Any] = {}
@@ -232,7 +247,7 @@ class SimplePool:
             abandon_socket(con, driver_of(con).descriptor(con))
         self._connections = []
         for slot in self._store.slots:  # leases of the parent look there
-            slot.con = Orphan(None)
+            slot.con = Orphan(AttributeError)
         self._store.after_fork()
         self._begin()
 
@@ -260,12 +275,10 @@ class SimplePool:
             self._fill()
         permit = lease = None
         try:
-            permit = self._store.take(self)
+            permit = self._store.lend(self)
             lease = hold(self._lease_class(), permit)
-            if permit.is_share:
-                lease._checkout = [self]  # noqa: SLF001 - of its own
-                if is_strict:
-                    self._users.add(ref(lease, self._users.discard))
+            if permit.is_share and is_strict:
+                self._users.add(ref(lease, self._users.discard))
             return lease
         finally:
             permit = lease = None  # not to be kept by a traceback
@@ -309,10 +322,10 @@ class SimplePool:
 
         The work stays there, so it is reported once and not to each user.
         """
-        users = self._users.copy() if permit.is_share else ()
-        if any(_uses(link(), permit) for link in users):
-            return False
         slot = permit.slot
+        users = self._users.copy() if permit.is_share else ()
+        if any(_uses(link(), slot) for link in users):
+            return False
         if not self._has_work(slot):
             self._reported.discard(slot)
             return False
@@ -321,7 +334,7 @@ class SimplePool:
         self._reported.add(slot)
         return True
 
-    def _has_work(self, slot: Slot) -> bool:
+    def _has_work(self, slot: Any) -> bool:
         """Return whether a connection is known to have work in it."""
         con = slot.con
         return driver_of(con).has_written(con) is True

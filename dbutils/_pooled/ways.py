@@ -32,8 +32,8 @@ from .._steady.liveness import (
 from .proxy import Proxy
 
 __all__ = [
-    "SteadyLease", "looks_well", "needs_nothing", "take_and_note",
-    "take_with_care"]
+    "SteadyLease", "looks_well", "needs_nothing", "take_and_ask",
+    "take_and_note", "take_with_care"]
 
 _getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
@@ -50,6 +50,39 @@ def take_and_note(core: Any) -> Any:
     except BaseException:
         permit = None  # not to be kept by the traceback
         raise
+
+
+def take_and_ask(core: Any) -> Any:
+    """Return an idle permit whose connection answers the driver's ping()."""
+    permit = core.idle.popleft()
+    try:
+        alive = permit.slot.con._own_session.ask_ping(False)  # noqa: SLF001 - as session_of()
+        if alive is None or alive:
+            return permit
+        is_dead = True
+    except (AttributeError, IndexError, TypeError, ValueError):
+        is_dead = False  # there is no such ping(), or more has to be done
+    except Exception:  # noqa: BLE001 - any other error means not alive
+        is_dead = True
+    except BaseException:
+        permit = None  # not to be kept by the traceback
+        raise
+    try:
+        return _take_doubted(core, permit, is_dead)
+    finally:
+        permit = None  # not to be kept by the traceback
+
+
+def _take_doubted(core: Any, permit: Any, is_dead: bool) -> Any:
+    """Return a permit after a longer check of its connection."""
+    try:
+        session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+        is_well = (
+            _is_replaced(core, session, is_dead) if is_dead
+            else _seems_well(core, session))
+        return permit if is_well else _go_the_long_way(core, permit)
+    finally:
+        permit = None  # not to be kept by the traceback
 
 
 def take_with_care(core: Any) -> Any:  # noqa: C901 - the fast way is one short function

@@ -69,7 +69,7 @@ def _set(
     session.settings_changed = True  # also if this is interrupted
     session.is_marked = session.is_marked or (
         session.driver.setters[name] in {MARKS, SPOILS})
-    return session.settings.call_setter(session.con, name, args, kwargs)
+    return session.own_settings().call_setter(session.con, name, args, kwargs)
 
 
 def _pair(
@@ -77,7 +77,7 @@ def _pair(
         kwargs: dict[str, Any]) -> Any:
     """Call a method whose effect another one undoes, or that one."""
     session.settings_changed = True  # also if this is interrupted
-    return session.settings.call_paired(session.con, name, args, kwargs)
+    return session.own_settings().call_paired(session.con, name, args, kwargs)
 
 
 def _call_freely(

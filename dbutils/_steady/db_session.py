@@ -12,10 +12,11 @@ from weakref import WeakSet
 
 from .._base.errors import log_swallowed
 from .._base.fork import Orphan
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, NamedTuple
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
+    ASK_AT_CHECKOUT,
     AT_CHECKOUT,
     NO_CHECK,
     QUIET,
@@ -32,62 +33,97 @@ from .statements import READ, Kind
 
 __all__ = ["DbSession"]
 
+class Checks(NamedTuple):
+    """What is known of the checks of a session, and seldom changes."""
+
+    # The moments that were asked for.
+    asked_ping: int
+    # Whether a method of the program checks, or the program says how to ask.
+    is_outside: bool = False
+    has_pinger: bool = False
+    # Whether the driver can ping, and whether a look is enough.
+    can_ask: bool = False
+    can_just_look: bool = False
+    # Whether the data would be lost with the connection.
+    is_in_memory: bool = False
+
+
 class DbSession(Session):
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
-        "_is_checked_outside", "answered", "asked_ping", "can_ask",
-        "can_be_gone", "can_just_look", "checkout_check", "has_pinger",
-        "is_in_memory", "moment", "opener", "ping", "streams", "turns")
+        "answered", "can_be_gone", "checkout_check", "checks", "moment",
+        "opener", "ping")
+
+    # In which order it is used if several share it, and the answers that the
+    # program reads while they are sent.
+    turns: Any = None
+    streams: WeakSet[Any] | None = None
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
-        self._is_checked_outside = False  # by a method of the program
-        super().__init__(options)
-        # Whether the data would be lost with the connection.
-        self.is_in_memory = False
-        # The moments of the checks, those that are asked for, and the present.
-        self.ping = self.asked_ping = options.ping
+        self.checks = Checks(
+            options.ping, has_pinger=options.pinger is not None)
+        # The moments of the checks, and the present one.
+        self.ping = options.ping
         self.moment = AT_CHECKOUT
-        # Whether the program says how to ask, or has its own checks.
-        self.has_pinger = options.pinger is not None
+        self.checkout_check = NO_CHECK  # when it is handed out
         # Whether a look can tell that it is gone.
         self.can_be_gone = False
         # When the server has answered at the end of the last lease.
         self.answered = 0.0
-        # Whether the driver can ping, and whether a look is enough.
-        self.can_ask = self.can_just_look = False
-        self.checkout_check = NO_CHECK  # when it is handed out
-        # In which order it is used if several share it.
-        self.turns: Any = None
-        # Answers that the program reads while they are sent.
-        self.streams: WeakSet[Any] | None = None
+        super().__init__(options)
 
     def save_memory(self, common: dict[str, Any]) -> None:
         """Share with other sessions what is equal and never changed."""
-        self.opener.save_memory(common)
+        self.opener = shared(common, "opener", self.opener)
         self.options = shared(common, "options", self.options)
+        if self.settings.is_plain:
+            self.settings = shared(common, "settings", self.settings)
+            self.settings.is_shared = True
+        self.checks = shared(common, "checks", self.checks)
+
+    def own_opener(self) -> Opener:
+        """Return the opener as one that no other session has."""
+        self.opener = self.opener.copy()
+        return self.opener
 
     def agree(self, **options: Any) -> None:
         """Change the options that are given."""
         super().agree(**options)
-        self.is_simple = self.is_simple and not self._is_checked_outside
+        self.is_simple = self.is_simple and not self.checks.is_outside
         self.make_ready()
         if {"ping", "pinger"} & options.keys() and self.con is not None:
             self.ask_at(self.options.ping)
             self._prepare_checks()
         if "failures" in options:
-            self.opener.failures = self.options.failures
+            self.own_opener().failures = self.options.failures
+
+    def make_ready(self) -> None:
+        """Note whether there is nothing to do before a statement."""
+        super().make_ready()
+        self.checkout_check = checkout_check_of(self)
+        is_asked = self.checkout_check is ASK_AT_CHECKOUT
+        self.ask_ping = getattr(self.con, "ping", None) if is_asked else None
 
     def ask_at(self, moments: int) -> None:
         """Check at these moments; a replaced method knows its own."""
-        self.asked_ping = moments
-        self.ping = ALL_MOMENTS if self._is_checked_outside else moments
-        self.checkout_check = checkout_check_of(self)
+        self.note_facts(asked_ping=moments)
+        self.ping = ALL_MOMENTS if self.checks.is_outside else moments
+        self.make_ready()
+
+    def note_facts(self, **facts: Any) -> None:
+        """Note what is known of the checks now."""
+        self.checks = self.checks._replace(**facts)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether the data would be lost with the connection."""
+        return self.checks.is_in_memory
 
     def check_outside(self) -> None:
         """Leave the checks and their moments to a method of the program."""
-        self._is_checked_outside = True
+        self.note_facts(is_outside=True)
         self.agree(ping=self.options.ping)
 
     def after_fork(self) -> None:
@@ -104,10 +140,11 @@ class DbSession(Session):
         self.driver = self.opener.driver
         super().store(con)
         self.work = False
-        self.is_in_memory = self.driver.is_private(con)
+        self.note_facts(
+            is_in_memory=self.driver.is_private(con),
+            can_ask=hasattr(con, "ping"))
         self.ask_status = self.driver.status_of(con)
         self.answered = 0.0
-        self.can_ask = hasattr(con, "ping")
         self._prepare_checks()
 
     def first_settings(self) -> dict[str, Any]:
@@ -116,19 +153,20 @@ class DbSession(Session):
 
     def _prepare_checks(self) -> None:
         """Find out how to check the driver connection."""
-        self.has_pinger = (
-            self._is_checked_outside or self.options.pinger is not None)
-        looks = bool(self.asked_ping)
+        known = self.checks
+        has_pinger = known.is_outside or self.options.pinger is not None
+        looks = bool(known.asked_ping)
         self.look_through(probe_of(self.descriptor) if looks else None)
         self.can_be_gone = bool(self._probe) or (
             looks and self.driver.tells_closed)
-        self.can_just_look = not (self.can_ask or self.has_pinger) and (
+        can_just_look = not (known.can_ask or has_pinger) and (
             self.driver.is_telling and self.options.failover != "always")
-        self.checkout_check = checkout_check_of(self)
+        self.note_facts(has_pinger=has_pinger, can_just_look=can_just_look)
+        self.make_ready()
 
     def open_again(self) -> Any:
         """Return another driver connection."""
-        return self.connect(self.opener.open)
+        return self.connect(self.own_opener().open)
 
     def reconnect(self) -> None:
         """Close the driver connection, then go on with a new one.
@@ -188,7 +226,7 @@ class DbSession(Session):
         self.note_direct_use()
         if self.driver.is_known and not self.driver.is_embedded:
             self.settings_changed = self.is_exposed = True
-            self.settings.needs_server = True
+            self.own_settings().needs_server = True
         return self.con
 
     def is_bound(self) -> bool:
@@ -245,14 +283,15 @@ class DbSession(Session):
         if self.state:  # it is not OPEN
             return self._check_now(reconnect)
         if self.answered and monotonic() - self.answered < RECENT and not (
-                self.has_pinger) and (reconnect or self.is_quiet()):
+                self.checks.has_pinger) and (reconnect or self.is_quiet()):
             return True  # there is another look before the first statement
-        if self.can_just_look:
+        checks = self.checks
+        if checks.can_just_look:
             return self.is_quiet() or (
                 may_ask and self._check_now(reconnect))
-        if not self.can_ask or self.has_pinger or not may_ask or (
+        if not checks.can_ask or checks.has_pinger or not may_ask or (
                 self.descriptor is not None):
-            is_known = may_ask or not (self.can_ask or self.has_pinger)
+            is_known = may_ask or not (checks.can_ask or checks.has_pinger)
             return is_known and self._check_now(reconnect)
         try:  # as ask_driver() does, in the usual case
             alive = self.con.ping(False)

@@ -194,7 +194,8 @@ class Tied:
         if not self._can_close:
             set_own(self, "_before", (
                 session.con, session.settings.is_spoiled))
-            session.settings_changed = session.settings.is_spoiled = True
+            session.settings_changed = True
+            session.own_settings().is_spoiled = True
         return self._ours(value)
 
     def __exit__(self, *exc: Any) -> Any:
@@ -206,7 +207,7 @@ class Tied:
         finally:
             session.work = None
         if self._before is not None and self._before[0] is session.con:
-            session.settings.is_spoiled = self._before[1]
+            session.own_settings().is_spoiled = self._before[1]
         return result
 
     def __iter__(self) -> Any:

@@ -51,9 +51,9 @@ def checkout_check_of(session: Any) -> int:
     """Return the shortest check of a session for when it is handed out."""
     if not session.ping & AT_CHECKOUT:
         return NO_CHECK
-    if session.has_pinger:
+    if session.checks.has_pinger or session.state or session.closed:
         return CHECK_AT_LENGTH
-    if session.can_ask:
+    if session.checks.can_ask:
         return (
             ASK_AT_CHECKOUT if session.descriptor is None
             else LOOK_AFTER_ANSWER)
@@ -219,7 +219,8 @@ def ask_program(session: Any) -> bool:
 
 def _trust(session: Any) -> None:
     """Note that the question of the program was answered."""
-    session.unanswered = 0
+    if session.unanswered:
+        session.unanswered = 0
     if session.throttle is not None:
         session.throttle.failed_pings = 0
 
@@ -350,13 +351,13 @@ def look_and_ask(session: Any) -> bool:
 
 def _answers(session: Any) -> bool:
     if session.options.pinger is not None or (
-            not session.can_ask and session.socket_state() is UNREAD):
+            not session.checks.can_ask and session.socket_state() is UNREAD):
         return _ask_between_transactions(session)
-    if not session.can_ask:
+    if not session.checks.can_ask:
         return True
     alive = ask_driver(session.con)
     if alive is None and session.driver.asks:
-        session.can_ask = False  # its ping() is for something else
+        session.note_facts(can_ask=False)  # its ping() is for something else
         return True
     return bool(alive)
 

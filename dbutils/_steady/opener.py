@@ -47,13 +47,20 @@ class Opener:
         # The method of a subclass that opens connections instead.
         self.maker: Any = None
 
-    def save_memory(self, common: dict[str, Any]) -> None:
-        """Share with others what is equal and never changed.
+    __hash__ = None  # type: ignore[assignment]
 
-        common: the shared values; empty for the first opener
-        """
-        for name in ("args", "failures", "kwargs"):
-            setattr(self, name, shared(common, name, getattr(self, name)))
+    def __eq__(self, other: object) -> bool:
+        """Return whether another one opens the same."""
+        return all(
+            getattr(self, name) == getattr(other, name)
+            for name in Opener.__slots__)
+
+    def copy(self) -> Opener:
+        """Return another one that opens the same."""
+        other = Opener.__new__(Opener)
+        for name in Opener.__slots__:
+            setattr(other, name, getattr(self, name))
+        return other
 
     def open(self) -> Any:
         """Return a new driver connection, as a subclass makes it."""
@@ -174,7 +181,10 @@ class Opener:
 
 
 def shared(common: dict[str, Any], name: str, value: Any) -> Any:
-    """Return what is shared under that name if it is equal to the value."""
+    """Return what is shared under that name if it is equal to the value.
+
+    common: the shared values; empty for the first session
+    """
     known = common.setdefault(name, value)
     return known if known == value else value
 

@@ -41,9 +41,11 @@ class Session:
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_probe",
         "ask_number",
+        "ask_ping",
         "ask_status",
         "closed",
         "con",
@@ -53,7 +55,6 @@ class Session:
         "is_closeable",
         "is_exposed",
         "is_marked",
-        "is_retired",
         "is_simple",
         "leave",
         "limit",
@@ -65,10 +66,15 @@ class Session:
         "state",
         "throttle",
         "transaction",
-        "unanswered",
         "usage",
         "work",
     )
+
+    # What is rare is no field of each session.  Whether the pool was drained,
+    # and does not want it back; and how often in a row the question of the
+    # program has failed.
+    is_retired = False
+    unanswered = 0
 
     def __init__(self, options: SteadyOptions) -> None:
         self.options = options
@@ -77,8 +83,10 @@ class Session:
         # The end of a clean checkout in a pool: a function of the session that
         # returns whether that was all, or None for the driver's rollback().
         self.leave: Any = None
-        # The driver connection if a look is all that comes before a statement.
+        # The driver connection if a look is all that comes before a statement,
+        # and its ping() if that is all that comes before a checkout.
         self.ready: Any = None
+        self.ask_ping: Any = None
         self.con: Any = None
         self.state, self.closed = OPEN, True
         # Whether nothing has to be checked before a statement.
@@ -97,18 +105,15 @@ class Session:
         self.settings = Settings()
         self.settings_changed = False
         # Whether the program has the driver connection itself, so that it is
-        # never replaced silently; and whether the pool was drained, and does
-        # not want it back.
-        self.is_exposed = self.is_retired = False
+        # never replaced silently.
+        self.is_exposed = False
         # The socket, if it is known, and the seconds that a question of the
         # library may take, if that is less than usual.
         self.descriptor: int | None = None
         self._probe: SocketProbe | MovingSocketProbe | None = None
         self.limit: float | None = None
         self.forget_questions()
-        # How often in a row the question of the program has failed, and what
-        # the pool, if there is one, knows about the server.
-        self.unanswered = 0
+        # What the pool, if there is one, knows about the server.
         self.throttle: Any = None
         register_for_fork(self, is_connection=True)
 
@@ -145,17 +150,18 @@ class Session:
         also those that were changed directly.
         """
         if self.settings_changed:
-            self.settings.note_changes(self.con)
+            self.own_settings().note_changes(self.con)
         self.put(con)
         self.descriptor = self.driver.descriptor(con)
         self.usage = 0
         self.transaction = False
         self.closed = self.is_marked = self.is_exposed = False
         self.enter(OPEN)
-        if self.settings.start(self.driver, self.first_settings()):
+        settings = self.own_settings()
+        if settings.start(self.driver, self.first_settings()):
             self.settings_changed = True
             self.enter(SUSPECT)  # if this fails, the next use tries again
-            self.settings.reapply(con)
+            settings.reapply(con)
             self.enter(OPEN)
 
     @property
@@ -180,6 +186,7 @@ class Session:
             and self.failover is not None and self.failover.is_quick
             and self.state == OPEN and not self.closed)
         self.ready = self.con if is_ready else None
+        self.ask_ping = None
 
     def put(self, con: Any) -> None:
         """Put another driver connection in the place of this one."""
@@ -243,7 +250,7 @@ class Session:
 
     def close(self) -> None:
         """Close the driver connection, unless that was already done."""
-        self.ready = None
+        self.ready = self.ask_ping = None
         if self.closed:
             return
         end_deadline(self)  # its number may belong to another socket soon
@@ -255,6 +262,7 @@ class Session:
         self.transaction = False
         self.closed = True
         self.leave = stay_away
+        self.make_ready()
 
     def is_unbounded(self) -> bool:
         """Return whether a question could keep the program from ending.
@@ -267,7 +275,13 @@ class Session:
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
         self.settings_changed = True  # also if this is interrupted
-        self.settings.change(self.con, name, value)
+        self.own_settings().change(self.con, name, value)
+
+    def own_settings(self) -> Settings:
+        """Return the settings as an object that no other session has."""
+        if self.settings.is_shared:
+            self.settings = self.settings.copy()
+        return self.settings
 
     def restore_settings(self) -> None:
         """Restore the settings, as far as their old values can be written."""

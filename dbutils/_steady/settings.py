@@ -20,8 +20,8 @@ class Settings:
     """The original settings of a driver connection, and their changes."""
 
     __slots__ = (
-        "_changes", "_driver", "handlers", "is_spoiled", "needs_server",
-        "original")
+        "_changes", "_driver", "handlers", "is_shared", "is_spoiled",
+        "needs_server", "original")
 
     def __init__(self) -> None:
         self._driver: DriverFacts = NO_DRIVER
@@ -32,6 +32,30 @@ class Settings:
         # Whether writing the original values is not enough to restore the
         # session, and whether nothing can restore it.
         self.needs_server = self.is_spoiled = False
+        # Whether sessions with equal settings share this object, which is
+        # copied before a change.
+        self.is_shared = False
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether other settings are the same, if both are plain."""
+        return isinstance(other, Settings) and (
+            self._driver is other._driver
+            and self.original == other.original)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the program has changed nothing."""
+        return not (
+            self._changes or self.handlers or self.needs_server
+            or self.is_spoiled)
+
+    def copy(self) -> Settings:
+        """Return a copy of plain settings, to be changed."""
+        other = Settings()
+        other._driver, other.original = self._driver, self.original
+        return other
 
     def start(
             self, driver: DriverFacts, original: dict[str, Any]) -> bool:

@@ -62,8 +62,8 @@ def inner(name: str, side: str = "_own_session") -> Any:
     *parts, last = name.split(".")
 
     def write(inside: Any, value: Any) -> None:
-        for part in parts:
-            inside = getattr(inside, part)
+        for part in parts:  # which may be shared
+            inside = getattr(inside, f"own_{part}")()
         setattr(inside, last, value)
 
     return _Inner(side, attrgetter(name), write)
