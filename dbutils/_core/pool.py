@@ -323,8 +323,8 @@ class Pool:
         self.reclaim()
         self.emptied += 1
         self.close_idle()
-        for slot in list(self.sharing.slots.values()):
-            self.end_sharing(slot, waits)
+        for permit in self.sharing.permits():
+            self.end_sharing(permit, waits)
         self.serve()
 
     def close_idle(self) -> None:

@@ -92,15 +92,14 @@ def release_one_share(core: Any, con: Any) -> None:
             return
 
 
-def end_sharing(core: Any, slot: Slot, waits: bool) -> None:
-    """Let a connection leave the pool, if it is shared.
+def end_sharing(core: Any, permit: Permit, waits: bool) -> None:
+    """Detach a connection that is shared from the pool.
 
     waits: whether it stays open until its last sharer leaves
     """
-    permit = slot()
-    if permit is None or permit.group is None or (
-            pop_last(permit.group.attached) is None):
-        return  # it comes back or begins just now, or has left
+    slot = permit.slot
+    if pop_last(permit.group.attached) is None:
+        return  # it comes back just now, or has left
     core.sharing.stop(slot)
     core.slots.give_up(slot)
     if not waits and core.backend.can_be_closed_in_use(slot.con):

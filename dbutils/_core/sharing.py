@@ -108,7 +108,7 @@ class Sharing:
         """Return the permits of what is shared, the next in turn first."""
         permits = [
             permit for permit in alive(list(self.slots.values()))
-            if permit.group is not None and permit.group.may_be_joined]
+            if permit.group is not None and permit.group.attached]
         permits.sort(key=_turn)
         return permits
 

@@ -22,7 +22,7 @@ class SharedUse:
     def __init__(self, record: Any) -> None:
         """Set up the use of a connection.
 
-        record: what the program sees of it
+        record: the object that stands for it in a program
         """
         self.record = record
         # No interrupt may leave it locked, since other holders wait for it.

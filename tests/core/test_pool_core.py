@@ -460,8 +460,8 @@ def test_a_pool_is_emptied_while_a_connection_is_being_joined(verb):
     verbs = [verb]
 
     def is_shareable(con):
-        for verb in (verbs.pop() for _ in range(len(verbs))):
-            getattr(pool.core, verb)()
+        while verbs:
+            getattr(pool.core, verbs.pop())()
         return True
 
     pool.core.sharing.is_shareable = is_shareable
