@@ -15,7 +15,7 @@ from time import monotonic
 from weakref import ref
 
 from . import __version__
-from ._base.atomic import pop
+from ._base.atomic import first, pop
 from ._base.checks import check_text
 from ._base.hints import Any, Args, Callable, Kwargs, Sequence, cast
 from ._core.features import add_features, check_features
@@ -29,6 +29,7 @@ from ._core.lease import (
 )
 from ._core.limits import make_limits
 from ._core.pool import core_of
+from ._core.sharing import record_of
 from ._core.slots import note_caller
 from ._core.stats import PoolStats
 from ._core.tuning import allow_helpers
@@ -266,18 +267,26 @@ class PooledDB(Pooled):
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
-        lease = None
-        timer = self._core.timer
+        share = lease = None
+        core = self._core
+        timer = core.timer
+        start = 0.0 if timer is None else monotonic()
         try:
             if shareable and priority is None and tag is None:
-                lease = self._share_idle()
-            if lease is not None:
+                share = core.share_idle(self)  # which has counted the request
+            if share is not None:
+                lease = hold(PooledSharedDBConnection(), share)
+                if timer is not None:
+                    timer.lent_slowly(monotonic() - start)
                 return lease
-            if timer is not None and timer.is_due():
-                return self._measured(shareable, maxwait, priority, tag)
-            return self._lend_slowly(shareable, maxwait, priority, tag)
+        except BaseException:
+            self._note_refusal()
+            raise
         finally:
-            lease = None  # not to be kept by a traceback
+            share = lease = None  # not to be kept by a traceback
+        if timer is not None and timer.is_due():
+            return self._measured(shareable, maxwait, priority, tag)
+        return self._lend_slowly(shareable, maxwait, priority, tag)
 
     def _lend_slowly(
             self, shareable: bool, maxwait: float | None, priority: Any,
@@ -305,27 +314,6 @@ class PooledDB(Pooled):
             permit = None  # not to be kept by a traceback
             self._count(lease)
             lease = None
-
-    def _share_idle(self) -> Any:
-        """Return a lease of an idle connection to be shared, or None.
-
-        Taking it has counted the request.
-        """
-        permit = lease = None
-        timer = self._core.timer
-        start = 0.0 if timer is None else monotonic()
-        try:
-            permit = self._core.share_idle(self)
-            if permit is not None:
-                lease = hold(PooledSharedDBConnection(), permit)
-                if timer is not None:
-                    timer.lent_slowly(monotonic() - start)
-            return lease
-        except BaseException:
-            self._note_refusal()
-            raise
-        finally:
-            permit = lease = None  # not to be kept by a traceback
 
     def _count(self, lease: Any) -> None:
         """Count a request on the long way, and measure its lease if due."""
@@ -494,20 +482,21 @@ class PooledSharedDBConnection(_PooledDBConnection):
     @property
     def _shared_con(self) -> Any:
         permit = self._held()
-        return None if permit is None else permit.group.record
+        return None if permit is None else record_of(permit)
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
-        share, pool = self._held(), self._pool
+        share, checkout = self._permit, self._checkout
+        pool = first(checkout)
         if share is None or pool is None:
             return
         is_forgotten = is_strict and _forgets_share(share)
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
-            record = share.group.record
+            record = record_of(share)
             _note_leaving(record, share)
             pool.unshare(record)
         else:
-            core_of(pool).release_share(share)
+            pool._core.release_share(share)  # noqa: SLF001 - as core_of()
         self._permit = None
         if is_forgotten:
             warn_of_work(UNSAVED)
@@ -529,7 +518,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
             return []
         con = share.slot.con
         session = session_of(con)
-        return session.turns.take(session, share.checkout, lambda: act(con))
+        return session.turns.take(session, share, lambda: act(con))
 
     def _move(self) -> None:
         """Exchange the connection for another one."""
@@ -600,15 +589,14 @@ class PooledSharedDBConnection(_PooledDBConnection):
             con.cancel()  # while another thread may be executing
         finally:
             session = session_of(con)
-            session.turns.note(session, share.checkout)
+            session.turns.note(session, share)
             self._look_again()
 
 
 def _forgets_share(share: Any) -> bool:
     """Return whether a share is given back with work undecided in it."""
     session = session_of(share.slot.con)
-    is_alone = len(share.group.tethers) == 1
-    return session.turns.is_worker(share.checkout, is_alone) and forgets_work(
+    return session.turns.is_worker(share, share.is_alone) and forgets_work(
         session)
 
 
@@ -690,9 +678,15 @@ def _new_record(con: Any) -> SharedDBConnection:
 
 def _note_leaving(record: SharedDBConnection, share: Any) -> None:
     """Note a share that is about to be given back."""
-    record._leaving.append(share)  # noqa: SLF001 - of this module
+    record._leaving.append(ref(share))  # noqa: SLF001 - of this module
 
 
 def _next_to_leave(record: SharedDBConnection) -> Any:
     """Return the share that is given back now, None if unknown."""
-    return pop(record._leaving)  # noqa: SLF001 - of this module
+    link = pop(record._leaving)  # noqa: SLF001 - of this module
+    while link is not None:
+        share = link()
+        if share is not None and share.checkout:
+            return share
+        link = pop(record._leaving)  # noqa: SLF001 - of this module
+    return None

@@ -20,7 +20,7 @@ __all__ = [
     "take_for"]
 
 # How many calls lie between a program and the note of its share, at least.
-_DEPTH = 3
+_DEPTH = 2
 
 
 def acquire(
@@ -85,7 +85,7 @@ def find(
         core: Any, shareable: bool, request: Request | None,
         timeout: float | None) -> Permit:
     """Return the permit of a slot, waiting for it if need be."""
-    if core.lost or core.sharing.lost:
+    if core.lost:
         core.reclaim()
     permit = None
     if core.may_be_taken():
@@ -128,32 +128,44 @@ def take_any(core: Any) -> Permit | None:
 def _take_shared(core: Any) -> Permit | None:
     """Return the permit of a connection to be shared, or a share."""
     permit, sharing, limit = None, core.sharing, core.limits.maxshared
-    if sharing.number < limit:
+    if len(sharing.slots) < limit:
         permit = core.take_any()
     if permit is None:
-        return sharing.join()
+        return _join(core)
     if not sharing.may_begin(permit.slot, limit):
         core.put_back_unused(permit)
-        return sharing.join()
+        return _join(core)
     return permit
 
 
-def share_idle(core: Any, pool: Any) -> Any:  # noqa: C901 - the fast way is one short function
+def _join(core: Any) -> Permit | None:
+    """Return a share of the connection with the fewest sharers, or None."""
+    share = core.sharing.join()
+    while share is not None and not share.permit.group.may_be_joined:
+        core.leave_share(share)  # all others have left meanwhile
+        share = core.sharing.join()
+    return share
+
+
+def share_idle(core: Any, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast way is one short function
     """Return a share of an idle connection, None if there is none.
 
     This inlines acquire() for the usual case.
     """
     permit = share = None
+    sharing, limit = core.sharing, core.limits.maxshared
+    shared = sharing.slots
     try:
-        limit = core.limits.maxshared
-        if core.sharing.number >= limit:
+        if len(shared) >= limit:
             return None
         permit = core.take_dedicated()
-        if not core.sharing.may_begin(permit.slot, limit):
+        slot = permit.slot
+        shared[slot.number] = slot  # inlined may_begin()
+        if len(shared) > limit:
+            sharing.stop(slot)
             core.put_back_unused(permit)
             return None
-        share = core.sharing.publish(
-            permit, core.backend.share(permit.slot.con))
+        share = sharing.publish(permit, core.backend.share(slot.con))
         share.checkout = [pool]
         if core.tracks:
             note_caller(share, _DEPTH)

@@ -116,8 +116,8 @@ class Backend:
         """Return whether another thread may share a connection now."""
         raise NotImplementedError
 
-    def part(self, con: Any, checkout: Any) -> None:
-        """End a share of a connection that has other sharers."""
+    def part(self, con: Any, share: Any) -> None:
+        """End the work of a share of a connection that has other sharers."""
 
     def can_be_closed_in_use(self, con: Any) -> bool:
         """Return whether closing disturbs only those who share it."""

@@ -27,10 +27,7 @@ def abort(core: Any, permit: Permit) -> None:
     if core.throttle.attempts.leave(permit):
         return
     if permit.is_share:
-        # it dies without having begun
-        core.sharing.lost.append(permit.tether)  # type: ignore[attr-defined]
-        core.reclaim()
-        core.serve()
+        core.leave_share(permit)
     elif core.slots.has(permit.slot):
         core.discard(permit)
 

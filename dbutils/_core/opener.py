@@ -36,8 +36,7 @@ def ready(
         raise
     if record is not None:
         # From here on the permit belongs to those who share.  It must not
-        # be given up: if this is interrupted, the share dies, and the
-        # thread that finds its tether takes the permit back.
+        # be given up: if this is interrupted, it dies with the share.
         permit = core.sharing.publish(permit, record)
         core.serve()
     permit.taken = None  # by the last holder

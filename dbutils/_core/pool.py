@@ -70,9 +70,9 @@ class Pool:
 
     # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
-        "__dict__", "__weakref__", "idle", "is_careful", "lost", "maintenance",
-        "plenty", "put", "room", "take", "take_dedicated", "tick", "tracks",
-        "trust", "waiting")
+        "__dict__", "__weakref__", "backend", "idle", "is_careful", "limits",
+        "lost", "maintenance", "plenty", "put", "room", "sharing", "take",
+        "take_dedicated", "tick", "tracks", "trust", "waiting")
 
     def __init__(
             self, backend: Backend, limits: Limits,
@@ -204,8 +204,8 @@ class Pool:
     reclaim = reclaiming.reclaim
     release_share = reclaiming.release_share
     release_one_share = reclaiming.release_one_share
-    end_groups = reclaiming.end_groups
-    close_group = reclaiming.close_group
+    leave_share = reclaiming.leave_share
+    end_sharing = reclaiming.end_sharing
 
     abort = leaving.abort
     abandon = leaving.abandon
@@ -239,7 +239,7 @@ class Pool:
             self.limits)
         return PoolStats(
             maxconnections, mincached, maxcached, maxshared, maxwaiting,
-            self.in_use, len(self.idle), len(self.sharing.groups),
+            self.in_use, len(self.idle), len(self.sharing.permits()),
             len(self.queue), self.opened.read(), self.closed.read(),
             self.throttle.reconnects.read(), self.refused.read())
 
@@ -249,11 +249,9 @@ class Pool:
             permit = slot()
             if permit is not None and permit.checkout:
                 yield permit
-        for group in list(self.sharing.groups.values()):
-            for tether in list(group.tethers.values()):
-                share = tether()
-                if share is not None and share.checkout:
-                    yield share
+        for share in self.sharing.shares():
+            if share.checkout:
+                yield share
 
     def _checkouts(self) -> list[Checkout]:
         return [permit.checkout for permit in self.permits_in_use()
@@ -280,8 +278,8 @@ class Pool:
     def shared_records(self) -> list[Any]:
         """Return the records of the shared connections."""
         self.reclaim()
-        groups = list(self.sharing.groups.values())
-        return [group.record for group in groups]
+        groups = [permit.group for permit in self.sharing.permits()]
+        return [group.record for group in groups if group.count()]
 
     def notify(self, event: str, *details: Any) -> None:
         """Tell the observers, whose errors are only logged."""
@@ -335,13 +333,8 @@ class Pool:
         self.reclaim()
         self.emptied += 1
         self.close_idle()
-        for group in self.sharing.detach_all():
-            slot = group.permit.slot
-            self.backend.leave(slot.con)
-            self.slots.give_up(slot)
-            stays = waits or not self.backend.can_be_closed_in_use(slot.con)
-            if not (stays and group.count()):
-                self.close_group(group)
+        for permit in self.sharing.permits():
+            self.end_sharing(permit, waits)
         self.serve()
 
     def close_idle(self) -> None:

@@ -7,14 +7,15 @@ to time, and so does each request that finds no idle connection.
 
 from __future__ import annotations
 
-from .._base.collecting import is_collecting
+from .._base.atomic import pop_last
+from .._base.collecting import collecting, is_collecting
 from .._base.errors import quietly
 from .._base.hints import Any
 from .._base.threads import fill_vacancies, is_ending, vacancies
-from .slots import Permit
+from .slots import Permit, Slot, end
 
 __all__ = [
-    "close_group", "end_groups", "reclaim", "release_one_share",
+    "end_sharing", "leave_share", "reclaim", "release_one_share",
     "release_share"]
 
 
@@ -24,8 +25,7 @@ def reclaim(core: Any) -> None:
         fill_vacancies()
     if core.reset_workers is not None:
         core.reset_workers.ensure()
-    if not (core.lost or core.sharing.lost) or is_collecting() or (
-            is_ending()):
+    if not core.lost or is_collecting() or is_ending():
         return
     permit: Any = core
     while permit is not None:
@@ -34,9 +34,6 @@ def reclaim(core: Any) -> None:
             permit = core.slots.reissue_lost()
             if permit is not None:
                 _take_back(core, permit)
-    while core.sharing.lost:
-        with quietly("taking shared connections back"):
-            core.end_groups()
 
 
 def _take_back(core: Any, permit: Permit) -> None:
@@ -50,37 +47,71 @@ def _take_back(core: Any, permit: Permit) -> None:
 
 def release_share(core: Any, share: Any) -> None:
     """Take back one share of a connection, like release()."""
-    if is_collecting():
+    if collecting and is_collecting():
         core.nudge()
         return
-    checkout = share.checkout
-    if checkout and len(share.group.tethers) > 1:
-        core.backend.part(share.slot.con, checkout)
-    if core.sharing.end(share):
-        core.end_groups()
+    permit = share.permit
+    if permit is not None and len(permit.group.links) > 1:
+        core.backend.part(share.slot.con, share)
+    permit = None  # not to be kept by a traceback
+    if end(share.checkout):
+        leave_share(core, share)
+
+
+def leave_share(core: Any, share: Any) -> None:
+    """Take back a connection if a share that ends was the last one."""
+    permit = core.sharing.leave(share)
+    if permit is not None:
+        try:
+            permit.group.attached.pop()
+        except IndexError:
+            _close_detached(core, permit.slot)
+        else:
+            _come_back(core, permit)
+    if core.waiting:
         core.serve()
 
 
+def _come_back(core: Any, permit: Permit) -> None:
+    """Make a connection without sharers idle, on the fast way if possible."""
+    slot = permit.slot
+    if len(core.idle) < core.room and core.backend.quick_reset(slot.con):
+        core.sharing.slots.pop(slot.number, None)  # inlined stop()
+        core.put(permit)
+        if core.waiting or core.lost:
+            core.after_release()
+    else:
+        core.reset(permit)
+
+
 def release_one_share(core: Any, con: Any) -> None:
-    """Take back the first share of a connection."""
-    for group in list(core.sharing.groups.values()):
-        share = group.first_share()
-        if group.permit.slot.con is con and share is not None:
+    """Take back one share of a connection."""
+    for share in core.sharing.shares():
+        if share.slot.con is con:
             core.release_share(share)
+            return
 
 
-def end_groups(core: Any) -> None:
-    """Take back the connections of groups that have no sharers left."""
-    group = core.sharing.emptied()
-    while group is not None:
-        if group.is_detached:
-            core.close_group(group)
-        else:
-            core.reset(group.permit)
-        group = core.sharing.emptied()
+def end_sharing(core: Any, permit: Permit, waits: bool) -> None:
+    """Detach a connection that is shared from the pool.
+
+    waits: whether it stays open until its last sharer leaves
+    """
+    slot = permit.slot
+    if pop_last(permit.group.attached) is None:
+        return  # it comes back just now, or has left
+    core.sharing.stop(slot)
+    core.backend.leave(slot.con)
+    core.slots.give_up(slot)
+    if not waits and core.backend.can_be_closed_in_use(slot.con):
+        _close_detached(core, slot)
 
 
-def close_group(core: Any, group: Any) -> None:
-    """Close the connection of a group, and count that once."""
-    slot = group.permit.slot
-    core.close_counted(slot.con, group.is_first_to_close() and slot.is_counted)
+def _close_detached(core: Any, slot: Slot) -> None:
+    """Close a connection that has left the pool, and count that once.
+
+    Those who still share it can have opened it again.
+    """
+    mark = object()
+    is_first = slot.__dict__.setdefault("closed", mark) is mark
+    core.close_counted(slot.con, is_first and slot.is_counted)

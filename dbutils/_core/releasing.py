@@ -176,11 +176,12 @@ def _serve_or_nudge(core: Any) -> None:
 def put_back_unused(core: Any, permit: Permit) -> None:
     """Put back what was not used after all; it is handed out next."""
     slot = permit.slot
-    if permit.admission is not None:
-        free_tokens(permit)
     if permit.is_share:
         core.abort(permit)
-    elif slot.con is None or slot.round != core.round:
+        return
+    if permit.admission is not None:
+        free_tokens(permit)
+    if slot.con is None or slot.round != core.round:
         core.discard(permit)
     else:
         core.sharing.stop(slot)

@@ -1,69 +1,94 @@
 """Connections that several users have together, on top of the slots.
 
-Each group of sharers holds one permit of the pool.  A share is to its group
-what a permit is to the pool: when its holder is gone, it dies.
+Each share refers to the permit of its connection, which is alive as long as
+one of them is: what was said about permits holds for shares, too.  The shares
+are counted by weak references, whose callback is written in C.
 """
 
 from __future__ import annotations
 
+from bisect import insort
+from itertools import count
 from weakref import ref
 
-from .._base.atomic import first, pop_last, remove
-from .._base.hints import Any, Callable
-from .slots import Permit, end
+from .._base.atomic import alive, remove
+from .._base.hints import Any, Callable, Tuple
+from .slots import Permit, Slot
 
-__all__ = ["Group", "Share", "Sharing"]
+__all__ = ["Group", "Share", "Sharing", "record_of"]
+
+# How many entries of the order are out of date at most, for each connection
+# and besides.
+_OLD_EACH, _OLD = 4, 64
+
+# Where a connection stands: the number of its sharers, its turn, its slot.
+_Place = Tuple[int, int, int]
 
 
 class Share(Permit):
     """The right to use a connection together with others."""
 
-    __slots__ = ("group", "tether")
+    __slots__ = ("link", "permit")
 
     is_share = True
 
-    group: Any
-    tether: Any
+    # That of the connection; None when the share has ended.
+    permit: Any
+    # The reference by which it is counted.
+    link: Any
+
+    def __init__(self, permit: Any, links: set[Any]) -> None:
+        self.checkout = self.taken = None
+        self.permit = permit
+        self.slot = permit.slot
+        link = self.link = ref(self, links.discard)
+        links.add(link)
 
 
-class _Tether(ref):
-    """The weak reference to a share, which leads to its group."""
+    @property
+    def is_alone(self) -> bool:
+        """Whether there are no other sharers."""
+        permit = self.permit
+        return permit is None or len(permit.group.links) == 1
 
-    __slots__ = ("group",)
 
-    # A reference that is weak, since the group holds this one.
-    group: Callable[[], Any]
+def record_of(share: Share) -> Any:
+    """Return the record of those who share a connection."""
+    permit = share.permit
+    if permit is not None:
+        permit.group.count()
+    return None if permit is None else permit.group.record
 
 
 class Group:
-    """One connection, and those who share it."""
+    """Those who share a connection; it stays with the permit."""
 
-    __slots__ = (
-        "__weakref__", "_open", "is_detached", "permit", "record",
-        "tethers")
+    __slots__ = ("attached", "links", "open", "record", "turn")
 
-    def __init__(self, permit: Permit, record: Any) -> None:
-        self.permit = permit
-        self.record = record
-        self.tethers: dict[int, _Tether] = {}
-        # Whether the pool was emptied while the connection was shared.
-        self.is_detached = False
-        # Popping the only item decides which end of the connection counts.
-        self._open = [True]
+    def __init__(self) -> None:
+        # Weak references to the shares.
+        self.links: set[Any] = set()
+        # Popping the only item decides which end of a share is the last one,
+        # and whether its connection comes back or has left the pool.
+        self.open: list[bool] = []
+        self.attached: list[bool] = []
+        self.record: Any = None
+        # When it was shared for the last time, compared with others.
+        self.turn = 0
+
+    @property
+    def may_be_joined(self) -> bool:
+        """Whether the connection is shared, and belongs to the pool."""
+        return bool(self.open and self.attached)
+
+    def shares(self) -> list[Share]:
+        """Return the shares that have not ended."""
+        return alive(list(self.links))
 
     def count(self) -> int:
         """Return the number of sharers, and note it in the record."""
-        number = self.record.shared = len(self.tethers)
+        number = self.record.shared = len(self.links)
         return number
-
-    def first_share(self) -> Share | None:
-        """Return the first share, if it is not about to end."""
-        tether = next(iter(list(self.tethers.values())), None)
-        return None if tether is None else tether()
-
-    def is_first_to_close(self) -> bool:
-        """Return whether the connection was not closed before."""
-        return pop_last(self._open) is not None
 
 
 class Sharing:
@@ -71,116 +96,144 @@ class Sharing:
 
     def __init__(self, is_shareable: Callable[[Any], bool]) -> None:
         self.is_shareable = is_shareable
-        self.groups: dict[int, Group] = {}
-        # The numbers of the slots that count as shared, also while their
+        # The slots that count as shared by number, also while their
         # connection is being opened or reset.
-        self._counted: dict[int, None] = {}
-        # Tethers whose shares have died or are about to end.
-        self.lost: list[Any] = []
+        self.slots: dict[int, Slot] = {}
+        self._turns = count(1)
+        # The places of the connections, sorted.  Some of them are out of date.
+        # It is empty until it is needed.
+        self._order: list[_Place] = []
 
-    @property
-    def number(self) -> int:
-        """How many slots count as shared."""
-        return len(self._counted)
+    def permits(self) -> list[Permit]:
+        """Return the permits of what is shared, the next in turn first."""
+        permits = [
+            permit for permit in alive(list(self.slots.values()))
+            if permit.group is not None and permit.group.attached]
+        permits.sort(key=_turn)
+        return permits
+
+    def shares(self) -> list[Share]:
+        """Return all shares."""
+        return [share for permit in self.permits()
+                for share in permit.group.shares()]
 
     @property
     def is_preparing(self) -> bool:
         """Whether a connection is being prepared for sharing."""
-        return len(self._counted) > len(self.groups)
+        return len(self.slots) > len(self.permits())
 
     def may_begin(self, slot: Any, limit: int) -> bool:
         """Count a slot as shared, and return True, unless there are enough."""
-        self._counted[slot.number] = None
-        if len(self._counted) <= limit:
+        self.slots[slot.number] = slot
+        if len(self.slots) <= limit:
             return True
         self.stop(slot)
         return False
 
     def stop(self, slot: Any) -> None:
         """Count a slot as shared no longer."""
-        if self._counted:
-            self._counted.pop(slot.number, None)
+        if self.slots:
+            self.slots.pop(slot.number, None)
 
     def publish(self, permit: Permit, record: Any) -> Share:
         """Allow others to join; return the first share."""
-        group = Group(permit, record)
-        share = self._add(group)
-        self.groups[id(group)] = group
+        group = permit.group
+        if group is None:
+            group = permit.group = Group()
+        share = Share(permit, group.links)
+        group.record = record
+        group.turn = next(self._turns)
+        group.attached.append(True)
+        group.open.append(True)
+        if self._order:
+            self._note(permit, group)
+        else:
+            record.shared = 1
         return share
 
-    def _add(self, group: Group) -> Share:
-        share = Share()
-        share.group = group
-        share.slot = group.permit.slot
-        # The callback is written in C; see Slots.
-        tether = share.tether = _Tether(share, self.lost.append)
-        tether.group = ref(group)
-        group.tethers[id(tether)] = tether
-        group.count()
-        return share
+    def _note(self, permit: Permit, group: Group) -> None:
+        """Note that the number of the sharers of a connection has changed."""
+        number = group.record.shared = len(group.links)
+        order = self._order
+        if not order:
+            return
+        try:
+            insort(order, (number, group.turn, permit.slot.number))
+        except IndexError:  # another thread has shortened it, without the GIL
+            self._order = []
+        if len(order) > _OLD_EACH * len(self.slots) + _OLD:
+            self._order = []
 
     def join(self) -> Share | None:
-        """Return a share of the connection with the fewest sharers."""
-        groups = list(self.groups.values())
-        if len(groups) > 1:
-            groups.sort(key=lambda group: len(group.tethers))
-        for group in groups:
-            if self.is_shareable(group.permit.slot.con):
-                share = self._add(group)
-                # the group becomes the last in turn, unless it ends just now
-                if self.groups.pop(id(group), None) is not None:
-                    self.groups[id(group)] = group
-                    return share
-        return None
+        """Return a share of the connection with the fewest sharers.
 
-    def end(self, share: Share) -> bool:
-        """End a share; return whether this call did it.
-
-        Note it first, in case that this is interrupted.
+        It is valid if the connection may be joined after that.
         """
-        self.lost.append(share.tether)
-        return end(share.checkout)
+        share = self._join_first(self._order)
+        if share is None:  # now with those that were missed
+            order = self._order = sorted(map(_place, self.permits()))
+            share = self._join_first(order)
+        return share
 
-    def emptied(self) -> Group | None:
-        """Return a group that lost a share, and has none left now."""
-        while self.lost:
-            tether = first(self.lost)
-            group = _settled(tether)
-            is_over = group is not None and self._is_over(group)
-            remove(self.lost, tether)  # not before, if it is interrupted
-            if is_over:
-                return group
+    def _join_first(self, order: list[_Place]) -> Share | None:
+        at = 0
+        share = None
+        while share is None and at < len(order):
+            for place in order[at:at + 1]:
+                permit = self._permit_at(place)
+                con = None if permit is None else permit.slot.con
+                if con is None:
+                    remove(order, place)
+                elif self.is_shareable(con):
+                    share = Share(permit, permit.group.links)
+                    permit.group.turn = next(self._turns)
+                    self._note(permit, permit.group)
+                else:
+                    at += 1
+        return share
+
+    def _permit_at(self, place: _Place) -> Any:
+        """Return the permit of a connection, None if it stands elsewhere."""
+        slot = self.slots.get(place[2])
+        permit = None if slot is None else slot()
+        if permit is None or permit.group is None:
+            return None
+        is_there = permit.group.may_be_joined and _place(permit) == place
+        return permit if is_there else None
+
+    def leave(self, share: Share) -> Permit | None:
+        """End a share; return the permit if it was the last one."""
+        permit, share.permit = share.permit, None
+        if permit is None:  # it has ended already
+            return None
+        group = permit.group
+        group.links.discard(share.link)
+        if not group.links and _is_over(group):
+            group.record.shared = 0
+            return permit
+        self._note(permit, group)
         return None
 
-    def _is_over(self, group: Group) -> bool:
-        """Return whether a group has no sharers, to the first who asks."""
-        while not group.count():
-            if group.is_detached:
-                return True
-            if self.groups.pop(id(group), None) is None:
-                return False
-            if not group.tethers:
-                return True
-            self.groups[id(group)] = group  # a sharer came at the last moment
-        return False
 
-    def detach_all(self) -> list[Group]:
-        """End the sharing of all connections; return the groups."""
-        groups = []
-        for key in list(self.groups):
-            group = self.groups.pop(key, None)
-            if group is not None:
-                group.is_detached = True
-                self.stop(group.permit.slot)
-                groups.append(group)
-        return groups
+def _is_over(group: Group) -> bool:
+    """Return whether a group has no sharers, to the first who asks."""
+    is_over = False
+    try:
+        while not (group.links or is_over):
+            group.open.pop()
+            is_over = not group.links
+            if not is_over:  # another one came at the last moment
+                group.open.append(True)
+    except IndexError:
+        pass  # another thread was faster
+    return is_over
 
 
-def _settled(tether: Any) -> Group | None:
-    """Forget a share that has ended; return its group."""
-    link = getattr(tether, "group", None)
-    group: Group | None = None if link is None else link()
-    share = None if tether is None else tether()
-    if group is not None and (share is None or not share.checkout):
-        group.tethers.pop(id(tether), None)
-    return group
+def _turn(permit: Permit) -> int:
+    turn: int = permit.group.turn
+    return turn
+
+
+def _place(permit: Permit) -> _Place:
+    group = permit.group
+    return len(group.links), group.turn, permit.slot.number

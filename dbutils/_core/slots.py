@@ -99,7 +99,8 @@ def end(checkout: Checkout | None) -> bool:
 class Permit:
     """The right to use a slot, for as long as something refers to it."""
 
-    __slots__ = ("__weakref__", "admission", "checkout", "slot", "taken")
+    __slots__ = (
+        "__weakref__", "admission", "checkout", "group", "slot", "taken")
 
     is_share = False
 
@@ -112,6 +113,8 @@ class Permit:
         self.taken: Taken | None = None
         # The tokens that are given back with it.
         self.admission: Any = None
+        # Those who share the connection, if it was ever shared.
+        self.group: Any = None
 
     @property
     def is_known(self) -> bool:

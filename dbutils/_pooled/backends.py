@@ -94,7 +94,7 @@ class SteadyBackend(Backend):
         session_of(con).limit_usage(self.maxusage or 0)
 
     def quick_reset(self, con: Any) -> bool:
-        session = session_of(con)
+        session = con._own_session  # noqa: SLF001 - as session_of()
         if session.is_marked or session.settings_changed or session.state:
             return False
         leave = session.leave or session.failover.quick_reset
@@ -186,19 +186,20 @@ class DbBackend(SteadyBackend):
         return session_of(con).driver.is_embedded
 
     def share(self, con: Any) -> Any:
-        record = self._new_record(con)
-        session = session_of(con)
-        if session.turns is None:
-            session.turns = SharedUse()
-        return record
+        session = con._own_session  # noqa: SLF001 - as session_of()
+        turns = session.turns
+        if turns is None:
+            turns = session.turns = SharedUse(self._new_record(con))
+        turns.owner = None  # it begins with a clean connection
+        return turns.record
 
     def can_be_closed_in_use(self, con: Any) -> bool:
         # closing one in the middle of a statement could crash the process
         return not session_of(con).driver.is_embedded
 
-    def part(self, con: Any, checkout: Any) -> None:
+    def part(self, con: Any, share: Any) -> None:
         session = session_of(con)
-        session.turns.leave(session, checkout)
+        session.turns.leave(session, share)
 
     def is_shareable(self, con: Any) -> bool:
         session = session_of(con)

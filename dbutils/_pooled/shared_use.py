@@ -7,6 +7,7 @@ transaction, the others have to use another connection.
 from __future__ import annotations
 
 import threading
+from weakref import ref
 
 from .._base.hints import Any, Callable
 from .._base.mutex import LongMutex
@@ -18,11 +19,16 @@ __all__ = ["SharedUse"]
 class SharedUse:
     """Admits one holder at a time to a shared connection."""
 
-    def __init__(self) -> None:
+    def __init__(self, record: Any) -> None:
+        """Set up the use of a connection.
+
+        record: the object that stands for it in a program
+        """
+        self.record = record
         # No interrupt may leave it locked, since other holders wait for it.
         self._mutex = LongMutex()
-        # The checkout whose transaction is open.
-        self._owner: Any = None
+        # Returns the share whose transaction is open; None if there is none.
+        self.owner: Callable[[], Any] | None = None
         # The thread that executes a statement: a signal handler that runs
         # during the statement must not wait for its end.
         self._user: int | None = None
@@ -31,10 +37,19 @@ class SharedUse:
     def _is_busy_here(self) -> bool:
         return self._user == threading.get_ident()
 
+    def _has_lost_owner(self) -> bool:
+        """Return whether the owner has left its work undone."""
+        link = self.owner
+        owner = None if link is None else link()
+        return link is not None and (owner is None or not owner.checkout)
+
     def are_free(self, session: Any) -> bool:
         """Return whether no holder is known to be in a transaction."""
-        return not (session.transaction or self._is_busy_here) and (
-            not self._owner)
+        if self.owner is None:
+            is_free = not session.transaction
+        else:
+            is_free = self._has_lost_owner()
+        return is_free and not self._is_busy_here
 
     def check(self, session: Any, seconds: float | None = None) -> None:
         """Check the connection, unless it is being used just now.
@@ -45,52 +60,58 @@ class SharedUse:
         with self._mutex.take(waits=False) as is_ours:
             if not (is_ours and self.are_free(session)):
                 return
+            self._clean_up(session)
             if seconds is None:
                 session.check(AT_CHECKOUT)
             else:
                 session.is_alive(ASK_DRIVER, seconds)
 
     def take(
-            self, session: Any, checkout: Any, act: Callable[[],
+            self, session: Any, share: Any, act: Callable[[],
             Any]) -> list[Any]:
         """Return [result of an action], [] if others are in the way."""
         if self._is_busy_here:
             return []
         with self._mutex.take() as is_ours:
-            if not (is_ours and self._may_use(session, checkout)):
+            if not (is_ours and self._may_use(session, share)):
                 return []
             try:
                 self._user = threading.get_ident()
                 return [act()]
             finally:
                 self._user = None
-                self.note(session, checkout)
+                self.note(session, share)
 
-    def _may_use(self, session: Any, checkout: Any) -> bool:
-        owner = self._owner
-        if owner is not None and owner is not checkout and not owner:
-            self._owner = None
-            session.clean(force=True)  # the owner left its work undone
-        return self._owner is None or self._owner is checkout
+    def _clean_up(self, session: Any) -> None:
+        """End the transaction of a holder that is gone."""
+        if self._has_lost_owner():
+            self.owner = None
+            session.clean(force=True)
 
-    def note(self, session: Any, checkout: Any) -> None:
+    def _may_use(self, session: Any, share: Any) -> bool:
+        self._clean_up(session)
+        owner = self.owner
+        return owner is None or owner() is share
+
+    def note(self, session: Any, share: Any) -> None:
         """Record whose transaction is open after an action."""
         has_work = session.transaction or (
             session.driver.is_telling and session.has_work())
-        self._owner = checkout if has_work else None
+        self.owner = ref(share) if has_work else None
 
-    def is_worker(self, checkout: Any, is_alone: bool) -> bool:
-        """Return whether open work is known to belong to a checkout.
+    def is_worker(self, share: Any, is_alone: bool) -> bool:
+        """Return whether open work is known to belong to a share.
 
         is_alone: whether no other holder shares the connection
         """
-        owner = self._owner
-        return owner is checkout or (is_alone and owner is None)
+        owner = self.owner
+        return is_alone if owner is None else owner() is share
 
-    def leave(self, session: Any, checkout: Any) -> None:
+    def leave(self, session: Any, share: Any) -> None:
         """End the transaction of a holder that leaves the connection."""
-        if self._owner is checkout and not self._is_busy_here:
+        owner = self.owner
+        if owner is not None and owner() is share and not self._is_busy_here:
             with self._mutex.take() as is_ours:
                 if is_ours:  # otherwise the next user cleans
                     session.clean(force=True)
-                    self._owner = None
+                    self.owner = None

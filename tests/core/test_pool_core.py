@@ -1,17 +1,21 @@
 """The core of the pools, with connections that are mere tokens."""
 
 import gc
+import sys
 from contextlib import contextmanager
+from random import Random
 from threading import Event, Lock, Thread, current_thread
 
 import pytest
 from everywhere import sweep
 from patience import PATIENCE, wait_until
+from sweeps import Lease
 from tokens import Pool, Token, wait_for_waiters
 
 from dbutils._core import ways
 from dbutils._core.limits import make_limits
 from dbutils._core.refusals import PoolTimeout
+from dbutils._core.sharing import Share
 
 
 @contextmanager
@@ -396,6 +400,106 @@ def test_the_least_shared_connection_is_shared_next():
     pool.leave(cons[1])
     assert pool.take(shareable=True) is cons[1]
     assert [record.shared for record in pool.core.shared_records()] == [2] * 3
+
+
+def test_the_least_shared_connection_is_shared_next_whatever_happens():
+    """A model counts the sharers, and knows the turns."""
+    number, dice = 6, Random(1)
+    pool = Pool(maxshared=number)
+    cons = [pool.take(shareable=True) for _ in range(number)]
+    held, turns = cons.copy(), cons.copy()
+    for _ in range(2000):
+        leaving = dice.choice(held)
+        if dice.random() < 0.5 and held.count(leaving) > 1:
+            pool.leave(leaving)
+            held.remove(leaving)
+        else:
+            busy = dice.choice(cons)
+            busy.transaction = True
+            expected = min(
+                (con for con in turns if con is not busy), key=held.count)
+            assert pool.take(shareable=True) is expected
+            busy.transaction = False
+            held.append(expected)
+            turns.remove(expected)
+            turns.append(expected)
+        records = pool.core.shared_records()
+        assert [record.con for record in records] == turns
+        assert [record.shared for record in records] == [
+            *map(held.count, turns)]
+
+
+@pytest.mark.parametrize(("connections", "sharers"), [(300, 1), (1, 300)])
+def test_many_shared_connections_and_sharers_cost_no_more_than_few(
+        connections, sharers):
+    def calls_of_cycles(connections, sharers):
+        pool = Pool(maxconnections=connections, maxshared=connections)
+        for _ in range(connections * sharers):
+            pool.take(shareable=True)
+        lease = Lease(pool, shareable=True)
+        calls = []
+        for is_counted in (False, True):
+            if is_counted:
+                sys.setprofile(lambda *event: calls.append(event[1]))
+            try:
+                for _ in range(50):
+                    lease.take()
+                    lease.give()
+            finally:
+                sys.setprofile(None)
+        return len(calls)
+
+    assert calls_of_cycles(connections, sharers) < 1.1 * calls_of_cycles(2, 2)
+
+
+@pytest.mark.parametrize("verb", ["clear", "drain"])
+def test_a_pool_is_emptied_while_a_connection_is_being_joined(verb):
+    """Its last sharer closes it, and nobody joins it any longer."""
+    pool = Pool(maxshared=1)
+    con = pool.take(shareable=True)
+    verbs = [verb]
+
+    def is_shareable(con):
+        while verbs:
+            getattr(pool.core, verbs.pop())()
+        return True
+
+    pool.core.sharing.is_shareable = is_shareable
+    other = pool.take(shareable=True)
+    assert other is not con
+    assert pool.state == (1, 0, 0)
+    pool.leave(con)
+    assert con.closed
+    assert not other.closed
+    assert pool.core.stats().closed == 1
+    pool.leave(other)
+    assert pool.state == (0, 1, 0)
+
+
+def test_a_pool_is_emptied_while_a_sharer_comes_at_the_last_moment():
+    """The other one had nearly left; the one that came closes it."""
+    pool = Pool(maxshared=1)
+    con = pool.take(shareable=True)
+    permit = pool.shares[0].permit
+    late = []
+
+    class Open(list):
+        def pop(self):
+            item = super().pop()
+            if not late:
+                late.append(Share(permit, permit.group.links))
+                pool.core.drain()
+            return item
+
+    permit.group.open = Open(permit.group.open)
+    pool.leave(con)
+    assert late[0].permit is permit
+    assert not con.closed
+    assert pool.take(shareable=True) is not con
+    late[0].checkout = [pool]
+    pool.core.release_share(late[0])
+    assert con.closed
+    assert pool.core.stats().closed == 1
 
 
 def test_the_last_of_the_sharers_frees_the_connection():

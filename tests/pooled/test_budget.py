@@ -33,7 +33,7 @@ BUDGETS = {
     "cycle, refill": 6_220,
     "cycle, leakafter": 9_560,
     "cycle, reset=False": 6_230,
-    "cycle, maxshared=3": 72_370,
+    "cycle, maxshared=3": 33_900,
     "manager": 8_670,
     "manager, min_idle": 9_640,
     "dynamic": 6_220,

@@ -1,5 +1,6 @@
 """Sharing loses nothing: 16 threads on 2 connections, with begin()."""
 
+import gc
 import random
 from collections import Counter
 from contextlib import suppress
@@ -142,6 +143,27 @@ def test_who_leaves_in_a_transaction_leaves_nothing_to_the_others(
         third.begin()
         third.commit()
     assert "commit" in server.connections[0].session
+
+
+@pytest.mark.parametrize("others", [1, 2])
+def test_who_is_collected_in_a_transaction_blocks_no_other(
+        dbapi, server, others):
+    pool = PooledDB(dbapi, maxshared=1)
+    first, *leases = [pool.connection() for _ in range(others)]
+    lost = [pool.connection()]
+    lost[0].begin()
+    lost[0].cursor().execute("set lost")
+    lost.append(lost)
+    del lost
+    gc.collect()
+    leases.append(pool.connection())
+    assert leases[-1]._con is first._con
+    first.begin()
+    assert server.connections[0].session[-1] == "rollback"
+    first.commit()
+    for lease in (first, *leases):
+        lease.close()
+    assert len(pool._idle_cache) == 1
 
 
 def test_who_waits_to_begin_is_woken_up_by_a_commit(dbapi):
