@@ -7,8 +7,8 @@ to time, and so does each request that finds no idle connection.
 
 from __future__ import annotations
 
-from .._base.collecting import is_collecting
 from .._base.errors import quietly
+from .._base.finalizers import is_collecting
 from .._base.hints import Any
 from .._base.threads import fill_vacancies, is_ending, vacancies
 from .slots import Permit

@@ -6,10 +6,8 @@ what a permit is to the pool: when its holder is gone, it dies.
 
 from __future__ import annotations
 
-from weakref import ref
-
 from .._base.atomic import first, pop_last, remove
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, ref
 from .slots import Permit, end
 
 __all__ = ["Group", "Share", "Sharing"]

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from functools import lru_cache, partial
-from operator import attrgetter
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable, Iterator
+from .._base.hints import Any, Callable, Dict, Iterator, attrgetter, partial
 from .arguments import ConnectArguments, whole
 from .creators import is_clear
 
@@ -58,6 +55,7 @@ _SETTINGS = (
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeVar
 
     _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -75,13 +73,23 @@ def is_told(method: Any) -> bool:
     return getattr(method, "__func__", method) not in _DEFAULTS
 
 
-_getter = lru_cache(maxsize=None)(attrgetter)
+class _Getters(Dict[str, Any]):
+    """A function for each path, which returns what is there."""
+
+    __slots__ = ()
+
+    def __missing__(self, path: str) -> Any:
+        getter = self[path] = attrgetter(path)
+        return getter
+
+
+_getters = _Getters()
 
 
 def ask(con: Any, path: str) -> Any:
     """Return the answer of an attribute or method at a path, or None."""
     try:
-        answer = _getter(path)(con)
+        answer = _getters[path](con)
         return answer() if callable(answer) else answer
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
@@ -93,13 +101,13 @@ def question(con: Any, path: str) -> Any:
     A method that is found there is returned itself.
     """
     try:
-        answer = _getter(path)(con)
+        answer = _getters[path](con)
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
     if callable(answer):
         return answer
     *parts, name = path.split(".")
-    return partial(getattr, _getter(".".join(parts))(con) if parts else con,
+    return partial(getattr, _getters[".".join(parts)](con) if parts else con,
                    name)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from .._base.hints import Any, Callable
 from .._core.backend import Backend
-from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.outages import is_outage
 from .._drivers.registry import driver_in
@@ -13,8 +12,11 @@ from .._steady.session import stay_away
 from .._steady.state import OPEN
 from .._steady.steady import session_of
 from .attributes import forward
-from .shared_use import SharedUse
 from .ways import looks_well, needs_nothing, take_and_note, take_with_care
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .._core.throttle import ConnectThrottle
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -171,6 +173,8 @@ class DbBackend(SteadyBackend):
         record = self._new_record(con)
         session = session_of(con)
         if session.turns is None:
+            from .shared_use import SharedUse  # noqa: PLC0415 - an option
+
             session.turns = SharedUse()
         return record
 

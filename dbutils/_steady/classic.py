@@ -25,7 +25,7 @@ from .restoring import restore
 from .state import IN_DOUBT, OPEN
 from .statements import READ, Kind, seen
 
-__all__ = ["ClassicFailover"]
+__all__ = ["CLASSIC", "ClassicFailover"]
 
 
 class _Done(NamedTuple):
@@ -348,3 +348,6 @@ def _reopen(session: DbSession) -> bool:
         return False
     _replace(session, con)
     return True
+
+
+CLASSIC = ClassicFailover()

@@ -1,8 +1,10 @@
-"""The state of a session, as far as it is known."""
+"""The states of a session and of its socket, as far as they are known."""
 
 from __future__ import annotations
 
-__all__ = ["INHERITED", "IN_DOUBT", "LOST", "OPEN", "SUSPECT"]
+__all__ = [
+    "GONE", "INHERITED", "IN_DOUBT", "LOST", "OPEN", "QUIET", "SUSPECT",
+    "UNREAD", "SocketState"]
 
 # Comparing plain numbers is quick, and the fast ways only look whether the
 # number is 0.  From LOST on there is nothing to lose.
@@ -17,3 +19,15 @@ IN_DOUBT = 2
 LOST = 3
 # It belongs to the parent process.
 INHERITED = 4
+
+
+class SocketState(str):
+    """A result of a look at a socket."""
+
+    __slots__ = ()
+
+
+QUIET = SocketState("nothing to read, as expected")
+GONE = SocketState("the other side has closed it")
+UNREAD = SocketState(
+    "data that nobody has asked for, so that only asking helps")
