@@ -6,7 +6,7 @@ from types import ModuleType
 
 from .hints import Any
 
-__all__ = ["check_seconds", "check_size", "shown", "whole_number"]
+__all__ = ["check_seconds", "check_size", "shown", "whole", "whole_number"]
 
 
 def shown(value: Any) -> str:
@@ -47,3 +47,8 @@ def check_seconds(name: str, value: Any, least: float = 0) -> float | None:
         raise ValueError(
             f"{name!r} must be at least {least} seconds, but is {value}.")
     return value
+
+
+def whole(seconds: float) -> int:
+    """Return a time in whole seconds, and at least one."""
+    return max(int(-(-seconds // 1)), 1)

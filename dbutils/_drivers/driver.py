@@ -11,9 +11,9 @@ from __future__ import annotations
 import os
 import stat
 
+from .._base.checks import whole
 from .._base.errors import quietly
 from .._base.hints import Any, Callable, Dict, Iterator, attrgetter, partial
-from .arguments import ConnectArguments, whole
 from .creators import is_clear
 
 __all__ = [
@@ -57,6 +57,8 @@ TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import TypeVar
+
+    from .arguments import ConnectArguments
 
     _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS: set[Any] = set()
@@ -430,6 +432,8 @@ class DriverFacts(Driver):
 
         dbapi: the module of the driver
         """
+        from .arguments import ConnectArguments  # noqa: PLC0415 - rarely needed
+
         arguments = ConnectArguments(dbapi)
         for setting in _SETTINGS:
             value = getattr(config, setting)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .._base.checks import whole
 from .._base.hints import Any
-from .arguments import ConnectArguments, accept_utf8, tls_context, whole
+from .arguments import ConnectArguments, accept_utf8, tls_context
 from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask, question
 
 __all__ = ["DRIVERS"]

@@ -21,7 +21,7 @@ from .liveness import (
     ask_program,
     prove_ping,
 )
-from .restoring import restore
+from .settings import restore
 from .state import IN_DOUBT, OPEN
 from .statements import READ, Kind, seen
 

@@ -22,8 +22,8 @@ from .liveness import (
 )
 from .opener import Opener, end_if_possible, shared
 from .options import SteadyOptions
-from .restoring import end_streams
 from .session import Session
+from .settings import end_streams
 from .state import IN_DOUBT, LOST, QUIET
 from .statements import READ, Kind
 

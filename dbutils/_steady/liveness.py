@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ALL_MOMENTS", "ASK_AT_CHECKOUT", "ASK_DRIVER", "ASK_SERVER",
     "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "CHECK_AT_LENGTH", "LOOK",
-    "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "RECENT", "Depth",
+    "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "RECENT",
     "PingError", "SqlPinger", "ask", "ask_driver", "ask_program",
     "checkout_check_of", "is_alive", "look_and_ask", "probe_of",
     "prove_ping", "seems_alive", "still_answers"]
@@ -60,22 +60,17 @@ def checkout_check_of(session: Any) -> int:
     return LOOK_AT_CHECKOUT if session.can_be_gone else NO_CHECK
 
 
-class Depth(str):
-    """How much is done to find out whether a connection is alive."""
-
-    __slots__ = ()
-
-
-LOOK = Depth("look at the driver and at the socket")
-ASK_DRIVER = Depth("ask in the way of the option 'ping'")
-ASK_SERVER = Depth("execute a statement")
+# How much is done to find out whether a connection is alive.
+LOOK = "look at the driver and at the socket"
+ASK_DRIVER = "ask in the way of the option 'ping'"
+ASK_SERVER = "execute a statement"
 
 # In seconds, the shortest time in which a question is asked.
 _LEAST = 0.25
 
 
 def is_alive(
-        session: Any, depth: Depth, seconds: float | None = None) -> bool:
+        session: Any, depth: str, seconds: float | None = None) -> bool:
     """Return whether a connection is alive; it is not replaced.
 
     seconds: how long that may take, if less than usual

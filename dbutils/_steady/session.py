@@ -15,12 +15,11 @@ from .deadlines import end_deadline, load_sockets
 from .liveness import (
     AT_CURSOR,
     AT_STATEMENT,
-    Depth,
     is_alive,
 )
 from .options import SteadyOptions
 from .settings import Settings
-from .state import GONE, IN_DOUBT, INHERITED, OPEN, SUSPECT, SocketState
+from .state import GONE, IN_DOUBT, INHERITED, OPEN, SUSPECT
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -280,7 +279,7 @@ class Session:
         """
         raise NotImplementedError
 
-    def socket_state(self) -> SocketState | None:
+    def socket_state(self) -> str | None:
         """Return the state of the socket, if there is one."""
         return None if self._probe is None else self._probe.look()
 
@@ -297,7 +296,7 @@ class Session:
         except Exception:  # noqa: BLE001 - it was closed
             return True
 
-    def is_alive(self, depth: Depth, seconds: float | None = None) -> bool:
+    def is_alive(self, depth: str, seconds: float | None = None) -> bool:
         """Return whether the connection is alive; see liveness.is_alive()."""
         return is_alive(self, depth, seconds)
 

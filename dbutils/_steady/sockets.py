@@ -12,7 +12,7 @@ import select
 from sys import byteorder
 
 from .._base.hints import Any, ref
-from .state import GONE, QUIET, UNREAD, SocketState
+from .state import GONE, QUIET, UNREAD
 
 __all__ = [
     "MovingSocketProbe", "SocketProbe", "copy_of", "shut_down", "silence_on"]
@@ -36,7 +36,7 @@ class SocketProbe:
             poll.register(descriptor, select.POLLIN | _HANG_UP)
             self.poll = poll.poll
 
-    def look(self) -> SocketState:
+    def look(self) -> str:
         """Return the present state of the socket."""
         if self.poll is None:
             return self._select()
@@ -48,7 +48,7 @@ class SocketProbe:
             return QUIET
         return GONE if events[0][1] & _HANG_UP else UNREAD
 
-    def _select(self) -> SocketState:
+    def _select(self) -> str:
         """Do the same where there is no poll()."""
         try:
             readable = select.select([self._descriptor], [], [], 0)[0]
@@ -69,7 +69,7 @@ class MovingSocketProbe:
         self._own_session = ref(session)  # which holds this probe
         self._probe = _probe_of(session.descriptor)
 
-    def look(self) -> SocketState:
+    def look(self) -> str:
         """Return the present state of the socket."""
         session = self._own_session()
         descriptor = None if session is None else session.driver.descriptor(

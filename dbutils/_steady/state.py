@@ -4,7 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "GONE", "INHERITED", "IN_DOUBT", "LOST", "OPEN", "QUIET", "SUSPECT",
-    "UNREAD", "SocketState"]
+    "UNREAD"]
 
 # Comparing plain numbers is quick, and the fast ways only look whether the
 # number is 0.  From LOST on there is nothing to lose.
@@ -20,14 +20,7 @@ LOST = 3
 # It belongs to the parent process.
 INHERITED = 4
 
-
-class SocketState(str):
-    """A result of a look at a socket."""
-
-    __slots__ = ()
-
-
-QUIET = SocketState("nothing to read, as expected")
-GONE = SocketState("the other side has closed it")
-UNREAD = SocketState(
-    "data that nobody has asked for, so that only asking helps")
+# What a look at a socket has found.
+QUIET = "nothing to read, as expected"
+GONE = "the other side has closed it"
+UNREAD = "data that nobody has asked for, so that only asking helps"
