@@ -13,7 +13,7 @@ from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
 from ._steady.options import check_options
-from ._steady.restoring import end_reading
+from ._steady.settings import end_reading
 from ._steady.steady import session_of
 from .steady_db import SteadyDBConnection, connect
 

@@ -8,17 +8,22 @@ shared by several.  Requests are served first come, first served.
 
 from __future__ import annotations
 
-from collections import deque
-from functools import total_ordering
-from operator import methodcaller
 from time import monotonic
-from weakref import ref
 
 from . import __version__
 from ._base.atomic import first, pop
 from ._base.checks import check_text
-from ._base.hints import Any, Args, Callable, Kwargs, Sequence, cast
-from ._core.features import add_features, check_features
+from ._base.hints import (
+    Any,
+    Args,
+    Callable,
+    Kwargs,
+    Sequence,
+    cast,
+    deque,
+    methodcaller,
+    ref,
+)
 from ._core.lease import (
     Lease,
     hand_over,
@@ -31,7 +36,6 @@ from ._core.limits import make_limits
 from ._core.pool import core_of
 from ._core.sharing import record_of
 from ._core.slots import note_caller
-from ._core.stats import PoolStats
 from ._core.tuning import allow_helpers
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.attributes import Forwarded
@@ -66,13 +70,20 @@ __all__ = [
     "SharedDBConnection", "TooManyConnectionsError"]
 
 
-def __getattr__(name: str) -> Any:
-    """Return what this module offers of persistent_db."""
-    if name not in {"PersistentDB", "local"}:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import persistent_db  # noqa: PLC0415 - only if needed
-
-    return getattr(persistent_db, name)
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._core.stats import PoolStats
+else:
+    def __getattr__(name: str) -> Any:
+        """Return what this module offers of others, which few programs use."""
+        if name == "PoolStats":
+            from ._core import stats as module  # noqa: PLC0415 - if needed
+        elif name in {"PersistentDB", "local"}:
+            from . import persistent_db as module  # noqa: PLC0415 - if needed
+        else:
+            raise AttributeError(
+                f"module {__name__!r} has no attribute {name!r}")
+        return getattr(module, name)
 
 
 class PooledDBError(Exception):
@@ -180,7 +191,7 @@ class PooledDB(Pooled):
         self._failover = failover
         self._poolname = check_text("poolname", poolname)
         check_reset(reset, "session")
-        self._features = check_features(features)
+        self._features = _check_features(features)
         self._creator = creator
         self._kwargs = kwargs
         self._blocking = blocking
@@ -196,7 +207,10 @@ class PooledDB(Pooled):
             backend, limits, check_pool_options(
                 blocking, maxwait, track, maxlifetime, maxidletime, keepalive,
                 leakafter, refill))
-        add_features(self._features, self._core, self._open)
+        if self._features:
+            from ._core.features import add_features  # noqa: PLC0415 - an option
+
+            add_features(self._features, self._core, self._open)
 
     def _change_creator(self, creator: Any) -> None:
         check_creator(creator)
@@ -622,7 +636,6 @@ class _SharedCheckout:
         return lease._run_shared(state, call)  # noqa: SLF001 - of this module
 
 
-@total_ordering
 class SharedDBConnection:
     """The record of a connection that several leases share.
 
@@ -655,6 +668,14 @@ class SharedDBConnection:
             return NotImplemented
         return self._rank() == other._rank()
 
+    def __le__(self, other: Any) -> bool:
+        """Return whether the other connection is not to be shared before."""
+        if not isinstance(other, SharedDBConnection):
+            return NotImplemented
+        return self._rank() <= other._rank()
+
+    # Python swaps the two for "greater", so it needs no method.
+
     __hash__ = object.__hash__
 
     def share(self) -> None:
@@ -664,6 +685,15 @@ class SharedDBConnection:
     def unshare(self) -> None:
         """Count one share less."""
         self.shared -= 1
+
+
+def _check_features(features: Any) -> tuple[Any, ...]:
+    """Return the features of a pool that is about to be made."""
+    if features == ():  # as nearly always
+        return ()
+    from ._core.features import check_features  # noqa: PLC0415 - an option
+
+    return check_features(features)
 
 
 # Functions and not methods: programs that read records need no such names.

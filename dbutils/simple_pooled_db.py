@@ -7,10 +7,8 @@ programs well.  For all others there is pooled_db.
 
 from __future__ import annotations
 
-from functools import partial
-
 from . import __version__
-from ._base.hints import Any
+from ._base.hints import Any, partial
 from ._pooled.simple import Queued, SimpleLease, SimplePool, TakenInTurn
 from ._steady.mistakes import mistake_in
 

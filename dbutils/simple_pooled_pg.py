@@ -7,10 +7,8 @@ programs well.  For all others there is pooled_pg.
 
 from __future__ import annotations
 
-from functools import partial
-
 from . import __version__
-from ._base.hints import Any, Args, Kwargs
+from ._base.hints import Any, Args, Kwargs, partial
 from ._core.slots import Slot
 from ._drivers.creators import connect_pg
 from ._drivers.registry import driver_of

@@ -12,9 +12,7 @@ pooled_db and persistent_db hand out such connections to threads.
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
 from types import GeneratorType
-from weakref import WeakMethod
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._base.errors import log_swallowed, orphan_text
@@ -142,6 +140,8 @@ class SteadyDBConnection(Steady):
         names = replaced_in(self, _ORIGINALS)
         if names:
             session.follow(Replaced(self, session.failover, names))
+            from weakref import WeakMethod  # noqa: PLC0415 - rarely needed
+
             session.opener.maker = WeakMethod(self._create)
             if "_ping_check" in names:
                 session.check_outside()
@@ -658,12 +658,18 @@ class _Invalid:
         raise InvalidCursorError(_UNOPENED)
 
 
-@lru_cache(maxsize=None)
+# The invalid variants of cursor classes.
+_invalid_kinds: dict[Any, Any] = {}
+
+
 def _other_kind(kind: Any) -> Any:
     """Return the invalid variant of a cursor class, or the valid one."""
     if issubclass(kind, _Invalid):
         return kind.__mro__[2]
-    return type(kind.__name__, (_Invalid, kind), {"__slots__": ()})
+    if kind in _invalid_kinds:
+        return _invalid_kinds[kind]
+    return _invalid_kinds.setdefault(kind, type(
+        kind.__name__, (_Invalid, kind), {"__slots__": ()}))
 
 
 _new = object.__new__

@@ -27,10 +27,9 @@ thread at that very moment would confuse Python before 3.11.
 from __future__ import annotations
 
 import sys
-from collections import deque
 from itertools import count
 
-from .hints import Any, Callable, Iterable
+from .hints import Any, Callable, Iterable, deque
 
 __all__ = [
     "Count", "alive", "first", "pop", "pop_last", "remove", "snapshot"]

@@ -7,7 +7,8 @@ from types import ModuleType
 from .hints import Any
 
 __all__ = [
-    "check_seconds", "check_size", "check_text", "shown", "whole_number"]
+    "check_seconds", "check_size", "check_text", "shown", "whole",
+    "whole_number"]
 
 
 def shown(value: Any) -> str:
@@ -55,3 +56,8 @@ def check_seconds(name: str, value: Any, least: float = 0) -> float | None:
         raise ValueError(
             f"{name!r} must be at least {least} seconds, but is {value}.")
     return value
+
+
+def whole(seconds: float) -> int:
+    """Return a time in whole seconds, and at least one."""
+    return max(int(-(-seconds // 1)), 1)

@@ -1,22 +1,66 @@
-"""Handling of exceptions that hit a finalizer, where nobody can catch them.
+"""Whether a finalizer may ask a server, and what ends it.
 
-An exception that is thrown into a thread, or raised by a signal handler, can
-arrive while a finalizer runs.  Python would print it and continue.  The
-finalizers of this library print nothing and leave the rest to others: the
-pool reissues the permit of a lost slot, and the driver closes what it opened.
+A collection can begin at almost any moment, also while the thread holds locks
+of the driver or of the program.  A finalizer that the collector calls must
+not talk to the database.  A finalizer that runs because the last reference
+was dropped may: it runs where the program drops that reference.
+
+An exception that is thrown into a thread can hit every Python function, also
+a callback of the collector.  The thread would then seem to be collecting
+until its next collection.  Therefore all callbacks here are written in C,
+which no exception can interrupt.
+
+An exception can also arrive while a finalizer runs, where nobody can catch it.
+Python would print it and continue.  The finalizers of this library print
+nothing and leave the rest to others: the pool reissues the permit of a lost
+slot, and the driver closes what it opened.
 """
 
 from __future__ import annotations
 
 import _signal  # type: ignore[import-not-found]  # enums make signal large
 import _thread
+import gc
+import os
 import threading
 
 from .errors import log_swallowed
-from .hints import Any
+from .hints import Any, partial
 from .threads import start_thread
 
-__all__ = ["note_lost"]
+__all__ = ["collecting", "is_collecting", "note_lost"]
+
+# The collector calls each callback with a phase, "start" or "stop", and with
+# a new dict.  The set is true while any thread collects; the hot paths test
+# it.  update() adds "o", the letters of the phase and the keys of the dict;
+# difference_update() then removes the letters and the keys.  After "start"
+# an "o" remains, after "stop", which contains an "o" itself, nothing.
+collecting: set[str] = set()
+# The dict of the latest collection, and the last dict that this thread saw.
+# If both are the same object, this is the thread that collects.
+_latest: dict[str, Any] = {}
+_here = _thread._local()  # noqa: SLF001 - gevent replaces that of threading
+
+# The order matters: the set becomes true when all other facts are known.
+gc.callbacks += [
+    partial(setattr, _here), _latest.__setitem__,
+    partial(collecting.update, "o"), collecting.difference_update]
+
+
+def is_collecting() -> bool:
+    """Return whether the garbage collector is the caller."""
+    return bool(collecting) and (
+        _latest.get("start") is getattr(_here, "start", None))
+
+
+def _forget_others() -> None:
+    """Forget a collection by a thread that the forked child does not have."""
+    if not is_collecting():
+        collecting.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_others)
 
 
 def note_lost(step: str, error: BaseException) -> None:

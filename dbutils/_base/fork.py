@@ -9,11 +9,10 @@ neither: it replaces the sockets by the null device, and starts empty.
 from __future__ import annotations
 
 import os
-from weakref import ref
 
 from .atomic import alive
 from .errors import orphan_text, quietly
-from .hints import Any
+from .hints import Any, ref
 
 __all__ = [
     "Orphan", "abandon_socket", "entrust", "is_orphan", "register_for_fork",

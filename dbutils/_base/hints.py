@@ -1,8 +1,10 @@
-"""The names of types for annotations, without the module typing.
+"""Names of the standard library, without its modules that take long to load.
 
-Importing that takes longer than everything else that a pool needs, and its
-NamedTuple compiles each annotation.  Type checkers see the names of typing;
-so does Python before 3.9, whose built-in types take no parameters.
+They are the names of types for annotations, and types that Python has in C.
+The modules typing, collections, functools, operator and weakref together take
+longer than everything else that a pool needs, and the NamedTuple of typing
+compiles each annotation.  Type checkers see the names of those modules; in
+annotations so does Python before 3.9, whose built-in types take no parameters.
 """
 
 from __future__ import annotations
@@ -12,12 +14,25 @@ import sys
 __all__ = [
     "Any", "Args", "Callable", "Collection", "ContextManager", "Deque", "Dict",
     "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
-    "Sequence", "Tuple", "cast"]
+    "Sequence", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
+    "methodcaller", "partial", "ref"]
 
 TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from collections import deque
+    from functools import partial
+    from operator import attrgetter, methodcaller
+    from weakref import WeakSet, ref
+else:
+    from _collections import deque
+    from _functools import partial
+    from _operator import attrgetter, methodcaller
+    from _weakref import ref
+    from _weakrefset import WeakSet
+
 if sys.version_info >= (3, 9) and not TYPE_CHECKING:
-    from collections import _tuplegetter, deque
-    from collections.abc import (
+    from _collections import _tuplegetter
+    from _collections_abc import (
         Callable,
         Collection,
         Iterable,
@@ -34,15 +49,27 @@ if sys.version_info >= (3, 9) and not TYPE_CHECKING:
         """Return a value unchanged."""
         return value
 
+    # How many named tuples of each class were made in Python, and how many are
+    # at most.
+    _made = {}
+    _FEW = 12
+
     class _Record(tuple):
         """The methods of all named tuples."""
 
         __slots__ = ()
 
         def __new__(cls, *args, **kwargs):
-            """Make the first tuple, and the function that makes the others."""
+            """Make a tuple in Python, or the function for many of them."""
             kind = next(
                 kind for kind in cls.__mro__ if "_fields" in vars(kind))
+            fields = kind._fields
+            values = {
+                **kind._field_defaults, **dict(zip(fields, args)), **kwargs}
+            made = _made[kind] = _made.get(kind, 0) + 1
+            if made <= _FEW and values.keys() == {*fields} and not (
+                    args[len(fields):] or kwargs.keys() & fields[:len(args)]):
+                return tuple.__new__(cls, map(values.get, fields))
             kind.__new__ = _maker_of(kind)
             return kind.__new__(cls, *args, **kwargs)
 
@@ -70,8 +97,8 @@ if sys.version_info >= (3, 9) and not TYPE_CHECKING:
     def _maker_of(kind):
         """Return the method __new__() of a named tuple.
 
-        It is the one of collections.namedtuple().  Compiling it takes most of
-        the time, so it is left to the first use.
+        It is the one of collections.namedtuple().  Compiling it takes as long
+        as making a dozen tuples without it, so that is done first.
         """
         names = ", ".join(kind._fields)
         make = eval(  # noqa: S307 - the names are those of a class of ours

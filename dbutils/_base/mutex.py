@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from operator import attrgetter
-from weakref import ref
 
-from .hints import Any, Iterator
+from .hints import Any, Iterator, attrgetter, ref
 
 __all__ = ["LongMutex", "Mutex"]
 

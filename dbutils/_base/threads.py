@@ -13,13 +13,11 @@ import atexit
 import os
 import sys
 import threading
-from collections import deque
 from time import monotonic, sleep
-from weakref import ref
 
 from .atomic import pop
 from .errors import log_swallowed
-from .hints import Any, Callable
+from .hints import Any, Callable, deque, ref
 
 __all__ = [
     "Attendant", "Gate", "Token", "at_end", "can_start", "ends",

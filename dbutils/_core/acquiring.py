@@ -9,10 +9,8 @@ from .._base.errors import release_frames
 from .._base.hints import Any, Callable
 from .._base.opening import Elsewhere, Late
 from .opener import ready
-from .quotas import Request
-from .refusals import PoolClosed, refusal
+from .refusals import LATE, PoolClosed, refusal
 from .slots import Permit, note_caller
-from .stats import late_text
 from .waiting import Waiter
 
 __all__ = [
@@ -26,7 +24,7 @@ _DEPTH = 2
 def acquire(
         core: Any, connect: Callable[[], Any], timeout: float | None,
         shareable: bool = False, pool: Any = None,
-        request: Request | None = None) -> Permit:
+        request: Any = None) -> Permit:
     """Return the permit of a connection that is ready for use.
 
     timeout: how many seconds to wait at most; None means no limit
@@ -47,7 +45,7 @@ def acquire(
 
 def _acquire(
         core: Any, connect: Callable[[], Any], timeout: float | None,
-        shareable: bool, pool: Any, request: Request | None) -> Permit:
+        shareable: bool, pool: Any, request: Any) -> Permit:
     if core.is_closed:
         raise PoolClosed
     start = monotonic()
@@ -63,13 +61,13 @@ def _acquire(
                 timeout = max(deadline - monotonic(), 0)
         except Late:
             raise refusal(
-                core, monotonic() - start, late_text(),
+                core, monotonic() - start, LATE,
             ) from core.throttle.last_error()
         finally:
             permit = None  # which the traceback of an attempt could keep
 
 
-def request(core: Any, priority: Any, tag: Any) -> Request | None:
+def request(core: Any, priority: Any, tag: Any) -> Any:
     """Return the level and the tag of a request, after checking them."""
     policy = core.policy
     if policy is not None:
@@ -82,7 +80,7 @@ def request(core: Any, priority: Any, tag: Any) -> Request | None:
 
 
 def find(
-        core: Any, shareable: bool, request: Request | None,
+        core: Any, shareable: bool, request: Any,
         timeout: float | None) -> Permit:
     """Return the permit of a slot, waiting for it if need be."""
     if core.lost:
@@ -104,7 +102,7 @@ def find(
 
 def take_for(
         core: Any, shareable: bool,
-        request: Request | None) -> Permit | None:
+        request: Any) -> Permit | None:
     """Return what a request can be served with now, or None."""
     policy = core.policy
     if policy is None or not policy.has_limits:

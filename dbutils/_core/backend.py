@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from .._base.hints import Any, Sequence
-from .limits import Limits
-from .quotas import Admission, Request
-from .throttle import ConnectThrottle
-from .waiting import Waiter
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .limits import Limits
+    from .quotas import Admission, Request
+    from .throttle import ConnectThrottle
+    from .waiting import Waiter
 
 __all__ = ["AdmissionPolicy", "Backend", "Observer"]
 

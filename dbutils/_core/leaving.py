@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-from contextlib import suppress
-
 from .._base.atomic import pop, remove
 from .._base.errors import quietly
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, deque
 from . import opener
 from .lease import hand_over
-from .quotas import free_tokens
-from .slots import Permit, Slot, end
+from .slots import Permit, Slot, end, free_tokens
 
 __all__ = [
     "abandon", "abort", "adopt", "close", "close_counted", "destroy",
@@ -142,8 +138,10 @@ def trim(core: Any, number: int) -> int:
     closed = 0
     while len(core.idle) > number:
         permit = None
-        with suppress(IndexError):  # others do the same
+        try:  # noqa: SIM105 - contextlib takes long to import
             permit = deque.popleft(core.idle)
+        except IndexError:
+            pass  # others do the same
         if permit is not None:
             core.discard(permit)
             closed += 1

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
 from time import monotonic
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable
-from .._base.opening import Attempt, Outcome
-from .quotas import free_tokens
-from .slots import Permit, Slot, note_caller
+from .._base.hints import Any, Callable, partial
+from .slots import Permit, Slot, free_tokens, note_caller
 
 __all__ = ["open_ahead", "ready"]
 
@@ -120,6 +117,8 @@ def _in_time(
     Opening an embedded database takes no time, and its connections may
     belong to the thread that has opened them, so it has no helpers.
     """
+    from .._base.attempt import Attempt  # noqa: PLC0415 - if it is needed
+
     attempt = Attempt(
         partial(_connect_for_another, core, connect), permits[0],
         partial(_finish_late, core, core.emptied))
@@ -172,7 +171,7 @@ def _begin_with(
 
 
 def _finish_late(
-        core: Any, emptied: int, permit: Permit, outcome: Outcome) -> None:
+        core: Any, emptied: int, permit: Permit, outcome: Any) -> None:
     """Make a connection idle whose request has left in the meantime."""
     free_tokens(permit)
     permit = core.slots.reissue(permit.slot)  # that of the request is void
@@ -190,7 +189,7 @@ def _finish_late(
             core.discard(permit)
 
 
-def _is_welcome(core: Any, slot: Slot, outcome: Outcome) -> bool:
+def _is_welcome(core: Any, slot: Slot, outcome: Any) -> bool:
     """Return whether there is a connection now, and may stay."""
     con, error = outcome
     if con is None:

@@ -27,14 +27,24 @@ from .._base.hints import Any, Callable, Deque, Iterator
 from .._base.mutex import Mutex
 from . import acquiring, leaving, reclaiming, releasing, serving, ways
 from .backend import Backend, Observer
-from .holders import OldestHolders
 from .limits import Limits
+from .refusals import OldestHolders
 from .sharing import Sharing
-from .slots import Checkout, Holder, Permit, Slot, Slots, end
-from .stats import PoolStats
-from .thread_order import OldestFirst, order_of
+from .slots import (
+    Checkout,
+    Holder,
+    OldestFirst,
+    Permit,
+    Slot,
+    Slots,
+    end,
+)
 from .throttle import ConnectThrottle
 from .waiting import Queue
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .stats import PoolStats
 
 __all__ = ["VERBS", "Pool", "core_of"]
 
@@ -235,6 +245,8 @@ class Pool:
 
     def state(self) -> PoolStats:
         """Return the state of the pool as it is."""
+        from .stats import PoolStats  # noqa: PLC0415 - not all want to see it
+
         maxconnections, maxcached, maxshared, maxwaiting, mincached = (
             self.limits)
         return PoolStats(
@@ -301,6 +313,8 @@ class Pool:
     def set_order(
             self, own: bool | None = None, latest: bool | None = None) -> None:
         """Set the order in which idle connections are handed out."""
+        from .thread_order import order_of  # noqa: PLC0415 - rarely needed
+
         self.order = order_of(self.order, own, latest)
         self.idle.__class__ = self.order
         self.choose_ways()
@@ -359,8 +373,10 @@ class Pool:
         self.round += 1
         self.clear()
         pause, start = threading.Event(), monotonic()
-        while self.stats().in_use:
+        self.reclaim()
+        while self.in_use:
             if timeout is not None and monotonic() - start >= timeout:
                 return False
             pause.wait(_SHORT_LOOK)
+            self.reclaim()
         return True

@@ -11,7 +11,7 @@ from .._base.atomic import pop_last
 from .._base.hints import Any, NamedTuple
 from .slots import Permit, Slots
 
-__all__ = ["NO_REQUEST", "Admission", "Quota", "Request", "free_tokens"]
+__all__ = ["NO_REQUEST", "Admission", "Quota", "Request"]
 
 
 class Request(NamedTuple):
@@ -81,10 +81,3 @@ class Admission:
             quota, token = held
             quota.put(token)
             held = pop_last(self._tokens)
-
-
-def free_tokens(permit: Permit) -> None:
-    """Give back the tokens that a permit holds, if there are any."""
-    admission, permit.admission = permit.admission, None
-    if admission is not None:
-        admission.free()

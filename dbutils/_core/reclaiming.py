@@ -8,8 +8,8 @@ to time, and so does each request that finds no idle connection.
 from __future__ import annotations
 
 from .._base.atomic import pop_last
-from .._base.collecting import collecting, is_collecting
 from .._base.errors import quietly
+from .._base.finalizers import collecting, is_collecting
 from .._base.hints import Any
 from .._base.threads import fill_vacancies, is_ending, vacancies
 from .slots import Permit, Slot, end

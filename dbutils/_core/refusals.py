@@ -1,20 +1,21 @@
-"""Requests that get no connection."""
+"""Requests that get no connection, and those who have the connections."""
 
 from __future__ import annotations
 
-from .._base.hints import Any
-from .slots import Holder
-from .stats import PoolStats
+from .._base.hints import Any, Callable, Iterator, attrgetter
+from .slots import Holder, Permit, holder_of
 
-__all__ = [
-    "PoolClosed", "PoolTimeout", "refusal"]
+__all__ = ["LATE", "OldestHolders", "PoolClosed", "PoolTimeout", "refusal"]
+
+# The reason if connecting has taken too long.
+LATE = "No connection could be opened"
 
 
 class PoolTimeout(Exception):  # noqa: N818 - no error as such
     """No connection is available, and the request does not wait longer."""
 
     def __init__(
-            self, stats: PoolStats, waited: float, holders: list[Holder],
+            self, stats: Any, waited: float, holders: list[Holder],
             unknown: int, reason: str | None, ages: list[float]) -> None:
         """Note what the error of the pool explains.
 
@@ -37,3 +38,47 @@ def refusal(core: Any, waited: float, reason: str | None) -> PoolTimeout:
     return PoolTimeout(
         core.state(), waited, holders, unknown, reason,
         core.throttle.attempts.ages())
+
+
+# How many holders an error names.
+_FEW = 5
+
+
+class OldestHolders:
+    """Finds those that have had their connections for longest."""
+
+    def __init__(self) -> None:
+        # The slots of the few, and since when they have had them.  As long as
+        # all of them go on, nobody can be older.
+        self._few: list[tuple[Any, float]] = []
+        # Whether every checkout was noted since a certain moment.
+        self.are_all_known = False
+
+    def read(self, permits: Iterator[Permit]) -> tuple[list[Holder], int]:
+        """Return all holders, and how many are unknown."""
+        holders = [holder_of(permit) for permit in permits]
+        known = [holder for holder in holders if holder is not None]
+        known.sort(key=attrgetter("since"))
+        return known, len(holders) - len(known)
+
+    def read_few(
+            self, permits: Callable[[], Iterator[Permit]],
+            is_tracked: bool) -> tuple[list[Holder], int]:
+        """Return the few oldest holders, and how many are unknown."""
+        few = [(holder_of(slot()), since) for slot, since in self._few]
+        if len(few) == _FEW and self.are_all_known and all(
+                holder is not None and holder.since == since
+                for holder, since in few):
+            return [holder for holder, _ in few if holder is not None], 0
+        running = list(permits())
+        known = [permit for permit in running if permit.is_known]
+        unknown = len(running) - len(known)
+        oldest = sorted(known, key=_since)[:_FEW]
+        self._few = [(permit.slot, _since(permit)) for permit in oldest]
+        self.are_all_known = is_tracked and not unknown
+        holders = map(holder_of, oldest)
+        return [holder for holder in holders if holder is not None], unknown
+
+
+def _since(permit: Any) -> float:
+    return permit.taken[0]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from weakref import ref
-
 from .._base.atomic import pop
-from .._base.collecting import is_collecting
 from .._base.errors import release_frames
-from .._base.hints import Any, Callable
-from .quotas import free_tokens
-from .slots import Permit, Slot, end
+from .._base.finalizers import is_collecting
+from .._base.hints import Any, Callable, ref
+from .slots import Permit, Slot, end, free_tokens
 
 __all__ = [
     "after_release", "hand_on", "has_surplus", "may_stay", "place",

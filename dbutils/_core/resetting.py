@@ -11,8 +11,8 @@ import threading
 from time import monotonic
 from weakref import ref
 
-from .._base.collecting import is_collecting
 from .._base.errors import quietly
+from .._base.finalizers import is_collecting
 from .._base.hints import Any
 from .._base.housekeeper import Task, housekeeper
 from .._base.threads import is_ending

@@ -7,9 +7,8 @@ the waiter is woken up.  So nothing is missed, whoever comes when.
 from __future__ import annotations
 
 from time import monotonic
-from weakref import ref
 
-from .._base.hints import Any
+from .._base.hints import Any, ref
 from .._base.threads import is_ending
 from .refusals import PoolClosed, refusal
 from .slots import Permit

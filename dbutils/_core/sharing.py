@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from bisect import insort
 from itertools import count
-from weakref import ref
 
 from .._base.atomic import alive, remove
-from .._base.hints import Any, Callable, Tuple
+from .._base.hints import Any, Callable, Tuple, ref
 from .slots import Permit, Slot
 
 __all__ = ["Group", "Share", "Sharing", "record_of"]

@@ -15,13 +15,12 @@ import threading
 from itertools import chain, count
 from time import monotonic
 from types import CodeType
-from weakref import ref
 
 from .._base.atomic import first, remove
 from .._base.callers import caller, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
-from .._base.hints import Any, Iterable, List, NamedTuple, Tuple
+from .._base.hints import Any, Deque, Iterable, List, NamedTuple, Tuple, ref
 
 __all__ = [
     "Checkout", "Holder", "Permit", "Slot", "Slots", "end", "holder_of",
@@ -150,6 +149,12 @@ def holder_of(permit: Permit | None) -> Holder | None:
     if permit is None or not permit.is_known:
         return None
     return Holder(*permit.taken[:4])  # type: ignore[index]
+
+
+class OldestFirst(Deque[Permit]):
+    """The usual order: the connection that was idle for longest is next."""
+
+    __slots__ = ()
 
 
 class Slot(ref):
@@ -299,3 +304,10 @@ class Slots:
             if permit is not None:
                 return permit
         return None
+
+
+def free_tokens(permit: Permit) -> None:
+    """Give back the tokens that a permit holds, if there are any."""
+    admission, permit.admission = permit.admission, None
+    if admission is not None:
+        admission.free()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
-
 from .._base.atomic import Count, snapshot
-from .._base.hints import Any, Iterable, NamedTuple, Sequence
+from .._base.hints import Any, Iterable, NamedTuple, Sequence, deque
+from .refusals import LATE
 
 __all__ = [
-    "PoolStats", "Timings", "describe", "late_text", "too_many_text"]
+    "PoolStats", "Timings", "describe", "too_many_text"]
 
 # How many of the last values are kept.
 _KEPT = 2000
@@ -71,7 +70,7 @@ def too_many_text(
         f" in use: {stats.in_use}, idle: {stats.idle},"
         f" waiting: {stats.waiting})")
     opening = _opening(ages)
-    if refusal == late_text():
+    if refusal == LATE:
         return (
             f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
             " whether the server answers, or wait longer (maxwait).")
@@ -113,11 +112,6 @@ def _advice(stats: PoolStats, waited: float, advice: str) -> str:
     return (
         f"None has become free in {waited:.3g} seconds."
         f" {advice} or wait longer (maxwait).")
-
-
-def late_text() -> str:
-    """Return that connecting has taken too long."""
-    return "No connection could be opened"
 
 
 def _opening(ages: Sequence[float]) -> str:

@@ -11,15 +11,9 @@ from functools import lru_cache
 from weakref import ref
 
 from .._base.hints import Any, Deque
-from .slots import Permit
+from .slots import OldestFirst, Permit
 
-__all__ = ["OldestFirst", "order_of"]
-
-
-class OldestFirst(Deque[Permit]):
-    """The connection that was idle for longest is handed out next."""
-
-    __slots__ = ()
+__all__ = ["order_of"]
 
 
 class LatestFirst(Deque[Permit]):

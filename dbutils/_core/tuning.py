@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from .._base.hints import Any, Callable
-from .backend import AdmissionPolicy, Observer
-from .maintenance import Maintenance, MaintenanceOptions
-from .resetting import ResetWorkers
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .backend import AdmissionPolicy, Observer
+    from .maintenance import MaintenanceOptions
+    from .resetting import ResetWorkers
 
 __all__ = [
     "allow_helpers", "close_idle", "limit_usage", "observe",
@@ -14,10 +17,12 @@ __all__ = [
 
 
 def start_maintenance(
-        core: Any, options: MaintenanceOptions,
+        core: Any, options: MaintenanceOptions | None,
         connect: Callable[[], Any]) -> None:
     """Begin the maintenance of a pool in the background, if there is any."""
-    if options.interval is not None:
+    if options is not None and options.interval is not None:
+        from .maintenance import Maintenance  # noqa: PLC0415 - an option
+
         core.maintenance = Maintenance(core, options, connect)
         if options.leakafter:
             core.tracks = True

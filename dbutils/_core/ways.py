@@ -9,12 +9,10 @@ is the number of idle connections from which on "put" must not be used, but
 
 from __future__ import annotations
 
-from collections import deque
-from functools import partial
 from time import monotonic
 from types import MethodType
 
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, deque, partial
 
 __all__ = [
     "choose_ways", "look_at_waiters", "may_be_taken", "measure_load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._base.hints import Any, Callable
 
 __all__ = [
-    "ConnectArguments", "accept_utf8", "demand_host", "tls_context", "whole"]
+    "ConnectArguments", "accept_utf8", "demand_host", "tls_context"]
 
 _UTF8 = {"utf8", "utf-8", "utf8mb4"}
 
@@ -48,11 +48,6 @@ def demand_host(config: Any) -> None:
         raise ValueError(
             "'ssl' needs the name of a 'host', since what goes to a local"
             " socket is not encrypted.")
-
-
-def whole(seconds: float) -> int:
-    """Return a time in whole seconds, and at least one."""
-    return max(int(-(-seconds // 1)), 1)
 
 
 def tls_context(config: Any) -> Any:

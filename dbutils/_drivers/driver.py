@@ -10,13 +10,18 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
-from functools import lru_cache, partial
-from operator import attrgetter
 
+from .._base.checks import whole
 from .._base.errors import quietly
-from .._base.hints import Any, Callable, Iterator, Kwargs
-from .arguments import ConnectArguments, whole
+from .._base.hints import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    Kwargs,
+    attrgetter,
+    partial,
+)
 from .creators import is_clear
 
 __all__ = [
@@ -58,7 +63,10 @@ _SETTINGS = (
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import TypeVar
+
+    from .arguments import ConnectArguments
 
     _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS: set[Any] = set()
@@ -75,13 +83,23 @@ def is_told(method: Any) -> bool:
     return getattr(method, "__func__", method) not in _DEFAULTS
 
 
-_getter = lru_cache(maxsize=None)(attrgetter)
+class _Getters(Dict[str, Any]):
+    """A function for each path, which returns what is there."""
+
+    __slots__ = ()
+
+    def __missing__(self, path: str) -> Any:
+        getter = self[path] = attrgetter(path)
+        return getter
+
+
+_getters = _Getters()
 
 
 def ask(con: Any, path: str) -> Any:
     """Return the answer of an attribute or method at a path, or None."""
     try:
-        answer = _getter(path)(con)
+        answer = _getters[path](con)
         return answer() if callable(answer) else answer
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
@@ -93,13 +111,13 @@ def question(con: Any, path: str) -> Any:
     A method that is found there is returned itself.
     """
     try:
-        answer = _getter(path)(con)
+        answer = _getters[path](con)
     except Exception:  # noqa: BLE001 - whatever it is, it is no answer
         return None
     if callable(answer):
         return answer
     *parts, name = path.split(".")
-    return partial(getattr, _getter(".".join(parts))(con) if parts else con,
+    return partial(getattr, _getters[".".join(parts)](con) if parts else con,
                    name)
 
 
@@ -432,6 +450,8 @@ class DriverFacts(Driver):
 
         dbapi: the module of the driver
         """
+        from .arguments import ConnectArguments  # noqa: PLC0415 - rarely needed
+
         arguments = ConnectArguments(dbapi)
         for setting in _SETTINGS:
             value = getattr(config, setting)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .._base.checks import whole
 from .._base.hints import Any, Kwargs
-from .arguments import ConnectArguments, accept_utf8, tls_context, whole
+from .arguments import ConnectArguments, accept_utf8, tls_context
 from .creators import has_base
 from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from importlib import import_module
 
+from .._base.checks import whole
 from .._base.errors import quietly
 from .._base.hints import Any, Kwargs
 from .arguments import (
@@ -13,7 +14,6 @@ from .arguments import (
     accept_utf8,
     demand_host,
     tls_context,
-    whole,
 )
 from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask, question
 

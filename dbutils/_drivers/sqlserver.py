@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 
+from .._base.checks import whole
 from .._base.hints import Any, Kwargs
 from .._base.secrets import Secret
-from .arguments import ConnectArguments, accept_utf8, whole
+from .arguments import ConnectArguments, accept_utf8
 from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask
 
 __all__ = ["DRIVERS"]

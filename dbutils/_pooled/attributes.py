@@ -7,9 +7,7 @@ the first connection of that class is opened.
 
 from __future__ import annotations
 
-from weakref import WeakSet
-
-from .._base.hints import Any
+from .._base.hints import Any, WeakSet
 from .._steady.steady import session_of
 
 __all__ = ["Forwarded", "forward"]

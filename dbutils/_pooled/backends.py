@@ -5,7 +5,6 @@ from __future__ import annotations
 from .._base.fork import entrust, register_for_fork
 from .._base.hints import Any, Callable
 from .._core.backend import Backend
-from .._core.throttle import ConnectThrottle
 from .._drivers.creators import module_of_creator
 from .._drivers.outages import is_outage
 from .._drivers.registry import driver_in
@@ -14,7 +13,6 @@ from .._steady.session import stay_away
 from .._steady.state import OPEN
 from .._steady.steady import session_of
 from .attributes import forward
-from .shared_use import SharedUse
 from .ways import (
     looks_well,
     needs_nothing,
@@ -22,6 +20,10 @@ from .ways import (
     take_and_note,
     take_with_care,
 )
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .._core.throttle import ConnectThrottle
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -189,6 +191,8 @@ class DbBackend(SteadyBackend):
         session = con._own_session  # noqa: SLF001 - as session_of()
         turns = session.turns
         if turns is None:
+            from .shared_use import SharedUse  # noqa: PLC0415 - an option
+
             turns = session.turns = SharedUse(self._new_record(con))
         turns.owner = None  # it begins with a clean connection
         return turns.record

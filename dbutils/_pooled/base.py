@@ -3,32 +3,39 @@
 from __future__ import annotations
 
 import warnings
-from functools import partial
-from operator import attrgetter
-from weakref import ref
 
 from .._base.atomic import alive
 from .._base.checks import check_seconds, check_size, shown
-from .._base.collecting import is_collecting
 from .._base.errors import ended_text
-from .._base.finalizers import note_lost
-from .._base.hints import Any, Callable, ContextManager, Iterator, NamedTuple
+from .._base.finalizers import is_collecting, note_lost
+from .._base.hints import (
+    Any,
+    Callable,
+    ContextManager,
+    Iterator,
+    NamedTuple,
+    attrgetter,
+    partial,
+    ref,
+)
 from .._base.threads import is_ending
 from .._core.backend import Backend
 from .._core.lease import return_by
 from .._core.limits import Limits
-from .._core.maintenance import MaintenanceOptions, check_maintenance
 from .._core.pool import Pool, core_of
 from .._core.refusals import PoolClosed, PoolTimeout
 from .._core.slots import holder_of
-from .._core.stats import PoolStats, too_many_text
 from .._core.tuning import allow_helpers, close_idle, start_maintenance
 from .._steady.liveness import NO_CHECK
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
 from .._steady.steady import session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
-from . import transactions
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .._core.maintenance import MaintenanceOptions
+    from .._core.stats import PoolStats
 
 __all__ = [
     "UNSAVED", "PoolName", "PoolOptions", "Pooled", "check_pool_options",
@@ -39,7 +46,7 @@ class PoolOptions(NamedTuple):
     """Options of a pool that concern its core."""
 
     timeout: float | None
-    maintenance: MaintenanceOptions
+    maintenance: MaintenanceOptions | None
     tracks: bool | None
 
 
@@ -57,12 +64,33 @@ def check_pool_options(
         raise ValueError(
             f"'track' must be True, False or 'auto', not {shown(track)}.")
     return PoolOptions(
-        maxwait, check_maintenance(*times),
+        maxwait, _check_maintenance(times),
         track if isinstance(track, bool) else None)
+
+
+# The usual times of the maintenance, and whether mincached stay ready.
+_NO_MAINTENANCE = (None, None, None, None, False)
+
+
+def _check_maintenance(times: tuple[Any, ...]) -> MaintenanceOptions | None:
+    """Return the options of the maintenance, None if there is none."""
+    if times == _NO_MAINTENANCE:
+        return None
+    from .._core.maintenance import check_maintenance  # noqa: PLC0415 - an option
+
+    return check_maintenance(*times)
 
 
 # The end of a warning about work that was not saved: its fate, and the remedy.
 UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
+
+
+def _load_for(limits: Limits) -> None:
+    """Load what requests may need when no further file can be opened."""
+    if limits.maxconnections:
+        from .._core import stats  # noqa: F401, PLC0415 - for refusals
+    if limits.maxshared:
+        from . import shared_use  # noqa: F401, PLC0415 - for shares
 
 
 class PoolName:
@@ -181,6 +209,7 @@ class Pooled:
             True if is_strict else options.tracks)
         self._choose_way_back()
         self._core.timeout = options.timeout
+        _load_for(limits)
         start_maintenance(self._core, options.maintenance, self._open)
         permits: list[Any] = []
         try:
@@ -260,6 +289,8 @@ class Pooled:
             return self._core.acquire(
                 connect, timeout, shareable, pool, request)
         except PoolTimeout as refused:
+            from .._core.stats import too_many_text  # noqa: PLC0415 - seldom
+
             text, cause = too_many_text(*refused.args), refused.__cause__
         except PoolClosed:
             raise self._closed_error(ended_text()) from None
@@ -324,7 +355,9 @@ class Pooled:
         At the end of the context the transaction is committed, or rolled back
         after an error, and the connection is given back.
         """
-        return transactions.transaction(self._borrow)
+        from .transactions import transaction  # noqa: PLC0415 - only if used
+
+        return transaction(self._borrow)
 
     def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
         """Call a function in a transaction, and return its result.
@@ -340,7 +373,9 @@ class Pooled:
         If the connection is lost in commit(), the outcome is unknown, and a
         CommitUnknownError is raised.
         """
-        return transactions.run(
+        from .transactions import run  # noqa: PLC0415 - only if used
+
+        return run(
             function, self._borrow, retries, self._commit_unknown_error)
 
     def close(self) -> None:

@@ -8,14 +8,12 @@ they are handed out in turn, to any number of users.
 from __future__ import annotations
 
 import threading
-from collections import deque
 from itertools import count
 from types import SimpleNamespace
-from weakref import ref
 
-from .._base.collecting import collecting, is_collecting
+from .._base.finalizers import collecting, is_collecting
 from .._base.fork import Orphan, abandon_socket, register_for_fork
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, deque, ref
 from .._base.threads import is_ending
 from .._core.backend import Backend
 from .._core.lease import Lease, hold, permit_of, return_by

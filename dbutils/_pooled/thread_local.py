@@ -7,10 +7,9 @@ import threading
 # Under mod_wsgi, the C implementation of thread-local data loses its contents
 # between requests, so the one written in Python is the default.
 from _threading_local import local
-from weakref import ref
 
 from .._base.fork import register_for_fork
-from .._base.hints import Any
+from .._base.hints import Any, ref
 from .._steady.mistakes import missing_text
 from .._steady.steady import note_taking
 from .._steady.unsaved import is_strict

@@ -19,7 +19,7 @@ import sys
 import threading
 from time import monotonic
 
-from .._base.collecting import collecting
+from .._base.finalizers import collecting
 from .._base.hints import Any
 from .._core.lease import Lease
 from .._steady.liveness import (

@@ -7,12 +7,10 @@ committed at once.  Where there are no transactions, there is no account.
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from .._base.errors import log_swallowed
 from .._base.hints import Any
-from .._base.patterns import LazyPattern
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
 from .cursor import Call, CursorState, execution
@@ -20,20 +18,21 @@ from .db_session import DbSession
 from .losses import note_end
 from .safe import SafeFailover
 from .state import LOST, OPEN
+from .statements import LazyPattern
 
-__all__ = ["Independent", "OwnAccount"]
+__all__ = ["INDEPENDENT", "OWN_ACCOUNT", "Independent", "OwnAccount"]
 
 # Statements that begin a transaction although each is committed at once, and
 # those that end it.  The former begin a line, or follow another statement.
 _BEGINS = (
     r"(?:begin\b|start\s+transaction\b|savepoint\b|xa\s"
     r"|set\s+(?:\w+\s+)?(?:autocommit|implicit_transactions)\b)")
-_BEGINS_FIRST = LazyPattern(r"[^\S\n]*" + _BEGINS, re.I)
+_BEGINS_FIRST = LazyPattern(r"[^\S\n]*" + _BEGINS, "i")
 _BEGINS_LATER = LazyPattern(
-    r"[\n;*](?:(?<=\n)[^\S\n]*|(?:(?<=;)|(?<=\*)/)\s*)" + _BEGINS, re.I)
+    r"[\n;*](?:(?<=\n)[^\S\n]*|(?:(?<=;)|(?<=\*)/)\s*)" + _BEGINS, "i")
 _ENDS = LazyPattern(
     r"\s*(?:commit|rollback)(?:\s+(?:work|transaction|tran))?\s*;?\s*\Z",
-    re.I)
+    "i")
 _BEGIN, _END = "begin", "end"
 
 
@@ -153,3 +152,9 @@ class Independent(SafeFailover):
     def _roll_back(self, session: DbSession) -> None:
         """Do nothing on the server, which has no transactions."""
         session.transaction = False
+
+
+# By whether statements may be executed again.
+OWN_ACCOUNT, INDEPENDENT = (
+    {"safe": kind(True), "never": kind(False)}
+    for kind in (OwnAccount, Independent))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from .._base.hints import Any
+from .._base.hints import Any, partial
 from .._drivers.driver import MARKS, SPOILS
 from .cursor import Call
 from .driver_methods import EXECUTING, plain

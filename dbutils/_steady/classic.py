@@ -21,11 +21,11 @@ from .liveness import (
     ask_program,
     prove_ping,
 )
-from .restoring import restore
+from .settings import restore
 from .state import IN_DOUBT, OPEN
 from .statements import READ, Kind, seen
 
-__all__ = ["ClassicFailover"]
+__all__ = ["CLASSIC", "ClassicFailover"]
 
 
 class _Done(NamedTuple):
@@ -332,3 +332,6 @@ def _reopen(session: DbSession) -> bool:
         return False
     _go_on_with(session, con)
     return True
+
+
+CLASSIC = ClassicFailover()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from .._base.errors import log_swallowed
 from .._base.hints import Any, Callable, Iterable, Iterator, NamedTuple
 from .statements import MARK, UNKNOWN_WORK, Kind, kind_of
@@ -307,9 +305,17 @@ def through(
             check()
 
 
-@contextmanager
-def during(
-        context: Any, cursor: Any) -> Iterator[Any]:  # noqa: ARG001 - kept alive
-    """Enter a context that keeps the program's cursor alive."""
-    with context as value:
-        yield value
+class during:  # noqa: N801 - used like a function: with during(...)
+    """A context of the driver that keeps the program's cursor alive."""
+
+    def __init__(self, context: Any, cursor: Any) -> None:
+        self._context = context
+        self._cursor = cursor
+
+    def __enter__(self) -> Any:
+        """Enter the context."""
+        return self._context.__enter__()
+
+    def __exit__(self, *exc: Any) -> Any:
+        """Leave the context."""
+        return self._context.__exit__(*exc)

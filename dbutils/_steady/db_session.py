@@ -6,29 +6,26 @@ tried again then: that of DBUtils 3.x, or the safe one.
 
 from __future__ import annotations
 
-from functools import partial
 from time import monotonic
-from weakref import WeakSet
 
 from .._base.errors import log_swallowed
 from .._base.fork import Orphan
-from .._base.hints import Any, Callable, NamedTuple
+from .._base.hints import Any, Callable, NamedTuple, WeakSet, partial
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
     ASK_AT_CHECKOUT,
     AT_CHECKOUT,
     NO_CHECK,
-    QUIET,
     RECENT,
     checkout_check_of,
     probe_of,
 )
 from .opener import Opener, end_if_possible, shared
 from .options import SteadyOptions
-from .restoring import end_streams
 from .session import Session
-from .state import IN_DOUBT, LOST
+from .settings import end_streams
+from .state import IN_DOUBT, LOST, QUIET
 from .statements import READ, Kind
 
 __all__ = ["DbSession"]

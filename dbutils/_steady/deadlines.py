@@ -10,15 +10,11 @@ down before the call, so that no server keeps a program from ending.
 
 from __future__ import annotations
 
-import _socket  # socket makes enums of all its constants
-import os
-from contextlib import closing
-from sys import byteorder
 from time import monotonic
 
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
-from .._base.hints import Any, Callable, ContextManager, List
+from .._base.hints import Any, Callable, List
 from .._base.threads import (
     Attendant,
     ends,
@@ -27,7 +23,9 @@ from .._base.threads import (
     vacancies,
 )
 
-__all__ = ["Limit", "call_in_time", "end_deadline", "start_deadline"]
+__all__ = [
+    "Limit", "call_in_time", "end_deadline", "load_sockets",
+    "start_deadline"]
 
 # In seconds: the longest time that a call may take, and the time after which
 # an idle watchdog thread ends.
@@ -35,34 +33,22 @@ LIMIT = 5.0
 _REST = 1.0
 _NEVER = float("inf")
 
-
-# Places in the struct of TCP_INFO that say how many milliseconds ago the last
-# data were sent and received, and the least length of the struct.
-_SENT, _RECEIVED, _LENGTH = 44, 52, 104
+# The module "sockets", once it is needed.
+_sockets: Any = None
 
 
-def _silence_on(sock: _socket.socket) -> float:
-    """Return the seconds since the last traffic, infinity if unknown."""
-    try:
-        info = sock.getsockopt(
-            _socket.IPPROTO_TCP, _socket.TCP_INFO, _LENGTH)
-    except (AttributeError, OSError):  # a local socket, or not Linux
-        info = b""
-    if len(info) < _RECEIVED + 4:
-        return float("inf")
-    return min(
-        int.from_bytes(info[place:place + 4], byteorder)
-        for place in (_SENT, _RECEIVED)) / 1000
+def load_sockets() -> Any:
+    """Return the module "sockets".
 
+    A session with a socket loads it when it is opened, since nothing can be
+    imported while the interpreter ends.
+    """
+    global _sockets  # noqa: PLW0603 - it is set once
+    if _sockets is None:
+        from . import sockets  # noqa: PLC0415 - it is large
 
-def _copy_of(descriptor: int) -> ContextManager[_socket.socket]:
-    """Return a socket with a copy of a descriptor, to be closed."""
-    copy = os.dup(descriptor)
-    try:
-        return closing(_socket.socket(fileno=copy))
-    except OSError:  # it is of no socket
-        os.close(copy)
-        raise
+        _sockets = sockets
+    return _sockets
 
 
 class Limit(List[Any]):
@@ -96,12 +82,12 @@ class Limit(List[Any]):
         if self:
             end_deadline(self._own_session)
 
-    def goes_on(self, sock: _socket.socket) -> bool:
+    def goes_on(self, sock: Any) -> bool:
         """Return whether there was traffic; if so, move the deadline.
 
         Only the deadline is changed: the call may be over by now.
         """
-        left = self.seconds - _silence_on(sock)
+        left = self.seconds - load_sockets().silence_on(sock)
         if left > 0:
             self[0] = monotonic() + left
         return left > 0
@@ -144,6 +130,7 @@ class _Watchdog:
 
         If no thread can end the call, its socket is shut down before it.
         """
+        load_sockets()  # while that is possible
         self._attendant.fill()
         fill_vacancies()
         self._attendant.wake()
@@ -200,14 +187,17 @@ class _Watchdog:
 
     def _shut_down(self, key: object, call: Any, descriptor: int) -> bool:
         """Do that; return whether there is nothing more to do."""
-        with _copy_of(descriptor) as copy:
+        copy = load_sockets().copy_of(descriptor)
+        try:
             if isinstance(call, Limit) and call.goes_on(copy):
                 return False
             # only a call that still runs proves the copy is of its socket
             if self.calls.get(key) is call:
                 if isinstance(call, Limit):
                     call.was_cut = True
-                copy.shutdown(_socket.SHUT_RDWR)
+                load_sockets().shut_down(copy)
+        finally:
+            copy.close()
         return True
 
 

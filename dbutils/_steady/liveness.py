@@ -9,23 +9,23 @@ driver.  ASK_SERVER executes a statement.
 
 from __future__ import annotations
 
-import select
-from weakref import ref
-
 from .._base.checks import shown
 from .._base.errors import log_swallowed, logger, quietly
 from .._base.hints import Any, Callable
-from .deadlines import end_deadline, start_deadline
-from .state import OPEN
+from .deadlines import end_deadline, load_sockets, start_deadline
+from .state import OPEN, UNREAD
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .sockets import SocketProbe
 
 __all__ = [
     "ALL_MOMENTS", "ASK_AT_CHECKOUT", "ASK_DRIVER", "ASK_SERVER",
-    "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "CHECK_AT_LENGTH", "GONE",
-    "LOOK", "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "QUIET",
-    "RECENT", "UNREAD", "Depth", "MovingSocketProbe", "PingError",
-    "SocketProbe", "SocketState", "SqlPinger", "ask", "ask_driver",
-    "ask_program", "checkout_check_of", "is_alive",
-    "look_and_ask", "probe_of", "prove_ping", "seems_alive", "still_answers"]
+    "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "CHECK_AT_LENGTH", "LOOK",
+    "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "RECENT",
+    "PingError", "SqlPinger", "ask", "ask_driver", "ask_program",
+    "checkout_check_of", "is_alive", "look_and_ask", "probe_of",
+    "prove_ping", "seems_alive", "still_answers"]
 
 
 # The moments at which a connection is checked; "ping" is their sum.
@@ -61,7 +61,6 @@ def checkout_check_of(session: Any) -> int:
 
 
 # How much is done to find out whether a connection is alive.
-Depth = str
 LOOK = "look at the driver and at the socket"
 ASK_DRIVER = "ask in the way of the option 'ping'"
 ASK_SERVER = "execute a statement"
@@ -71,7 +70,7 @@ _LEAST = 0.25
 
 
 def is_alive(
-        session: Any, depth: Depth, seconds: float | None = None) -> bool:
+        session: Any, depth: str, seconds: float | None = None) -> bool:
     """Return whether a connection is alive; it is not replaced.
 
     seconds: how long that may take, if less than usual
@@ -101,79 +100,10 @@ def seems_alive(session: Any) -> bool:
         session.closed or session.is_gone())
 
 
-# The results of a look at a socket.
-SocketState = str
-QUIET = "nothing to read, as expected"
-GONE = "the other side has closed it"
-UNREAD = "data that nobody has asked for, so that only asking helps"
-
-
-_HANG_UP = (
-    getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
-    | getattr(select, "POLLNVAL", 0) | getattr(select, "POLLRDHUP", 0))
-
-
 def probe_of(descriptor: int | None) -> SocketProbe | None:
     """Return a probe of a socket, if that is known."""
-    return None if descriptor is None else SocketProbe(descriptor)
-
-
-class SocketProbe:
-    """Looks at one socket, many times."""
-
-    __slots__ = ("_descriptor", "poll")
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        # The method of a poll object, if there is one.
-        self.poll: Any = None
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(descriptor, select.POLLIN | _HANG_UP)
-            self.poll = poll.poll
-
-    def look(self) -> SocketState:
-        """Return the present state of the socket."""
-        if self.poll is None:
-            return self._select()
-        try:
-            events = self.poll(0)
-        except RuntimeError:  # another thread is looking at the moment
-            return QUIET
-        if not events:
-            return QUIET
-        return GONE if events[0][1] & _HANG_UP else UNREAD
-
-    def _select(self) -> SocketState:
-        """Do the same where there is no poll()."""
-        try:
-            readable = select.select([self._descriptor], [], [], 0)[0]
-        except (OSError, ValueError):  # closed, or too many are open
-            return UNREAD
-        return UNREAD if readable else QUIET
-
-
-class MovingSocketProbe:
-    """Looks at the socket of a connection inside of a wrapper.
-
-    The wrapper may go on with another connection, and so with another socket.
-    """
-
-    __slots__ = ("_own_session", "_probe")
-
-    def __init__(self, session: Any) -> None:
-        self._own_session = ref(session)  # which holds this probe
-        self._probe = probe_of(session.descriptor)
-
-    def look(self) -> SocketState:
-        """Return the present state of the socket."""
-        session = self._own_session()
-        descriptor = None if session is None else session.driver.descriptor(
-            session.con)
-        if session is not None and descriptor != session.descriptor:
-            session.descriptor = descriptor
-            self._probe = probe_of(descriptor)
-        return QUIET if self._probe is None else self._probe.look()
+    return None if descriptor is None else load_sockets().SocketProbe(
+        descriptor)
 
 
 # Asking the driver, or with the question of the program.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
+from .._base.checks import whole
 from .._base.errors import log_swallowed, quietly
 from .._base.hints import Any
 from .._base.opening import time_limit
-from .._drivers.arguments import whole
 from .._drivers.creators import (
     connect_of,
     driver_module,

@@ -14,7 +14,6 @@ from .deadlines import end_deadline, start_deadline
 from .liveness import (
     AT_CHECKOUT,
     CHECK_AT_LENGTH,
-    GONE,
     LOOK_AT_CHECKOUT,
     NO_CHECK,
     ask_program,
@@ -23,7 +22,7 @@ from .liveness import (
 )
 from .options import SteadyOptions, as_statements
 from .session import Session
-from .state import LOST, OPEN
+from .state import GONE, LOST, OPEN
 
 __all__ = ["PgSession"]
 

@@ -1,24 +1,21 @@
 """The choice of the failover policy of a session.
 
-It is loaded when the first connection is opened, with all policies.
+It is loaded when the first connection is opened, and with it the policy that
+most drivers have.  The others are loaded with the first connection that
+follows them.
 """
 
 from __future__ import annotations
 
 from .._base.errors import logger
 from .._base.hints import Any
-from .account import Independent, OwnAccount
-from .classic import ClassicFailover
 from .db_session import DbSession
 from .safe import SafeFailover
 
 __all__ = ["policy_for"]
 
-_CLASSIC = ClassicFailover()
 # By whether statements may be executed again.
-_SAFE, _OWN_ACCOUNT, _INDEPENDENT = (
-    {"safe": kind(True), "never": kind(False)}
-    for kind in (SafeFailover, OwnAccount, Independent))
+_SAFE = {"safe": SafeFailover(True), "never": SafeFailover(False)}
 
 
 def policy_for(session: DbSession) -> Any:
@@ -32,12 +29,14 @@ def policy_for(session: DbSession) -> Any:
         failover = "always"
     _log_once(session, failover)
     if failover == "always":
-        return _CLASSIC
-    if not driver.has_transactions:
-        return _INDEPENDENT[failover]
-    if driver.needs_account:
-        return _OWN_ACCOUNT[failover]
-    return _SAFE[failover]
+        from .classic import CLASSIC  # noqa: PLC0415 - few need it
+
+        return CLASSIC
+    if driver.has_transactions and not driver.needs_account:
+        return _SAFE[failover]
+    from .account import INDEPENDENT, OWN_ACCOUNT  # noqa: PLC0415 - as above
+
+    return (OWN_ACCOUNT if driver.has_transactions else INDEPENDENT)[failover]
 
 
 _told: set[tuple[str, str]] = set()

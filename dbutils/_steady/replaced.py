@@ -8,9 +8,7 @@ searched for when a connection is made, so that all others pay nothing.
 
 from __future__ import annotations
 
-from weakref import ref
-
-from .._base.hints import Any, Args, Kwargs
+from .._base.hints import Any, Args, Kwargs, ref
 from .state import LOST
 
 __all__ = ["Replaced", "replaced_in"]

@@ -20,8 +20,8 @@ from .decisions import Loss, reason_not_to_repeat
 from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
 from .losses import is_lost, note_end, note_error
 from .mistakes import explain_refusal, present_error
-from .restoring import restore
 from .session import Session
+from .settings import restore
 from .state import LOST, OPEN
 from .statements import AHEAD, READ, UNKNOWN_WORK, Kind, kind_of
 

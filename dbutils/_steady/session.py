@@ -6,28 +6,24 @@ in steady.py.
 
 from __future__ import annotations
 
-import _socket  # socket makes enums of all its constants
-import os
-
 from .._base.errors import quietly
 from .._base.fork import abandon_socket, register_for_fork
 from .._base.hints import Any, Callable
 from .._base.threads import is_ending
 from .._drivers.driver import NO_DRIVER, DriverFacts
-from .deadlines import end_deadline
+from .deadlines import end_deadline, load_sockets
 from .liveness import (
     AT_CURSOR,
     AT_STATEMENT,
-    GONE,
-    Depth,
-    MovingSocketProbe,
-    SocketProbe,
-    SocketState,
     is_alive,
 )
 from .options import SteadyOptions
 from .settings import Settings
-from .state import IN_DOUBT, INHERITED, OPEN, SUSPECT
+from .state import GONE, IN_DOUBT, INHERITED, OPEN, SUSPECT
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .sockets import MovingSocketProbe, SocketProbe
 
 __all__ = ["Session", "stay_away"]
 
@@ -153,6 +149,8 @@ class Session:
             self.own_settings().note_changes(self.con)
         self.put(con)
         self.descriptor = self.driver.descriptor(con)
+        if self.descriptor is not None:
+            load_sockets()  # while that is possible
         self.usage = 0
         self.transaction = False
         self.closed = self.is_marked = self.is_exposed = False
@@ -209,7 +207,7 @@ class Session:
         self._probe = probe
         self.poll = self.ask_number = None
         if probe is not None and self.driver.moves:
-            self._probe = MovingSocketProbe(self)
+            self._probe = load_sockets().MovingSocketProbe(self)
         elif probe is not None:
             self.ask_number = self.driver.number_of(self.con)
             self.poll = self.ask_number and probe.poll
@@ -295,7 +293,7 @@ class Session:
         """
         raise NotImplementedError
 
-    def socket_state(self) -> SocketState | None:
+    def socket_state(self) -> str | None:
         """Return the state of the socket, if there is one."""
         return None if self._probe is None else self._probe.look()
 
@@ -312,7 +310,7 @@ class Session:
         except Exception:  # noqa: BLE001 - it was closed
             return True
 
-    def is_alive(self, depth: Depth, seconds: float | None = None) -> bool:
+    def is_alive(self, depth: str, seconds: float | None = None) -> bool:
         """Return whether the connection is alive; see liveness.is_alive()."""
         return is_alive(self, depth, seconds)
 
@@ -355,8 +353,9 @@ def _shut_down(session: Session) -> None:
         # belong to another one
         descriptor = session.driver.descriptor(session.con)
         if descriptor is not None and descriptor >= 0:
-            copy = _socket.socket(fileno=os.dup(descriptor))
+            sockets = load_sockets()
+            copy = sockets.copy_of(descriptor)
             try:
-                copy.shutdown(_socket.SHUT_RDWR)
+                sockets.shut_down(copy)
             finally:
                 copy.close()

@@ -1,7 +1,8 @@
 """The settings of a driver connection: its attributes, and its callbacks.
 
 A program may change them on what it holds.  They keep their values until the
-end of a lease, also on another driver connection; then they are restored.
+end of a lease, also on another driver connection; then they are restored, with
+all else that the session was when it was opened.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 from .._base.errors import quietly
 from .._base.hints import Any, Args, Kwargs
 from .._drivers.driver import NO_DRIVER, SPOILS, DriverFacts
+from .driver_methods import plain
+from .state import LOST
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "end_reading", "end_streams", "restore"]
 
 # Most sessions share this empty dictionary, which is replaced, not changed.
 _NOTHING: dict[str, Any] = {}
@@ -146,3 +149,50 @@ class Settings:
             if not self._is_lasting(name) and (
                     driver.read(con, name) != value):
                 driver.write(con, name, value)
+
+
+# The whole session.
+
+def restore(session: Any, reconnect: bool) -> bool:
+    """Undo all changes of the session; return whether that is possible.
+
+    reconnect: whether there has to be a new session on the server
+
+    Anything that only the creator can prepare is kept as far as possible.
+    """
+    settings, driver = session.settings, session.driver
+    opener = session.opener
+    if settings.is_spoiled or (
+            session.is_marked and not opener.can_prepare_alone):
+        return False
+    if session.settings_changed:
+        session.restore_settings()
+    if reconnect or (
+            settings.needs_server and opener.is_plain and driver.can_clean):
+        is_clean = session.is_in_memory or driver.clean(
+            session.con, settings.original)
+    elif settings.needs_server:
+        is_clean = driver.restore(session.con, settings.original)
+    else:
+        return True
+    if is_clean and not session.is_in_memory:
+        opener.prepare(session.con)
+        session.is_marked = settings.needs_server = False
+    return bool(is_clean)
+
+
+def end_streams(session: Any) -> None:
+    """Close the answers that were not read to their ends."""
+    streams, session.streams = session.streams, None
+    for stream in list(streams or ()):
+        with quietly("ending a stream"):
+            plain(stream).close()
+
+
+def end_reading(session: Any) -> None:
+    """End a transaction in which nothing was written."""
+    if session.transaction or session.state >= LOST or session.has_work():
+        return
+    if session.driver.in_transaction(session.con) is not False:
+        with quietly("ending a transaction that only reads"):
+            session.end("rollback")

@@ -1,11 +1,14 @@
-"""The state of a session, as far as it is known."""
+"""The states of a session and of its socket, as far as they are known."""
 
 from __future__ import annotations
 
-from .._base.hints import Any
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .._base.hints import Any
 
 __all__ = [
-    "INHERITED", "IN_DOUBT", "LOST", "OPEN", "SUSPECT", "state_text"]
+    "GONE", "INHERITED", "IN_DOUBT", "LOST", "OPEN", "QUIET", "SUSPECT",
+    "UNREAD", "state_text"]
 
 # Comparing plain numbers is quick, and the fast ways only look whether the
 # number is 0.  From LOST on there is nothing to lose.
@@ -20,6 +23,11 @@ IN_DOUBT = 2
 LOST = 3
 # It belongs to the parent process.
 INHERITED = 4
+
+# What a look at a socket has found.
+QUIET = "nothing to read, as expected"
+GONE = "the other side has closed it"
+UNREAD = "data that nobody has asked for, so that only asking helps"
 
 _WORDS = ("open", "not valid", "in doubt", "lost", "of another process")
 

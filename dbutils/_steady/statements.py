@@ -11,13 +11,42 @@ to leave the session alone marks it.  Some words mark it wherever they are.
 
 from __future__ import annotations
 
-import re
-from collections import deque
+from .._base.hints import (
+    Any,
+    Dict,
+    Iterator,
+    NamedTuple,
+    Sequence,
+    Tuple,
+    deque,
+)
 
-from .._base.hints import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
-from .._base.patterns import LazyPattern
+__all__ = [
+    "AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "LazyPattern",
+    "kind_of", "seen"]
 
-__all__ = ["AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
+
+class LazyPattern:
+    """A regular expression that is compiled when it is first used.
+
+    Compiling takes longer than importing a module, and most programs need few
+    of the expressions.  The module re itself takes longer than half of a pool.
+    """
+
+    def __init__(self, pattern: Any, flags: str = "") -> None:
+        """Keep the pattern.
+
+        flags: the letters that stand for them in a pattern
+        """
+        self._pattern = f"(?{flags}){pattern}" if flags else pattern
+
+    def __getattr__(self, name: str) -> Any:
+        """Compile the pattern; keep the method, which is found next time."""
+        import re  # noqa: PLC0415 - first needed now
+
+        method = getattr(re.compile(self._pattern), name)
+        setattr(self, name, method)
+        return method
 
 
 class Kind(NamedTuple):
@@ -106,9 +135,11 @@ def _other_kind(statement: Any) -> Kind:
     if statement is None or isinstance(statement, (int, float)):
         return UNKNOWN_WORK  # an error
     # An object of an unknown class; its repr() contains its parts.
-    parts = re.sub(r"""\w+\(|["'\[\](),]""", " ", repr(statement))
+    parts = _PARTS.sub(" ", repr(statement))
     return MARK if _classify(parts).marks else UNKNOWN_WORK
 
+
+_PARTS = LazyPattern(r"""\w+\(|["'\[\](),]""")
 
 # The shape of a statement: its strings are empty, each number is a zero, and
 # a comment at its end is empty.  All statements of a shape are of the same
@@ -248,11 +279,11 @@ _IN_STANDARD = r"""[-/'"`$](?:
     | (?<=`) (?: (\w*) ` | [^`]* ` )
     | (?<=\$) (?<![\w$]\$) ((?:[^\W\d]\w*)?) \$ (?: .*? \$\4\$ | .* )
     )"""
-_STANDARD = LazyPattern(_IN_STANDARD % "", re.S | re.X)
+_STANDARD = LazyPattern(_IN_STANDARD % "", "sx")
 # The same, with backslashes in the E'...' strings of PostgreSQL.
 _EXTENDED = LazyPattern(_IN_STANDARD % (
     r"(?<=\b[eE]') [^'\\]* (?: (?:\\.|'') [^'\\]* )* ' | (?<=') "),
-    re.S | re.X)
+    "sx")
 # MySQL executes comments with an exclamation mark.
 _MYSQL = LazyPattern(r"""[-/'"`#*](?:
       (?<=-) - (?=\s|\Z) [^\n]*
@@ -263,17 +294,17 @@ _MYSQL = LazyPattern(r"""[-/'"`#*](?:
     | (?<=') [^'\\]* (?: \\. [^'\\]* )* (?: ' | \\?\Z )
     | (?<=") (?: (\w*) " | [^"\\]* (?: \\. [^"\\]* )* (?: " | \\?\Z ) )
     | (?<=`) (?: (\w*) ` | [^`]* ` )
-    )""", re.S | re.X)
+    )""", "sx")
 
 # Other kinds of quotes: names with escapes, q'[it's]' of Oracle, and [it's]
 # of SQL Server.
 _STRANGE = LazyPattern(r"""[&'[](?:
       (?<=\bu&) " | (?<=\bq') | (?<=\bnq')
     | (?<=\[) (?<![\w\]]\[) [^\W\d] [^]['"]* ['"]
-    )""", re.I | re.X)
+    )""", "ix")
 _FIRST_LINES = LazyPattern(r"(?:\s*#[^\n]*)*")
 _TAG = LazyPattern(r"\$\w*\$")
-_EXTENDED_STRING = LazyPattern(r"\be'", re.I)
+_EXTENDED_STRING = LazyPattern(r"\be'", "i")
 
 
 def _clean(text: str) -> Iterator[str]:
@@ -328,7 +359,7 @@ _Rules = Dict[bool, Tuple[Tuple[str, LazyPattern], ...]]
 
 def _rules(*rows: tuple[str, str]) -> _Rules:
     rules = tuple(
-        (needle, LazyPattern(pattern, re.X)) for needle, pattern in rows)
+        (needle, LazyPattern(pattern, "x")) for needle, pattern in rows)
     return {True: rules, False: tuple(
         rule for rule in rules if "_" not in rule[0])}
 
@@ -362,7 +393,7 @@ _HARMLESS = LazyPattern(r"""\W*(?: $ | (?:
             | tx_ | group_ | optimizer_ | time_zone )) [\w."`]* )
     | pragma \s+ (?: [\w."]+ \s* $
         | [\w."]* (?:_x?info|_list|_check|_columns) (?= \s* \( ) )
-    ) (?!\w) )""", re.S | re.X)
+    ) (?!\w) )""", "sx")
 
 _AHEAD = LazyPattern(r"\W*set\s+transaction\b")
 

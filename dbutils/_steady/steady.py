@@ -6,11 +6,9 @@ session, with which the other modules work.
 
 from __future__ import annotations
 
-from operator import attrgetter
-
 from .. import __version__
 from .._base.finalizers import note_lost
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, attrgetter
 from .._base.threads import is_ending
 from .session import Session
 from .state import OPEN, SUSPECT, state_text

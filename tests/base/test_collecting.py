@@ -7,7 +7,7 @@ import pytest
 from everywhere import Everywhere, interrupt
 from forking import in_child, needs_fork
 
-from dbutils._base.collecting import collecting, is_collecting
+from dbutils._base.finalizers import collecting, is_collecting
 from dbutils.pooled_db import PooledDB
 
 

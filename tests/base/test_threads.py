@@ -403,7 +403,7 @@ class InterruptedSocket(_socket.socket):
 def test_an_exception_before_the_end_of_a_call_loses_no_time_limit(
         sockets, monkeypatch):
     monkeypatch.setattr(InterruptedSocket, "is_interrupted", False)
-    monkeypatch.setattr(deadlines._socket, "socket", InterruptedSocket)
+    monkeypatch.setattr(_socket, "socket", InterruptedSocket)
     watchdog = deadlines._Watchdog()
     here, _ = sockets
     watchdog.calls["call"] = 0.0, here.fileno()
@@ -420,7 +420,7 @@ def copies(monkeypatch):
     made = []
     duplicate = os.dup
     monkeypatch.setattr(
-        deadlines.os, "dup",
+        os, "dup",
         lambda number: made.append(duplicate(number)) or made[-1])
     return made
 

@@ -15,7 +15,7 @@ from everywhere import Interrupt, sweep
 from patience import PATIENCE, in_threads, join, wait_until
 from sweeps import Lease, assert_sound, make_pool
 
-from dbutils._base import opening
+from dbutils._base import attempt, opening
 from dbutils._base import threads as _threads
 from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
@@ -198,7 +198,7 @@ def test_a_late_connection_goes_to_whoever_waits(pool, hole):
 @pytest.mark.slow
 @pytest.mark.portable
 def test_the_driver_gives_up_what_hangs_for_long(pool, hole, monkeypatch):
-    monkeypatch.setattr(opening.Attempt, "least_limit", 2)
+    monkeypatch.setattr(attempt.Attempt, "least_limit", 2)
     ask_in_vain(pool)
     wait_until(lambda: in_use(pool) == 0)
     assert hole.held == LIMIT  # they were not dropped there
@@ -221,7 +221,7 @@ def test_a_limit_for_connecting_does_not_stay(driver):
     "driver", [drivers.BY_NAME["psycopg2"]], indirect=True, ids=repr)
 @pytest.mark.parametrize("way", ["option", "string", "environment"])
 def test_a_limit_of_the_program_stays(driver, monkeypatch, way):
-    monkeypatch.setattr(opening.Attempt, "least_limit", 3)
+    monkeypatch.setattr(attempt.Attempt, "least_limit", 3)
     options, expected = driver.parameters(), "2"
     args = ()
     if way == "option":
@@ -372,7 +372,7 @@ def test_a_late_connection_of_an_emptied_pool_is_closed():
 
 
 def test_the_limit_holds_while_connections_come_late(monkeypatch):
-    monkeypatch.setattr(opening.Attempt, "least_time", 0)
+    monkeypatch.setattr(attempt.Attempt, "least_time", 0)
     driver = Driver()
     pool = PooledDB(driver, maxconnections=LIMIT, maxwait=0.001)
     done, taken, most = Event(), [], []
@@ -466,7 +466,7 @@ def test_an_embedded_database_is_opened_where_it_is_used(tmp_path, is_module):
 
 
 def test_a_system_without_room_for_threads_connects_itself(monkeypatch):
-    monkeypatch.setattr(opening, "start_thread", lambda run, name: False)
+    monkeypatch.setattr(attempt, "start_thread", lambda run, name: False)
     threads = threads_of_connects(Driver(hangs=False), maxwait=PATIENCE)
     assert threads == [get_ident()] * 2
 
@@ -578,7 +578,7 @@ def test_an_interrupt_anywhere_in_a_helped_request_loses_nothing(fails):
 @pytest.mark.usefixtures("_uncollected")
 def test_an_interrupt_anywhere_in_the_wait_for_a_helper_loses_nothing(
         monkeypatch):
-    monkeypatch.setattr(opening.Attempt, "least_time", 0)
+    monkeypatch.setattr(attempt.Attempt, "least_time", 0)
 
     def prepare():
         pool = helped_pool()
@@ -605,7 +605,7 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
         pool = helped_pool()
         helpers = []
         monkeypatch.setattr(
-            opening, "start_thread",
+            attempt, "start_thread",
             lambda run, name: helpers.append(run) or True)
         errors = []
 
@@ -628,7 +628,7 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
             thread.join(PATIENCE)
             assert not thread.is_alive()
             monkeypatch.setattr(
-                opening, "start_thread", _threads.start_thread)
+                attempt, "start_thread", _threads.start_thread)
             settled(pool)
         return work, check
 

@@ -16,12 +16,11 @@ pytestmark = [
         reason="this Python needs further modules, see hints and callers")]
 
 # What may be imported at the top.  Anything else is imported where it is used:
-# logging, traceback, socket, random or pathlib take longer than all of this.
+# logging, re or collections take longer than ten modules of ours.
 SMALL = {
-    "_signal", "_socket", "_thread", "atexit", "bisect", "collections",
-    "contextlib", "contextvars", "functools", "gc", "itertools", "operator",
-    "os", "re", "select", "stat", "sys", "threading", "time", "types",
-    "typing", "warnings", "weakref"}
+    "_collections", "_functools", "_operator", "_signal", "_thread",
+    "_weakref", "_weakrefset", "atexit", "bisect", "gc", "itertools", "os",
+    "stat", "sys", "threading", "time", "types", "warnings"}
 # It tells Python before 3.13 which interpreter is the main one.
 BUILT_IN = {"_xxsubinterpreters"}
 # What only some of the public modules need.
@@ -53,10 +52,50 @@ def test_an_import_loads_only_small_modules(name):
     } - BUILT_IN - loaded_by(f"import {', '.join(allowed)}") == set()
 
 
+# The modules that a pool without options needs neither for its import nor for
+# its first connection, by what loads them.
+LATE = {
+    "_core.features": "a feature", "_core.maintenance": "times",
+    "_base.housekeeper": "times", "_base.crew": "times",
+    "_core.thread_order": "another order", "_core.resetting": "workers",
+    "_core.quotas": "a policy", "_core.stats": "stats()",
+    "_pooled.shared_use": "sharing", "_pooled.transactions": "run()",
+    "_base.attempt": "maxwait", "_steady.sockets": "a socket",
+    "_steady.classic": "failover='always'", "_steady.account": "a driver"}
+FIRST = (
+    "import sqlite3; from dbutils.pooled_db import PooledDB;"
+    "pool = PooledDB(sqlite3, 0, database=':memory:');"
+    "pool.connection().close()")
+
+
+def ours(loaded):
+    return {name[8:] for name in loaded if name.startswith("dbutils.")}
+
+
+def test_a_first_connection_without_options_loads_no_module_for_options():
+    assert ours(loaded_by(FIRST)) & LATE.keys() == set()
+
+
+HEALTHY = (
+    "from dbutils.health_check_pooled_db import HealthCheckPooledDB;"
+    "HealthCheckPooledDB(sqlite3, database=':memory:')")
+LATEST = (
+    "from dbutils._core.tuning import set_order;"
+    "set_order(pool._core, latest=True)")
+CLASSIC = "PooledDB(sqlite3, 1, failover='always', database=':memory:')"
+
+
+@pytest.mark.parametrize(("name", "program"), [
+    ("_core.features", HEALTHY), ("_core.thread_order", LATEST),
+    ("_core.maintenance", "PooledDB(sqlite3, refill=1, database=':memory:')"),
+    ("_core.stats", "pool.stats()"), ("_steady.classic", CLASSIC),
+    ("_pooled.transactions", "pool.run(lambda db: 1)")])
+def test_an_option_loads_its_module(name, program):
+    assert name in ours(loaded_by(f"{FIRST}; {program}"))
+
+
 def test_what_decides_after_errors_is_loaded_with_the_first_connection():
     loaded = loaded_by("import dbutils.pooled_db")
-    opened = loaded_by(
-        "import sqlite3; from dbutils.pooled_db import PooledDB;"
-        "PooledDB(sqlite3, 1, database=':memory:')")
-    for name in ("policies", "safe", "classic"):
+    opened = loaded_by(FIRST)
+    for name in ("policies", "safe"):
         assert f"dbutils._steady.{name}" in opened - loaded

@@ -40,14 +40,16 @@ NEEDS = {
     "testing": {"_testing"},
 }
 STANDARD = {
-    "__future__", "_signal", "_socket", "_thread", "_threading_local",
-    "argparse", "atexit", "bisect", "collections", "contextlib", "contextvars",
-    "copy", "dataclasses", "difflib", "dis", "enum", "functools", "gc",
-    "getpass", "hashlib", "hmac", "importlib", "itertools", "json", "logging",
-    "math", "operator", "os", "pathlib", "pkgutil", "queue", "random", "re",
-    "select", "shutil", "signal", "socket", "sqlite3", "ssl", "stat",
-    "statistics", "struct", "subprocess", "sys", "tempfile", "threading",
-    "time", "traceback", "types", "typing", "urllib", "warnings", "weakref"}
+    "__future__", "_collections", "_collections_abc", "_functools",
+    "_operator", "_signal", "_socket", "_thread", "_threading_local",
+    "_weakref", "_weakrefset", "argparse", "atexit", "bisect", "collections",
+    "contextlib", "contextvars", "copy", "dataclasses", "difflib", "dis",
+    "enum", "functools", "gc", "getpass", "hashlib", "hmac", "importlib",
+    "itertools", "json", "logging", "math", "operator", "os", "pathlib",
+    "pkgutil", "queue", "random", "re", "select", "shutil",
+    "signal", "socket", "sqlite3", "ssl", "stat", "statistics", "struct",
+    "subprocess", "sys", "tempfile", "threading", "time", "traceback", "types",
+    "typing", "urllib", "warnings", "weakref"}
 
 
 def imports_of(path):

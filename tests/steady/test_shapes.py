@@ -211,7 +211,7 @@ def test_threads_remember_at_the_same_time():
 
 COMPILED = """
 import dbutils.pooled_db
-from dbutils._base.patterns import LazyPattern
+from dbutils._steady.statements import LazyPattern
 from dbutils._steady import account, statements
 patterns = [
     value for module in (account, statements)

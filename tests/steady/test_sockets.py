@@ -7,7 +7,8 @@ from threading import Thread
 import pytest
 from patience import wait_until
 
-from dbutils._steady.liveness import GONE, QUIET, UNREAD, SocketProbe
+from dbutils._steady.sockets import SocketProbe
+from dbutils._steady.state import GONE, QUIET, UNREAD
 
 
 @pytest.fixture

@@ -1,0 +1,138 @@
+"""Modules that are loaded late, at the worst moments of whole programs."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from folders import ROOT
+from patience import PATIENCE
+
+BEGIN = """
+import atexit, gc, os, sqlite3, sys, threading
+from dbutils.pooled_db import PooledDB
+pool = PooledDB(sqlite3, 0, 1, database=":memory:", check_same_thread=False)
+LATE = ["_core.stats", "_pooled.transactions", "_steady.policies",
+    "_steady.safe"]
+
+def loaded():
+    return ["dbutils." + name in sys.modules for name in LATE]
+
+def use():
+    assert pool.run(lambda db: db.cursor().execute(
+        "select 1").fetchone()) == (1,)
+    assert pool.stats().in_use == 0
+
+assert not any(loaded())
+"""
+
+PROGRAMS = {
+    "with many threads": """
+barrier = threading.Barrier(8)
+done = []
+pool = PooledDB(
+    sqlite3, 0, 8, database=":memory:", check_same_thread=False)
+
+def work():
+    barrier.wait()
+    with pool.connection() as db:
+        db.cursor().execute("select 1")
+    pool.run(lambda db: None)
+    pool.stats()
+    done.append(1)
+
+threads = [threading.Thread(target=work) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert len(done) == 8
+use()
+""",
+    "in an exit handler": """
+atexit.register(use)
+""",
+    "in a finalizer": """
+class Last:
+    def __del__(self):
+        use()
+
+last = Last()
+del last  # the collector would only let it note what is to be done
+assert all(loaded())
+""",
+    "while leases are collected": """
+class Cycle:
+    pass
+
+for _ in range(20):
+    thing = Cycle()
+    thing.me, thing.db = thing, pool.connection()
+del thing
+gc.set_threshold(1)
+pool.run(lambda db: None)
+gc.collect()
+use()
+""",
+    "with a lease that lives until the end": """
+db = pool.connection()
+
+class Last:
+    def __del__(self):
+        try:
+            pool.stats()
+        except (ImportError, TypeError):
+            pass  # Python has ended
+
+last = Last()
+""",
+    "after interrupts at any line": """
+def interrupt(number):
+    left = [number]
+
+    def trace(frame, event, arg):
+        if "dbutils" not in frame.f_code.co_filename:
+            return None
+        left[0] -= 1
+        if not left[0]:
+            raise KeyboardInterrupt
+        return trace
+    return trace
+
+number, was_hit = 0, True
+while was_hit:
+    number, was_hit = number + 1, False
+    for name in LATE:
+        sys.modules.pop("dbutils." + name, None)
+    sys.settrace(interrupt(number))
+    try:
+        pool.stats()
+    except KeyboardInterrupt:
+        was_hit = True
+    finally:
+        sys.settrace(None)
+    use()
+assert number > 20
+""",
+    "in a forked child": """
+ends = []
+for _ in range(3):
+    child = os.fork()
+    if not child:
+        use()
+        os._exit(7)
+    ends.append(os.waitpid(child, 0)[1] >> 8)
+assert ends == [7, 7, 7]
+use()
+"""}
+
+
+@pytest.mark.parametrize("title", PROGRAMS)
+def test_what_is_loaded_late_is_loaded_safely(title):
+    if "fork" in title and not hasattr(os, "fork"):
+        pytest.skip("there is no fork here")
+    done = subprocess.run(
+        [sys.executable, "-c", BEGIN + PROGRAMS[title]], text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+        timeout=PATIENCE, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stdout) == (0, "")
