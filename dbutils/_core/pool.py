@@ -45,7 +45,7 @@ VERBS = (
     "acquire", "request", "release", "release_permit", "release_dropped",
     "release_share", "release_one_share", "share_idle", "put_back_unused",
     "abort", "hold_permit", "destroy", "detach", "after_release", "nudge",
-    "place",
+    "place", "wait_on", "withdraw",
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
@@ -70,9 +70,9 @@ class Pool:
 
     # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
-        "__dict__", "__weakref__", "idle", "is_careful", "lost", "maintenance",
-        "plenty", "put", "room", "take", "take_dedicated", "tick", "tracks",
-        "trust", "waiting")
+        "__dict__", "__weakref__", "idle", "is_careful", "is_plain", "lost",
+        "maintenance", "plenty", "put", "room", "take", "take_dedicated",
+        "tick", "tracks", "trust", "waiting")
 
     def __init__(
             self, backend: Backend, limits: Limits,
@@ -175,6 +175,9 @@ class Pool:
     hold_permit = acquiring.hold_permit
 
     wait_in_turn = serving.wait_in_turn
+    wait_on = serving.wait_on
+    withdraw = serving.withdraw
+    outcome = serving.outcome
     queue_up = serving.queue_up
     leave = serving.leave
     serve = serving.serve
