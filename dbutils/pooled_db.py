@@ -37,6 +37,7 @@ from ._core.pool import core_of
 from ._core.sharing import record_of
 from ._core.slots import note_caller
 from ._core.tuning import allow_helpers
+from ._core.ways import none_is_idle
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.attributes import Forwarded
 from ._pooled.backends import DbBackend
@@ -47,7 +48,7 @@ from ._pooled.base import (
     check_pool_options,
     limit_name,
 )
-from ._pooled.ways import SteadyLease
+from ._pooled.ways import SteadyLease, lend_in_line
 from ._steady.calls import opens_cursor
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
@@ -270,6 +271,9 @@ class PooledDB(Pooled):
             permit = lease = None
             self._note_refusal()
             raise
+        if core.is_plain and core.take is none_is_idle and (
+                maxwait is None and priority is None and tag is None):
+            return lend_in_line(self, core, PooledDedicatedDBConnection())
         return self._lend(shareable, maxwait, priority, tag)
 
     def _note_refusal(self) -> None:

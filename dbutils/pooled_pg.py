@@ -15,9 +15,10 @@ from ._base.hints import Any, Callable
 from ._core.lease import hand_over, hold, is_released, take_note
 from ._core.limits import make_limits
 from ._core.pool import Pool
+from ._core.ways import none_is_idle
 from ._pooled.backends import PgBackend
 from ._pooled.base import Pooled, check_pool_options
-from ._pooled.ways import SteadyLease
+from ._pooled.ways import SteadyLease, lend_in_line
 from ._steady.options import as_statements, check_options, check_reset
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._steady.steady import session_of
@@ -158,6 +159,10 @@ class PooledPg(Pooled):
         except BaseException:
             permit = lease = None
             raise
+        if core.is_plain and core.take is none_is_idle and maxwait is None:
+            lease = PooledPgConnection()
+            lease._lender = self  # noqa: SLF001 - of this module
+            return lend_in_line(self, core, lease)
         return self._lend(maxwait)
 
     def _lend(self, maxwait: float | None) -> PooledPgConnection:

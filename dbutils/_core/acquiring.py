@@ -24,12 +24,13 @@ _DEPTH = 2
 def acquire(
         core: Any, connect: Callable[[], Any], timeout: float | None,
         shareable: bool = False, pool: Any = None,
-        request: Any = None) -> Permit:
+        request: Any = None, waiter: Waiter | None = None) -> Permit:
     """Return the permit of a connection that is ready for use.
 
     timeout: how many seconds to wait at most; None means no limit
     pool: takes the connection back if it is dropped; see Permit
     request: its level and its tag, if it has any
+    waiter: an answered one, if it has waited in line already
 
     Raises PoolTimeout if the wait was in vain, and PoolClosed if the pool
     was shut down.
@@ -37,7 +38,7 @@ def acquire(
     try:
         return _acquire(
             core, connect, timeout, shareable and core.limits.maxshared > 0,
-            pool, request)
+            pool, request, waiter)
     except BaseException as error:
         release_frames(error)
         raise
@@ -45,15 +46,19 @@ def acquire(
 
 def _acquire(
         core: Any, connect: Callable[[], Any], timeout: float | None,
-        shareable: bool, pool: Any, request: Any) -> Permit:
-    if core.is_closed:
+        shareable: bool, pool: Any, request: Any,
+        waiter: Waiter | None) -> Permit:
+    if core.is_closed and waiter is None:
         raise PoolClosed
-    start = monotonic()
+    start = monotonic() if waiter is None else waiter.since
     deadline = start + timeout if timeout else None
     permit = None
     while True:
         try:
-            permit = core.find(shareable, request, timeout)
+            if waiter is None:
+                permit = core.find(shareable, request, timeout)
+            else:
+                permit, waiter = core.outcome(waiter), None
             return ready(
                 core, permit, connect, pool, shareable, deadline)
         except Elsewhere:

@@ -45,9 +45,16 @@ def give_up(core: Any, slot: Slot) -> None:
     core.sharing.stop(slot)
     core.slots.give_up(slot)
     if was_oversized:
-        core.look_at_waiters()
+        core.choose_ways()
     if core.plenty:
         core.measure_load()
+    _open_to_next(core)
+
+
+def _open_to_next(core: Any) -> None:
+    """Let the next request open a connection, or the first that waits."""
+    if not (core.waiting or core.room):
+        core.look_at_waiters()
     core.serve()
 
 
@@ -58,7 +65,7 @@ def abandon(core: Any, slot: Slot) -> None:
     """
     core.backend.leave(slot.con)
     core.slots.give_up(slot)
-    core.serve()
+    _open_to_next(core)
 
 
 def close(core: Any, slot: Slot) -> None:
@@ -112,6 +119,8 @@ def adopt(core: Any, con: Any) -> None:
     permit.slot.round = core.round
     permit.slot.con = con
     core.backend.enter(con)
+    if core.slots.is_oversized():
+        core.choose_ways()
     core.put_back(permit)
 
 

@@ -55,7 +55,7 @@ VERBS = (
     "acquire", "request", "release", "release_permit", "release_dropped",
     "release_share", "release_one_share", "share_idle", "put_back_unused",
     "abort", "hold_permit", "destroy", "detach", "after_release", "nudge",
-    "place",
+    "place", "wait_on", "withdraw",
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
@@ -80,9 +80,9 @@ class Pool:
 
     # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
-        "__dict__", "__weakref__", "backend", "idle", "is_careful", "limits",
-        "lost", "maintenance", "plenty", "put", "room", "sharing", "take",
-        "take_dedicated", "tick", "tracks", "trust", "waiting")
+        "__dict__", "__weakref__", "backend", "idle", "is_careful", "is_plain",
+        "limits", "lost", "maintenance", "plenty", "put", "room", "sharing",
+        "take", "take_dedicated", "tick", "tracks", "trust", "waiting")
 
     def __init__(
             self, backend: Backend, limits: Limits,
@@ -194,6 +194,9 @@ class Pool:
     hold_permit = acquiring.hold_permit
 
     wait_in_turn = serving.wait_in_turn
+    wait_on = serving.wait_on
+    withdraw = serving.withdraw
+    outcome = serving.outcome
     queue_up = serving.queue_up
     leave = serving.leave
     serve = serving.serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .._base.atomic import pop
 from .._base.errors import release_frames
 from .._base.finalizers import is_collecting
-from .._base.hints import Any, Callable, ref
+from .._base.hints import Any, Callable
 from .slots import Permit, Slot, end, free_tokens
 
 __all__ = [
@@ -103,16 +103,35 @@ def has_surplus(core: Any) -> bool:
 
 
 def place(core: Any, permit: Permit) -> None:
-    """Hand a clean connection to the next waiter, or put it back."""
-    if core.waiting and not (
-            core.limits.maxshared or core.policy is not None
-            or core.is_closed or core.slots.is_oversized()):
-        if core.maintenance is not None:
-            core.maintenance.used(permit.slot)
-        waiter = core.queue.first()
-        if waiter is not None and waiter.grant(permit):
-            core.leave(ref(waiter))
+    """Hand a clean connection to the next waiter, or put it back.
+
+    The ways stay blocked after a hand-over, since often another one follows.
+    """
+    waiting, waiter = core.waiting, None
+    if not (waiting and core.is_plain):
+        _settle(core, permit)
+        return
+    if core.maintenance is not None:
+        core.maintenance.used(permit.slot)
+    try:
+        link = waiting[0]
+        waiter = link()
+        # first: the woken thread may finish before we return
+        if waiter is not None and (
+                waiter.answer.setdefault(0, permit) is permit):
+            waiter.gate.release()
+            if waiter.looks and len(waiting) > 1:
+                core.queue.pass_on()
+            waiting.remove(link)
             return
+    except (IndexError, RuntimeError, ValueError):
+        pass  # another thread has served it, woken it up or dropped the link
+    if waiter is None or waiter.permit is not permit:
+        _settle(core, permit)
+
+
+def _settle(core: Any, permit: Permit) -> None:
+    """Put a clean connection back, or close it if it is not wanted."""
     if not (core.waiting or core.room):
         core.look_at_waiters()  # as in find()
     if core.may_stay(permit.slot):

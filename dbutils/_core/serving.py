@@ -12,18 +12,23 @@ from .._base.hints import Any, ref
 from .._base.threads import is_ending
 from .refusals import PoolClosed, refusal
 from .slots import Permit
-from .waiting import Waiter
+from .waiting import FEW, Waiter
 from .ways import none_is_idle
 
 __all__ = [
-    "leave", "queue_up", "serve", "wait_in_turn"]
+    "leave", "outcome", "queue_up", "serve", "wait_in_turn", "wait_on",
+    "withdraw"]
 
 
 def wait_in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Permit:
     """Return the permit that a waiter is granted in its turn."""
-    start = monotonic()
-    permit = _in_turn(core, waiter, timeout)
-    waited = monotonic() - start
+    _in_turn(core, waiter, timeout)
+    return core.outcome(waiter)
+
+
+def outcome(core: Any, waiter: Waiter) -> Permit:
+    """Return the permit that a waiter was granted, or raise its refusal."""
+    permit, waited = waiter.permit, monotonic() - waiter.since
     if core.observers:
         core.notify("waited", waited, permit is not None)
     if permit is not None:
@@ -36,28 +41,44 @@ def wait_in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Permit:
         None if policy is None else policy.refusal(waiter.request))
 
 
-def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Any:
-    """Wait for the permit, and return it, or None if that was in vain."""
+def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> None:
+    """Wait until a request is answered."""
     link = ref(waiter)
     try:
         core.queue_up(link)
-        core.serve()
-        if not _may_queue(core, waiter):
-            timeout = 0
-        deadline = None if timeout is None else waiter.since + timeout
-        while not waiter.answer:
-            _wait_a_bit(core, waiter, link, deadline)
+        waiter.looks = len(core.waiting) <= FEW
+        _wait_on(core, waiter, link, timeout)
     except BaseException:
-        _withdraw(core, waiter)
+        core.withdraw(waiter)
         raise
+
+
+def wait_on(core: Any, waiter: Waiter, link: Any) -> None:
+    """Wait until a request is answered that has blocked no ways."""
+    _block(core)
+    _wait_on(core, waiter, link, core.timeout)
+
+
+def _wait_on(
+        core: Any, waiter: Waiter, link: Any, timeout: float | None) -> None:
+    core.serve()
+    if not _may_queue(core, waiter):
+        timeout = 0
+    deadline = None if timeout is None else waiter.since + timeout
+    while not waiter.answer:
+        _wait_a_bit(core, waiter, link, deadline)
     if waiter.permit is None:  # otherwise the one that served it does it
         core.leave(link)
-    return waiter.permit
 
 
 def queue_up(core: Any, link: Any) -> None:
     """Enqueue a waiter; newcomers queue behind it."""
     core.waiting.append(link)
+    _block(core)
+
+
+def _block(core: Any) -> None:
+    """Block the ways for those who would overtake a waiter."""
     if not core.barging:
         core.room = 0
         core.take = core.take_dedicated = none_is_idle
@@ -104,7 +125,7 @@ def _is_coming(core: Any, waiter: Waiter) -> bool:
         core.reset_workers is not None and core.reset_workers.is_busy())
 
 
-def _withdraw(core: Any, waiter: Waiter) -> None:
+def withdraw(core: Any, waiter: Waiter) -> None:
     """Take back a request whose wait was interrupted."""
     waiter.give_up()
     core.leave(ref(waiter))

@@ -76,3 +76,4 @@ def close_idle(core: Any) -> None:
 def observe(core: Any, observer: Observer) -> None:
     """Tell an observer what is done for requests from now on."""
     core.observers += (observer,)
+    core.choose_ways()

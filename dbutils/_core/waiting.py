@@ -1,8 +1,8 @@
 """Requests for connections: first come, first served.
 
 A connection that comes back goes directly to the next waiter, and nobody
-overtakes.  Only the first few waiters look now and then for what was lost
-without notice; the others sleep.
+overtakes.  Only a few waiters look now and then for what was lost without
+notice; the others sleep.
 """
 
 from __future__ import annotations
@@ -13,32 +13,35 @@ from time import monotonic
 from .._base.atomic import first, remove
 from .._base.hints import Any, Callable, Sequence
 
-__all__ = ["Queue", "Waiter"]
+__all__ = ["FEW", "Queue", "Waiter"]
 
 # In seconds, when a waiter without an answer looks: often if it is the first
-# in the queue, hardly ever if it is not among the first few.
+# in the queue, hardly ever if it is none of the few that look.
 _FIRST_LOOK = 0.05
 _NEXT_LOOK = 0.25
 _OTHER_LOOK = 30.0
-_FEW = 4
+# How many of those that are the first to come look.
+FEW = 4
+
 
 
 class Waiter:
     """A request that is answered at most once."""
 
-    __slots__ = (
-        "__weakref__", "_gate", "answer", "request", "shareable", "since")
+    # It has no __slots__, with which making one would take longer.
 
     def __init__(self, shareable: bool = False, request: Any = None) -> None:
         self.shareable = shareable
         # The level and the tag of the request, if it has any.
         self.request = request
         self.since = monotonic()
+        # Whether it is one of the few that look.
+        self.looks = True
         # Empty as long as it waits.  The first thread that sets the only item
         # has answered: that is one step, so no answer is lost on its way.
         self.answer: dict[int, Any] = {}
-        self._gate = threading.Lock()
-        self._gate.acquire()
+        self.gate = gate = threading.Lock()
+        gate.acquire()
 
     @property
     def permit(self) -> Any:
@@ -59,7 +62,7 @@ class Waiter:
     def nudge(self) -> None:
         """Wake the waiter up, with an answer or without."""
         try:  # noqa: SIM105 - suppress() would take ten times as long
-            self._gate.release()
+            self.gate.release()
         except RuntimeError:
             pass  # it is being woken up already
 
@@ -68,7 +71,7 @@ class Waiter:
 
         It is woken up with an answer, or to look by itself.
         """
-        return self._gate.acquire(True, seconds)
+        return self.gate.acquire(True, seconds)
 
 
 class Queue:
@@ -101,7 +104,7 @@ class Queue:
             if waiter is not None and not waiter.answer:
                 waiters.append(waiter)
             else:
-                remove(self.links, link)
+                self._tidy(link, waiter)
         return waiters
 
     def in_order(self) -> Sequence[Waiter]:
@@ -118,28 +121,45 @@ class Queue:
             waiter = link and link()
             if waiter is not None and not waiter.answer:
                 return waiter
-            remove(self.links, link)
+            self._tidy(link, waiter)
         return None
 
-    def drop(self, link: Any) -> None:
-        """Take a waiter out of the queue.
+    def _tidy(self, link: Any, waiter: Waiter | None) -> None:
+        """Drop the link of a waiter that has died, or that was answered.
 
-        The one that moves up among the first few begins to look, also if
-        another thread has dropped the link.
+        The thread that has answered may have been interrupted before it
+        could wake the waiter up.
         """
+        if waiter is not None:
+            waiter.nudge()
+        self.drop(link)
+
+    def drop(self, link: Any) -> None:
+        """Take a waiter out of the queue."""
+        waiter = link and link()
+        if waiter is None or waiter.looks:
+            self.pass_on()  # before: an interrupt must not prevent it
         remove(self.links, link)
-        for other in self.links[_FEW - 1:_FEW]:
-            waiter = other()
-            if waiter is not None:
-                waiter.nudge()
+
+    def pass_on(self) -> None:
+        """Let the last waiter look, since one that looks leaves the queue.
+
+        It has the longest wait before it, so that this is seldom needed.
+        """
+        for link in reversed(self.links[:]):
+            waiter = link()
+            if waiter is not None and not waiter.answer:
+                if not waiter.looks:
+                    waiter.looks = True
+                    waiter.nudge()
+                return
 
     def pause(self, link: Any, deadline: float | None) -> float:
         """Return for how many seconds a waiter sleeps at most."""
-        place = self.links[:_FEW]
-        if place and place[0] is link:
+        waiter = link()
+        pause = self.next_look if waiter.looks else self.other_look
+        if first(self.links) is link:
             pause = self.first_look
-        else:
-            pause = self.next_look if link in place else self.other_look
         if deadline is not None:
             left = deadline - monotonic()
             # after it, the waiter knows that there will be a connection

@@ -4,7 +4,8 @@ The fast ways are four attributes of a core: "take" and "take_dedicated"
 return an idle permit or raise an IndexError, "put" makes one idle, and "room"
 is the number of idle connections from which on "put" must not be used, but
 "place".  As long as a request waits, the first two only raise the error, and
-"room" is 0.
+"room" is 0.  Both can stay so after it has left: the next request that goes
+the long way, or the next "place", changes that.
 """
 
 from __future__ import annotations
@@ -37,20 +38,33 @@ def choose_ways(core: Any) -> None:
     core.look_at_waiters()
 
 
-def _options(
-        core: Any) -> tuple[bool, bool, bool, bool, bool | None, bool, Any]:
+def _options(core: Any) -> tuple[
+        bool, bool, bool, bool, bool | None, bool, bool, Any]:
     """Return all that the ways depend on."""
     policy = core.policy
     return (
         core.is_closed, policy is not None and policy.has_limits,
         _needs_care(core), core.asks and not _needs_more(core), core.tracks,
-        _needs_times(core),
+        _needs_times(core), _is_plain(core),
         (core.order, core.limits.maxcached))
+
+
+def _is_plain(core: Any) -> bool:
+    """Return whether all requests are alike, and nobody may overtake.
+
+    Then whatever comes back goes to the first waiter.
+    """
+    limits = core.limits
+    return not (
+        core.is_closed or core.barging or core.observers or limits.maxshared
+        or core.policy is not None or core.timer is not None
+        or limits.maxwaiting is not None or core.slots.is_oversized())
 
 
 def _choose(
         core: Any, is_closed: bool, has_limits: bool, needs_care: bool,
         only_asks: bool, tracks: bool | None, needs_times: bool,
+        is_plain: bool,
         order: tuple[Any, Any]) -> None:
     take: Any = core.idle.popleft
     if is_closed or has_limits:
@@ -69,7 +83,7 @@ def _choose(
     if has_limits:
         put = core.put_back
     # each is set once, also if this is interrupted
-    core.way_out, core.put = take, put
+    core.way_out, core.put, core.is_plain = take, put, is_plain
 
 
 def _put_and_look(

@@ -285,9 +285,20 @@ class Pooled:
         timeout = self._core.timeout
         if maxwait is not None:
             timeout = check_seconds("maxwait", maxwait)
+        return self._acquire_within(
+            timeout, connect, shareable, pool, request)
+
+    def _acquire_granted(self, waiter: Any) -> Any:
+        """Return the permit that an answered waiter was granted, ready."""
+        return self._acquire_within(
+            self._core.timeout, self._open, False, self, None, waiter)
+
+    def _acquire_within(
+            self, timeout: float | None, connect: Callable[[], Any],
+            *request: Any) -> Any:
+        """Return a permit, or raise the error of this pool."""
         try:
-            return self._core.acquire(
-                connect, timeout, shareable, pool, request)
+            return self._core.acquire(connect, timeout, *request)
         except PoolTimeout as refused:
             from .._core.stats import too_many_text  # noqa: PLC0415 - seldom
 

@@ -19,9 +19,12 @@ import sys
 import threading
 from time import monotonic
 
+from .._base.errors import release_frames
 from .._base.finalizers import collecting
-from .._base.hints import Any
-from .._core.lease import Lease
+from .._base.hints import Any, ref
+from .._core.lease import Lease, hold
+from .._core.waiting import FEW, Waiter
+from .._core.ways import none_is_idle
 from .._steady.liveness import (
     ASK_AT_CHECKOUT,
     LOOK_AFTER_ANSWER,
@@ -32,8 +35,8 @@ from .._steady.liveness import (
 from .proxy import Proxy
 
 __all__ = [
-    "SteadyLease", "looks_well", "needs_nothing", "take_and_ask",
-    "take_and_note", "take_with_care"]
+    "SteadyLease", "lend_in_line", "looks_well", "needs_nothing",
+    "take_and_ask", "take_and_note", "take_with_care"]
 
 _getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
@@ -189,6 +192,53 @@ def looks_well(session: Any) -> bool:
             and monotonic() - session.answered < RECENT):
         return bool(session.is_quiet())
     return way is NO_CHECK
+
+
+def lend_in_line(pool: Any, core: Any, lease: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - the fast way is one short function
+    """Wait until another thread hands a connection over to a new lease.
+
+    The pool is plain and its ways are blocked, see the module "_core.ways".
+    This inlines what find() and ready() do in the usual case.
+    """
+    permit, waiting = None, core.waiting
+    waiter: Any = Waiter(False, None)
+    link: Any = ref(waiter)
+    try:
+        waiting.append(link)
+        pause, timeout = core.queue.first_look, core.timeout
+        if len(waiting) > FEW:
+            waiter.looks, pause = False, core.queue.other_look
+        # others may have changed that before it was in the queue
+        if core.take is none_is_idle and core.is_plain and not core.idle:
+            if timeout is not None and timeout < pause:
+                pause = timeout
+            waiter.gate.acquire(True, pause)
+        if not waiter.answer:
+            core.wait_on(waiter, link)
+        link = None  # from here on, the permit dies with the waiter
+        if core.tick is not None:
+            core.tick()
+        permit = waiter.answer[0]
+        if permit is None or core.maintenance is not None or (
+                permit.slot.con is None or (
+                    core.is_careful and not core.backend.seems_ready(
+                        permit.slot.con))):
+            permit = None
+            return hold(lease, pool._acquire_granted(waiter))  # noqa: SLF001 - for this
+        if core.tracks:
+            frame = _getframe(2)
+            permit.taken = (
+                monotonic(), frame.f_code, frame.f_lasti,
+                threading.get_ident(), None)
+        lease._permit = permit  # noqa: SLF001 - inlined hold()
+        permit.checkout = lease._checkout = [pool]  # noqa: SLF001 - inlined, too
+        return lease
+    except BaseException as error:
+        if link is not None:
+            core.withdraw(waiter)
+        permit = waiter = lease = None  # not to be kept by the traceback
+        release_frames(error)
+        raise
 
 
 class SteadyLease(Proxy, Lease):

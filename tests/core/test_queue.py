@@ -83,28 +83,66 @@ def test_a_waiter_that_was_answered_or_has_gone_is_not_in_the_queue():
     assert not queue.links
 
 
-def test_only_the_first_few_waiters_look_often():
-    queue, waiters = queue_of(6)
+def few_look(number, *looking):
+    queue, waiters = queue_of(number)
+    for waiter in waiters:
+        waiter.looks = False
+    for place in looking:
+        waiters[place].looks = True
+    return queue, waiters
+
+
+def test_only_few_waiters_look_often():
+    queue, waiters = few_look(6, 1, 3)
     pauses = [queue.pause(ref(waiter), None) for waiter in waiters]
-    assert pauses[0] < pauses[1]
-    assert pauses[1:4] == [queue.next_look] * 3
-    assert pauses[4:] == [queue.other_look] * 2
+    seldom, often = queue.other_look, queue.next_look
+    assert pauses == [queue.first_look, often, seldom, often, seldom, seldom]
+    assert queue.first_look < often < seldom
 
 
-def test_a_waiter_that_moves_up_begins_to_look():
-    queue, waiters = queue_of(6)
+def woken(waiters):
+    return [waiter.wait(AT_ONCE) for waiter in waiters]
+
+
+def test_the_last_waiter_looks_when_one_that_looked_leaves():
+    queue, waiters = few_look(6, 0)
     queue.drop(ref(waiters[0]))
-    assert [waiter.wait(AT_ONCE) for waiter in waiters] == [
-        False, False, False, False, True, False]
-    assert queue.pause(ref(waiters[4]), None) == queue.next_look
+    assert woken(waiters) == [False] * 5 + [True]
+    assert queue.pause(ref(waiters[5]), None) == queue.next_look
 
 
-def test_a_waiter_that_moves_up_looks_although_others_have_dropped_the_link():
-    queue, waiters = queue_of(6)
-    waiters[0].grant("place")
-    assert queue.first() is waiters[1]  # drops the link of the first
+def test_nobody_is_woken_up_when_one_that_did_not_look_leaves():
+    queue, waiters = few_look(6, 4)
     queue.drop(ref(waiters[0]))
-    assert waiters[4].wait(AT_ONCE)
+    assert not any(woken(waiters))
+
+
+def test_a_waiter_that_looks_already_is_not_woken_up():
+    queue, waiters = few_look(6, 0, 5)
+    queue.drop(ref(waiters[0]))
+    assert not any(woken(waiters))
+
+
+def test_another_waiter_looks_although_the_one_that_looked_has_died():
+    queue, waiters = few_look(3, 0)
+    del waiters[0]
+    assert queue.first() is waiters[0]
+    assert woken(waiters) == [False, True]
+
+
+def test_the_last_that_still_waits_looks():
+    queue, waiters = few_look(4, 0)
+    waiters[3].grant("place")
+    waiters[3].wait(AT_ONCE)
+    queue.drop(ref(waiters[0]))
+    assert woken(waiters) == [False, False, True, False]
+
+
+def test_a_waiter_whose_answer_was_not_told_is_woken_up():
+    queue, waiters = few_look(2, 1)
+    waiters[0].answer[0] = "place"  # an interrupt has followed
+    assert queue.first() is waiters[1]
+    assert woken(waiters) == [True, False]
 
 
 def test_a_slot_is_added_only_within_the_limit():
