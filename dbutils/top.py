@@ -17,13 +17,13 @@ import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
 from weakref import finalize
 
 from . import __version__
 from ._base.errors import quietly
 from ._base.fork import register_for_fork
-from ._base.hints import Any
+from ._base.hints import Any, partial
+from ._base.threads import start_thread
 from ._core.pool import core_of
 from ._pooled.base import pools
 from ._pooled.shown import name_of
@@ -84,10 +84,10 @@ class Server:
         self._end = finalize(self, _remove, path, os.getpid())
         _servers.add(self)
         register_for_fork(self, method="_after_fork")
-        thread = Thread(
-            target=_serve, args=(self._listener,), name="DBUtils top",
-            daemon=True)
-        thread.start()
+        if not start_thread(
+                partial(_serve, self._listener), "DBUtils top"):
+            self.close()
+            raise RuntimeError("No thread can be started.")
 
     def close(self) -> None:
         """End serving."""

@@ -6,8 +6,8 @@ import json
 import os
 import socket
 import sys
+import threading
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 from .terminal import complain, say, show_table
@@ -48,7 +48,7 @@ def show_process(arguments: Any) -> int:
         if arguments.once:
             return 0
         before = state
-        Event().wait(arguments.interval)
+        threading.Event().wait(arguments.interval)
 
 
 def _find(process: str | None) -> Path | None:

@@ -8,11 +8,11 @@ SQLSTATEs as those of PostgreSQL.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
-from threading import Event, Lock
 from weakref import finalize
 
 from .._base.hints import Any, Iterator
@@ -68,7 +68,7 @@ class ScriptedDriver:
         self.read_only = False
         self.answers: dict[str, list[Any]] = {}
         self.seen: Any = deque(maxlen=_MANY)
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._plans: list[Fault] = []
         self._sessions: list[Session] = []
         self._silent: list[Session] | None = None
@@ -156,7 +156,7 @@ class ScriptedDriver:
     def _check(self, session: Session, password: Any) -> None:
         """Raise an error if there can be no connection, or add it."""
         if self.connect_seconds:
-            Event().wait(self.connect_seconds)
+            threading.Event().wait(self.connect_seconds)
         if not self._is_running:
             raise error_of("refused")
         session.meet("connect")

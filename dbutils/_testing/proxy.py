@@ -7,8 +7,8 @@ gate of the connection to be open before they forward anything.
 from __future__ import annotations
 
 import socket
+import threading
 from contextlib import suppress
-from threading import Event, Lock, Thread
 
 from .._base.hints import Any
 
@@ -40,7 +40,7 @@ class Proxy:
         """
         self.delay = 0.0
         self.target = host, port
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self._links: list[_Link] = []
         self._is_open = True
         self._has_ended = False
@@ -48,7 +48,7 @@ class Proxy:
         self._listener.bind((_HOST, 0))
         self._listener.listen(128)
         self.host, self.port = self._listener.getsockname()
-        self._thread = Thread(target=self._listen, daemon=True)
+        self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> Proxy:
         """Begin to forward."""
@@ -121,11 +121,11 @@ class _Link:
         self._proxy = proxy
         self._client, self._server = client, socket.socket()
         # It is open while data is forwarded.
-        self.gate = Event()
+        self.gate = threading.Event()
         self.is_held = True
         self.is_over = False
-        self._there = Thread(target=self._run, daemon=True)
-        self._back = Thread(
+        self._there = threading.Thread(target=self._run, daemon=True)
+        self._back = threading.Thread(
             target=self._forward, args=(self._server, client), daemon=True)
 
     def start(self) -> None:
@@ -164,7 +164,7 @@ class _Link:
             while not self.is_over:
                 data = source.recv(_PIECE)
                 if self._proxy.delay:
-                    Event().wait(self._proxy.delay)
+                    threading.Event().wait(self._proxy.delay)
                 self.gate.wait()
                 if not data:
                     break

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 import sqlite3
+import threading
 from contextlib import suppress
-from threading import Lock
 
 from .._base.hints import Any, Callable
 from . import faults
@@ -31,7 +31,7 @@ class Session:
 
     def __init__(self, driver: Any, path: str) -> None:
         self._driver = driver
-        self._lock = Lock()
+        self._lock = threading.Lock()
         self.raw = sqlite3.connect(
             path, isolation_level=None, check_same_thread=False)
         self.raw.execute("pragma synchronous=off")

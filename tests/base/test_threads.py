@@ -64,8 +64,8 @@ pytestmark = pytest.mark.filterwarnings(
 
 # One place.
 
-# These are programs of their own, which wait for their threads.
-COMMANDS = {"demo.py", "doctor.py"}
+# These are programs of their own, or for tests, which wait for their threads.
+COMMANDS = {"demo.py", "doctor.py", "proxy.py"}
 
 
 def starts_a_thread(node):

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from forking import in_child, needs_fork
@@ -156,7 +157,8 @@ def test_events_are_shown_by_the_second(
                 raise KeyboardInterrupt
             pool.connection()
 
-    monkeypatch.setattr(command, "Event", Event)
+    monkeypatch.setattr(
+        command, "threading", SimpleNamespace(Event=Event))
     with top.serve(path):
         status, text, _ = tell(capsys, path, "--interval", 7)
     assert status == 130
@@ -258,6 +260,14 @@ def test_a_child_neither_answers_nor_takes_the_socket_away(path):
             with top.serve(f"{path}2"):
                 return ask(f"{path}2")["pid"] == os.getpid()
         assert in_child(serve)
+
+
+def test_without_a_thread_there_is_no_socket(path, monkeypatch):
+    monkeypatch.setattr(top, "start_thread", lambda *_: False)
+    with pytest.raises(RuntimeError, match="thread"):
+        top.serve(path)
+    assert not path.exists()
+    monkeypatch.undo()
 
 
 def test_a_second_call_changes_nothing(path):

@@ -1,13 +1,13 @@
 """The proxy for tests, in front of a server that echoes."""
 
 import socket
+import threading
 from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Thread
 
 import pytest
 from patience import PATIENCE, wait_until
 
-from dbutils import testing
 from dbutils.testing import Proxy
 
 HOST = "127.0.0.1"
@@ -139,17 +139,14 @@ def test_it_cuts_what_it_holds(proxy, connect):
 
 def test_it_delays(proxy, connect, monkeypatch):
     pauses = []
-    monkeypatch.setattr(
-        testing.Proxy.__init__.__globals__["Event"], "wait",
-        _noting(pauses))
+    monkeypatch.setattr(threading.Event, "wait", _noting(pauses))
     proxy.delay = 5
     assert ask(connect()) == b"hello"
     assert pauses == [5, 5]  # there and back
 
 
 def _noting(pauses):
-    from threading import Event
-    wait = Event.wait
+    wait = threading.Event.wait
 
     def note(self, seconds=None):
         if seconds is None:
