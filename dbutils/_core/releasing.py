@@ -116,17 +116,20 @@ def place(core: Any, permit: Permit) -> None:
     try:
         link = waiting[0]
         waiter = link()
-        # first: the woken thread may finish before we return
-        if waiter is not None and (
+        # Record it first: the woken thread may finish before we return.  An
+        # answered one may have had this permit from another thread, which
+        # has not dropped the link yet.
+        if waiter is not None and not waiter.answer and (
                 waiter.answer.setdefault(0, permit) is permit):
             waiter.gate.release()
             if waiter.looks and len(waiting) > 1:
                 core.queue.pass_on()
             waiting.remove(link)
             return
+        waiter = None
     except (IndexError, RuntimeError, ValueError):
-        pass  # another thread has served it, woken it up or dropped the link
-    if waiter is None or waiter.permit is not permit:
+        pass  # nobody waits, or others have woken it up or dropped the link
+    if waiter is None:
         _settle(core, permit)
 
 

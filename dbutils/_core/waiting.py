@@ -148,10 +148,12 @@ class Queue:
         """
         for link in reversed(self.links[:]):
             waiter = link()
-            if waiter is not None and not waiter.answer:
-                if not waiter.looks:
-                    waiter.looks = True
-                    waiter.nudge()
+            if waiter is None or waiter.answer:
+                continue
+            if not waiter.looks:
+                waiter.looks = True
+                waiter.nudge()
+            if not waiter.answer:  # otherwise it may have left meanwhile
                 return
 
     def pause(self, link: Any, deadline: float | None) -> float:

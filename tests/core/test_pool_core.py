@@ -5,6 +5,7 @@ import sys
 from contextlib import contextmanager
 from random import Random
 from threading import Event, Lock, Thread, current_thread
+from weakref import ref
 
 import pytest
 from everywhere import sweep
@@ -16,6 +17,7 @@ from dbutils._core import ways
 from dbutils._core.limits import make_limits
 from dbutils._core.refusals import PoolTimeout
 from dbutils._core.sharing import Share
+from dbutils._core.waiting import Waiter
 
 
 @contextmanager
@@ -73,6 +75,21 @@ def test_a_waiter_that_is_served_before_it_waits_blocks_no_way():
     assert pool.take() is con
     pool.give(con)
     assert (pool.core.take, pool.core.room) == before
+
+
+def test_a_waiter_that_was_served_is_not_served_again():
+    """Its link may still be there, with the permit that comes back."""
+    pool = Pool(maxconnections=1)
+    core = pool.core
+    permit = core.acquire(pool.backend.connect, None)
+    waiter = Waiter()
+    core.queue_up(ref(waiter))
+    core.place(permit)
+    assert waiter.permit is permit
+    core.waiting.append(ref(waiter))
+    core.place(permit)
+    assert list(core.idle) == [permit]
+    assert not core.waiting
 
 
 def test_options_that_change_while_ways_are_chosen_count(monkeypatch):
