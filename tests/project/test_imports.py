@@ -79,9 +79,7 @@ def test_a_first_connection_without_options_loads_no_module_for_options():
 HEALTHY = (
     "from dbutils.health_check_pooled_db import HealthCheckPooledDB;"
     "HealthCheckPooledDB(sqlite3, database=':memory:')")
-LATEST = (
-    "from dbutils._core.tuning import set_order;"
-    "set_order(pool._core, latest=True)")
+LATEST = "pool._core.set_order(latest=True)"
 CLASSIC = "PooledDB(sqlite3, 1, failover='always', database=':memory:')"
 
 
