@@ -17,7 +17,9 @@ from collections import deque
 from .._base.hints import Any, Dict, Iterator, NamedTuple, Sequence, Tuple
 from .._base.patterns import LazyPattern
 
-__all__ = ["AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "seen"]
+__all__ = [
+    "AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "kind_of", "reads",
+    "seen"]
 
 
 class Kind(NamedTuple):
@@ -59,10 +61,14 @@ class _Recent(Dict[Any, Kind]):
         """Remember a kind, and forget the oldest when there are too many."""
         if len(key) > _LONGEST:
             return
-        self[key] = kind  # first: what another thread forgets is gone then
+        self[key] = kind  # first: then another thread forgets it, too
         self._order.append(key)
         if len(self._order) > _LIMIT:
             self.pop(self._order.popleft(), None)
+
+
+# The recent statements that only read; looking one up here takes the least.
+reads: dict[Any, None] = {}
 
 
 class _Seen(_Recent):
@@ -72,6 +78,16 @@ class _Seen(_Recent):
     """
 
     __slots__ = ()
+
+    def add(self, key: Any, kind: Kind) -> None:
+        if kind is READ and len(key) <= _LONGEST:
+            reads[key] = None  # first, as in add() of the base class
+        super().add(key, kind)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Forget a statement, also as one that only reads."""
+        reads.pop(key, None)
+        return super().pop(key, *default)
 
     def __missing__(self, statement: Any) -> Kind:
         """Return the kind of a text that is not here."""
