@@ -71,8 +71,8 @@ class Pool:
     # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
         "__dict__", "__weakref__", "idle", "is_careful", "lost", "maintenance",
-        "plenty", "put", "room", "take", "take_dedicated", "tick", "tracks",
-        "trust", "waiting")
+        "plenty", "put", "room", "take", "take_dedicated", "tick", "timeout",
+        "tracks", "trust", "waiting")
 
     def __init__(
             self, backend: Backend, limits: Limits,
