@@ -424,7 +424,7 @@ class _PooledDBConnection(SteadyLease):
             raise self._closed_error("cursor")
         con = permit.slot.con
         if type(con) is _usual:  # as nearly always
-            return cursor_for(con, self, checkout, args, kwargs)
+            return cursor_for(con, self, checkout, args, kwargs, None)
         cursor = con.cursor(*args, **kwargs)
         if isinstance(cursor, SteadyDBCursor):
             bind(cursor, self, checkout)

@@ -38,7 +38,7 @@ from ._steady.driver_methods import Method, execute_on, names_of, tied
 from ._steady.liveness import PingError
 from ._steady.opener import Opener
 from ._steady.options import check_options
-from ._steady.statements import READ, seen
+from ._steady.statements import READ, reads, seen
 from ._steady.steady import (
     Steady,
     inner,
@@ -299,7 +299,7 @@ class SteadyDBConnection(Steady):
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
-        return cursor_for(self, None, FOREVER, args, kwargs)
+        return cursor_for(self, None, FOREVER, args, kwargs, None)
 
 
 # The methods that the library calls only where a program has replaced them.
@@ -496,26 +496,21 @@ class SteadyDBCursor:
         if state is None or not state.checkout:
             self._driver_cursor()  # raises the error
         session = state.session
-        kind: Any
+        is_quick, poll = False, session.poll
         try:
-            kind, poll = seen[operation], session.poll
-            if state.ready is not session.ready or kind is not READ or (
-                    session.work is None or more or options) or (
-                    (poll is not None or session.can_be_gone)
-                    and not (session.work or session.transaction) and (
+            if (operation in reads or seen[operation] is READ) and (
+                    state.ready is session.ready) and not more and (
+                    not options) and session.work is not None and (
+                    (poll is None and not session.can_be_gone)
+                    or session.work or session.transaction or not (
                         session.is_gone() if poll is None else poll(0)
                         or session.ask_number() != session.descriptor)):
-                kind = None
+                is_quick = True
         except Exception:  # noqa: BLE001 - not seen yet, or no answer
-            kind = None
-        if kind is None:
-            if more or options or operation is NOTHING:
-                given = (operation, parameters, *more)
-                return self._run("execute", tuple(
-                    arg for arg in given if arg is not NOTHING), options)
-            policy = session.failover if state.runner is None else state.runner
-            result = policy.execute(state, operation, parameters)
-            return self if result is state.cursor else result
+            is_quick = False
+        if not is_quick:
+            return _execute_with_care(
+                self, operation, parameters, more, options)
         try:
             result = (
                 state.cursor.execute(operation) if parameters is NOTHING
@@ -526,6 +521,8 @@ class SteadyDBCursor:
                 raise
             result = failover.make_again(state, call, READ)
         session.usage += 1
+        if result is None:  # as nearly always
+            return None
         return self if result is state.cursor else result
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
@@ -625,6 +622,22 @@ class SteadyDBCursor:
                 note_lost("closing a cursor that was dropped", error)
 
 
+def _execute_with_care(
+        cursor: SteadyDBCursor, operation: Any, parameters: Any,
+        more: tuple[Any, ...], options: dict[str, Any]) -> Any:
+    """Execute a statement as the failover policy allows."""
+    if more or options or operation is NOTHING:
+        given = (operation, parameters, *more)
+        return cursor._run("execute", tuple(  # noqa: SLF001 - of this module
+            arg for arg in given if arg is not NOTHING), options)
+    state = cursor._own_state  # noqa: SLF001 - of this module
+    policy = (
+        state.session.failover if state.extras.runner is None
+        else state.extras.runner)
+    result = policy.execute(state, operation, parameters)
+    return cursor if result is state.cursor else result
+
+
 class _NoFailover:
     """A context in which errors of a cursor are raised at once."""
 
@@ -677,12 +690,12 @@ _new = object.__new__
 
 def cursor_for(
         con: SteadyDBConnection, lease: Any, checkout: Any, args: Args,
-        kwargs: Kwargs, cursor: Any = None) -> Any:
+        kwargs: Kwargs, cursor: Any) -> Any:
     """Return a new cursor that can be used until a checkout ends.
 
     The parameters are those of bind(), and those of the driver's cursor().
 
-    cursor: the object to become this cursor, by default a new one
+    cursor: the object to become this cursor, None for a new one
 
     This inlines the safe policy's cursor() for the usual case.
     """
@@ -705,7 +718,6 @@ def cursor_for(
     state.owner = con
     state.lease = lease
     state.checkout = checkout
-    state.runner = None
     state.closed = False
     if cursor is None:
         cursor = _new(SteadyDBCursor)
@@ -727,6 +739,5 @@ def bind(
     state.lease = lease
     state.checkout = checkout
     if runner is not None:
-        state.runner = runner
-        state.make_ready()
+        state.change(runner=runner)
     return cursor

@@ -82,7 +82,8 @@ class Pool:
     __slots__ = (
         "__dict__", "__weakref__", "backend", "idle", "is_careful", "is_plain",
         "limits", "lost", "maintenance", "plenty", "put", "room", "sharing",
-        "take", "take_dedicated", "tick", "tracks", "trust", "waiting")
+        "take", "take_dedicated", "tick", "timeout", "tracks", "trust",
+        "waiting")
 
     def __init__(
             self, backend: Backend, limits: Limits,

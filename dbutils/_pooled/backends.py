@@ -169,7 +169,7 @@ class DbBackend(SteadyBackend):
         if self.mode is True:
             # with a known socket, the rollback has a time limit
             is_alone = policy.only_rolls_back and session.descriptor is None
-            return None if is_alone else policy.quick_reset
+            return None if is_alone else policy.leave
         if self.mode or policy is not policy.usual:
             return stay_away
         return needs_nothing

@@ -76,6 +76,8 @@ class OwnAccount(SafeFailover):
         session.work = False
         return not session.is_retired  # perhaps since the rollback began
 
+    leave = quick_reset
+
     def bears(self, session: DbSession, error: Exception) -> bool:
         """Return whether a session can stay after its rollback has failed."""
         log_swallowed("rolling back", error)
@@ -148,6 +150,8 @@ class Independent(SafeFailover):
         return not (
             session.is_marked or session.settings_changed or
             session.closed) and session.state == OPEN
+
+    leave = quick_reset
 
     def _roll_back(self, session: DbSession) -> None:
         """Do nothing on the server, which has no transactions."""

@@ -113,6 +113,8 @@ class ClassicFailover:
             session.work = False
         return not session.is_retired  # perhaps since the rollback began
 
+    leave = quick_reset
+
     def was_lost(self, session: DbSession, error: Exception) -> bool:
         """Return whether an error was taken as the loss of the connection."""
         return isinstance(

@@ -11,8 +11,9 @@ __all__ = [
     "cursor_text", "during", "execution", "through"]
 
 
-# The checkout of a connection that belongs to no pool.
-FOREVER = (True,)
+# The checkout of a connection that belongs to no pool; it is a list like those
+# in pools, for which testing the truth is quick.
+FOREVER = [True]
 
 
 # The names that drivers give to the parameter with the statement.
@@ -95,6 +96,8 @@ class Extras(NamedTuple):
     outputsizes: dict[Any, Any]
     # The attributes that the program has written.
     attributes: dict[str, Any]
+    # It executes the statements, if the failover policy does not.
+    runner: Any
 
     @property
     def options(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -102,7 +105,7 @@ class Extras(NamedTuple):
         return self.args, self.kwargs
 
 
-PLAIN = Extras((), {}, False, 0, False, {}, {}, {})
+PLAIN = Extras((), {}, False, 0, False, {}, {}, {}, None)
 
 
 class CursorState:
@@ -121,13 +124,10 @@ class CursorState:
         "lease",
         "owner",
         "ready",
-        "runner",
         "session",
     )
 
     session: Any
-    # It executes the statements, if the failover policy does not.
-    runner: Any
     # The driver cursor, and the driver connection that it belongs to, which
     # is also "ready" unless there is something to do before a statement.
     cursor: Any
@@ -149,7 +149,8 @@ class CursorState:
 
     def make_ready(self) -> None:
         """Note whether there is nothing to do before a statement."""
-        is_ready = self.runner is None and not self.extras.has_sizes
+        extras = self.extras
+        is_ready = extras.runner is None and not extras.has_sizes
         self.ready = self.con if is_ready else False
 
     def open(self) -> None:
@@ -239,9 +240,10 @@ class CursorState:
 
     def run(self, call: Call) -> Any:
         """Make a call as the policy says."""
-        if self.runner is None:
+        runner = self.extras.runner
+        if runner is None:
             return self.session.failover.run(self, call)
-        return self.runner.run(self, call)
+        return runner.run(self, call)
 
     def note(self, call: Call) -> None:
         """Note a call that is made without the policy."""

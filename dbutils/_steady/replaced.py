@@ -70,6 +70,8 @@ class Replaced:
         """Return whether the session needs no reset."""
         return "_reset" not in self._names and self.usual.quick_reset(session)
 
+    leave = quick_reset
+
     def reset_session(self, session: Any, reset: Any) -> bool:
         """Reset the session after use; return whether it can be kept."""
         own_reset = self._method("_reset")

@@ -9,6 +9,8 @@ replaced before a statement is sent, if there is nothing to lose.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs
 from .._drivers.creators import is_unsupported
@@ -17,7 +19,13 @@ from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
 from .deadlines import call_in_time
 from .decisions import Loss, reason_not_to_repeat
-from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
+from .liveness import (
+    AT_CURSOR,
+    AT_STATEMENT,
+    LOOK_AFTER_ANSWER,
+    look_and_ask,
+    prove_ping,
+)
 from .losses import is_lost, note_end, note_error
 from .mistakes import explain_refusal, present_error
 from .session import Session
@@ -72,7 +80,7 @@ class SafeFailover:
             self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Return whether the connection is alive, None if that is unknown."""
-        alive = not is_dead and look_and_ask(session)
+        alive = not is_dead and _ask_and_note(session)
         if not alive and reconnect and not session.transaction and (
                 session.state >= LOST or not (
                     session.is_bound() or session.has_work()
@@ -188,11 +196,13 @@ class SafeFailover:
 
     def quick_reset(self, session: DbSession) -> bool:
         """Roll back after a lease; return whether that was all to be done."""
+        return not (session.is_marked or session.settings_changed
+                    or session.closed or session.state) and self.leave(session)
+
+    def leave(self, session: DbSession) -> bool:
+        """Do the same with a session that is open and has no changes."""
         if session.driver.checks_types and present_error() is not None:
             explain_refusal(present_error())
-        if session.is_marked or session.settings_changed or (
-                session.closed or session.state):  # it is not OPEN
-            return False
         ask_status = session.ask_status
         try:
             if session.transaction or (
@@ -203,8 +213,6 @@ class SafeFailover:
                 session.transaction = False
                 begun = call_in_time(session, session.con.rollback)
                 session.answered = begun if session.can_be_gone else 0.0
-                if session.is_retired:  # since the rollback began
-                    return False
         except Exception as error:  # noqa: BLE001 - nothing is changed
             note_end(session, "rollback", error)
             log_swallowed("rolling back", error)
@@ -213,7 +221,7 @@ class SafeFailover:
             session.distrust(error)
             raise
         session.work = False
-        return True
+        return not session.is_retired  # perhaps since the rollback began
 
     # Opening cursors and executing statements.
 
@@ -322,6 +330,15 @@ class SafeFailover:
         except BaseException as error:
             state.session.distrust(error)
             raise
+
+
+def _ask_and_note(session: DbSession) -> bool:
+    """Return look_and_ask(), and note when the server has answered."""
+    begun = monotonic()
+    alive = look_and_ask(session)
+    if alive and session.checkout_check is LOOK_AFTER_ANSWER:
+        session.answered = begun
+    return alive
 
 
 def can_renew(session: Session, step: str) -> bool:

@@ -23,7 +23,7 @@ from .._base.hints import (
 
 __all__ = [
     "AHEAD", "MARK", "READ", "UNKNOWN_WORK", "Kind", "LazyPattern",
-    "kind_of", "seen"]
+    "kind_of", "reads", "seen"]
 
 
 class LazyPattern:
@@ -88,10 +88,14 @@ class _Recent(Dict[Any, Kind]):
         """Remember a kind, and forget the oldest when there are too many."""
         if len(key) > _LONGEST:
             return
-        self[key] = kind  # first, so that all that is kept is in order, too
+        self[key] = kind  # first: then another thread forgets it, too
         self._order.append(key)
         if len(self._order) > _LIMIT:
             self.pop(self._order.popleft(), None)
+
+
+# The recent statements that only read; looking one up here takes the least.
+reads: dict[Any, None] = {}
 
 
 class _Seen(_Recent):
@@ -101,6 +105,16 @@ class _Seen(_Recent):
     """
 
     __slots__ = ()
+
+    def add(self, key: Any, kind: Kind) -> None:
+        if kind is READ and len(key) <= _LONGEST:
+            reads[key] = None  # first, as in add() of the base class
+        super().add(key, kind)
+
+    def pop(self, key: Any, *default: Any) -> Any:
+        """Forget a statement, also as one that only reads."""
+        reads.pop(key, None)
+        return super().pop(key, *default)
 
     def __missing__(self, statement: Any) -> Kind:
         """Return the kind of a text that is not here."""

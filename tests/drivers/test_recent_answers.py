@@ -1,0 +1,87 @@
+"""A connection on which the server has just answered needs no question.
+
+The time for which that holds is so long here that it never ends.
+"""
+
+from time import monotonic
+
+import pytest
+from stand_ins import Driver, Server, Shape
+
+from dbutils._pooled import ways
+from dbutils._steady import db_session
+from dbutils.pooled_db import PooledDB
+
+MYSQL = Shape(
+    "PyMySQL", "somewhere", status="busy", ping=True, fileno="fileno()",
+    family="mysql", carrier="args")
+SOCKET = MYSQL._replace(
+    name="psycopg2", module="psycopg2.extensions",
+    status="get_transaction_status()", idle=0, ping=False, closed="closed")
+
+
+@pytest.fixture(autouse=True)
+def always_recent(monkeypatch):
+    """Make each answer a recent one, but not one that never came."""
+    for module in (ways, db_session):
+        monkeypatch.setattr(module, "RECENT", monotonic() - 1)
+
+
+@pytest.fixture
+def server():
+    server = Server()
+    yield server
+    server.shut_down()
+
+
+@pytest.fixture
+def make(server):
+    """Make pools with a connection that was in use before."""
+    pools = []
+
+    def make(shape, **options):
+        driver = Driver(shape, server)
+        driver.threadsafety = 2
+        # a limit for connecting is given to drivers that are known
+        driver.connect = lambda **_limits: Driver.connect(driver)
+        pool = PooledDB(driver, 1, **options)
+        pools.append(pool)
+        use(pool)
+        return pool
+    yield make
+    for pool in pools:
+        pool.close()
+
+
+def use(pool):
+    with pool.connection() as con:
+        con.cursor().execute("insert a row")
+
+
+def test_the_answer_to_a_ping_is_one(make, server):
+    pool = make(MYSQL, reset=False)
+    for _ in range(3):
+        pool.connection().close()
+    assert server.seen["select"] == 1
+
+
+@pytest.mark.parametrize("shape", [MYSQL, SOCKET], ids=str)
+def test_a_look_before_the_first_statement_finds_a_dead_connection(
+        make, server, shape):
+    pool = make(shape)
+    server.sessions[-1].kill()
+    with pool.connection() as con:
+        con.cursor().execute("insert a row")
+        con.commit()
+    assert len(server.sessions) == 2
+    assert sum(server.stored.values()) == 1
+
+
+@pytest.mark.parametrize("shape", [MYSQL, SOCKET], ids=str)
+def test_a_request_with_a_timeout_never_gets_a_dead_connection(
+        make, server, shape):
+    pool = make(shape, maxconnections=1, maxwait=10)
+    server.sessions[-1].kill()
+    with pool.connection():
+        assert len(server.sessions) == 2
+        assert server.sessions[-1].is_alive
