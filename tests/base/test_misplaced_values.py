@@ -79,3 +79,4 @@ def test_a_ping_that_fails_is_not_shown(ping, caplog, tmp_path):
     assert SECRET not in "".join(
         record.getMessage() for record in caplog.records
         if record.levelno >= logging.INFO)
+    pool.close()
