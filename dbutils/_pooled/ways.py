@@ -109,7 +109,7 @@ def _seems_well(core: Any, session: Any) -> bool:
         return alive or _is_replaced(core, session, is_dead=alive is False)
     if way is LOOK_AT_CHECKOUT:
         is_quiet = _is_quiet(session)
-        if is_quiet and session.looks_again:
+        if is_quiet and session.failover.looks_again:
             session.answered = monotonic()  # asking is not possible
         return is_quiet
     if way is LOOK_AFTER_ANSWER and (

@@ -47,6 +47,7 @@ class ClassicFailover:
     only_rolls_back = False
     # Statements and cursors are left to execute() and cursor().
     is_quick = False
+    looks_again = False  # before a statement
 
     @property
     def usual(self) -> Any:

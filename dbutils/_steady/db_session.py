@@ -40,9 +40,6 @@ class DbSession(Session):
         "can_be_gone", "can_just_look", "checkout_check", "has_pinger",
         "is_in_memory", "moment", "opener", "ping", "streams", "turns")
 
-    # There is another look before the first statement.
-    looks_again = True
-
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
         self._is_checked_outside = False  # by a method of the program

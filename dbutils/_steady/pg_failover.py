@@ -36,7 +36,7 @@ class PgClassic:
     """Fail over as DBUtils 3.x does."""
 
     tolerance = 3  # as in ClassicFailover
-    is_quick = False  # there are no cursors
+    is_quick = looks_again = False  # there are no cursors
 
     def reset(self, session: PgSession) -> None:
         """Open the connection again."""
@@ -108,7 +108,7 @@ class PgSafe:
     """Fail over only where that is safe."""
 
     tolerance = 0  # as in SafeFailover
-    is_quick = False  # there are no cursors
+    is_quick = looks_again = False  # there are no cursors
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays

@@ -33,9 +33,8 @@ class PgSession(Session):
 
     __slots__ = ("setsession",)
 
-    # There is no other look before the first statement, so that no earlier
-    # answer makes up for the one when the connection is handed out.
-    looks_again = False
+    # An earlier answer does not make up for the look when it is handed out,
+    # since there is no other one before the first statement.
     answered = 0.0
 
     def __init__(self, options: SteadyOptions, setsession: Any) -> None:

@@ -43,6 +43,7 @@ class SafeFailover:
     """
 
     is_quick = True  # cursors inline cursor() and run()
+    looks_again = True  # at the socket before the first statement
     only_rolls_back = False  # if all is clean
     # A question that has failed is asked again on the new connection.
     tolerance = 0

@@ -85,3 +85,13 @@ def test_a_request_with_a_timeout_never_gets_a_dead_connection(
     with pool.connection():
         assert len(server.sessions) == 2
         assert server.sessions[-1].is_alive
+
+
+def test_without_another_look_each_checkout_asks(make, server):
+    """A statement is just tried in the way of DBUtils 3.x."""
+    pool = make(MYSQL, failover="always")
+    use(pool)
+    server.sessions[-1].kill()
+    with pool.connection():
+        assert len(server.sessions) == 2
+        assert server.sessions[-1].is_alive
