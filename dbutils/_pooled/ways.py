@@ -104,10 +104,7 @@ def take_with_care(core: Any) -> Any:  # noqa: C901 - the fast way is one short 
             return _go_the_long_way(core, permit)
         if core.is_careful:
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
-            if (session.state or session.checkout_check > LOOK_AFTER_ANSWER
-                    or core.timeout or core.trust is not None
-                    or monotonic() - session.answered > RECENT) and (
-                    not _seems_well(core, session)):
+            if not _seems_well(core, session):
                 return _go_the_long_way(core, permit)
         if core.plenty and len(core.idle) < core.plenty:
             core.note_load()
@@ -143,13 +140,8 @@ def _seems_well(core: Any, session: Any) -> bool:
     if way is ASK_AT_CHECKOUT:
         alive = _answers(session)
         return alive or _is_replaced(core, session, is_dead=alive is False)
-    if way is LOOK_AT_CHECKOUT:
-        is_quiet = _is_quiet(session)
-        if is_quiet and session.looks_again:
-            session.answered = monotonic()  # asking is not possible
-        return is_quiet
-    if way is LOOK_AFTER_ANSWER and (
-            monotonic() - session.answered < RECENT):
+    if way is LOOK_AT_CHECKOUT or (way is LOOK_AFTER_ANSWER and (
+            monotonic() - session.answered < RECENT)):
         return _is_quiet(session)
     return _is_replaced(core, session)
 

@@ -57,9 +57,6 @@ class DbSession(Session):
     turns: Any = None
     streams: WeakSet[Any] | None = None
 
-    # There is another look before the first statement.
-    looks_again = True
-
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
         self.checks = Checks(

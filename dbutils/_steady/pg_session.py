@@ -32,11 +32,6 @@ class PgSession(Session):
 
     __slots__ = ("setsession",)
 
-    # There is no other look before the first statement, so that no earlier
-    # answer makes up for the one when the connection is handed out.
-    looks_again = False
-    answered = 0.0
-
     def __init__(self, options: SteadyOptions, setsession: Any) -> None:
         super().__init__(options)
         self.setsession = as_statements(setsession)

@@ -78,9 +78,21 @@ def test_a_look_before_the_first_statement_finds_a_dead_connection(
 
 
 @pytest.mark.parametrize("shape", [MYSQL, SOCKET], ids=str)
-def test_a_request_with_a_timeout_never_gets_a_dead_connection(
-        make, server, shape):
-    pool = make(shape, maxconnections=1, maxwait=10)
+@pytest.mark.parametrize("options", [
+    {}, {"maxwait": 10}, {"blocking": True}, {"track": True}], ids=str)
+def test_a_request_never_gets_a_dead_connection(
+        make, server, shape, options):
+    pool = make(shape, maxconnections=1, **options)
+    server.sessions[-1].kill()
+    with pool.connection():
+        assert len(server.sessions) == 2
+        assert server.sessions[-1].is_alive
+
+
+def test_without_another_look_each_checkout_asks(make, server):
+    """A statement is just tried in the way of DBUtils 3.x."""
+    pool = make(MYSQL, failover="always")
+    use(pool)
     server.sessions[-1].kill()
     with pool.connection():
         assert len(server.sessions) == 2

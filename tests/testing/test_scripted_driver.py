@@ -100,7 +100,7 @@ def test_results(con):
 
 
 @pytest.mark.parametrize(("statement", "name", "state"), [
-    ("selekt 1", "OperationalError", "42000"),
+    ("nonsense 1", "OperationalError", "42000"),
     ("insert into things values (1, 2)", "OperationalError", "42000"),
     ("insert into few values (1)", "IntegrityError", "23000")])
 def test_errors_have_states(driver, con, statement, name, state):
