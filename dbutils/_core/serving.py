@@ -46,7 +46,8 @@ def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> None:
     link = ref(waiter)
     try:
         core.queue_up(link)
-        waiter.looks = len(core.waiting) <= FEW
+        if len(core.waiting) <= FEW:
+            waiter.looks = True  # not before, see pass_on()
         _wait_on(core, waiter, link, timeout)
     except BaseException:
         core.withdraw(waiter)
@@ -114,6 +115,7 @@ def _wait_a_bit(
         if is_ending():  # no other thread will give anything back
             waiter.give_up()
         core.reclaim()
+        core.queue.first()  # wakes up those who were not told their answers
         core.serve()
         if core.barging:  # which may have lasted long enough
             core.look_at_waiters()

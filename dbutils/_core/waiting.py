@@ -24,7 +24,6 @@ _OTHER_LOOK = 30.0
 FEW = 4
 
 
-
 class Waiter:
     """A request that is answered at most once."""
 
@@ -36,7 +35,7 @@ class Waiter:
         self.request = request
         self.since = monotonic()
         # Whether it is one of the few that look.
-        self.looks = True
+        self.looks = False
         # Empty as long as it waits.  The first thread that sets the only item
         # has answered: that is one step, so no answer is lost on its way.
         self.answer: dict[int, Any] = {}
@@ -144,7 +143,9 @@ class Queue:
     def pass_on(self) -> None:
         """Let the last waiter look, since one that looks leaves the queue.
 
-        It has the longest wait before it, so that this is seldom needed.
+        It has the longest wait before it, so that this is seldom needed.  One
+        that only comes does not look yet: it may have counted those before it
+        while they were still there.
         """
         for link in reversed(self.links[:]):
             waiter = link()
@@ -177,7 +178,7 @@ class Queue:
     def refuse_all(self) -> None:
         """End all waits in vain."""
         for waiter in self.waiters():
-            if waiter.give_up():
-                waiter.nudge()
+            waiter.nudge()  # before: an interrupt must not leave it asleep
+            waiter.give_up()
 
 

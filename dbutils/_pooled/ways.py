@@ -207,7 +207,9 @@ def lend_in_line(pool: Any, core: Any, lease: Any) -> Any:  # noqa: C901, PLR091
         waiting.append(link)
         pause, timeout = core.queue.first_look, core.timeout
         if len(waiting) > FEW:
-            waiter.looks, pause = False, core.queue.other_look
+            pause = core.queue.other_look
+        else:
+            waiter.looks = True  # not before, see pass_on()
         # others may have changed that before it was in the queue
         if core.take is none_is_idle and core.is_plain and not core.idle:
             if timeout is not None and timeout < pause:

@@ -3,6 +3,11 @@
 from threading import Thread
 from weakref import ref
 
+import pytest
+from everywhere import Interrupt, interrupt
+from tokens import Pool
+
+from dbutils._core.refusals import PoolTimeout
 from dbutils._core.slots import Slots
 from dbutils._core.waiting import Queue, Waiter
 
@@ -180,3 +185,22 @@ def test_a_waiter_that_goes_on_after_its_deadline_does_not_look_all_the_time():
     waiter = Waiter()
     queue.links.append(ref(waiter))
     assert queue.pause(ref(waiter), waiter.since - 1) == queue.first_look
+
+
+def test_who_looks_wakes_those_up_who_were_not_told_their_answers():
+    pool = Pool(maxconnections=1)
+    pool.take()
+    waiter = Waiter()
+    pool.core.waiting.append(ref(waiter))
+    waiter.answer[0] = "place"  # an interrupt has followed
+    with pytest.raises(PoolTimeout):
+        pool.core.acquire(pool.backend.connect, 0.001)
+    assert waiter.wait(AT_ONCE)
+
+
+def test_an_interrupt_of_the_refusal_of_all_leaves_nobody_asleep():
+    queue, waiters = queue_of(1)
+    waiters[0].give_up = interrupt
+    with pytest.raises(Interrupt):
+        queue.refuse_all()
+    assert waiters[0].wait(AT_ONCE)
