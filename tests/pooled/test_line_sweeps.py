@@ -15,7 +15,11 @@ from patience import PATIENCE, wait_until
 
 from dbutils._core.waiting import FEW, Waiter
 from dbutils._pooled import ways
-from dbutils.pooled_db import PooledDB, TooManyConnectionsError
+from dbutils.pooled_db import (
+    PoolClosedError,
+    PooledDB,
+    TooManyConnectionsError,
+)
 
 LIMIT = 2
 STRIDE = 5  # where others wait, which takes longer
@@ -71,7 +75,7 @@ class Line:
             wait_until(lambda: self.pool.stats().waiting > place)  # noqa: B023 - at once
 
     def serve(self, place):
-        with self.pool.connection():
+        with suppress(PoolClosedError), self.pool.connection():
             self.served.append(place)
 
     def join(self):
@@ -180,6 +184,84 @@ def test_an_interrupt_of_the_one_that_gives_back_leaves_nobody_asleep(
         return line.give, check
 
     assert sweep(prepare, stride=STRIDE) > 50
+
+
+def resize(core, number):
+    core.resize(lambda limits: limits._replace(maxconnections=number))
+
+
+CHANGES = {
+    "clear": lambda core: core.clear(),
+    "drain": lambda core: core.drain(),
+    "more": lambda core: resize(core, LIMIT + 1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("side", ["waits", "gives"])
+def test_a_pool_can_be_changed_anywhere_in_a_hand_over(dbapi, side, change):
+    lines = []
+
+    def happening():
+        CHANGES[change](lines[-1].core)
+
+    def prepare():
+        line = Line(dbapi)
+        lines[:] = [line]
+        if side == "waits":
+            line.start(line.give_to_waiter)
+        else:
+            line.wait(1)
+
+        def work():
+            if side == "waits":
+                line.pool.connection().close()
+            else:
+                line.give()
+
+        def check():
+            line.join()
+            line.leases.clear()
+            resize(line.core, LIMIT)
+            line.check()
+        return work, check
+
+    assert sweep(prepare, happening, STRIDE) > 50
+
+
+@pytest.mark.parametrize("side", ["waits", "gives"])
+def test_a_pool_can_be_closed_anywhere_in_a_hand_over(dbapi, side):
+    lines = []
+
+    def happening():
+        lines[-1].core.shut_down(0)
+
+    def prepare():
+        line = Line(dbapi)
+        lines[:] = [line]
+        line.core.queue.other_look = 10 * PATIENCE
+        if side == "waits":
+            line.start(line.give_to_waiter)
+        else:
+            line.wait(1)
+
+        def work():
+            if side == "waits":
+                with suppress(PoolClosedError):
+                    line.pool.connection().close()
+            else:
+                line.give()
+
+        def check():
+            line.join()
+            line.leases.clear()
+            stats = line.pool.stats()
+            assert (stats.in_use, stats.waiting) == (0, 0)
+            if line.core.is_closed:
+                assert stats.idle == 0
+        return work, check
+
+    assert sweep(prepare, happening, STRIDE) > 50
 
 
 class Led(Line):
