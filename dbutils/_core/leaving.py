@@ -52,7 +52,7 @@ def give_up(core: Any, slot: Slot) -> None:
 
 
 def _open_to_next(core: Any) -> None:
-    """Let the next request open a connection, or the first that waits."""
+    """Leave it to the next request, or the first waiter, to open another."""
     if not (core.waiting or core.room):
         core.look_at_waiters()
     core.serve()

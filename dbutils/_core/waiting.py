@@ -141,7 +141,7 @@ class Queue:
         remove(self.links, link)
 
     def pass_on(self) -> None:
-        """Let the last waiter look, since one that looks leaves the queue.
+        """Make the last waiter look, since one that looks leaves the queue.
 
         It has the longest wait before it, so that this is seldom needed.  One
         that only comes does not look yet: it may have counted those before it

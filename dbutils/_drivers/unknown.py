@@ -111,14 +111,13 @@ def _found_in(con: Any) -> DriverFacts:
                 relative.descriptor(con) is not None):
             return relative
     tells = isinstance(getattr(con, "in_transaction", None), bool)
-    kind = _FoundTelling if tells else _Found
-    return _found(kind, *kind.names_in(con))
+    return _found(tells, *_Found.names_in(con))
 
 
 @lru_cache(maxsize=None)
-def _found(kind: type[_Found], *names: str | None) -> _Found:
+def _found(tells: bool, *names: str | None) -> _Found:
     """Return the same facts for all connections that have the same names."""
-    return kind(*names)
+    return _FoundTelling(*names) if tells else _Found(*names)
 
 
 # Wrappers.

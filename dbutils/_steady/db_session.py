@@ -31,7 +31,7 @@ from .statements import READ, Kind
 __all__ = ["DbSession"]
 
 class Checks(NamedTuple):
-    """What is known of the checks of a session, and seldom changes."""
+    """Facts about the checks of a session, which seldom change."""
 
     # The moments that were asked for.
     asked_ping: int

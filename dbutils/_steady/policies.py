@@ -34,7 +34,7 @@ def policy_for(session: DbSession) -> Any:
         return CLASSIC
     if driver.has_transactions and not driver.needs_account:
         return _SAFE[failover]
-    from .account import INDEPENDENT, OWN_ACCOUNT  # noqa: PLC0415 - as above
+    from .account import INDEPENDENT, OWN_ACCOUNT  # noqa: PLC0415 - few need these
 
     return (OWN_ACCOUNT if driver.has_transactions else INDEPENDENT)[failover]
 

@@ -66,7 +66,7 @@ class Session:
         "work",
     )
 
-    # What is rare is no field of each session.  Whether the pool was drained,
+    # Rare facts are no fields of each session.  Whether the pool was drained,
     # and does not want it back; and how often in a row the question of the
     # program has failed.
     is_retired = False
@@ -109,7 +109,7 @@ class Session:
         self._probe: SocketProbe | MovingSocketProbe | None = None
         self.limit: float | None = None
         self.forget_questions()
-        # What the pool, if there is one, knows about the server.
+        # The knowledge of the pool, if there is one, about the server.
         self.throttle: Any = None
         register_for_fork(self, is_connection=True)
 

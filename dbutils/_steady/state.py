@@ -24,7 +24,7 @@ LOST = 3
 # It belongs to the parent process.
 INHERITED = 4
 
-# What a look at a socket has found.
+# The results of a look at a socket.
 QUIET = "nothing to read, as expected"
 GONE = "the other side has closed it"
 UNREAD = "data that nobody has asked for, so that only asking helps"
