@@ -12,7 +12,7 @@ from ._base.hints import Any, Callable
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
-from ._steady.options import check_options
+from ._steady.options import check_hook, check_options
 from ._steady.settings import end_reading
 from ._steady.steady import session_of
 from .steady_db import SteadyDBConnection, connect
@@ -39,6 +39,7 @@ class PersistentDB(ThreadConnections):
             closeable: Any = False, threadlocal: Any = None, *args: Any,
             isfatal: Callable[[Exception], Any] | None = None,
             failover: str = "safe", fresh: Any = False,
+            onconnect: Callable[[Any], Any] | None = None,
             **kwargs: Any) -> None:
         """Set up the generator.
 
@@ -62,6 +63,7 @@ class PersistentDB(ThreadConnections):
         self._creator = creator
         self._maxusage = maxusage
         self._setsession = setsession
+        self._onconnect = check_hook("onconnect", onconnect)
         self._failures = failures
         self._ping = ping
         self._closeable = closeable
@@ -73,7 +75,8 @@ class PersistentDB(ThreadConnections):
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
             self._ping, self._closeable, self._isfatal, *self._args,
-            failover=self._failover, **self._kwargs)
+            failover=self._failover, onconnect=self._onconnect,
+            **self._kwargs)
 
     def connection(
             self,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from . import __version__
 from ._base.hints import Any, Callable
 from ._pooled.thread_local import ThreadConnections, local
-from ._steady.options import check_options
+from ._steady.options import check_hook, check_options
 from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
 
@@ -27,7 +27,9 @@ class PersistentPg(ThreadConnections):
             closeable: Any = False, threadlocal: Any = None, *args: Any,
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", **kwargs: Any) -> None:
+            failover: str = "safe",
+            onconnect: Callable[[Any], Any] | None = None,
+            **kwargs: Any) -> None:
         """Set up the generator.
 
         threadlocal is the parameter of persistent_db.PersistentDB, all
@@ -37,6 +39,7 @@ class PersistentPg(ThreadConnections):
         check_options(maxusage, failures, isfatal, ping, True, failover)
         self._maxusage = maxusage
         self._setsession = setsession
+        self._onconnect = check_hook("onconnect", onconnect)
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
@@ -51,7 +54,8 @@ class PersistentPg(ThreadConnections):
         return SteadyPgConnection(
             self._maxusage, self._setsession, self._closeable, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
-            failover=self._failover, **self._kwargs)
+            failover=self._failover, onconnect=self._onconnect,
+            **self._kwargs)
 
     def _first_connection(self) -> SteadyPgConnection:
         """Return a new connection for this thread."""

@@ -53,7 +53,12 @@ from ._steady.calls import opens_cursor
 from ._steady.cursor import execution
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
-from ._steady.options import as_statements, check_options, check_reset
+from ._steady.options import (
+    as_statements,
+    check_hook,
+    check_options,
+    check_reset,
+)
 from ._steady.steady import session_of
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .steady_db import (
@@ -139,8 +144,9 @@ class PooledDB(Pooled):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, track: Any = "auto",
-            poolname: str | None = None, features: Any = (),
-            **kwargs: Any) -> None:
+            poolname: str | None = None,
+            onconnect: Callable[[Any], Any] | None = None,
+            features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -197,6 +203,7 @@ class PooledDB(Pooled):
         self._kwargs = kwargs
         self._blocking = blocking
         self._setsession = as_statements(setsession)
+        self._onconnect = check_hook("onconnect", onconnect)
         self._failures = failures
         self._ping = ping
         limits = make_limits(
@@ -241,7 +248,8 @@ class PooledDB(Pooled):
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
             self._ping, True, self._isfatal, *self._args,
-            failover=self._failover, **self._kwargs)
+            failover=self._failover, onconnect=self._onconnect,
+            **self._kwargs)
 
     def connection(
             self, shareable: bool = True, *, maxwait: float | None = None,

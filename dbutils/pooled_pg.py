@@ -19,7 +19,12 @@ from ._core.ways import none_is_idle
 from ._pooled.backends import PgBackend
 from ._pooled.base import Pooled, check_pool_options
 from ._pooled.ways import SteadyLease, lend_in_line
-from ._steady.options import as_statements, check_options, check_reset
+from ._steady.options import (
+    as_statements,
+    check_hook,
+    check_options,
+    check_reset,
+)
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
@@ -79,7 +84,9 @@ class PooledPg(Pooled):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, track: Any = "auto",
-            poolname: str | None = None, **kwargs: Any) -> None:
+            poolname: str | None = None,
+            onconnect: Callable[[Any], Any] | None = None,
+            **kwargs: Any) -> None:
         """Set up the pool.
 
         reset: how a returned connection is reset: 0 or None rolls back
@@ -98,6 +105,7 @@ class PooledPg(Pooled):
         self._kwargs = kwargs
         self._blocking = blocking
         self._setsession = as_statements(setsession)
+        self._onconnect = check_hook("onconnect", onconnect)
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
@@ -126,7 +134,8 @@ class PooledPg(Pooled):
         return SteadyPgConnection(
             self._maxusage, self._setsession, True, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
-            failover=self._failover, **self._kwargs)
+            failover=self._failover, onconnect=self._onconnect,
+            **self._kwargs)
 
     def pooled_connection(
             self, *, maxwait: float | None = None) -> SteadyPgConnection:

@@ -68,7 +68,9 @@ def connect(
         creator: Any, maxusage: int | None = None, setsession: Any = None,
         failures: Any = None, ping: Any = 1, closeable: Any = True,
         *args: Any, isfatal: Callable[[Exception], Any] | None = None,
-        failover: str = "safe", **kwargs: Any) -> SteadyDBConnection:
+        failover: str = "safe",
+        onconnect: Callable[[Any], Any] | None = None,
+        **kwargs: Any) -> SteadyDBConnection:
     """Return a hardened connection.
 
     creator: a DB-API 2 module, or a function or class that returns
@@ -104,10 +106,14 @@ def connect(
         after every error of the kind in failures, like DBUtils 3.x, and
         replaces "safe" with mocks that do not declare to be drivers;
         "never" only replaces connections
+    onconnect: a callable that prepares each new session after setsession; it
+        gets the driver connection, for example to register types.  Its error
+        is an error of connecting.
     """
     return SteadyDBConnection(
         creator, maxusage, setsession, failures, ping, closeable,
-        *args, isfatal=isfatal, failover=failover, **kwargs)
+        *args, isfatal=isfatal, failover=failover, onconnect=onconnect,
+        **kwargs)
 
 
 class SteadyDBConnection(Steady):
@@ -122,12 +128,15 @@ class SteadyDBConnection(Steady):
             setsession: Any = None, failures: Any = None, ping: Any = 1,
             closeable: Any = True, *args: Any,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", **kwargs: Any) -> None:
+            failover: str = "safe",
+            onconnect: Callable[[Any], Any] | None = None,
+            **kwargs: Any) -> None:
         isfatal, args = split_isfatal(isfatal, args)
         options = check_options(
             maxusage, failures, isfatal, ping, closeable, failover)
         session = DbSession(
-            Opener(creator, setsession, failures, args, kwargs), options)
+            Opener(creator, setsession, onconnect, failures, args, kwargs),
+            options)
         self._own_session = session
         session.store(self._create())
         from ._steady.policies import policy_for  # noqa: PLC0415 - it is large

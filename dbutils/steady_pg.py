@@ -65,7 +65,9 @@ class SteadyPgConnection(Steady):
             closeable: Any = True, *args: Any, failures: Any = None,
             ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", **kwargs: Any) -> None:
+            failover: str = "safe",
+            onconnect: Callable[[Any], Any] | None = None,
+            **kwargs: Any) -> None:
         """Open a connection with the parameters of pg.DB().
 
         failures: an exception class, or a tuple of classes, that means a
@@ -81,7 +83,7 @@ class SteadyPgConnection(Steady):
         session = PgSession(
             check_options(
                 maxusage, failures, isfatal, ping, closeable, failover),
-            setsession)
+            setsession, onconnect)
         session.store(_connect(args, kwargs))
         if failover == "safe" and not session.driver.is_telling:
             failover = "always"  # it is no PyGreSQL that we know

@@ -27,7 +27,7 @@ OPTIONS = (
     "maxusage", "setsession", "reset", "failures", "ping", "isfatal",
     "failover", "maxwait", "maxwaiting", "maxlifetime", "maxidletime",
     "keepalive", "refill", "leakafter", "track", "poolname",
-    "features")
+    "onconnect", "features")
 
 # Their names in other pools, in lower case and without underscores.
 _NAMES_ELSEWHERE = {

@@ -19,7 +19,7 @@ from .._drivers.creators import (
 from .._drivers.driver import NO_DRIVER, DriverFacts
 from .._drivers.registry import driver_in, driver_of
 from .mistakes import check_creator, explain_options
-from .options import as_statements
+from .options import as_statements, check_hook
 
 __all__ = ["Opener", "end_if_possible", "shared"]
 
@@ -29,12 +29,13 @@ class Opener:
 
     __slots__ = (
         "args", "creator", "dbapi", "driver", "failures", "kwargs", "maker",
-        "setsession", "threadsafety")
+        "onconnect", "setsession", "threadsafety")
 
     def __init__(
-            self, creator: Any, setsession: Any, failures: Any,
+            self, creator: Any, setsession: Any, onconnect: Any, failures: Any,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.setsession = as_statements(setsession)
+        self.onconnect = check_hook("onconnect", onconnect)
         check_creator(creator)
         self.creator = connect_of(creator)
         self.args = args
@@ -161,12 +162,15 @@ class Opener:
 
         A rollback would undo that if it were not committed.
         """
-        if not self.setsession:
+        if self.setsession:
+            cursor = con.cursor()
+            for sql in self.setsession:
+                cursor.execute(sql)
+            cursor.close()
+        if self.onconnect is not None:
+            self.onconnect(con)
+        elif not self.setsession:
             return
-        cursor = con.cursor()
-        for sql in self.setsession:
-            cursor.execute(sql)
-        cursor.close()
         driver = self.driver
         if driver.is_telling and driver.in_transaction(con) is not False:
             end_if_possible(con, "commit")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from .._base.checks import shown
 from .._base.hints import Any, Callable, NamedTuple
 from .liveness import ALL_MOMENTS, AT_CHECKOUT, SqlPinger
 
 __all__ = [
-    "Ping", "SteadyOptions", "as_statements", "check_options", "check_reset",
-    "parse_ping"]
+    "Ping", "SteadyOptions", "as_statements", "check_hook", "check_options",
+    "check_reset", "parse_ping"]
 
 _PING_TEXT = (
     "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
@@ -96,6 +97,13 @@ def check_reset(reset: Any, *words: Any) -> None:
         raise ValueError(
             "'reset' must be a truth value, a number, a callable, or one of"
             f" these: {allowed}.")
+
+
+def check_hook(name: str, hook: Any) -> Any:
+    """Return a function of the program unchanged, or raise an error."""
+    if hook is None or callable(hook):
+        return hook
+    raise TypeError(f"{name!r} must be a callable, not {shown(hook)}.")
 
 
 def as_statements(setsession: Any) -> tuple[Any, ...] | None:

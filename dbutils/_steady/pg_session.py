@@ -20,7 +20,7 @@ from .liveness import (
     probe_of,
     prove_ping,
 )
-from .options import SteadyOptions, as_statements
+from .options import SteadyOptions, as_statements, check_hook
 from .session import Session
 from .state import GONE, LOST, OPEN
 
@@ -30,11 +30,14 @@ __all__ = ["PgSession"]
 class PgSession(Session):
     """A pg.DB object, and what is known of it."""
 
-    __slots__ = ("setsession",)
+    __slots__ = ("onconnect", "setsession")
 
-    def __init__(self, options: SteadyOptions, setsession: Any) -> None:
+    def __init__(
+            self, options: SteadyOptions, setsession: Any,
+            onconnect: Any) -> None:
         super().__init__(options)
         self.setsession = as_statements(setsession)
+        self.onconnect = check_hook("onconnect", onconnect)
         # The attribute "work" says whether more than reading was done since a
         # transaction began or ended; most of that is committed at once.
 
@@ -94,6 +97,8 @@ class PgSession(Session):
         """Prepare the session."""
         for sql in self.setsession or ():
             self.con.query(sql)
+        if self.onconnect is not None:
+            self.onconnect(self.con)
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Return whether the connection is alive, None if not checked now.
