@@ -65,6 +65,8 @@ OPTIONS = {
         "refill": {"refill": True, "mincached": 1},
         "leakafter": {"leakafter": LONG},
         "track": {"track": True},
+        "poolname": {"poolname": "shop"},
+        "onconnect": {"onconnect": id},
         "all times": {
             "maxwait": LONG, "maxlifetime": LONG, "maxidletime": LONG,
             "keepalive": LONG, "leakafter": LONG},
