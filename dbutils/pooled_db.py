@@ -431,6 +431,7 @@ class _PooledDBConnection(SteadyLease):
         if permit is None or not checkout:
             raise self._closed_error("cursor")
         con = permit.slot.con
+        permit = None  # not to be kept by a traceback
         if type(con) is _usual:  # as nearly always
             return cursor_for(con, self, checkout, args, kwargs, None)
         cursor = con.cursor(*args, **kwargs)

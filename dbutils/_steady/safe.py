@@ -9,8 +9,6 @@ replaced before a statement is sent, if there is nothing to lose.
 
 from __future__ import annotations
 
-from time import monotonic
-
 from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs
 from .._drivers.creators import is_unsupported
@@ -19,13 +17,7 @@ from .cursor import NOTHING, Call, CursorState, execution
 from .db_session import DbSession
 from .deadlines import call_in_time
 from .decisions import Loss, reason_not_to_repeat
-from .liveness import (
-    AT_CURSOR,
-    AT_STATEMENT,
-    LOOK_AFTER_ANSWER,
-    look_and_ask,
-    prove_ping,
-)
+from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
 from .losses import is_lost, note_end, note_error
 from .mistakes import explain_refusal, present_error
 from .session import Session
@@ -80,7 +72,7 @@ class SafeFailover:
             self, session: DbSession, reconnect: bool,
             is_dead: bool = False) -> bool | None:
         """Return whether the connection is alive, None if that is unknown."""
-        alive = not is_dead and _ask_and_note(session)
+        alive = not is_dead and look_and_ask(session)
         if not alive and reconnect and not session.transaction and (
                 session.state >= LOST or not (
                     session.is_bound() or session.has_work()
@@ -330,15 +322,6 @@ class SafeFailover:
         except BaseException as error:
             state.session.distrust(error)
             raise
-
-
-def _ask_and_note(session: DbSession) -> bool:
-    """Return look_and_ask(), and note when the server has answered."""
-    begun = monotonic()
-    alive = look_and_ask(session)
-    if alive and session.checkout_check is LOOK_AFTER_ANSWER:
-        session.answered = begun
-    return alive
 
 
 def can_renew(session: Session, step: str) -> bool:

@@ -58,13 +58,6 @@ def use(pool):
         con.cursor().execute("insert a row")
 
 
-def test_the_answer_to_a_ping_is_one(make, server):
-    pool = make(MYSQL, reset=False)
-    for _ in range(3):
-        pool.connection().close()
-    assert server.seen["select"] == 1
-
-
 @pytest.mark.parametrize("shape", [MYSQL, SOCKET], ids=str)
 def test_a_look_before_the_first_statement_finds_a_dead_connection(
         make, server, shape):

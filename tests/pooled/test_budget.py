@@ -51,10 +51,10 @@ BUDGETS = {
     "hand-over, ping=0": 26_100,
     "like psycopg2, cycle": 11_450,
     "like psycopg2, request": 27_400,
-    "like PyMySQL, cycle": 13_040,
-    "like PyMySQL, request": 29_060,
+    "like PyMySQL, cycle": 27_600,
+    "like PyMySQL, request": 44_200,
     "psycopg2, beyond the driver": 29_000,
-    "PyMySQL, beyond the driver": 29_400,
+    "PyMySQL, beyond the driver": 31_270,
     "import dbutils.pooled_db": 67_500_000,
 }
 

@@ -20,6 +20,7 @@ from dbutils.steady_db import (
     SteadyDBConnection,
     SteadyDBCursor,
 )
+from dbutils.testing import ScriptedDriver
 
 PATIENCE = 20  # seconds after which a test has failed
 
@@ -340,3 +341,25 @@ def test_threads_can_use_sqlite_through_a_pool(tmp_path):
         cursor.execute("select count(*), sum(x) from test")
         assert cursor.fetchone() == (40, 80)
     pool.close()
+
+
+def test_a_kept_error_of_a_cursor_keeps_no_place(monkeypatch):
+    """The frames in its traceback must not hold the permit."""
+    driver = ScriptedDriver()
+
+    def raise_error(con):
+        raise driver.ProgrammingError("no cursor")
+
+    with PooledDB(driver, maxconnections=1) as pool:
+        lease = pool.connection()
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                type(lease.dbapi_connection), "cursor", raise_error)
+            with pytest.raises(driver.ProgrammingError) as kept:
+                lease.cursor()
+        lease.close()
+        permit = pool._core.idle.popleft()
+        permit = None  # as when an interrupt unwinds a function
+        pool.connection(maxwait=0).close()
+        assert permit is None
+        assert kept.tb is not None
