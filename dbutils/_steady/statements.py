@@ -88,7 +88,7 @@ class _Recent(Dict[Any, Kind]):
         """Remember a kind, and forget the oldest when there are too many."""
         if len(key) > _LONGEST:
             return
-        self[key] = kind  # first: then another thread forgets it, too
+        self[key] = kind  # first, so that all that is kept is in order, too
         self._order.append(key)
         if len(self._order) > _LIMIT:
             self.pop(self._order.popleft(), None)

@@ -350,6 +350,26 @@ def test_a_session_of_a_declared_driver_that_was_changed_does_not_stay(
     assert len(declared.made) == sessions
 
 
+def test_a_connection_that_is_drained_in_a_vain_rollback_does_not_stay(
+        declared):
+    """A driver without transactions may refuse the rollback."""
+    class NotSupportedError(Exception):
+        pass
+
+    def rollback():
+        pool.drain()
+        raise NotSupportedError
+
+    pool = PooledDB(declared)
+    db = pool.connection()
+    declared.made[0].rollback = rollback
+    db.close()
+    assert (pool.stats().idle, pool.stats().in_use) == (0, 0)
+    pool.connection().close()
+    assert len(declared.made) == 2
+    assert pool.stats().idle == 1
+
+
 def test_what_no_driver_knows_is_kept_by_the_lease():
     pool = PooledDB(WithAttributes())
     lease = pool.connection()

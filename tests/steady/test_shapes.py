@@ -209,6 +209,29 @@ def test_threads_remember_at_the_same_time():
     assert len(_sql._shapes) <= _sql._LIMIT
 
 
+@pytest.mark.parametrize("is_before", [True, False])
+def test_what_a_slow_thread_adds_late_is_forgotten_as_well(is_before):
+    """Other threads add more than is kept while it remembers one text."""
+    class Recent(_sql._Recent):
+        def __setitem__(self, key, kind):
+            if is_before and key == "slow":
+                add_others(self)
+            super().__setitem__(key, kind)
+            if not is_before and key == "slow":
+                add_others(self)
+
+    def add_others(kinds):
+        for number in range(_sql._LIMIT + 1):
+            kinds.add(f"{number}", READ)
+
+    recent = Recent()
+    recent.add("slow", READ)
+    for number in range(_sql._LIMIT):
+        recent.add(f"later {number}", READ)
+    assert "slow" not in recent
+    assert len(recent) == len(recent._order) == _sql._LIMIT
+
+
 COMPILED = """
 import dbutils.pooled_db
 from dbutils._steady.statements import LazyPattern
