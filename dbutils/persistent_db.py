@@ -53,6 +53,9 @@ class PersistentDB(ThreadConnections):
         All other parameters are those of steady_db.connect(), except that
         close() keeps the connections open by default.
         """
+        # now, since an interrupt of an import can block all that follow
+        from ._steady import policies, replaced  # noqa: F401, PLC0415 - large
+
         check_creator(creator)
         if not creator_threadsafety(creator):
             raise NotSupportedError("Database module is not thread-safe.")

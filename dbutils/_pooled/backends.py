@@ -143,6 +143,9 @@ class DbBackend(SteadyBackend):
         new_record: returns the record of a shared connection, or raises an
             error if it cannot be shared
         """
+        # now, since an interrupt of an import can block all that follow
+        from .._steady import policies, replaced  # noqa: F401, PLC0415 - large
+
         super().__init__(mode, maxusage)
         self._lease_class = lease_class
         self._new_record = new_record

@@ -12,8 +12,7 @@ BEGIN = """
 import atexit, gc, os, sqlite3, sys, threading
 from dbutils.pooled_db import PooledDB
 pool = PooledDB(sqlite3, 0, 1, database=":memory:", check_same_thread=False)
-LATE = ["_core.stats", "_pooled.transactions", "_steady.policies",
-    "_steady.safe"]
+LATE = ["_core.stats", "_pooled.transactions"]
 
 def loaded():
     return ["dbutils." + name in sys.modules for name in LATE]
@@ -87,6 +86,9 @@ class Last:
 last = Last()
 """,
     "after interrupts at any line": """
+# an interrupt of a generator that ends can only be reported
+sys.unraisablehook = lambda report: None
+
 def interrupt(number):
     left = [number]
 

@@ -209,6 +209,10 @@ def test_twenty_thousand_interrupts_lose_nothing(monkeypatch, dbapi):
     # coverage has a lock that it would not release if it were hit.
     monkeypatch.setattr(threading, "_trace_hook", None)
     pool = PooledDB(dbapi, maxconnections=LIMIT, blocking=True)
+    # Nothing may be imported for the first time below: an interrupt there can
+    # leave Python's own lock of imports locked for ever.
+    with pool.dedicated_connection() as db:
+        db.cursor().execute("select one")
     victims = [Victim(pool) for _ in range(4)]
     for victim in victims:
         victim.start()

@@ -92,8 +92,13 @@ def test_an_option_loads_its_module(name, program):
     assert name in ours(loaded_by(f"{FIRST}; {program}"))
 
 
-def test_what_decides_after_errors_is_loaded_with_the_first_connection():
-    loaded = loaded_by("import dbutils.pooled_db")
-    opened = loaded_by(FIRST)
-    for name in ("policies", "safe"):
-        assert f"dbutils._steady.{name}" in opened - loaded
+@pytest.mark.parametrize(("module", "made"), [
+    ("steady_db", "connect"), ("pooled_db", "PooledDB"),
+    ("persistent_db", "PersistentDB")])
+def test_what_decides_after_errors_is_loaded_with_a_pool(module, made):
+    """A request could be interrupted while it is loaded."""
+    loaded = f"import sqlite3; from dbutils import {module}"
+    made = f"{loaded}; {module}.{made}(sqlite3, database=':memory:')"
+    for name in ("policies", "safe", "replaced"):
+        assert f"_steady.{name}" in ours(loaded_by(made)) - ours(
+            loaded_by(loaded))
