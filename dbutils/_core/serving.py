@@ -57,6 +57,8 @@ def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> None:
 def wait_on(core: Any, waiter: Waiter, link: Any) -> None:
     """Wait until a request is answered that has blocked no ways."""
     _block(core)
+    if core.lost:
+        core.reclaim()
     _wait_on(core, waiter, link, core.timeout)
 
 

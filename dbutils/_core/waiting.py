@@ -16,10 +16,12 @@ from .._base.hints import Any, Callable, Sequence
 __all__ = ["FEW", "Queue", "Waiter"]
 
 # In seconds, when a waiter without an answer looks: often if it is the first
-# in the queue, hardly ever if it is none of the few that look.
+# in the queue.  The few that look have a limit.  The others look in case that
+# these have died without notice, the more seldom, the longer the queue is, so
+# that a crowd does not look more often than a few.
 _FIRST_LOOK = 0.05
 _NEXT_LOOK = 0.25
-_OTHER_LOOK = 30.0
+_OTHER_LOOK = 0.0125  # for each waiter in the queue
 # How many of those that are the first to come look.
 FEW = 4
 
@@ -160,7 +162,9 @@ class Queue:
     def pause(self, link: Any, deadline: float | None) -> float:
         """Return for how many seconds a waiter sleeps at most."""
         waiter = link()
-        pause = self.next_look if waiter.looks else self.other_look
+        pause = self.other_look * len(self.links)
+        if waiter.looks and pause > self.next_look:
+            pause = self.next_look
         if first(self.links) is link:
             pause = self.first_look
         if deadline is not None:

@@ -205,11 +205,13 @@ def lend_in_line(pool: Any, core: Any, lease: Any) -> Any:  # noqa: C901, PLR091
     link: Any = ref(waiter)
     try:
         waiting.append(link)
-        pause, timeout = core.queue.other_look, core.timeout
-        if len(waiting) <= FEW:  # not before, see pass_on()
+        length, timeout = len(waiting), core.timeout
+        pause = core.queue.other_look * length
+        if length <= FEW:  # not before, see pass_on()
             waiter.looks, pause = True, core.queue.first_look
         # others may have changed that before it was in the queue
-        if core.take is none_is_idle and core.is_plain and not core.idle:
+        if core.take is none_is_idle and core.is_plain and not (
+                core.idle or core.lost):
             if timeout is not None and timeout < pause:
                 pause = timeout
             waiter.gate.acquire(True, pause)

@@ -97,12 +97,19 @@ def few_look(number, *looking):
     return queue, waiters
 
 
-def test_only_few_waiters_look_often():
-    queue, waiters = few_look(6, 1, 3)
+def test_only_few_waiters_of_a_crowd_look_often():
+    queue, waiters = few_look(40, 1, 3)
+    first, *pauses = [queue.pause(ref(waiter), None) for waiter in waiters]
+    often, seldom = queue.next_look, 40 * queue.other_look
+    assert first < often < seldom
+    assert pauses == [often, seldom, often] + 36 * [seldom]
+
+
+def test_all_of_a_few_waiters_look_often():
+    queue, waiters = few_look(4)
     pauses = [queue.pause(ref(waiter), None) for waiter in waiters]
-    seldom, often = queue.other_look, queue.next_look
-    assert pauses == [queue.first_look, often, seldom, often, seldom, seldom]
-    assert queue.first_look < often < seldom
+    assert pauses == [queue.first_look] + 3 * [4 * queue.other_look]
+    assert max(pauses) <= queue.next_look
 
 
 def woken(waiters):
@@ -113,7 +120,7 @@ def test_the_last_waiter_looks_when_one_that_looked_leaves():
     queue, waiters = few_look(6, 0)
     queue.drop(ref(waiters[0]))
     assert woken(waiters) == [False] * 5 + [True]
-    assert queue.pause(ref(waiters[5]), None) == queue.next_look
+    assert waiters[5].looks
 
 
 def test_nobody_is_woken_up_when_one_that_did_not_look_leaves():

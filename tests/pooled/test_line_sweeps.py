@@ -306,3 +306,16 @@ def test_somebody_looks_although_the_others_leave_at_any_moment(dbapi):
         return work, line.check
 
     assert sweep(prepare, lambda: lines[-1].let_others_leave()) > 50
+
+
+def test_one_that_comes_takes_back_what_was_lost_without_notice(dbapi):
+    line = Line(dbapi)
+    queue = line.core.queue
+    queue.first_look = queue.next_look = queue.other_look = 10 * PATIENCE
+    line.wait(2)
+    line.leases[-1]._permit = None  # as if its holder were interrupted twice
+    wait_until(lambda: line.core.lost)
+    assert not line.served
+    line.start(lambda: line.serve(2))
+    line.check()
+    assert line.served == [0, 1, 2]
