@@ -313,8 +313,9 @@ def test_one_that_comes_takes_back_what_was_lost_without_notice(dbapi):
     queue = line.core.queue
     queue.first_look = queue.next_look = queue.other_look = 10 * PATIENCE
     line.wait(2)
-    line.leases[-1]._permit = None  # as if its holder were interrupted twice
-    wait_until(lambda: line.core.lost)
+    # as if its holder, and then its finalizer, were interrupted
+    line.leases[-1]._permit.checkout = line.leases[-1]._permit = None
+    assert line.core.lost
     assert not line.served
     line.start(lambda: line.serve(2))
     line.check()
