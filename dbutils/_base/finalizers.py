@@ -3,7 +3,9 @@
 A collection can begin at almost any moment, also while the thread holds locks
 of the driver or of the program.  A finalizer that the collector calls must
 not talk to the database.  A finalizer that runs because the last reference
-was dropped may: it runs where the program drops that reference.
+was dropped may: it runs where the program drops that reference.  Without the
+GIL, this is not so: what another thread has dropped is finalized at any moment
+of the thread that has made it.
 
 An exception that is thrown into a thread can hit every Python function, also
 a callback of the collector.  The thread would then seem to be collecting
@@ -22,13 +24,18 @@ import _signal  # type: ignore[import-not-found]  # enums make signal large
 import _thread
 import gc
 import os
+import sys
 import threading
 
 from .errors import log_swallowed
 from .hints import Any, partial
 from .threads import start_thread
 
-__all__ = ["collecting", "is_collecting", "note_lost"]
+__all__ = ["anywhere", "collecting", "is_collecting", "note_lost"]
+
+# Whether each finalizer can run at any moment, as those that are called by
+# the collector.
+anywhere = "free-threading" in sys.version
 
 # The collector calls each callback with a phase, "start" or "stop", and with
 # a new dict.  The set is true while any thread collects; the hot paths test

@@ -7,7 +7,7 @@ import warnings
 from .._base.atomic import alive
 from .._base.checks import check_seconds, check_size, shown
 from .._base.errors import ended_text
-from .._base.finalizers import is_collecting, note_lost
+from .._base.finalizers import anywhere, is_collecting, note_lost
 from .._base.hints import (
     Any,
     Callable,
@@ -353,7 +353,9 @@ class Pooled:
             warnings.warn(
                 "A connection was dropped instead of closed"
                 f"{_by(permit)}.", ResourceWarning, stacklevel=3)
-        if permit.is_share:
+        if anywhere:  # the permit dies, and a waiter finds its slot
+            self._core.nudge()
+        elif permit.is_share:
             self._core.release_share(permit)
         elif self._has_own_cache:
             self.cache(permit.slot.con)

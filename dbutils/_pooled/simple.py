@@ -11,7 +11,7 @@ import threading
 from itertools import count
 from types import SimpleNamespace
 
-from .._base.finalizers import collecting, is_collecting
+from .._base.finalizers import anywhere, collecting, is_collecting
 from .._base.fork import Orphan, abandon_socket, register_for_fork
 from .._base.hints import Any, Callable, deque, ref
 from .._base.threads import is_ending
@@ -64,7 +64,10 @@ class Queued:
 
     def take_away(self, permit: Permit) -> None:
         """Take back the permit of a lease that was dropped."""
-        self._core.release_dropped(permit)
+        if anywhere:
+            self._core.nudge()
+        else:
+            self._core.release_dropped(permit)
 
     def put_back(self, con: Any) -> None:
         """Take a connection back; add it if it comes from elsewhere."""

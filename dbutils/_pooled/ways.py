@@ -205,9 +205,8 @@ def lend_in_line(pool: Any, core: Any, lease: Any) -> Any:  # noqa: C901, PLR091
     link: Any = ref(waiter)
     try:
         waiting.append(link)
-        length, timeout = len(waiting), core.timeout
-        pause = core.queue.other_look * length
-        if length <= FEW:  # not before, see pass_on()
+        pause, timeout = core.queue.other_look * len(waiting), core.timeout
+        if len(waiting) <= FEW:  # not before, see pass_on()
             waiter.looks, pause = True, core.queue.first_look
         # others may have changed that before it was in the queue
         if core.take is none_is_idle and core.is_plain and not (

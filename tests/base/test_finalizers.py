@@ -9,8 +9,10 @@ from threading import Event
 
 import pytest
 from everywhere import HERE, Interrupt, sweep
+from patience import PATIENCE, wait_until
 
 from dbutils.pooled_db import PooledDB
+from dbutils.simple_pooled_db import PooledDB as SimplePooledDB
 from dbutils.steady_db import SteadyDBConnection, SteadyDBCursor, connect
 from dbutils.steady_pg import SteadyPgConnection
 
@@ -197,3 +199,37 @@ def test_what_else_hits_a_finalizer_is_logged(
         del con
     assert error.__name__ in caplog.text
     assert reports.read() == []
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_where_finalizers_run_at_any_moment_they_ask_no_server(
+        monkeypatch, dbapi, is_shared):
+    monkeypatch.setattr("dbutils._pooled.base.anywhere", True)
+    pool = PooledDB(dbapi, maxshared=int(is_shared), maxconnections=1)
+    lease = pool.connection()
+    con = lease.dbapi_connection
+    lease.begin()
+    asked = []
+    monkeypatch.setattr(con, "rollback", lambda: asked.append(1))
+    del lease
+    assert not asked
+    with pool.connection(maxwait=0) as lease:
+        assert lease.dbapi_connection is con
+        assert asked
+
+
+def test_where_finalizers_run_at_any_moment_a_waiter_has_what_was_dropped(
+        monkeypatch, dbapi):
+    monkeypatch.setattr("dbutils._pooled.simple.anywhere", True)
+    monkeypatch.setattr(dbapi, "threadsafety", 1)
+    pool = SimplePooledDB(dbapi, 1)
+    lease = pool.connection()
+    con = lease._con
+    served = []
+    waiter = threading.Thread(
+        target=lambda: served.append(pool.connection()._con), daemon=True)
+    waiter.start()
+    wait_until(lambda: pool._store._core.waiting)
+    del lease
+    waiter.join(PATIENCE)
+    assert served == [con]
