@@ -161,9 +161,7 @@ def _do(run: Callable[[], object], name: str) -> None:
     """Call the function of a thread, and log an exception that ends it."""
     try:
         ends.count_me()
-        gettrace = getattr(threading, "gettrace", None)  # since Python 3.10
-        if gettrace is not None:  # debuggers have set it for all threads
-            sys.settrace(gettrace())
+        _trace()
         run()
     except BaseException as error:  # noqa: BLE001 - there is no caller
         log_swallowed(f"the thread {name!r}", error)
@@ -177,6 +175,18 @@ def _run(
         do(run, name)
     except BaseException:  # noqa: BLE001 - a name may be None
         raise SystemExit from None  # it is not printed
+
+
+def _trace() -> None:
+    """Install the trace function that debuggers have set for threads.
+
+    Without one, nothing is set: that would stop all other threads, and one
+    that forks in this moment would have a child that stands still.
+    """
+    gettrace = getattr(threading, "gettrace", None)  # since Python 3.10
+    trace = None if gettrace is None else gettrace()
+    if trace is not None:
+        sys.settrace(trace)
 
 
 class Gate:

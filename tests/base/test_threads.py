@@ -206,6 +206,17 @@ def test_debuggers_see_what_is_done_there():
     assert bool(seen) == hasattr(threading, "gettrace")
 
 
+def test_a_thread_sets_no_trace_function_if_there_is_none(monkeypatch):
+    """Without the GIL, setting one would stop all other threads."""
+    monkeypatch.setattr(threading, "_trace_hook", None)
+    seen = []
+    monkeypatch.setattr(sys, "settrace", seen.append)
+    done = threading.Event()
+    start_thread(done.set, "test")
+    assert done.wait(PATIENCE)
+    assert not seen
+
+
 # A thread that is there while it is needed.
 
 class Chores:
