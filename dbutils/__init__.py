@@ -16,8 +16,9 @@ _MODULES = {
     "persistent_db": ("PersistentDB", "PersistentDBError", "local"),
     "persistent_pg": ("PersistentPg",),
     "pooled_db": (
-        "CommitUnknownError", "InvalidConnectionError",
-        "NotSupportedError", "PoolClosedError", "PoolStats", "PooledDB",
+        "CommitUnknownError", "InvalidConnectionError", "LeaseHolder",
+        "NestedBorrowingError", "NotSupportedError", "PoolClosedError",
+        "PoolDeadlockError", "PoolStats", "PooledDB",
         "PooledDBError", "PooledDedicatedDBConnection",
         "PooledSharedDBConnection", "SharedDBConnection",
         "TooManyConnectionsError"),

@@ -70,20 +70,24 @@ from .steady_db import (
 )
 
 __all__ = [
-    "CommitUnknownError", "InvalidConnectionError", "NotSupportedError",
-    "PoolClosedError", "PoolStats", "PooledDB", "PooledDBError",
+    "CommitUnknownError", "InvalidConnectionError", "LeaseHolder",
+    "NestedBorrowingError", "NotSupportedError", "PoolClosedError",
+    "PoolDeadlockError", "PoolStats", "PooledDB", "PooledDBError",
     "PooledDedicatedDBConnection", "PooledSharedDBConnection",
     "SharedDBConnection", "TooManyConnectionsError"]
 
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from ._core.holders import LeaseHolder
     from ._core.stats import PoolStats
 else:
     def __getattr__(name: str) -> Any:
         """Return what this module offers of others, which few programs use."""
         if name == "PoolStats":
             from ._core import stats as module  # noqa: PLC0415 - if needed
+        elif name == "LeaseHolder":
+            from ._core import holders as module  # noqa: PLC0415 - if needed
         elif name in {"PersistentDB", "local"}:
             from . import persistent_db as module  # noqa: PLC0415 - if needed
         else:
@@ -108,6 +112,14 @@ class TooManyConnectionsError(PooledDBError):
     """Too many database connections were opened."""
 
 
+class NestedBorrowingError(TooManyConnectionsError):
+    """The thread has a connection already, and asks for another one."""
+
+
+class PoolDeadlockError(TooManyConnectionsError):
+    """All connections are held by threads that wait for another one."""
+
+
 # The names of these errors before DBUtils 2.0.
 InvalidConnection = InvalidConnectionError
 TooManyConnections = TooManyConnectionsError
@@ -129,6 +141,8 @@ class PooledDB(Pooled):
     _too_many_error = TooManyConnectionsError
     _invalid_error = InvalidConnectionError
     _closed_error = PoolClosedError
+    _nested_error = NestedBorrowingError
+    _deadlock_error = PoolDeadlockError
     _commit_unknown_error = CommitUnknownError
 
     def __init__(
@@ -144,6 +158,7 @@ class PooledDB(Pooled):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, track: Any = "auto",
+            nested: str = "allow", ondeadlock: str = "log",
             poolname: str | None = None,
             onconnect: Callable[[Any], Any] | None = None,
             features: Any = (), **kwargs: Any) -> None:
@@ -181,6 +196,12 @@ class PooledDB(Pooled):
         track: whether the pool notes who has a connection, for its errors and
             warnings; "auto" means from the moment on at which more than half
             of maxconnections are in use, or a request has to wait
+        nested: "warn" logs once for each place when a thread that has a
+            connection of the pool asks for another one, and "refuse" raises
+            a NestedBorrowingError; "allow" does neither
+        ondeadlock: if all connections are held by threads that wait for
+            another one, "log" logs their stacks, and "raise" also raises a
+            PoolDeadlockError in one of them, unless a time-out ends it
         poolname: the name of the pool in texts; by default the driver, the
             host, the port and the database
         features: additions to the pool, such as a HealthCheck
@@ -213,8 +234,8 @@ class PooledDB(Pooled):
             reset, maxusage, creator, _PooledDBConnection, _new_record)
         self._begin(
             backend, limits, check_pool_options(
-                blocking, maxwait, track, maxlifetime, maxidletime, keepalive,
-                leakafter, refill))
+                blocking, maxwait, track, nested, ondeadlock, maxlifetime,
+                maxidletime, keepalive, leakafter, refill))
         if self._features:
             from ._core.features import add_features  # noqa: PLC0415 - an option
 
@@ -551,7 +572,8 @@ class PooledSharedDBConnection(_PooledDBConnection):
         """Exchange the connection for another one."""
         pool = self._pool
         if pool is not None:
-            old, other = self._permit, pool.connection()
+            old = self._permit
+            other = _borrow_instead(pool, old)
             self._checkout, self._permit = hand_over(other)
             core_of(pool).release_share(old)
 
@@ -717,6 +739,14 @@ def _new_record(con: Any) -> SharedDBConnection:
         raise NotSupportedError("Database connection is not thread-safe.")
     return SharedDBConnection(con)
 
+
+def _borrow_instead(pool: Any, share: Any) -> Any:
+    """Return a lease that takes the place of a share, so it is not nested."""
+    taken, share.taken = share.taken, None
+    try:
+        return pool.connection()
+    finally:
+        share.taken = taken
 
 
 def _note_leaving(record: SharedDBConnection, share: Any) -> None:

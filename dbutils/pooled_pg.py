@@ -31,8 +31,9 @@ from .steady_pg import SteadyPgConnection
 
 __all__ = [
     "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "CommitUnknownError",
-    "InvalidConnectionError", "PoolClosedError", "PooledPg",
-    "PooledPgConnection", "PooledPgError", "TooManyConnectionsError"]
+    "InvalidConnectionError", "NestedBorrowingError", "PoolClosedError",
+    "PoolDeadlockError", "PooledPg", "PooledPgConnection",
+    "PooledPgError", "TooManyConnectionsError"]
 
 
 class PooledPgError(Exception):
@@ -45,6 +46,14 @@ class InvalidConnectionError(PooledPgError):
 
 class TooManyConnectionsError(PooledPgError):
     """Too many database connections were opened."""
+
+
+class NestedBorrowingError(TooManyConnectionsError):
+    """The thread has a connection already, and asks for another one."""
+
+
+class PoolDeadlockError(TooManyConnectionsError):
+    """All connections are held by threads that wait for another one."""
 
 
 # The names of these errors before DBUtils 2.0.
@@ -68,6 +77,8 @@ class PooledPg(Pooled):
     _too_many_error = TooManyConnectionsError
     _invalid_error = InvalidConnectionError
     _closed_error = PoolClosedError
+    _nested_error = NestedBorrowingError
+    _deadlock_error = PoolDeadlockError
     _commit_unknown_error = CommitUnknownError
 
     def __init__(
@@ -84,6 +95,7 @@ class PooledPg(Pooled):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, track: Any = "auto",
+            nested: str = "allow", ondeadlock: str = "log",
             poolname: str | None = None,
             onconnect: Callable[[Any], Any] | None = None,
             **kwargs: Any) -> None:
@@ -94,9 +106,9 @@ class PooledPg(Pooled):
             the connection completely; a callable or "session" as in PooledDB
         maxshared: has no effect, since such connections cannot be shared
 
-        The other sizes, "blocking", "track", "poolname" and the options with
-        times are those of pooled_db.PooledDB, all other parameters those of
-        steady_pg.SteadyPgConnection.
+        The other sizes, "blocking", "track", "nested", "ondeadlock",
+        "poolname" and the options with times are those of pooled_db.PooledDB,
+        all other parameters those of steady_pg.SteadyPgConnection.
         """
         check_options(maxusage, failures, isfatal, ping, True, failover)
         check_reset(reset, "session")
@@ -115,8 +127,8 @@ class PooledPg(Pooled):
                 mincached, maxcached, 0, maxconnections,
                 maxwaiting=maxwaiting),
             check_pool_options(
-                blocking, maxwait, track, maxlifetime, maxidletime, keepalive,
-                leakafter, refill))
+                blocking, maxwait, track, nested, ondeadlock, maxlifetime,
+                maxidletime, keepalive, leakafter, refill))
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 

@@ -10,7 +10,7 @@ from .._base.hints import Any, Callable
 from .._base.opening import Elsewhere, Late
 from .opener import ready
 from .refusals import LATE, PoolClosed, refusal
-from .slots import Permit, note_caller
+from .slots import Permit, note_caller, note_tag
 from .waiting import Waiter
 
 __all__ = [
@@ -59,8 +59,10 @@ def _acquire(
                 permit = core.find(shareable, request, timeout)
             else:
                 permit, waiter = core.outcome(waiter), None
-            return ready(
+            permit = ready(
                 core, permit, connect, pool, shareable, deadline)
+            note_tag(permit, request)
+            return permit
         except Elsewhere:
             if deadline is not None:
                 timeout = max(deadline - monotonic(), 0)
@@ -90,6 +92,8 @@ def find(
     """Return the permit of a slot, waiting for it if need be."""
     if core.lost:
         core.reclaim()
+    if core.nesting is not None:
+        core.nesting.check(core)
     permit = None
     if core.may_be_taken():
         # A waiter that comes after we have seen an empty queue looks

@@ -121,6 +121,9 @@ class Pool:
         self.policy: Any = None
         self.barging = 0.0
         self.rank: Any = None
+        # Looks whether threads ask for more than one connection, if that is
+        # not allowed; and whether a certain deadlock is an error.
+        self.nesting, self.raises_deadlocks = None, False
         # The order in which idle connections are handed out.
         self.order: type[Deque[Permit]] = OldestFirst
         # Taken while other limits are worked out from the present ones.

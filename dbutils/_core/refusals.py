@@ -5,7 +5,9 @@ from __future__ import annotations
 from .._base.hints import Any, Callable, Iterator, attrgetter
 from .slots import Holder, Permit, holder_of
 
-__all__ = ["LATE", "OldestHolders", "PoolClosed", "PoolTimeout", "refusal"]
+__all__ = [
+    "LATE", "NestedRequest", "OldestHolders", "PoolClosed", "PoolDeadlock",
+    "PoolTimeout", "refusal"]
 
 # The reason if connecting has taken too long.
 LATE = "No connection could be opened"
@@ -27,6 +29,14 @@ class PoolTimeout(Exception):  # noqa: N818 - no error as such
 
 class PoolClosed(Exception):  # noqa: N818 - no error as such
     """The pool was shut down."""
+
+
+class NestedRequest(Exception):  # noqa: N818 - no error as such
+    """The thread has a connection already, and may not have two."""
+
+
+class PoolDeadlock(Exception):  # noqa: N818 - no error as such
+    """All connections are held by threads that wait for one."""
 
 
 def refusal(core: Any, waited: float, reason: str | None) -> PoolTimeout:

@@ -6,11 +6,12 @@ the waiter is woken up.  So nothing is missed, whoever comes when.
 
 from __future__ import annotations
 
+import threading
 from time import monotonic
 
 from .._base.hints import Any, ref
 from .._base.threads import is_ending
-from .refusals import PoolClosed, refusal
+from .refusals import PoolClosed, PoolDeadlock, refusal
 from .slots import Permit
 from .waiting import FEW, Waiter
 from .ways import none_is_idle
@@ -35,6 +36,9 @@ def outcome(core: Any, waiter: Waiter) -> Permit:
         return permit
     if core.is_closed:
         raise PoolClosed
+    if waiter.deadlock is not None:
+        core.refused.step()
+        raise PoolDeadlock(waiter.deadlock)
     policy = core.policy
     raise refusal(
         core, waited,
@@ -68,6 +72,7 @@ def _wait_on(
     if not _may_queue(core, waiter):
         timeout = 0
     deadline = None if timeout is None else waiter.since + timeout
+    waiter.thread, waiter.deadline = threading.get_ident(), deadline
     while not waiter.answer:
         _wait_a_bit(core, waiter, link, deadline)
     if waiter.permit is None:  # otherwise the one that served it does it
@@ -121,6 +126,14 @@ def _wait_a_bit(
         core.serve()
         if core.barging:  # which may have lasted long enough
             core.look_at_waiters()
+        if core.tracks and waiter.is_holder is not False:
+            _look_for_deadlock(core, waiter)
+
+
+def _look_for_deadlock(core: Any, waiter: Waiter) -> None:
+    from .deadlocks import look  # noqa: PLC0415 - pools with a limit load it
+
+    look(core, waiter)
 
 
 def _is_coming(core: Any, waiter: Waiter) -> bool:

@@ -17,14 +17,14 @@ from time import monotonic
 from types import CodeType
 
 from .._base.atomic import first, remove
-from .._base.callers import caller, where
+from .._base.callers import caller, name_of, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
 from .._base.hints import Any, Deque, Iterable, List, NamedTuple, Tuple, ref
 
 __all__ = [
     "Checkout", "Holder", "Permit", "Slot", "Slots", "end", "holder_of",
-    "note_caller"]
+    "note_caller", "note_tag"]
 
 
 _NEVER = float("inf")
@@ -37,6 +37,7 @@ class Holder(NamedTuple):
     code: CodeType
     instruction: int
     thread: int
+    tag: Any = None
 
     def __str__(self) -> str:
         """Return who has the connection, how long, and where it was taken."""
@@ -47,9 +48,7 @@ class Holder(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the thread."""
-        return next(
-            (thread.name for thread in threading.enumerate()
-             if thread.ident == self.thread), "a thread that has ended")
+        return name_of(self.thread) or "a thread that has ended"
 
     @property
     def place(self) -> str:
@@ -67,9 +66,9 @@ class Holder(NamedTuple):
 # that it happens once.
 Checkout = List[Any]
 
-# The fields of a holder, and the checkout for which they were noted; None
-# instead of it means the next one.
-Taken = Tuple[float, CodeType, int, int, Any]
+# The fields of a holder without the tag, and the checkout for which they were
+# noted; None instead of it means the next one.  The tag follows, if any.
+Taken = Tuple[Any, ...]
 
 
 def note_caller(permit: Permit, depth: int = 1) -> None:
@@ -82,7 +81,19 @@ def note_caller(permit: Permit, depth: int = 1) -> None:
     if checkout is not None:
         permit.taken = (
             monotonic(), frame.f_code, frame.f_lasti,
-            threading.get_ident(), checkout)
+            threading.get_ident(), checkout, *_tags(permit))
+
+
+def note_tag(permit: Permit, request: Any) -> None:
+    """Note the tag of the request that a permit has served, if it has one."""
+    taken = permit.taken
+    if request is not None and request.tag is not None and taken is not None:
+        permit.taken = (*taken[:5], request.tag)
+
+
+def _tags(permit: Permit) -> tuple[Any, ...]:
+    """Return the tag that was noted for the present checkout, if any."""
+    return permit.taken[5:] if permit.is_known else ()  # type: ignore[index]
 
 
 def end(checkout: Checkout | None) -> bool:
@@ -148,7 +159,8 @@ def holder_of(permit: Permit | None) -> Holder | None:
     """Return the holder of a connection, None if it is unknown."""
     if permit is None or not permit.is_known:
         return None
-    return Holder(*permit.taken[:4])  # type: ignore[index]
+    taken: Any = permit.taken
+    return Holder(*taken[:4], *taken[5:])
 
 
 class OldestFirst(Deque[Permit]):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = [
     "allow_helpers", "close_idle", "limit_usage", "observe",
     "set_admission_policy", "set_reset_workers", "set_service",
-    "start_maintenance"]
+    "start_maintenance", "watch_holders"]
 
 
 def start_maintenance(
@@ -32,6 +32,22 @@ def start_maintenance(
 def allow_helpers(core: Any, are_allowed: bool) -> None:
     """Connect in helper threads for requests that have a deadline, or not."""
     core.has_helpers = are_allowed
+
+
+def watch_holders(core: Any, nested: str, ondeadlock: str) -> None:
+    """Set what follows if threads hold connections and want more of them.
+
+    nested: "allow", "warn" or "refuse" requests of a thread that has one
+    ondeadlock: "log" a certain deadlock, or "raise" an error, too
+    """
+    if nested != "allow":
+        from .nesting import Nesting  # noqa: PLC0415 - an option
+
+        core.nesting = Nesting(nested == "refuse")
+    core.raises_deadlocks = ondeadlock == "raise"
+    if core.nesting is not None or core.raises_deadlocks:
+        core.tracks = True
+        core.choose_ways()
 
 
 def limit_usage(core: Any, maxusage: int | None) -> None:

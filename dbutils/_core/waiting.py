@@ -31,6 +31,14 @@ class Waiter:
 
     # It has no __slots__, with which making one would take longer.
 
+    # Set when it sleeps for longer: the thread, and until when it waits.
+    thread: int | None = None
+    deadline: float | None = None
+    # Whether the thread has a connection of the pool, once that is known.
+    is_holder: bool | None = None
+    # Why it must not wait any longer, if others cannot end that.
+    deadlock: str | None = None
+
     def __init__(self, shareable: bool = False, request: Any = None) -> None:
         self.shareable = shareable
         # The level and the tag of the request, if it has any.

@@ -58,6 +58,7 @@ def _is_plain(core: Any) -> bool:
     return not (
         core.is_closed or core.barging or core.observers or limits.maxshared
         or core.policy is not None or core.timer is not None
+        or core.nesting is not None
         or limits.maxwaiting is not None or core.slots.is_oversized())
 
 
@@ -67,7 +68,7 @@ def _choose(
         is_plain: bool,
         order: tuple[Any, Any]) -> None:
     take: Any = core.idle.popleft
-    if is_closed or has_limits:
+    if is_closed or has_limits or core.nesting is not None:
         take = none_is_idle
     elif only_asks:
         take = MethodType(core.backend.take_and_ask, core)

@@ -23,9 +23,19 @@ from .._core.backend import Backend
 from .._core.lease import return_by
 from .._core.limits import Limits
 from .._core.pool import Pool, core_of
-from .._core.refusals import PoolClosed, PoolTimeout
+from .._core.refusals import (
+    NestedRequest,
+    PoolClosed,
+    PoolDeadlock,
+    PoolTimeout,
+)
 from .._core.slots import holder_of
-from .._core.tuning import allow_helpers, close_idle, start_maintenance
+from .._core.tuning import (
+    allow_helpers,
+    close_idle,
+    start_maintenance,
+    watch_holders,
+)
 from .._steady.liveness import NO_CHECK
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
@@ -34,6 +44,7 @@ from .._steady.unsaved import forgets_work, is_strict, warn_of_work
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from .._core.holders import LeaseHolder
     from .._core.maintenance import MaintenanceOptions
     from .._core.stats import PoolStats
 
@@ -48,13 +59,17 @@ class PoolOptions(NamedTuple):
     timeout: float | None
     maintenance: MaintenanceOptions | None
     tracks: bool | None
+    nested: str
+    ondeadlock: str
 
 
 def check_pool_options(
-        blocking: Any, maxwait: Any, track: Any, *times: Any) -> PoolOptions:
-    """Return the options of a pool that concern times, after checking them.
+        blocking: Any, maxwait: Any, track: Any, nested: Any,
+        ondeadlock: Any, *times: Any) -> PoolOptions:
+    """Return the options of a pool that concern its core, after checking them.
 
     track: whether the pool notes who has a connection, or "auto"
+    nested, ondeadlock: see watch_holders()
     times: those of the maintenance
     """
     check_seconds("maxwait", maxwait)
@@ -63,9 +78,18 @@ def check_pool_options(
     if not (isinstance(track, bool) or track == "auto"):
         raise ValueError(
             f"'track' must be True, False or 'auto', not {shown(track)}.")
+    _check_word("nested", nested, ("allow", "warn", "refuse"))
+    _check_word("ondeadlock", ondeadlock, ("log", "raise"))
     return PoolOptions(
         maxwait, _check_maintenance(times),
-        track if isinstance(track, bool) else None)
+        track if isinstance(track, bool) else None, nested, ondeadlock)
+
+
+def _check_word(name: str, value: Any, words: tuple[str, ...]) -> None:
+    if value not in words:
+        raise ValueError(
+            f"{name!r} must be {', '.join(map(repr, words[:-1]))} or"
+            f" {words[-1]!r}, not {shown(value)}.")
 
 
 # The usual times of the maintenance, and whether mincached stay ready.
@@ -88,7 +112,7 @@ UNSAVED = "a pool rolls back. Call commit(), or use pool.transaction()."
 def _load_for(limits: Limits) -> None:
     """Load what requests may need when no further file can be opened."""
     if limits.maxconnections:
-        from .._core import stats  # noqa: F401, PLC0415 - for refusals
+        from .._core import deadlocks, stats  # noqa: F401, PLC0415 - for refusals
     if limits.maxshared:
         from . import shared_use  # noqa: F401, PLC0415 - for shares
 
@@ -196,6 +220,8 @@ class Pooled:
     _too_many_error: type[Exception] = Exception
     _invalid_error: type[Exception] = Exception
     _closed_error: type[Exception] = Exception
+    _nested_error: type[Exception] = Exception
+    _deadlock_error: type[Exception] = Exception
     _commit_unknown_error: type[Exception] = Exception
 
     def _begin(
@@ -217,6 +243,8 @@ class Pooled:
         finally:
             for permit in reversed(permits):
                 self._core.release(permit.slot.con)
+        # not before, since the first ones are held by one thread
+        watch_holders(self._core, options.nested, options.ondeadlock)
         _pools[ref(self, _pools.__delitem__)] = None
         # only now, since opening the first ones may take longer
         allow_helpers(self._core, not backend.is_embedded)
@@ -305,6 +333,10 @@ class Pooled:
             text, cause = too_many_text(*refused.args), refused.__cause__
         except PoolClosed:
             raise self._closed_error(ended_text()) from None
+        except NestedRequest as refused:
+            raise self._nested_error(str(refused)) from None
+        except PoolDeadlock as refused:
+            raise self._deadlock_error(str(refused)) from None
         if cause is None:
             raise self._too_many_error(text)
         raise self._too_many_error(text) from cause
@@ -322,6 +354,15 @@ class Pooled:
         """Return the state of the pool: its limits, and what it counts."""
         stats: PoolStats = self._core.stats()
         return stats
+
+    def holders(self) -> list[LeaseHolder]:
+        """Return who has the connections in use, the longest first.
+
+        The records of those of whom nothing was noted are empty.
+        """
+        from .._core.holders import lease_holders  # noqa: PLC0415 - if needed
+
+        return lease_holders(self._core)
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""

@@ -26,7 +26,8 @@ OPTIONS = (
     "mincached", "maxcached", "maxshared", "maxconnections", "blocking",
     "maxusage", "setsession", "reset", "failures", "ping", "isfatal",
     "failover", "maxwait", "maxwaiting", "maxlifetime", "maxidletime",
-    "keepalive", "refill", "leakafter", "track", "poolname",
+    "keepalive", "refill", "leakafter", "track", "nested",
+    "ondeadlock", "poolname",
     "onconnect", "features")
 
 # Their names in other pools, in lower case and without underscores.

@@ -860,3 +860,19 @@ def test_what_comes_back_while_nothing_is_reserved_holds_no_token(make):
     lease.close()
     pool.reserve("web", 1)
     assert pool.connection()
+
+
+def test_the_tags_of_those_who_have_connections_are_told(make):
+    pool = make(3, track=True)
+    first = pool.connection(tag="web")
+    second = pool.dedicated_connection(tag="batch")
+    third = pool.connection()
+    assert [holder.tag for holder in pool.holders()] == ["web", "batch", None]
+    first.close()
+    second.close()
+    # a connection that is lent again has the tag of its present holder
+    again = pool.connection(), pool.connection(tag="mail")
+    tags = [holder.tag for holder in pool.holders()]
+    assert tags == [None, None, "mail"]
+    assert third
+    assert again

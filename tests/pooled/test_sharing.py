@@ -10,7 +10,11 @@ import drivers
 import pytest
 from drivers import ready
 
-from dbutils.pooled_db import PooledDB, TooManyConnectionsError
+from dbutils.pooled_db import (
+    NestedBorrowingError,
+    PooledDB,
+    TooManyConnectionsError,
+)
 
 PATIENCE = 60  # seconds after which a test has failed
 THREADS = 16
@@ -233,3 +237,60 @@ def test_a_signal_handler_cannot_disturb_a_statement(
     leases[0].cursor().execute("select interrupted")
     assert outcomes == ["refused" if maxshared == 1 else "elsewhere"]
     leases[0].cursor().execute("select afterwards")
+
+
+@pytest.fixture
+def shared(dbapi):
+    """Make a pool of connections that are shared."""
+    def make(**options):
+        return PooledDB(dbapi, maxshared=2, maxconnections=2, **options)
+    return make
+
+
+def test_each_who_shares_a_connection_is_one_of_its_holders(shared):
+    pool = shared(track=True)
+    leases = [pool.connection() for _ in range(3)]
+    assert pool.stats().in_use == 2
+    holders = pool.holders()
+    assert len(holders) == 3
+    assert {holder.file for holder in holders} == {__file__}
+    leases.pop().close()
+    assert len(pool.holders()) == 2
+
+
+def test_a_thread_that_shares_a_connection_can_be_refused_another_one(shared):
+    pool = shared(nested="refuse")
+    for _ in range(2):
+        with pool.connection(), pytest.raises(NestedBorrowingError):
+            pool.connection()
+    assert pool.stats().in_use == 0
+
+
+def test_moving_to_another_connection_is_no_nested_request(shared):
+    pool = shared(nested="refuse")
+    mine = pool.connection()
+    others = []
+    for _ in range(2):
+        thread = Thread(target=lambda: others.append(pool.connection()))
+        thread.start()
+        thread.join(PATIENCE)
+    before = mine._con
+    sharer, = (lease for lease in others if lease._con is before)
+    sharer.begin()
+    mine.cursor().execute("select 1")
+    assert mine._con is not before
+    with pytest.raises(NestedBorrowingError):  # it holds the other one now
+        pool.connection()
+
+
+def test_what_is_shared_is_in_no_certain_deadlock(shared, caplog):
+    pool = shared(ondeadlock="raise", maxwait=0.1)
+    queue = pool._core.queue
+    queue.first_look = queue.next_look = queue.other_look = 0.005
+    with pool.connection() as one, pool.connection() as two:
+        one.begin()
+        two.begin()
+        with pytest.raises(TooManyConnectionsError) as caught:
+            pool.connection()
+    assert type(caught.value) is TooManyConnectionsError
+    assert "are held by" not in caplog.text

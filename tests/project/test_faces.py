@@ -19,7 +19,8 @@ from dbutils.uri_pool import ConnectionPool
 MANUAL = DOCS / "main.rst"
 
 POOL = (
-    "cache close connection drain run shutdown stats steady_connection"
+    "cache close connection drain holders run shutdown stats"
+    " steady_connection"
     " transaction version")
 POOLED_DB = f"{POOL} dedicated_connection unshare"
 LEASE = "begin close commit cursor rollback valid"
@@ -56,6 +57,8 @@ FACES = {
     "HealthCheckPooledDB": (
         f"{POOLED_DB} auto_cleanup_invalid health_check health_report"),
     "KeyedConnection": f"{LEASE} closed",
+    "LeaseHolder": (
+        "count file function ident index line seconds stack tag thread"),
     "ManagedPool": f"{POOLED_DB} config get_connection key pool_config",
     "Performance": (
         "optimize_acquisition optimize_cache optimize_concurrency report"

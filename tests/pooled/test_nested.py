@@ -1,0 +1,298 @@
+"""Threads that have a connection and ask for another one, and deadlocks."""
+
+import logging
+import threading
+from threading import Event, Thread
+
+import pytest
+from forking import in_child, needs_fork
+from kinds import for_every_kind
+from patience import PATIENCE, in_threads, join, wait_until
+
+pytestmark = for_every_kind
+
+
+@pytest.fixture
+def log(caplog):
+    """The messages of the library that are at least warnings."""
+    def messages():
+        return [
+            record.getMessage() for record in caplog.records
+            if record.name == "dbutils" and record.levelno >= logging.WARNING]
+
+    return messages
+
+
+def quickly(pool):
+    """Let waiters of a pool look often; return the pool."""
+    queue = pool._core.queue
+    queue.first_look = queue.next_look = queue.other_look = 0.005
+    return pool
+
+
+# nested
+
+@pytest.mark.parametrize("option", ["nested", "ondeadlock"])
+def test_a_bad_word_is_named(kind, option):
+    with pytest.raises(ValueError, match=f"{option!r} must be .* or "):
+        kind.make(**{option: "sometimes"})
+
+
+def test_nested_requests_are_allowed(kind, log):
+    pool = kind.make(maxconnections=2)
+    with pool.connection(), pool.connection():
+        assert kind.in_use(pool) == 2
+    assert not log()
+
+
+def test_nested_requests_can_be_refused(kind):
+    pool = kind.make(mincached=2, maxconnections=3, nested="refuse")
+    for _ in range(2):
+        with pool.connection():
+            with pytest.raises(
+                    kind.module.NestedBorrowingError,
+                    match=r"taken at .*test_nested\.py:\d+\. Give"):
+                pool.connection()
+            assert kind.in_use(pool) == 1
+    assert issubclass(
+        kind.module.NestedBorrowingError, kind.module.TooManyConnectionsError)
+    with pool.transaction(), pytest.raises(kind.module.NestedBorrowingError):
+        pool.run(lambda db: None)
+    assert kind.in_use(pool) == 0
+
+
+def test_other_threads_are_not_refused(kind):
+    pool = kind.make(maxconnections=3, nested="refuse")
+    served = []
+    with pool.connection():
+        thread = Thread(target=lambda: served.append(pool.connection()))
+        thread.start()
+        thread.join(PATIENCE)
+    assert len(served) == 1
+    # also if they have the number of a thread that has ended
+    for _ in range(5):
+        thread = Thread(target=lambda: pool.connection().close())
+        thread.start()
+        thread.join(PATIENCE)
+    served.append(pool.connection())
+    assert len(served) == 2
+
+
+def test_a_thread_with_the_number_of_one_that_has_ended_is_another_one(kind):
+    pool = kind.make(maxconnections=5, nested="refuse")
+    served, idents = [], []
+
+    def borrow():
+        idents.append(threading.get_ident())
+        served.append(pool.connection())
+
+    for _ in range(4):
+        thread = Thread(target=borrow)
+        thread.start()
+        thread.join(PATIENCE)
+    assert len(served) == 4
+
+
+def test_each_pair_of_nested_requests_is_told_once(kind, log):
+    pool = kind.make(mincached=1, maxconnections=3, nested="warn")
+    for _ in range(3):
+        with pool.connection():
+            inner = pool.connection()
+            inner.close()
+    message, = log()
+    assert message.count("test_nested.py:") == 2
+    with pool.connection():
+        pool.connection().close()
+    assert len(log()) == 2
+
+
+def test_who_waits_for_its_turn_is_looked_at_as_well(kind, log):
+    pool = kind.make(maxconnections=1, nested="warn", maxwait=0.01)
+    with pool.connection(), pytest.raises(
+            kind.module.TooManyConnectionsError):
+        pool.connection()
+    assert any("same pool" in message for message in log())
+
+
+# deadlocks
+
+def borrow_two(pool, both):
+    """Return what two nested requests in each of two threads have raised."""
+    errors = []
+    barrier = threading.Barrier(2)
+
+    def nest():
+        with pool.connection():
+            barrier.wait(PATIENCE)
+            try:
+                pool.connection().close()
+                both.append(True)
+            except Exception as error:
+                errors.append(error)
+
+    return nest, errors
+
+
+def test_a_deadlock_of_two_threads_raises_an_error_in_one_of_them(kind, log):
+    pool = quickly(kind.make(
+        maxconnections=2, blocking=True, ondeadlock="raise"))
+    served = []
+    nest, errors = borrow_two(pool, served)
+    join(in_threads(nest, 2))
+    error, = errors
+    assert type(error) is kind.module.PoolDeadlockError
+    assert isinstance(error, kind.module.TooManyConnectionsError)
+    assert str(error).count("test_nested.py:") == 2
+    assert served == [True]  # the other thread has gone on
+    message, = log()
+    assert message.count("\nThe stack of ") == 2
+    assert message.count("in nest\n") == 2
+    assert kind.in_use(pool) == 0
+
+
+def test_a_deadlock_of_two_threads_is_logged_once(kind, log, caplog):
+    pool = quickly(kind.make(maxconnections=2, blocking=True, track=True))
+    served = []
+    nest, errors = borrow_two(pool, served)
+    threads = in_threads(nest, 2)
+    wait_until(log)
+    looked = count_looks(pool)
+    wait_until(lambda: len(looked) > 9)
+    message, = log()
+    assert "All 2 connections of the pool are held by threads" in message
+    assert "None of them can go on." in message
+    assert caplog.records[-1].levelno == logging.ERROR
+    pool._core.queue.refuse_all()
+    join(threads)
+    assert len(errors) == 2
+    assert not served
+
+
+def count_looks(pool):
+    """Return a list that grows with each look of a waiter."""
+    looks = []
+    queue = pool._core.queue
+    first = queue.first
+
+    def counted():
+        looks.append(True)
+        return first()
+
+    queue.first = counted
+    return looks
+
+
+def test_a_thread_alone_can_be_in_a_deadlock(kind, log):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise"))
+    with pool.connection(), pytest.raises(
+            kind.module.PoolDeadlockError, match="The only connection"):
+        pool.connection()
+    assert len(log()) == 1
+    pool.connection().close()
+    with pool.connection(), pytest.raises(kind.module.PoolDeadlockError):
+        pool.connection()
+    assert len(log()) == 2
+    assert kind.in_use(pool) == 0
+
+
+def test_a_deadlock_that_ends_is_only_logged(kind, log, caplog):
+    pool = quickly(kind.make(
+        maxconnections=1, maxwait=0.1, ondeadlock="raise"))
+    looked = count_looks(pool)
+    with pool.connection(), pytest.raises(
+            kind.module.TooManyConnectionsError) as caught:
+        pool.connection()
+    assert type(caught.value) is kind.module.TooManyConnectionsError
+    assert looked
+    message, = log()
+    assert "until the time of one of them is over" in message
+    assert caplog.records[-1].levelno == logging.WARNING
+
+
+def test_nothing_is_said_while_a_holder_works(kind, log):
+    pool = quickly(kind.make(
+        maxconnections=2, blocking=True, ondeadlock="raise"))
+    held, done = Event(), Event()
+
+    def work():
+        with pool.connection():
+            held.set()
+            done.wait(PATIENCE)
+
+    served = []
+
+    def nest():
+        with pool.connection():
+            served.append(pool.connection())
+            served.pop().close()
+            served.append(True)
+
+    worker, = in_threads(work, 1)
+    held.wait(PATIENCE)
+    nester, = in_threads(nest, 1)
+    looked = count_looks(pool)
+    wait_until(lambda: len(looked) > 9)
+    assert not log()
+    done.set()
+    join([worker, nester])
+    assert served == [True]
+    assert not log()
+
+
+def test_nothing_is_said_if_a_holder_is_unknown(kind, log):
+    pool = quickly(kind.make(maxconnections=1, maxwait=0.1, track=False))
+    looked = count_looks(pool)
+    with pool.connection(), pytest.raises(
+            kind.module.TooManyConnectionsError):
+        pool.connection()
+    assert looked
+    assert not log()
+
+
+def test_requests_of_others_do_not_hide_a_deadlock(kind, log):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise"))
+    errors, served = [], []
+    held, go = Event(), Event()
+
+    def nest():
+        with pool.connection():
+            held.set()
+            go.wait(PATIENCE)
+            try:
+                pool.connection()
+            except kind.module.PoolDeadlockError as error:
+                errors.append(error)
+
+    def borrow():
+        with pool.connection():
+            served.append(True)
+
+    nester = in_threads(nest, 1)
+    held.wait(PATIENCE)
+    others = in_threads(borrow, 6)
+    wait_until(lambda: pool.stats().waiting == 6)
+    go.set()
+    join(nester + others)
+    assert len(errors) == 1
+    assert len(served) == 6
+
+
+@needs_fork
+def test_a_forked_child_has_its_own_deadlocks(kind):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise"))
+
+    def nest():
+        quickly(pool)
+        with pool.connection():
+            try:
+                pool.connection()
+            except kind.module.PoolDeadlockError:
+                return "deadlock"
+            return None
+
+    with pool.connection():
+        assert in_child(nest) == "deadlock"
+    assert nest() == "deadlock"
