@@ -71,12 +71,15 @@ def _open_or_check(
 
 
 def open_ahead(
-        core: Any, permit: Permit,
-        connect: Callable[[], Any]) -> None:
-    """Open the connection of a slot, which is idle then."""
+        core: Any, permit: Permit, connect: Callable[[], Any],
+        deadline: float | None = None) -> None:
+    """Open the connection of a slot, which is idle then.
+
+    deadline: until when to wait for a server that is not there
+    """
     emptied = core.emptied
     try:
-        _open(core, permit, connect, None, is_ahead=True)
+        _open(core, permit, connect, deadline, is_ahead=True)
     except BaseException:
         core.abort(permit)
         raise
@@ -96,7 +99,7 @@ def _open(
         connect = partial(_in_time, core, permits, connect, deadline)
     try:
         con = core.throttle.connect(
-            connect, deadline, lambda: bool(core.idle))
+            connect, deadline, lambda: core.idle or core.is_closed)
     finally:
         # which the tracebacks of errors could keep, here and in all
         # functions that connect
@@ -125,7 +128,7 @@ def _in_time(
     core.throttle.attempts.add(attempt)
     con = None
     if core.has_helpers and attempt.begin(deadline - monotonic()):
-        con = attempt.wait(deadline, lambda: bool(core.idle))
+        con = attempt.wait(deadline, lambda: core.idle or core.is_closed)
     return connect() if con is None else con
 
 

@@ -300,14 +300,16 @@ class Pooled:
         try:
             return self._core.acquire(connect, timeout, *request)
         except PoolTimeout as refused:
-            from .._core.stats import too_many_text  # noqa: PLC0415 - seldom
-
-            text, cause = too_many_text(*refused.args), refused.__cause__
+            facts, cause = refused.args, refused.__cause__
         except PoolClosed:
             raise self._closed_error(ended_text()) from None
-        if cause is None:
-            raise self._too_many_error(text)
-        raise self._too_many_error(text) from cause
+        raise self._refused(facts) from cause
+
+    def _refused(self, facts: tuple[Any, ...]) -> Exception:
+        """Return the error of this pool for a request that got nothing."""
+        from .._core.stats import too_many_text  # noqa: PLC0415 - seldom
+
+        return self._too_many_error(too_many_text(*facts))
 
     # The name that the program has given to it.
     _poolname: str | None = None
@@ -322,6 +324,28 @@ class Pooled:
         """Return the state of the pool: its limits, and what it counts."""
         stats: PoolStats = self._core.stats()
         return stats
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until mincached connections are ready, idle or in use.
+
+        timeout: for how many seconds to wait until a TooManyConnectionsError
+            is raised; None means without a limit
+
+        Missing connections are opened as soon as the server is there.  Without
+        mincached, one is borrowed and given back, which shows that the server
+        answers.
+        """
+        from .._core.readiness import wait_until_ready  # noqa: PLC0415 - seldom
+
+        check_seconds("timeout", timeout)
+        try:
+            wait_until_ready(self._core, self._open, timeout)
+            return
+        except PoolTimeout as refused:
+            facts, cause = refused.args, refused.__cause__
+        except PoolClosed:
+            raise self._closed_error(ended_text()) from None
+        raise self._refused(facts) from cause
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""

@@ -20,7 +20,7 @@ MANUAL = DOCS / "main.rst"
 
 POOL = (
     "cache close connection drain run shutdown stats steady_connection"
-    " transaction version")
+    " transaction version wait")
 POOLED_DB = f"{POOL} dedicated_connection unshare"
 LEASE = "begin close commit cursor rollback valid"
 STEADY = "begin close commit rollback valid version"
