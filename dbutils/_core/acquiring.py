@@ -59,8 +59,10 @@ def _acquire(
                 permit = core.find(shareable, request, timeout)
             else:
                 permit, waiter = core.outcome(waiter), None
-            return ready(
+            permit = ready(
                 core, permit, connect, pool, shareable, deadline)
+            return core.observers.acquired(permit, start) if (
+                core.observers) else permit
         except Elsewhere:
             if deadline is not None:
                 timeout = max(deadline - monotonic(), 0)

@@ -22,13 +22,10 @@ def wait_until_ready(
         core: Any, connect: Callable[[], Any], timeout: float | None) -> None:
     """Wait until mincached connections are ready, idle or in use.
 
-    timeout: how many seconds to wait at most; None means no limit
-
     Without mincached, borrow a connection and give it back.  This function
     opens the missing ones itself, since a pool need not have a background.
 
-    Raises PoolTimeout if the wait was in vain, and PoolClosed if the pool
-    was shut down.
+    The timeout and the errors are those of acquire().
     """
     timeout = _FOREVER if timeout is None else timeout
     start = monotonic()

@@ -25,7 +25,13 @@ from .._core.limits import Limits
 from .._core.pool import Pool, core_of
 from .._core.refusals import PoolClosed, PoolTimeout
 from .._core.slots import holder_of
-from .._core.tuning import allow_helpers, close_idle, start_maintenance
+from .._core.tuning import (
+    allow_helpers,
+    close_idle,
+    observe,
+    start_maintenance,
+    unobserve,
+)
 from .._steady.liveness import NO_CHECK
 from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
@@ -325,6 +331,23 @@ class Pooled:
         stats: PoolStats = self._core.stats()
         return stats
 
+    def observe(self, observer: Any) -> None:
+        """Tell an observer from now on what happens in the pool.
+
+        observer: has any of the methods opened(seconds), closed(reason),
+            acquired(waited), released(used), refused(waited), reconnected(),
+            failed(error), outage_began(), outage_ended(seconds),
+            waited(seconds, was_served) and missed()
+
+        Their errors are logged.  An observer with acquired() or released()
+        makes each request take longer.
+        """
+        observe(self._core, observer)
+
+    def unobserve(self, observer: Any) -> None:
+        """Tell an observer nothing from now on, if it is one."""
+        unobserve(self._core, observer)
+
     def wait(self, timeout: float | None = None) -> None:
         """Wait until mincached connections are ready, idle or in use.
 
@@ -378,7 +401,7 @@ class Pooled:
                 "A connection was dropped instead of closed"
                 f"{_by(permit)}.", ResourceWarning, stacklevel=3)
         if anywhere:  # the permit dies, and a waiter finds its slot
-            self._core.nudge()
+            self._core.lose(permit)
         elif permit.is_share:
             self._core.release_share(permit)
         elif self._has_own_cache:

@@ -19,8 +19,8 @@ from dbutils.uri_pool import ConnectionPool
 MANUAL = DOCS / "main.rst"
 
 POOL = (
-    "cache close connection drain run shutdown stats steady_connection"
-    " transaction version wait")
+    "cache close connection drain observe run shutdown stats"
+    " steady_connection transaction unobserve version wait")
 POOLED_DB = f"{POOL} dedicated_connection unshare"
 LEASE = "begin close commit cursor rollback valid"
 STEADY = "begin close commit rollback valid version"
