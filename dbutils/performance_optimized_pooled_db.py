@@ -176,7 +176,7 @@ class Performance(Feature):
         """Return which optimizations are on, and what each has saved."""
         timer, cache = self._timer, self._alive_cache
         resets = self._reset_workers.times
-        spared, ahead = cache.spared.read(), timer.ahead.read()
+        spared, ahead = cache.spared.read(), timer.ahead
         return {
             "acquisition": {
                 "enabled": self._is_acquisition_optimized,

@@ -309,7 +309,7 @@ class PooledDB(Pooled):
         """Note that a request was not served, if that is counted."""
         timer = self._core.timer
         if timer is not None:
-            timer.refused()
+            timer.not_lent()
 
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,

@@ -48,12 +48,12 @@ def _acquire(
         core: Any, connect: Callable[[], Any], timeout: float | None,
         shareable: bool, pool: Any, request: Any,
         waiter: Waiter | None) -> Permit:
-    if core.is_closed and waiter is None:
-        raise PoolClosed
     start = monotonic() if waiter is None else waiter.since
     deadline = start + timeout if timeout else None
     permit = None
     while True:
+        if core.is_closed and waiter is None:
+            raise PoolClosed
         try:
             if waiter is None:
                 permit = core.find(shareable, request, timeout)
@@ -62,7 +62,8 @@ def _acquire(
             permit = ready(
                 core, permit, connect, pool, shareable, deadline)
             note_tag(permit, request)
-            return permit
+            return core.observers.acquired(permit, start) if (
+                core.observers) else permit
         except Elsewhere:
             if deadline is not None:
                 timeout = max(deadline - monotonic(), 0)

@@ -8,7 +8,7 @@ from weakref import ref
 
 from .._base.atomic import pop
 from .._base.hints import Any, Collection, Mapping, Sequence
-from .backend import AdmissionPolicy, Observer
+from .backend import AdmissionPolicy
 from .history import size_of
 from .limits import Limits
 from .quotas import NO_REQUEST, Admission, Quota, Request
@@ -44,7 +44,7 @@ def level_of(priority: Any) -> int:
         f"A priority is one of {allowed}, or an integer, not {priority!r}.")
 
 
-class AllocationPolicy(AdmissionPolicy, Observer):
+class AllocationPolicy(AdmissionPolicy):
     """Decides which request is served next, and which has to wait."""
 
     def __init__(

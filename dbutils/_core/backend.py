@@ -1,4 +1,4 @@
-"""The interfaces that a pool uses: a backend, observers, a policy."""
+"""The interfaces that a pool uses: a backend, and a policy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .throttle import ConnectThrottle
     from .waiting import Waiter
 
-__all__ = ["AdmissionPolicy", "Backend", "Observer"]
+__all__ = ["AdmissionPolicy", "Backend"]
 
 
 class Backend:
@@ -125,19 +125,6 @@ class Backend:
     def can_be_closed_in_use(self, con: Any) -> bool:
         """Return whether closing disturbs only those who share it."""
         return True
-
-
-class Observer:
-    """Is told what happens beside the fast way."""
-
-    def opened(self, seconds: float, is_ahead: bool) -> None:
-        """Note that a connection was opened, and how long that took.
-
-        is_ahead: whether no request had asked for it yet
-        """
-
-    def waited(self, seconds: float, was_served: bool) -> None:
-        """Note how long a request has waited, and whether it was served."""
 
 
 class AdmissionPolicy:

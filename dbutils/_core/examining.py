@@ -8,6 +8,7 @@ from .._base.atomic import snapshot
 from .._base.hints import Any, Callable, NamedTuple
 from .._base.together import run_together
 from .opener import open_ahead
+from .slots import DEAD
 
 __all__ = [
     "Found", "drop", "examine_idle", "has_idle", "is_away", "is_in_use",
@@ -102,12 +103,12 @@ def keep(core: Any, permit: Any) -> bool:
 
 def drop(core: Any, permit: Any) -> bool:
     """Close it."""
-    core.discard(permit)
+    core.discard(permit, DEAD)
     return False
 
 
 def replace(connect: Callable[[], Any], core: Any, permit: Any) -> bool:
     """Open another connection instead; return whether there was a slot."""
-    core.close(permit.slot)
+    core.close(permit.slot, DEAD)
     open_ahead(core, permit, connect)
     return True

@@ -8,7 +8,6 @@ from weakref import ref
 
 from .._base.hints import Any, Callable
 from .._base.together import run_together
-from .backend import Observer
 from .tuning import observe
 
 __all__ = ["LoadHistory", "load_of", "open_ahead", "size_of"]
@@ -27,7 +26,7 @@ def size_of(core: Any) -> int:
     return len(core.slots)
 
 
-class LoadHistory(Observer):
+class LoadHistory:
     """Notes the load of a pool, which is looked at now and then."""
 
     def __init__(self, number: int) -> None:
@@ -53,10 +52,9 @@ class LoadHistory(Observer):
         self._core = ref(core)
         observe(core, self)
 
-    def opened(self, seconds: float, is_ahead: bool) -> None:
+    def missed(self) -> None:
         """Note the load at which a connection was missing."""
-        if not is_ahead:
-            self._note_load()
+        self._note_load()
 
     def waited(self, seconds: float, was_served: bool) -> None:
         """Note the load at which a request had to wait."""

@@ -7,7 +7,16 @@ from .._base.errors import quietly
 from .._base.hints import Any, Callable, deque
 from . import opener
 from .lease import hand_over
-from .slots import Permit, Slot, end, free_tokens
+from .slots import (
+    CLEARED,
+    DEAD,
+    EXPIRED,
+    SURPLUS,
+    Permit,
+    Slot,
+    end,
+    free_tokens,
+)
 
 __all__ = [
     "abandon", "abort", "adopt", "close", "close_counted", "destroy",
@@ -25,16 +34,19 @@ def abort(core: Any, permit: Permit) -> None:
     if permit.is_share:
         core.leave_share(permit)
     elif core.slots.has(permit.slot):
-        core.discard(permit)
+        core.discard(permit, DEAD)
 
 
-def discard(core: Any, permit: Permit) -> None:
-    """Close the connection of a slot for good, and give the slot up."""
+def discard(core: Any, permit: Permit, reason: str | None = None) -> None:
+    """Close the connection of a slot for good, and give the slot up.
+
+    reason: why, None if the state of the pool tells it
+    """
     slot = permit.slot
     if permit.admission is not None:
         free_tokens(permit)
     try:
-        core.close(slot)
+        core.close(slot, reason)
     finally:
         core.give_up(slot)
 
@@ -68,28 +80,42 @@ def abandon(core: Any, slot: Slot) -> None:
     _open_to_next(core)
 
 
-def close(core: Any, slot: Slot) -> None:
+def close(core: Any, slot: Slot, reason: str | None = None) -> None:
     """Close the connection of a slot, if there is one."""
     con = slot.con
     if con is not None:
         core.backend.leave(con)  # before that, in case of a fork
         slot.con = None
-        core.close_counted(con, slot.is_counted)
+        core.close_counted(
+            con, slot.is_counted, reason or _reason_for(core, slot))
 
 
-def close_counted(core: Any, con: Any, is_counted: bool) -> None:
+def close_counted(
+        core: Any, con: Any, is_counted: bool, reason: str) -> None:
     """Close a connection, and count that if its opening was counted."""
     if is_counted:
-        core.closed.step()
+        core.closed[reason].step()
     with quietly("closing a connection of a pool"):
         core.backend.close(con)
+    if is_counted and core.observers:
+        core.observers.notify("closed", reason)
+
+
+def _reason_for(core: Any, slot: Slot) -> str:
+    """Return why a connection is closed that comes back."""
+    maintenance = core.maintenance
+    if core.is_closed or slot.round != core.round:
+        return CLEARED
+    if maintenance is not None and maintenance.is_expired(slot):
+        return EXPIRED
+    return DEAD if core.may_stay(slot) else SURPLUS
 
 
 def destroy(core: Any, lease: Any) -> None:
     """Close the connection of a lease for good, unless it was released."""
     checkout, permit = hand_over(lease)
     if end(checkout):
-        core.discard(permit)
+        core.discard(permit, CLEARED)
 
 
 def detach(core: Any, lease: Any) -> Any:
@@ -152,6 +178,6 @@ def trim(core: Any, number: int) -> int:
         except IndexError:
             pass  # others do the same
         if permit is not None:
-            core.discard(permit)
+            core.discard(permit, SURPLUS)
             closed += 1
     return closed

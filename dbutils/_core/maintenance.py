@@ -14,6 +14,7 @@ from .._base.errors import logger, quietly
 from .._base.hints import Any, Callable, NamedTuple
 from .._base.threads import fill_vacancies, vacancies
 from .features import Feature
+from .slots import DEAD, EXPIRED, IDLE
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
@@ -77,7 +78,8 @@ class Maintenance(Feature):
     def _work(self, core: Any) -> None:
         """Make one round."""
         core.reclaim()
-        self._for_idle(core, self.is_due, core.discard)
+        self._for_idle(core, self.is_expired, partial(_end, core, EXPIRED))
+        self._for_idle(core, self.is_due, partial(_end, core, IDLE))
         if self._options.keepalive:
             self._for_idle(core, self._is_silent, partial(self._ask, core))
         if self._options.refill:
@@ -104,7 +106,7 @@ class Maintenance(Feature):
             if can_stay:
                 core.put_back(permit, emptied)
             else:
-                core.discard(permit)
+                core.discard(permit, DEAD)
 
     @property
     def needs_times(self) -> bool:
@@ -126,7 +128,7 @@ class Maintenance(Feature):
                 return
             core = self._link()
             if core is not None:
-                core.discard(permit)
+                core.discard(permit, EXPIRED)
 
         append = idle.append
         return put
@@ -166,6 +168,11 @@ class Maintenance(Feature):
             logger.warning(text)
             warnings.warn(text, ResourceWarning, stacklevel=2)
         self._reported = leaks
+
+
+def _end(core: Any, reason: str, permit: Any) -> None:
+    """Close an idle connection."""
+    core.discard(permit, reason)
 
 
 def refill(core: Any, connect: Callable[[], Any]) -> None:

@@ -6,7 +6,15 @@ from time import monotonic
 
 from .._base.errors import quietly
 from .._base.hints import Any, Callable, partial
-from .slots import Permit, Slot, free_tokens, note_caller
+from .slots import (
+    DEAD,
+    EXPIRED,
+    IDLE,
+    Permit,
+    Slot,
+    free_tokens,
+    note_caller,
+)
 
 __all__ = ["open_ahead", "ready"]
 
@@ -37,7 +45,8 @@ def ready(
         permit = core.sharing.publish(permit, record)
         core.serve()
     permit.taken = None  # by the last holder
-    permit.checkout = [pool]
+    permit.checkout = (
+        core.observers.begin(pool) if core.observers else [pool])
     if core.tracks or (
             core.tracks is None and core.limits.maxconnections):
         note_caller(permit, _DEPTH)  # which costs nothing here
@@ -54,9 +63,10 @@ def _open_or_check(
     slot, is_share = permit.slot, permit.is_share
     may_have_to_go = deadline is not None or core.maintenance is not None
     try:
-        if may_have_to_go and slot.con is not None and not is_share and (
-                _has_to_go(core, slot, deadline)):
-            core.close(slot)
+        if may_have_to_go and slot.con is not None and not is_share:
+            reason = _why_to_go(core, slot, deadline)
+            if reason is not None:
+                core.close(slot, reason)
         if slot.con is None:
             _open(core, permit, connect, deadline)
         elif not is_share and core.backend.seems_ready(slot.con):
@@ -71,12 +81,15 @@ def _open_or_check(
 
 
 def open_ahead(
-        core: Any, permit: Permit,
-        connect: Callable[[], Any]) -> None:
-    """Open the connection of a slot, which is idle then."""
+        core: Any, permit: Permit, connect: Callable[[], Any],
+        deadline: float | None = None) -> None:
+    """Open the connection of a slot, which is idle then.
+
+    The deadline is that of ready().
+    """
     emptied = core.emptied
     try:
-        _open(core, permit, connect, None, is_ahead=True)
+        _open(core, permit, connect, deadline, is_ahead=True)
     except BaseException:
         core.abort(permit)
         raise
@@ -96,7 +109,7 @@ def _open(
         connect = partial(_in_time, core, permits, connect, deadline)
     try:
         con = core.throttle.connect(
-            connect, deadline, lambda: bool(core.idle))
+            connect, deadline, lambda: core.idle or core.is_closed)
     finally:
         # which the tracebacks of errors could keep, here and in all
         # functions that connect
@@ -125,7 +138,7 @@ def _in_time(
     core.throttle.attempts.add(attempt)
     con = None
     if core.has_helpers and attempt.begin(deadline - monotonic()):
-        con = attempt.wait(deadline, lambda: bool(core.idle))
+        con = attempt.wait(deadline, lambda: core.idle or core.is_closed)
     return connect() if con is None else con
 
 
@@ -140,17 +153,19 @@ def _connect_for_another(
     return None
 
 
-def _has_to_go(core: Any, slot: Slot, deadline: float | None) -> bool:
-    """Return whether a connection has to be replaced.
+def _why_to_go(core: Any, slot: Slot, deadline: float | None) -> str | None:
+    """Return why a connection has to be replaced, None if it can stay.
 
     A request with a deadline never receives a dead connection; half of
     the time that is left is for asking, and half for connecting.
     """
-    if core.maintenance is not None and core.maintenance.is_due(slot):
-        return True
-    return deadline is not None and not (
+    maintenance = core.maintenance
+    if maintenance is not None and maintenance.is_due(slot):
+        return EXPIRED if maintenance.is_expired(slot) else IDLE
+    is_dead = deadline is not None and not (
         core.backend.seems_ready(slot.con) or core.backend.is_alive(
             slot.con, (deadline - monotonic()) / 2))
+    return DEAD if is_dead else None
 
 
 def _begin_with(
@@ -165,7 +180,9 @@ def _begin_with(
     if slot.round != core.round:  # the pool was drained meanwhile
         core.backend.retire(con)
     if core.observers:
-        core.notify("opened", seconds, is_ahead)
+        core.observers.notify("opened", seconds)
+        if not is_ahead:
+            core.observers.notify("missed")
     if core.maintenance is not None:
         core.maintenance.opened(slot)
 

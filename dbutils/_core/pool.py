@@ -26,11 +26,13 @@ from .._base.fork import register_for_fork
 from .._base.hints import Any, Callable, Deque, Iterator
 from .._base.mutex import Mutex
 from . import acquiring, leaving, reclaiming, releasing, serving, ways
-from .backend import Backend, Observer
+from .backend import Backend
 from .limits import Limits
 from .refusals import OldestHolders
 from .sharing import Sharing
 from .slots import (
+    CLEARED,
+    REASONS,
     Checkout,
     Holder,
     OldestFirst,
@@ -55,7 +57,7 @@ VERBS = (
     "acquire", "request", "release", "release_permit", "release_dropped",
     "release_share", "release_one_share", "share_idle", "put_back_unused",
     "abort", "hold_permit", "destroy", "detach", "after_release", "nudge",
-    "place", "wait_on", "withdraw",
+    "lose", "place", "wait_on", "withdraw",
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
@@ -114,8 +116,8 @@ class Pool:
         self.maintenance: Any = None
         # They reset connections in other threads, if there are any.
         self.reset_workers: Any = None
-        # They are told what the pool had to do to serve a request.
-        self.observers: tuple[Observer, ...] = ()
+        # They are told what happens; see the module "observing".
+        self.observers: Any = ()
         # The policy decides about requests, unless they are all alike; and for
         # how many seconds a waiter may be overtaken.
         self.policy: Any = None
@@ -151,9 +153,10 @@ class Pool:
         # The permits of connections that are in use without a lease.
         self.held: dict[int, Permit] = {}
         self.oldest = OldestHolders()
-        # The numbers of connections that were opened and closed, and of
-        # requests that got no connection.
-        self.opened, self.closed, self.refused = Count(), Count(), Count()
+        # The numbers of connections that were opened, of requests that got
+        # none, and of connections that were closed, by the reason.
+        self.opened, self.refused = Count(), Count()
+        self.closed = {reason: Count() for reason in REASONS}
         self.choose_ways()
 
     def leave_to_parent(self) -> None:
@@ -164,15 +167,25 @@ class Pool:
 
     def after_fork(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
-        for checkout in self._checkouts():
-            end(checkout)
-        self.throttle = ConnectThrottle(self.backend.is_outage)
+        self._end_checkouts()
+        self.throttle = ConnectThrottle(
+            self.backend.is_outage, self.observers)
         if self.reset_workers is not None:
             self.reset_workers.after_fork()
         if self.policy is not None:
             self.policy.after_fork()
         self.changing = Mutex()
         self._begin()
+
+    def _end_checkouts(self) -> None:
+        """End all checkouts; observers are told of that later."""
+        observers = self.observers
+        if observers:
+            observers.defers = True
+        for checkout in self._checkouts():
+            end(checkout)
+        if observers:
+            observers.defers = False
 
     def let_go(self) -> None:
         """Drop all references to itself, when the pool is dropped."""
@@ -259,7 +272,8 @@ class Pool:
         return PoolStats(
             maxconnections, mincached, maxcached, maxshared, maxwaiting,
             self.in_use, len(self.idle), len(self.sharing.permits()),
-            len(self.queue), self.opened.read(), self.closed.read(),
+            len(self.queue), self.opened.read(),
+            sum(count.read() for count in self.closed.values()),
             self.throttle.reconnects.read(), self.refused.read())
 
     def permits_in_use(self) -> Iterator[Permit]:
@@ -300,11 +314,11 @@ class Pool:
         groups = [permit.group for permit in self.sharing.permits()]
         return [group.record for group in groups if group.count()]
 
-    def notify(self, event: str, *details: Any) -> None:
-        """Tell the observers, whose errors are only logged."""
-        for observer in self.observers:
-            with quietly("telling an observer of a pool"):
-                getattr(observer, event)(*details)
+    def lose(self, permit: Permit) -> None:
+        """Leave a permit that dies to the request that finds its slot."""
+        if self.observers:
+            self.observers.end_later(permit.checkout)
+        self.nudge()
 
     def nudge(self) -> None:
         """Wake the first waiter up, to take back what was lost."""
@@ -363,7 +377,7 @@ class Pool:
         for _ in range(len(self.idle)):
             permit = pop(self.idle)
             if permit is not None:
-                self.discard(permit)
+                self.discard(permit, CLEARED)
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""

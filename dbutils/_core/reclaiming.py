@@ -12,7 +12,7 @@ from .._base.errors import quietly
 from .._base.finalizers import collecting, is_collecting
 from .._base.hints import Any
 from .._base.threads import fill_vacancies, is_ending, vacancies
-from .slots import Permit, Slot, end
+from .slots import CLEARED, Permit, Slot, end
 
 __all__ = [
     "end_sharing", "leave_share", "reclaim", "release_one_share",
@@ -114,4 +114,4 @@ def _close_detached(core: Any, slot: Slot) -> None:
     """
     mark = object()
     is_first = slot.__dict__.setdefault("closed", mark) is mark
-    core.close_counted(slot.con, is_first and slot.is_counted)
+    core.close_counted(slot.con, is_first and slot.is_counted, CLEARED)

@@ -42,6 +42,8 @@ class PoolDeadlock(Exception):  # noqa: N818 - no error as such
 def refusal(core: Any, waited: float, reason: str | None) -> PoolTimeout:
     """Return the error of a request that gets no connection."""
     core.refused.step()
+    if core.observers:
+        core.observers.notify("refused", waited)
     core.track()
     holders, unknown = core.oldest.read_few(
         core.permits_in_use, core.tracks is True)

@@ -6,7 +6,7 @@ from .._base.atomic import pop
 from .._base.errors import release_frames
 from .._base.finalizers import is_collecting
 from .._base.hints import Any, Callable
-from .slots import Permit, Slot, end, free_tokens
+from .slots import CLEARED, DEAD, SURPLUS, Permit, Slot, end, free_tokens
 
 __all__ = [
     "after_release", "hand_on", "has_surplus", "may_stay", "place",
@@ -75,7 +75,7 @@ def reset_here(
             or core.backend.reset(slot.con))
     finally:
         if is_expected is not None and not is_expected():
-            core.close(slot)  # it has left the pool
+            core.close(slot, DEAD)  # it has left the pool
         elif can_stay:
             core.put_back(permit, emptied)
         else:
@@ -151,7 +151,7 @@ def put_back(core: Any, permit: Permit, emptied: int | None = None) -> None:
     """
     slot = permit.slot
     if emptied is not None and emptied != core.emptied:
-        core.discard(permit)
+        core.discard(permit, CLEARED)
         return
     core.sharing.stop(slot)
     if permit.admission is not None:
@@ -181,7 +181,7 @@ def hand_on(core: Any) -> None:
             maxcached is not None and len(core.idle) > maxcached)):
         permit = pop(core.idle, last=True)
         if permit is not None:
-            core.discard(permit)
+            core.discard(permit, CLEARED if core.is_closed else SURPLUS)
 
 
 def _serve_or_nudge(core: Any) -> None:

@@ -16,6 +16,7 @@ from .._base.finalizers import is_collecting
 from .._base.hints import Any
 from .._base.housekeeper import Task, housekeeper
 from .._base.threads import is_ending
+from .slots import DEAD
 from .stats import Timings
 
 __all__ = ["ResetWorkers"]
@@ -52,7 +53,7 @@ class _Job(Task):
         permit, self.permit = self.permit, None
         try:
             if self.is_decided():  # it was given up
-                self._core.close(self._slot)
+                self._core.close(self._slot, DEAD)
             else:
                 self._core.reset_here(permit, lambda: self.is_first(self))
         finally:

@@ -31,7 +31,7 @@ def outcome(core: Any, waiter: Waiter) -> Permit:
     """Return the permit that a waiter was granted, or raise its refusal."""
     permit, waited = waiter.permit, monotonic() - waiter.since
     if core.observers:
-        core.notify("waited", waited, permit is not None)
+        core.observers.notify("waited", waited, permit is not None)
     if permit is not None:
         return permit
     if core.is_closed:

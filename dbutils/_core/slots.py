@@ -23,9 +23,16 @@ from .._base.finalizers import note_lost
 from .._base.hints import Any, Deque, Iterable, List, NamedTuple, Tuple, ref
 
 __all__ = [
-    "Checkout", "Holder", "Permit", "Slot", "Slots", "end", "holder_of",
-    "note_caller", "note_tag"]
+    "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
+    "Holder", "Permit", "Slot", "Slots", "end", "holder_of", "note_caller",
+    "note_tag"]
 
+# Why a connection is closed: the program wanted that, the server has ended it
+# or it could not be cleaned, its lifetime was over, it was idle for too long,
+# there were too many.
+CLEARED, DEAD, EXPIRED = "cleared", "dead", "expired"
+IDLE, SURPLUS = "idle", "surplus"
+REASONS = (CLEARED, DEAD, EXPIRED, IDLE, SURPLUS)
 
 _NEVER = float("inf")
 

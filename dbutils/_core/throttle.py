@@ -30,11 +30,15 @@ _HANGING = 20
 class ConnectThrottle:
     """The state of the server, as far as a pool knows it."""
 
-    def __init__(self, is_outage: Callable[[BaseException], bool]) -> None:
+    def __init__(
+            self, is_outage: Callable[[BaseException], bool],
+            observers: Any = ()) -> None:
         """Set up the throttle.
 
         is_outage: tells whether another attempt can help after an error
+        observers: are told of errors, outages and new sessions
         """
+        self.observers = observers
         self.clock = monotonic
         self._is_outage = is_outage
         # How often a session was replaced while its connection was in use.
@@ -43,6 +47,9 @@ class ConnectThrottle:
         self.error: Exception | None = None
         self._failures = 0
         self._start = 0.0
+        # When the outage began of which observers were told.  The thread that
+        # sets or pops the only item tells them.
+        self._outage: dict[int, float] = {}
         # The spans by number, with the object that has claimed each.
         self._claims: dict[int, object] = {}
         self._over = threading.Event()
@@ -127,6 +134,8 @@ class ConnectThrottle:
 
     def note_failure(self, error: Exception) -> bool:
         """Note an error; return whether the server cannot be used."""
+        if self.observers and not isinstance(error, (Elsewhere, Late)):
+            self.observers.notify("failed", _again(error))
         if not self._is_outage(error):
             return False
         if self.error is None:
@@ -134,6 +143,10 @@ class ConnectThrottle:
             self._over.clear()
         self.error = _again(error)
         self._failures += 1
+        if self.observers:
+            now = self.clock()
+            if self._outage.setdefault(0, now) is now:
+                self.observers.notify("outage_began")
         return True
 
     def note_success(self) -> None:
@@ -142,6 +155,19 @@ class ConnectThrottle:
             self.error = None
             self._failures = 0
             self._over.set()
+        if self._outage:
+            self._end_outage()
+
+    def _end_outage(self) -> None:
+        began = self._outage.pop(0, None)
+        if began is not None and self.observers:
+            self.observers.notify("outage_ended", self.clock() - began)
+
+    def reconnected(self) -> None:
+        """Note that a session was replaced."""
+        self.reconnects.step()
+        if self.observers:
+            self.observers.notify("reconnected")
 
 
 def _again(error: Exception) -> Exception:

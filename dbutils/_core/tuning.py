@@ -6,14 +6,14 @@ from .._base.hints import Any, Callable
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
-    from .backend import AdmissionPolicy, Observer
+    from .backend import AdmissionPolicy
     from .maintenance import MaintenanceOptions
     from .resetting import ResetWorkers
 
 __all__ = [
     "allow_helpers", "close_idle", "limit_usage", "observe",
     "set_admission_policy", "set_reset_workers", "set_service",
-    "start_maintenance", "watch_holders"]
+    "start_maintenance", "unobserve", "watch_holders"]
 
 
 def start_maintenance(
@@ -89,7 +89,18 @@ def close_idle(core: Any) -> None:
     core.close_idle()
 
 
-def observe(core: Any, observer: Observer) -> None:
-    """Tell an observer what is done for requests from now on."""
-    core.observers += (observer,)
+def observe(core: Any, observer: Any) -> None:
+    """Tell an observer what happens from now on."""
+    from .observing import observers_of  # noqa: PLC0415 - an option
+
+    with core.changing.take():
+        observers_of(core).add(observer)
     core.choose_ways()
+
+
+def unobserve(core: Any, observer: Any) -> None:
+    """Tell an observer nothing from now on."""
+    if core.observers:
+        with core.changing.take():
+            core.observers.drop(observer)
+        core.choose_ways()

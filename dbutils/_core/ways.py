@@ -43,10 +43,17 @@ def _options(core: Any) -> tuple[
     """Return all that the ways depend on."""
     policy = core.policy
     return (
-        core.is_closed, policy is not None and policy.has_limits,
+        core.is_closed, _is_long(core, policy),
         _needs_care(core), core.asks and not _needs_more(core), core.tracks,
         _needs_times(core), _is_plain(core),
         (core.order, core.limits.maxcached))
+
+
+def _is_long(core: Any, policy: Any) -> bool:
+    """Return whether each request goes the long way."""
+    return bool(
+        (policy is not None and policy.has_limits) or core.nesting is not None
+        or (core.observers and core.observers.watches))
 
 
 def _is_plain(core: Any) -> bool:
@@ -63,12 +70,12 @@ def _is_plain(core: Any) -> bool:
 
 
 def _choose(
-        core: Any, is_closed: bool, has_limits: bool, needs_care: bool,
+        core: Any, is_closed: bool, is_long: bool, needs_care: bool,
         only_asks: bool, tracks: bool | None, needs_times: bool,
         is_plain: bool,
         order: tuple[Any, Any]) -> None:
     take: Any = core.idle.popleft
-    if is_closed or has_limits or core.nesting is not None:
+    if is_closed or is_long:
         take = none_is_idle
     elif only_asks:
         take = MethodType(core.backend.take_and_ask, core)
@@ -81,7 +88,7 @@ def _choose(
         put = core.maintenance.way_back(core.idle)
     if order[1] is not None:
         put = partial(_put_and_look, core, put)
-    if has_limits:
+    if is_long:
         put = core.put_back
     # each is set once, also if this is interrupted
     core.way_out, core.put, core.is_plain = take, put, is_plain

@@ -33,7 +33,9 @@ from .._core.slots import holder_of
 from .._core.tuning import (
     allow_helpers,
     close_idle,
+    observe,
     start_maintenance,
+    unobserve,
     watch_holders,
 )
 from .._steady.liveness import NO_CHECK
@@ -328,18 +330,20 @@ class Pooled:
         try:
             return self._core.acquire(connect, timeout, *request)
         except PoolTimeout as refused:
-            from .._core.stats import too_many_text  # noqa: PLC0415 - seldom
-
-            text, cause = too_many_text(*refused.args), refused.__cause__
+            facts, cause = refused.args, refused.__cause__
         except PoolClosed:
             raise self._closed_error(ended_text()) from None
         except NestedRequest as refused:
             raise self._nested_error(str(refused)) from None
         except PoolDeadlock as refused:
             raise self._deadlock_error(str(refused)) from None
-        if cause is None:
-            raise self._too_many_error(text)
-        raise self._too_many_error(text) from cause
+        raise self._refused(facts) from cause
+
+    def _refused(self, facts: tuple[Any, ...]) -> Exception:
+        """Return the error of this pool for a request that got nothing."""
+        from .._core.stats import too_many_text  # noqa: PLC0415 - seldom
+
+        return self._too_many_error(too_many_text(*facts))
 
     # The name that the program has given to it.
     _poolname: str | None = None
@@ -363,6 +367,45 @@ class Pooled:
         from .._core.holders import lease_holders  # noqa: PLC0415 - if needed
 
         return lease_holders(self._core)
+
+    def observe(self, observer: Any) -> None:
+        """Tell an observer from now on what happens in the pool.
+
+        observer: has any of the methods opened(seconds), closed(reason),
+            acquired(waited), released(used), refused(waited), reconnected(),
+            failed(error), outage_began(), outage_ended(seconds),
+            waited(seconds, was_served) and missed()
+
+        Their errors are logged.  An observer with acquired() or released()
+        makes each request take longer.
+        """
+        observe(self._core, observer)
+
+    def unobserve(self, observer: Any) -> None:
+        """Tell an observer nothing from now on, if it is one."""
+        unobserve(self._core, observer)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait until mincached connections are ready, idle or in use.
+
+        timeout: for how many seconds to wait until a TooManyConnectionsError
+            is raised; None means without a limit
+
+        Missing connections are opened as soon as the server is there.  Without
+        mincached, one is borrowed and given back, which shows that the server
+        answers.
+        """
+        from .._core.readiness import wait_until_ready  # noqa: PLC0415 - seldom
+
+        check_seconds("timeout", timeout)
+        try:
+            wait_until_ready(self._core, self._open, timeout)
+            return
+        except PoolTimeout as refused:
+            facts, cause = refused.args, refused.__cause__
+        except PoolClosed:
+            raise self._closed_error(ended_text()) from None
+        raise self._refused(facts) from cause
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""
@@ -395,7 +438,7 @@ class Pooled:
                 "A connection was dropped instead of closed"
                 f"{_by(permit)}.", ResourceWarning, stacklevel=3)
         if anywhere:  # the permit dies, and a waiter finds its slot
-            self._core.nudge()
+            self._core.lose(permit)
         elif permit.is_share:
             self._core.release_share(permit)
         elif self._has_own_cache:

@@ -10,7 +10,6 @@ from time import monotonic
 
 from .._base.atomic import Count
 from .._base.hints import Any, Mapping
-from .._core.backend import Observer
 from .._core.stats import Timings, describe
 from .._steady.liveness import ASK_DRIVER
 from .._steady.state import OPEN
@@ -24,7 +23,7 @@ _DUE, _AGAIN = "due", "again"
 _ALIVE = 0.5
 
 
-class PoolTimer(Observer):
+class PoolTimer:
     """Counts what a pool does, and measures a part of it."""
 
     def __init__(self, each: int, measured: Mapping[type, type]) -> None:
@@ -47,7 +46,7 @@ class PoolTimer(Observer):
         self.creations = Timings()
         self.waits = Timings()
         self.misses = Count()
-        self.ahead = Count()
+        self.missing = Count()
         self.timeouts = Count()
         # Requests that were not served, for whatever reason.
         self.failures = Count()
@@ -100,13 +99,19 @@ class PoolTimer(Observer):
         self.uses.add(used)
         self.releases.add(seconds)
 
-    def opened(self, seconds: float, is_ahead: bool) -> None:
+    def opened(self, seconds: float) -> None:
         """Note that a connection was opened."""
         self.creations.add(seconds)
-        if is_ahead:
-            self.ahead.step()
-        else:
-            self._here.was_missed = True
+
+    def missed(self) -> None:
+        """Note that a request had to have it opened."""
+        self.missing.step()
+        self._here.was_missed = True
+
+    @property
+    def ahead(self) -> int:
+        """How many connections were opened before a request missed them."""
+        return max(self.creations.number - self.missing.read(), 0)
 
     def waited(self, seconds: float, was_served: bool) -> None:
         """Note that a request had to wait."""
@@ -116,7 +121,7 @@ class PoolTimer(Observer):
         else:
             self.timeouts.step()
 
-    def refused(self) -> None:
+    def not_lent(self) -> None:
         """Note that a request was not served."""
         self.failures.step()
         self._here.was_missed = False

@@ -235,7 +235,7 @@ class Session:
         if self.throttle is None:
             return connect()
         con = self.throttle.connect(connect, None, bool)  # no wait, no other
-        self.throttle.reconnects.step()
+        self.throttle.reconnected()
         return con
 
     def forgets_work(self) -> bool:

@@ -16,7 +16,6 @@ from dbutils import Performance, PerformanceOptimizedPooledDB
 from dbutils._base.atomic import Count
 from dbutils._base.crew import Crew
 from dbutils._base.housekeeper import housekeeper
-from dbutils._core.backend import Observer
 from dbutils._steady.session import stay_away
 from dbutils._steady.steady import session_of
 from dbutils.pooled_db import (
@@ -197,20 +196,20 @@ def test_shared_connections_are_counted_too(make):
 
 
 def test_who_observes_a_pool_cannot_disturb_it(make, caplog):
-    class Disturber(Observer):
-        def opened(self, seconds, is_ahead):
+    class Disturber:
+        def opened(self, *details):
             raise RuntimeError("disturbing")
 
         waited = opened
 
-    pool = make(maxconnections=1, maxwait=0.01)
+    pool = make(maxconnections=1)
     caplog.set_level(logging.DEBUG)
-    pool._core.observers += (Disturber(),)
+    pool.observe(Disturber())
     with pool.connection(shareable=False), (
             pytest.raises(TooManyConnectionsError)):
         pool.connection(shareable=False)
     assert len(pool._idle_cache) == 1
-    assert caplog.text.count("telling an observer") == 2
+    assert caplog.text.count("an observer of a pool, a Disturber, failed") == 2
     report = pool.performance_report()
     assert report["connection_creation_time"]["count"] == 1
 

@@ -19,6 +19,7 @@ from dbutils import (
     HealthCheckPooledDB,
     PerformanceOptimizedPooledDB,
 )
+from dbutils._core.observing import EVENTS
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.pooled_pg import PooledPg
 from dbutils.pooled_pg import TooManyConnectionsError as TooManyPgError
@@ -161,6 +162,27 @@ class Tagged(Use):
             lease.close()
 
 
+class Observed(Use):
+    """Has observers of all events, one of which fails."""
+
+    def prepare(self):
+        for act in (str, int):
+            self.pool.observe(Observer(act))
+        super().prepare()
+
+
+class Observer:
+    """Calls a function for each event, whatever that is given."""
+
+    def __init__(self, act):
+        for name in EVENTS:
+            setattr(self, name, lambda *_details: act("seen"))
+
+
+class ObservedSharing(Observed, Sharing):
+    pass
+
+
 class Richer(Use):
     """Uses all that the richer pools can do in the thread of the program."""
 
@@ -193,6 +215,8 @@ KINDS = {
     "sharing": Sharing,
     "tagged": Tagged,
     "classic": Classic,
+    "observed": Observed,
+    "observed,sharing": ObservedSharing,
     "reset=False": partial(Use, reset=False),
     "reset=session": partial(Use, reset="session"),
     "ping=7,maxusage=1": partial(Use, ping=7, maxusage=1),

@@ -19,9 +19,8 @@ from dbutils.uri_pool import ConnectionPool
 MANUAL = DOCS / "main.rst"
 
 POOL = (
-    "cache close connection drain holders run shutdown stats"
-    " steady_connection"
-    " transaction version")
+    "cache close connection drain holders observe run shutdown stats"
+    " steady_connection transaction unobserve version wait")
 POOLED_DB = f"{POOL} dedicated_connection unshare"
 LEASE = "begin close commit cursor rollback valid"
 STEADY = "begin close commit rollback valid version"
