@@ -120,9 +120,10 @@ class HealthCheck(Feature):
 
 
 def _check_interval(name: str, interval: Any) -> float | None:
-    if check_seconds(name, interval) == 0:
+    seconds = check_seconds(name, interval)
+    if seconds == 0:
         raise ValueError(f"{name!r} must be greater than 0, or None.")
-    return interval
+    return seconds
 
 
 class HealthCheckPooledDB(PooledDB):

@@ -91,7 +91,7 @@ class PersistentDB(ThreadConnections):
         shared.
         """
         try:
-            con = self._fast_way.con()
+            con: SteadyDBConnection = self._fast_way.con()
             session = con._own_session  # noqa: SLF001 - session_of(), without a call
         except AttributeError:  # this thread has none, or has dropped it
             con = self._own_connection()

@@ -63,6 +63,6 @@ class PersistentPg(ThreadConnections):
 
     def connection(self) -> SteadyPgConnection:
         """Return the connection of this thread."""
-        con = self._own_connection()
+        con: SteadyPgConnection = self._own_connection()
         session_of(con).check(1)
         return con

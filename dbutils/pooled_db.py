@@ -538,7 +538,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
                 return results[0]
             self._move()
 
-    def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
+    def _do_here(self, act: Callable[[Any], Any]) -> Any:
         """Return the result in a list, [] if this connection is not free."""
         share = self._held()
         if share is None:

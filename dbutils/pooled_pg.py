@@ -145,7 +145,8 @@ class PooledPg(Pooled):
         """
         permit = self._acquire(self._open, maxwait=maxwait)
         self._core.hold_permit(permit)
-        return permit.slot.con
+        con: SteadyPgConnection = permit.slot.con
+        return con
 
     def connection(
             self, *, maxwait: float | None = None) -> PooledPgConnection:

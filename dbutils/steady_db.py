@@ -272,13 +272,14 @@ class SteadyDBConnection(Steady):
     def threadsafety(self) -> int:
         """Return the thread safety level of the connection."""
         opener = self._own_session.opener
-        if opener.threadsafety is None:
+        threadsafety: int | None = opener.threadsafety
+        if threadsafety is None:
             if opener.dbapi is None:
                 raise AttributeError(
                     "Could not determine the thread safety:"
                     " please set creator.dbapi or creator.threadsafety.")
             return 0
-        return opener.threadsafety
+        return threadsafety
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction, in which the connection is not replaced.
@@ -699,7 +700,7 @@ _new = object.__new__
 
 def cursor_for(
         con: SteadyDBConnection, lease: Any, checkout: Any, args: Args,
-        kwargs: Kwargs, cursor: Any) -> Any:
+        kwargs: Kwargs, cursor: SteadyDBCursor | None) -> SteadyDBCursor:
     """Return a new cursor that can be used until a checkout ends.
 
     The parameters are those of bind(), and those of the driver's cursor().

@@ -12,10 +12,10 @@ from __future__ import annotations
 import sys
 
 __all__ = [
-    "Any", "Args", "Callable", "Collection", "ContextManager", "Deque", "Dict",
-    "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
-    "Sequence", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
-    "methodcaller", "partial", "ref"]
+    "Any", "AnyRef", "Args", "Callable", "Collection", "ContextManager",
+    "Deque", "Dict", "Iterable", "Iterator", "Kwargs", "List", "Mapping",
+    "NamedTuple", "Sequence", "Tuple", "WeakSet", "attrgetter", "cast",
+    "deque", "methodcaller", "partial", "ref"]
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -151,3 +151,9 @@ else:
     # The arguments of a call that is passed on.
     Args = Tuple[Any, ...]
     Kwargs = Dict[str, Any]
+
+# The base of weak references with further attributes.
+if TYPE_CHECKING:
+    AnyRef = ref[Any]
+else:
+    AnyRef = ref

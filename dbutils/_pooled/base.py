@@ -162,7 +162,7 @@ class Pooled:
 
     # Only declared: with an attribute of the class, reading that of the object
     # would take four times as long.
-    _core: Any
+    _core: Pool
     _backend: Any
 
     def _change_reset(self, reset: Any) -> None:
