@@ -91,7 +91,7 @@ class PoolEvictedError(PoolManagerError, PoolClosedError):
     """A pool was removed from its manager."""
 
 
-class ManagedPool(PooledDB):
+class ManagedPool(PooledDB[Any]):
     """A pool of a manager."""
 
     def __init__(self, config: ConnectionConfig, terms: PoolConfig) -> None:

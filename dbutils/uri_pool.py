@@ -220,7 +220,7 @@ class _Opener:
         return con
 
 
-class _UriPool(PooledDB):
+class _UriPool(PooledDB[Any]):
     """The pool for a URI; its length is the number of idle connections.
 
     A new session would lack what the hooks did with the first one.  Therefore

@@ -66,7 +66,7 @@ class Lease:
             return orphan_text()
         return closed_text("connection", name)
 
-    def __enter__(self) -> Any:
+    def __enter__(self: AnyLease) -> AnyLease:
         """Begin a context at whose end the connection is given back."""
         return self
 
