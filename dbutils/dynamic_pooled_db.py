@@ -13,13 +13,17 @@ from functools import partial
 from math import ceil
 
 from ._base.checks import check_seconds, check_size
-from ._base.hints import Any, Callable
+from ._base.hints import Any, Callable, Con
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead, size_of
 from ._core.limits import Limits
 from ._core.maintenance import refill
 from ._core.tuning import limit_usage
 from .pooled_db import PooledDB
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import Creator
 
 __all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]
 
@@ -233,11 +237,12 @@ def _check_order(
             f" which is {limit}.")
 
 
-class DynamicPooledDB(PooledDB):
+class DynamicPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections that grows and shrinks."""
 
     def __init__(
-            self, *args: Any, scaling: Scaling | None = Scaling(),
+            self, creator: Creator[Con], *args: Any,
+            scaling: Scaling | None = Scaling(),
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.
 
@@ -248,7 +253,7 @@ class DynamicPooledDB(PooledDB):
         """
         self._dynamic_size = DynamicSize(scaling)
         super().__init__(
-            *args, features=(*features, self._dynamic_size), **kwargs)
+            creator, *args, features=(*features, self._dynamic_size), **kwargs)
 
     def dynamic_expand(self) -> int | None:
         """Raise the idle capacity by half; return how many may be idle.

@@ -10,10 +10,14 @@ import random
 import time
 
 from ._base.checks import check_seconds
-from ._base.hints import Any
+from ._base.hints import Any, Con
 from ._core.examining import Found, drop, examine_idle, keep, replace
 from ._core.features import Feature
 from .pooled_db import PooledDB
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import Creator
 
 __all__ = ["HealthCheck", "HealthCheckPooledDB"]
 
@@ -120,16 +124,18 @@ class HealthCheck(Feature):
 
 
 def _check_interval(name: str, interval: Any) -> float | None:
-    if check_seconds(name, interval) == 0:
+    seconds = check_seconds(name, interval)
+    if seconds == 0:
         raise ValueError(f"{name!r} must be greater than 0, or None.")
-    return interval
+    return seconds
 
 
-class HealthCheckPooledDB(PooledDB):
+class HealthCheckPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections that stay healthy."""
 
     def __init__(
-            self, *args: Any, health_check_interval: float | None = 60,
+            self, creator: Creator[Con], *args: Any,
+            health_check_interval: float | None = 60,
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.
 
@@ -141,7 +147,7 @@ class HealthCheckPooledDB(PooledDB):
         self._health_check = HealthCheck(
             _check_interval("health_check_interval", health_check_interval))
         super().__init__(
-            *args, features=(*features, self._health_check), **kwargs)
+            creator, *args, features=(*features, self._health_check), **kwargs)
 
     def health_check(self) -> int:
         """Examine all idle connections now; return how many were replaced.

@@ -65,10 +65,12 @@ def _error_class(creator: Any) -> type[Exception]:
     return type("PoolError", (PoolError, base), {"__module__": __name__})
 
 
-class KeyedConnection(PooledDedicatedDBConnection):
+class KeyedConnection(PooledDedicatedDBConnection[Any]):
     """A connection of a pool; a "with" block is a transaction."""
 
     __slots__ = ()
+
+    _key: Any
 
     @property
     def closed(self) -> Any:
@@ -257,7 +259,7 @@ class AbstractConnectionPool:
             attempt.over.wait(pause)
 
     def _lend(self, key: Any, maxwait: float | None) -> Any:
-        lease = None
+        lease: Any = None
         try:
             lease = self._pool.dedicated_connection(maxwait=maxwait)
             kind: Any = type(lease)

@@ -12,7 +12,7 @@ from operator import attrgetter
 from time import monotonic
 
 from ._base.checks import check_seconds
-from ._base.hints import Any, Callable, Iterator
+from ._base.hints import Any, Callable, Con, Iterator
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead
 from ._core.lease import permit_of
@@ -22,6 +22,10 @@ from ._core.slots import holder_of
 from ._core.tuning import observe, set_reset_workers
 from ._pooled.measuring import AliveCache, PoolTimer, stats_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import Creator
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
 
@@ -231,7 +235,7 @@ class Performance(Feature):
                 " call optimize_connection_acquisition()")
 
 
-class _MeasuredLease(PooledDedicatedDBConnection):
+class _MeasuredLease(PooledDedicatedDBConnection[Any]):
     """A lease whose use and return are measured."""
 
     __slots__ = ()
@@ -252,11 +256,12 @@ def _inner(name: str) -> Any:
     return property(attrgetter(f"_performance._{name}"))
 
 
-class PerformanceOptimizedPooledDB(PooledDB):
+class PerformanceOptimizedPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections that measures itself."""
 
     def __init__(
-            self, *args: Any, performance_optimization: bool = True,
+            self, creator: Creator[Con], *args: Any,
+            performance_optimization: bool = True,
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.
 
@@ -268,7 +273,7 @@ class PerformanceOptimizedPooledDB(PooledDB):
         self._performance = Performance()
         if performance_optimization:
             features = (*features, self._performance)
-        super().__init__(*args, features=features, **kwargs)
+        super().__init__(creator, *args, features=features, **kwargs)
 
     # Inner names that programs and their tests read.
     _acquisition_optimized = _inner("is_acquisition_optimized")

@@ -8,7 +8,7 @@ number of threads that use the database all the time; otherwise use pooled_db.
 from __future__ import annotations
 
 from . import __version__
-from ._base.hints import Any, Callable
+from ._base.hints import Any, Callable, Failover
 from ._drivers.creators import creator_threadsafety, split_isfatal
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.mistakes import check_creator
@@ -38,7 +38,7 @@ class PersistentDB(ThreadConnections):
             setsession: Any = None, failures: Any = None, ping: Any = 1,
             closeable: Any = False, threadlocal: Any = None, *args: Any,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", fresh: Any = False,
+            failover: Failover = "safe", fresh: Any = False,
             onconnect: Callable[[Any], Any] | None = None,
             **kwargs: Any) -> None:
         """Set up the generator.
@@ -91,7 +91,7 @@ class PersistentDB(ThreadConnections):
         shared.
         """
         try:
-            con = self._fast_way.con()
+            con: SteadyDBConnection = self._fast_way.con()
             session = con._own_session  # noqa: SLF001 - session_of(), without a call
         except AttributeError:  # this thread has none, or has dropped it
             con = self._own_connection()

@@ -8,7 +8,7 @@ number of threads that use the database all the time; otherwise use pooled_pg.
 from __future__ import annotations
 
 from . import __version__
-from ._base.hints import Any, Callable
+from ._base.hints import Any, Callable, Failover
 from ._pooled.thread_local import ThreadConnections, local
 from ._steady.options import check_hook, check_options
 from ._steady.steady import session_of
@@ -27,7 +27,7 @@ class PersistentPg(ThreadConnections):
             closeable: Any = False, threadlocal: Any = None, *args: Any,
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe",
+            failover: Failover = "safe",
             onconnect: Callable[[Any], Any] | None = None,
             **kwargs: Any) -> None:
         """Set up the generator.
@@ -63,6 +63,6 @@ class PersistentPg(ThreadConnections):
 
     def connection(self) -> SteadyPgConnection:
         """Return the connection of this thread."""
-        con = self._own_connection()
+        con: SteadyPgConnection = self._own_connection()
         session_of(con).check(1)
         return con

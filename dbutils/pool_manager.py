@@ -91,7 +91,7 @@ class PoolEvictedError(PoolManagerError, PoolClosedError):
     """A pool was removed from its manager."""
 
 
-class ManagedPool(PooledDB):
+class ManagedPool(PooledDB[Any]):
     """A pool of a manager."""
 
     def __init__(self, config: ConnectionConfig, terms: PoolConfig) -> None:
@@ -173,6 +173,7 @@ class _Entry:
     def __init__(self, pool: ManagedPool) -> None:
         self.pool = pool
         self.config = pool.config
+        self.usage: UsageStats
         self.usage, self.connector, self._health = _PARTS(pool)
         self.core = core_of(pool)
         self._created_at = time()
@@ -366,7 +367,8 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
             with self._registry.mutex.take():
                 _check_name(self._registry, name, config)
                 entry = self._registry.entries.get(pool.key)
-                if entry is not None and entry.pool is pool:
+                is_there = entry is not None and entry.pool is pool
+                if is_there:
                     self._registry.names[name] = entry
                     return pool
 

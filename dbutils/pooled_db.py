@@ -17,6 +17,9 @@ from ._base.hints import (
     Any,
     Args,
     Callable,
+    Con,
+    Failover,
+    Generic,
     Kwargs,
     Sequence,
     cast,
@@ -81,7 +84,10 @@ TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from ._core.holders import LeaseHolder
     from ._core.stats import PoolStats
+    from ._drivers.names import ConnectionNames, Creator
 else:
+    ConnectionNames = Generic
+
     def __getattr__(name: str) -> Any:
         """Return what this module offers of others, which few programs use."""
         if name == "PoolStats":
@@ -133,7 +139,7 @@ class CommitUnknownError(PooledDBError):
     """The connection was lost while a transaction was committed."""
 
 
-class PooledDB(Pooled):
+class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
     """A pool of steady DB-API 2 connections."""
 
     version = __version__
@@ -146,13 +152,13 @@ class PooledDB(Pooled):
     _commit_unknown_error = CommitUnknownError
 
     def __init__(
-            self, creator: Any, mincached: int | None = 0,
+            self, creator: Creator[Con], mincached: int | None = 0,
             maxcached: int | None = 0, maxshared: int | None = 0,
             maxconnections: int | None = 0, blocking: Any = False,
             maxusage: int | None = None, setsession: Any = None,
             reset: Any = True, failures: Any = None, ping: Any = 1,
             *args: Any, isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", maxwait: float | None = None,
+            failover: Failover = "safe", maxwait: float | None = None,
             maxwaiting: int | None = None,
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
@@ -274,7 +280,8 @@ class PooledDB(Pooled):
 
     def connection(
             self, shareable: bool = True, *, maxwait: float | None = None,
-            priority: Any = None, tag: Any = None) -> Any:
+            priority: Any = None, tag: Any = None,
+            ) -> PooledDedicatedDBConnection[Con]:
         """Return a connection from the pool, to be given back by close().
 
         shareable: if true, other threads may get the same connection at
@@ -285,6 +292,7 @@ class PooledDB(Pooled):
         """
         # This is the fast way out; see _pooled/ways.py.  Only the lease holds
         # the permit, see Permit; a traceback must not hold it, either.
+        lease: PooledDedicatedDBConnection[Con] | None
         try:
             core = self._core
             if priority is None and tag is None and (
@@ -313,7 +321,8 @@ class PooledDB(Pooled):
 
     def _lend(
             self, shareable: bool, maxwait: float | None, priority: Any,
-            tag: Any) -> Any:
+            tag: Any) -> PooledDedicatedDBConnection[Con]:
+        lease: Any
         share = lease = None
         core = self._core
         timer = core.timer
@@ -325,7 +334,7 @@ class PooledDB(Pooled):
                 lease = hold(PooledSharedDBConnection(), share)
                 if timer is not None:
                     timer.lent_slowly(monotonic() - start)
-                return lease
+                return lease  # type: ignore[no-any-return]  # it can as much
         except BaseException:
             self._note_refusal()
             raise
@@ -333,11 +342,13 @@ class PooledDB(Pooled):
             share = lease = None  # not to be kept by a traceback
         if timer is not None and timer.is_due():
             return self._measured(shareable, maxwait, priority, tag)
-        return self._lend_slowly(shareable, maxwait, priority, tag)
+        return self._lend_slowly(  # type: ignore[no-any-return]
+            shareable, maxwait, priority, tag)
 
     def _lend_slowly(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
+        lease: Any
         permit = lease = None
         core = self._core
         timer = core.timer
@@ -370,7 +381,7 @@ class PooledDB(Pooled):
 
     def _measured(
             self, shareable: bool, maxwait: float | None, priority: Any,
-            tag: Any) -> Any:
+            tag: Any) -> PooledDedicatedDBConnection[Con]:
         lease = None
         timer = self._core.timer
         start = monotonic()
@@ -386,7 +397,7 @@ class PooledDB(Pooled):
 
     def dedicated_connection(
             self, *, maxwait: float | None = None, priority: Any = None,
-            tag: Any = None) -> Any:
+            tag: Any = None) -> PooledDedicatedDBConnection[Con]:
         """Return a connection from the pool that is never shared."""
         lease = None
         given = {"maxwait": maxwait, "priority": priority, "tag": tag}
@@ -437,7 +448,7 @@ _CURSOR = SteadyDBConnection.cursor
 _usual = cast("Any", SteadyDBConnection)
 
 
-class _PooledDBConnection(SteadyLease):
+class _PooledDBConnection(SteadyLease, ConnectionNames[Con]):
     """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ()
@@ -446,7 +457,7 @@ class _PooledDBConnection(SteadyLease):
 
     valid = Forwarded("valid")
 
-    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+    def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a hardened cursor that can be used until close()."""
         permit, checkout = self._permit, self._checkout
         if permit is None or not checkout:
@@ -455,7 +466,7 @@ class _PooledDBConnection(SteadyLease):
         permit = None  # not to be kept by a traceback
         if type(con) is _usual:  # as nearly always
             return cursor_for(con, self, checkout, args, kwargs, None)
-        cursor = con.cursor(*args, **kwargs)
+        cursor: SteadyDBCursor = con.cursor(*args, **kwargs)
         if isinstance(cursor, SteadyDBCursor):
             bind(cursor, self, checkout)
         return cursor
@@ -512,13 +523,13 @@ class _PooledDBConnection(SteadyLease):
         return InvalidConnectionError(self._closed_text(name))
 
 
-class PooledDedicatedDBConnection(_PooledDBConnection):
+class PooledDedicatedDBConnection(_PooledDBConnection[Con]):
     """A borrowed connection that is not shared."""
 
     __slots__ = ()
 
 
-class PooledSharedDBConnection(_PooledDBConnection):
+class PooledSharedDBConnection(_PooledDBConnection[Con]):
     """A borrowed connection that others may use at the same time.
 
     While one of the leases that share it is in a transaction, the others move
@@ -559,7 +570,7 @@ class PooledSharedDBConnection(_PooledDBConnection):
                 return results[0]
             self._move()
 
-    def _do_here(self, act: Callable[[Any], Any]) -> list[Any]:
+    def _do_here(self, act: Callable[[Any], Any]) -> Any:
         """Return the result in a list, [] if this connection is not free."""
         share = self._held()
         if share is None:
@@ -587,10 +598,10 @@ class PooledSharedDBConnection(_PooledDBConnection):
             return session.failover.run(state, call)
         return self._do(act, call.name)
 
-    def cursor(self, *args: Any, **kwargs: Any) -> Any:
+    def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a hardened cursor that can be used until close()."""
         checkout = _SharedCheckout(self)
-        cursor = self._do(
+        cursor: SteadyDBCursor = self._do(
             lambda con: con.cursor(*args, **kwargs), "cursor")
         if isinstance(cursor, SteadyDBCursor):
             bind(cursor, self, checkout, checkout)
@@ -652,7 +663,7 @@ def _forgets_share(share: Any) -> bool:
 class _SharedCheckout:
     """The checkout of a cursor, on whatever connection its lease has."""
 
-    def __init__(self, lease: PooledSharedDBConnection) -> None:
+    def __init__(self, lease: PooledSharedDBConnection[Any]) -> None:
         self._lease = ref(lease)
 
     def __bool__(self) -> bool:

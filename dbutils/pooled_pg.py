@@ -11,7 +11,7 @@ from queue import Empty, Full
 
 from . import __version__
 from ._base.checks import check_text
-from ._base.hints import Any, Callable
+from ._base.hints import Any, Callable, Failover
 from ._core.lease import hand_over, hold, is_released, take_note
 from ._core.limits import make_limits
 from ._core.pool import Pool
@@ -28,6 +28,8 @@ from ._steady.options import (
 from ._steady.pg_failover import RESET_ALWAYS_ROLLBACK, RESET_COMPLETELY
 from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
+
+TYPE_CHECKING = False  # type checkers know the name
 
 __all__ = [
     "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "CommitUnknownError",
@@ -69,7 +71,7 @@ class CommitUnknownError(PooledPgError):
     """The connection was lost while a transaction was committed."""
 
 
-class PooledPg(Pooled):
+class PooledPg(Pooled["PooledPgConnection"]):
     """A pool of steady classic PyGreSQL connections."""
 
     version = __version__
@@ -89,7 +91,7 @@ class PooledPg(Pooled):
             maxshared: Any = None,  # noqa: ARG002 - PooledDB has it
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe", maxwait: float | None = None,
+            failover: Failover = "safe", maxwait: float | None = None,
             maxwaiting: int | None = None,
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
@@ -157,7 +159,8 @@ class PooledPg(Pooled):
         """
         permit = self._acquire(self._open, maxwait=maxwait)
         self._core.hold_permit(permit)
-        return permit.slot.con
+        con: SteadyPgConnection = permit.slot.con
+        return con
 
     def connection(
             self, *, maxwait: float | None = None) -> PooledPgConnection:
@@ -218,6 +221,10 @@ class PooledPgConnection(SteadyLease):
 
     # The pool, also after close().
     _lender: Any
+
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any:
+            """Return an attribute of the connection."""
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""

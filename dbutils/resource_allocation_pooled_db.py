@@ -13,11 +13,15 @@ from statistics import median
 
 from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
-from ._base.hints import Any, Callable, Iterator, Mapping
+from ._base.hints import Any, Callable, Con, Iterator, Mapping
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
 from ._core.features import Feature
 from ._core.tuning import set_service
 from .pooled_db import PooledDB
+
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import Creator
 
 __all__ = ["Allocation", "ResourceAllocationPooledDB"]
 
@@ -191,11 +195,12 @@ def _is_set(name: str) -> Any:
     return property(lambda pool: bool(get(pool)))
 
 
-class ResourceAllocationPooledDB(PooledDB):
+class ResourceAllocationPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections with a strategy of allocation."""
 
     def __init__(
-            self, *args: Any, allocation_strategy: str = FAIR,
+            self, creator: Creator[Con], *args: Any,
+            allocation_strategy: str = FAIR,
             weights: Mapping[Any, float] | None = None, features: Any = (),
             **kwargs: Any) -> None:
         """Set up the pool.
@@ -212,7 +217,7 @@ class ResourceAllocationPooledDB(PooledDB):
         """
         self._allocation = Allocation(allocation_strategy, weights)
         super().__init__(
-            *args, features=(*features, self._allocation), **kwargs)
+            creator, *args, features=(*features, self._allocation), **kwargs)
 
     # Inner names that programs and their tests read.
     _allocation_strategy = _inner("strategy")

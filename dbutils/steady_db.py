@@ -18,7 +18,16 @@ from . import __version__  # noqa: F401 - every public module has it
 from ._base.errors import log_swallowed, orphan_text
 from ._base.finalizers import note_lost
 from ._base.fork import is_orphan
-from ._base.hints import Any, Args, Callable, ContextManager, Iterator, Kwargs
+from ._base.hints import (
+    Any,
+    Args,
+    Callable,
+    ContextManager,
+    Failover,
+    Generic,
+    Iterator,
+    Kwargs,
+)
 from ._drivers.creators import split_isfatal
 from ._steady.calls import call_method, is_method, opens_cursor
 from ._steady.cursor import (
@@ -47,6 +56,12 @@ from ._steady.steady import (
     session_of,
 )
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import CursorNames
+else:
+    CursorNames = Generic
+
 __all__ = [
     "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",
     "SteadyDBError", "connect"]
@@ -68,7 +83,7 @@ def connect(
         creator: Any, maxusage: int | None = None, setsession: Any = None,
         failures: Any = None, ping: Any = 1, closeable: Any = True,
         *args: Any, isfatal: Callable[[Exception], Any] | None = None,
-        failover: str = "safe",
+        failover: Failover = "safe",
         onconnect: Callable[[Any], Any] | None = None,
         **kwargs: Any) -> SteadyDBConnection:
     """Return a hardened connection.
@@ -128,7 +143,7 @@ class SteadyDBConnection(Steady):
             setsession: Any = None, failures: Any = None, ping: Any = 1,
             closeable: Any = True, *args: Any,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe",
+            failover: Failover = "safe",
             onconnect: Callable[[Any], Any] | None = None,
             **kwargs: Any) -> None:
         isfatal, args = split_isfatal(isfatal, args)
@@ -272,13 +287,14 @@ class SteadyDBConnection(Steady):
     def threadsafety(self) -> int:
         """Return the thread safety level of the connection."""
         opener = self._own_session.opener
-        if opener.threadsafety is None:
+        threadsafety: int | None = opener.threadsafety
+        if threadsafety is None:
             if opener.dbapi is None:
                 raise AttributeError(
                     "Could not determine the thread safety:"
                     " please set creator.dbapi or creator.threadsafety.")
             return 0
-        return opener.threadsafety
+        return threadsafety
 
     def begin(self, *args: Any, **kwargs: Any) -> None:
         """Begin a transaction, in which the connection is not replaced.
@@ -335,7 +351,7 @@ _READ_LATE = _USED_LATE.replace("this cursor", "the cursor that is read")
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
 
 
-class SteadyDBCursor:
+class SteadyDBCursor(CursorNames):
     """A DB-API 2 cursor that heals itself together with its connection."""
 
     __slots__ = ("__dict__", "__weakref__", "_own_state")
@@ -577,27 +593,28 @@ class SteadyDBCursor:
             return state.cursor.fetchall(*args, **kwargs)
         return self._cursor_to_read().fetchall(*args, **kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the driver cursor.
+    if not TYPE_CHECKING:  # see the module "_drivers.names"
+        def __getattr__(self, name: str) -> Any:
+            """Return an attribute of the driver cursor.
 
-        Methods that execute or call something are hardened.
-        """
-        if name == "_own_state":  # __init__() did not even begin
-            raise AttributeError(name)
-        state = self._own_state
-        if name in _VALUES:
-            if state is not None and state.checkout:  # as nearly always
-                return getattr(state.cursor, name)
-            return getattr(self._cursor_to_read(is_value=True), name)
-        cursor = self._driver_cursor()
-        if name.startswith(("execute", "call")):
-            return Method(name, self._run)
-        if name not in _HARMLESS and name not in state.extras.attributes:
-            state.session.note_direct_use()
-        value = getattr(cursor, name)
-        if getattr(value, "__self__", None) is cursor:  # it is a method
-            return Method(name, self._call, value)
-        return value
+            Methods that execute or call something are hardened.
+            """
+            if name == "_own_state":  # __init__() did not even begin
+                raise AttributeError(name)
+            state = self._own_state
+            if name in _VALUES:
+                if state is not None and state.checkout:  # as nearly always
+                    return getattr(state.cursor, name)
+                return getattr(self._cursor_to_read(is_value=True), name)
+            cursor = self._driver_cursor()
+            if name.startswith(("execute", "call")):
+                return Method(name, self._run)
+            if name not in _HARMLESS and name not in state.extras.attributes:
+                state.session.note_direct_use()
+            value = getattr(cursor, name)
+            if getattr(value, "__self__", None) is cursor:  # it is a method
+                return Method(name, self._call, value)
+            return value
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute, of the driver cursor if that accepts it.
@@ -699,7 +716,7 @@ _new = object.__new__
 
 def cursor_for(
         con: SteadyDBConnection, lease: Any, checkout: Any, args: Args,
-        kwargs: Kwargs, cursor: Any) -> Any:
+        kwargs: Kwargs, cursor: SteadyDBCursor | None) -> SteadyDBCursor:
     """Return a new cursor that can be used until a checkout ends.
 
     The parameters are those of bind(), and those of the driver's cursor().

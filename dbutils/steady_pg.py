@@ -11,7 +11,7 @@ pooled_pg and persistent_pg hand out such connections to threads.
 from __future__ import annotations
 
 from . import __version__  # noqa: F401 - every public module has it
-from ._base.hints import Any, Args, Callable, Kwargs
+from ._base.hints import Any, Args, Callable, Failover, Kwargs
 from ._drivers.creators import connect_pg
 from ._steady.driver_methods import Method, names_of
 from ._steady.mistakes import explain_options
@@ -65,7 +65,7 @@ class SteadyPgConnection(Steady):
             closeable: Any = True, *args: Any, failures: Any = None,
             ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
-            failover: str = "safe",
+            failover: Failover = "safe",
             onconnect: Callable[[Any], Any] | None = None,
             **kwargs: Any) -> None:
         """Open a connection with the parameters of pg.DB().

@@ -220,7 +220,7 @@ class _Opener:
         return con
 
 
-class _UriPool(PooledDB):
+class _UriPool(PooledDB[Any]):
     """The pool for a URI; its length is the number of idle connections.
 
     A new session would lack what the hooks did with the first one.  Therefore
@@ -252,7 +252,8 @@ def _keep(pool: _UriPool, number: int) -> None:
 
 def _has_room(pool: _UriPool, number: int) -> bool:
     """Return whether fewer than `number` connections are idle."""
-    return len(pool) < min(number, core_of(pool).limits.maxcached)
+    most: int = core_of(pool).limits.maxcached
+    return len(pool) < min(number, most)
 
 
 def _pool_for(
@@ -265,7 +266,7 @@ def _pool_for(
     pools, key = own, str(bool(size))
     if size and user.uri and not is_memory(user.uri):
         pools, key = user.POOLS, _Uri(absolute_uri(user.uri, user.folder))
-    pool = pools.get(key)
+    pool: _UriPool | None = pools.get(key)
     if pool is None:
         is_asked = size and user.check_active_connection
         pool = pools.setdefault(key, _UriPool(1 if is_asked else 0))
@@ -558,7 +559,7 @@ def _config_of(uri: str, folder: str) -> ConnectionConfig:
     return ConnectionConfig.from_url(url_of(uri, folder))
 
 
-def _function_of(pool: ConnectionPool, action: Any) -> Callable[[Any], Any]:
+def _function_of(pool: ConnectionPool, action: object) -> Callable[[Any], Any]:
     """Return the action before a connection is closed as a function."""
     if callable(action):
         return action

@@ -29,7 +29,7 @@ from __future__ import annotations
 import sys
 from itertools import count
 
-from .hints import Any, Callable, Iterable, deque
+from .hints import Any, Callable, Iterable, List, deque
 
 __all__ = [
     "Count", "alive", "first", "pop", "pop_last", "remove", "snapshot"]
@@ -76,7 +76,7 @@ def remove(queue: deque[Any] | list[Any], item: Any) -> bool:
     return is_there
 
 
-class _Items(list):
+class _Items(List[Any]):
     """A list that takes each item with which it is compared."""
 
     __slots__ = ()

@@ -12,10 +12,10 @@ from __future__ import annotations
 import sys
 
 __all__ = [
-    "Any", "Args", "Callable", "Collection", "ContextManager", "Deque", "Dict",
-    "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
-    "Sequence", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
-    "methodcaller", "partial", "ref"]
+    "Any", "AnyRef", "Args", "Callable", "Collection", "Con", "ContextManager",
+    "Deque", "Dict", "Failover", "Generic", "Iterable", "Iterator", "Kwargs",
+    "List", "Mapping", "NamedTuple", "Sequence", "Tuple", "WeakSet",
+    "attrgetter", "cast", "deque", "methodcaller", "partial", "ref"]
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -151,3 +151,30 @@ else:
     # The arguments of a call that is passed on.
     Args = Tuple[Any, ...]
     Kwargs = Dict[str, Any]
+
+# The base of weak references with further attributes.
+if TYPE_CHECKING:
+    AnyRef = ref[Any]
+else:
+    AnyRef = ref
+
+# The connection of a driver, as a parameter of classes, and a word.
+if TYPE_CHECKING:
+    from typing import Generic, Literal, TypeVar
+
+    Con = TypeVar("Con")
+    Failover = Literal["safe", "always", "never"]
+else:
+    Con, Failover = None, str
+
+    class Generic:
+        """The base of classes with parameters, which only type checkers need.
+
+        That of typing would make the import of a pool take twice as long.
+        """
+
+        __slots__ = ()
+
+        def __class_getitem__(cls, parameters):
+            """Return the class itself."""
+            return cls

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 
-from .hints import Any, Iterator, attrgetter, ref
+from .hints import Any, AnyRef, Iterator, attrgetter
 
 __all__ = ["LongMutex", "Mutex"]
 
@@ -32,7 +32,7 @@ class _Turn:
         self.lock.acquire()
 
 
-class _Claim(ref):
+class _Claim(AnyRef):
     """A weak reference to the lock of a turn, linked to the next claim."""
 
     __slots__ = ("__dict__",)

@@ -17,7 +17,7 @@ from time import monotonic, sleep
 
 from .atomic import pop
 from .errors import log_swallowed
-from .hints import Any, Callable, deque, ref
+from .hints import Any, AnyRef, Callable, deque, ref
 
 __all__ = [
     "Attendant", "Gate", "Token", "at_end", "can_start", "ends",
@@ -199,7 +199,7 @@ class Gate:
 
     def __init__(self) -> None:
         # looked up now, since gevent may have replaced it
-        self._lock = threading.Lock()
+        self._lock: threading.Lock = threading.Lock()
         self._lock.acquire()
 
     def open(self) -> None:
@@ -217,7 +217,7 @@ class Gate:
         return self._lock.acquire(True, max(seconds, 0))
 
 
-class _Link(ref):
+class _Link(AnyRef):
     """A weak reference to the token of a thread, with the gate to wake it."""
 
     __slots__ = ("gate",)

@@ -13,6 +13,10 @@ from .refusals import LATE, PoolClosed, refusal
 from .slots import Permit, note_caller, note_tag
 from .waiting import Waiter
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .pool import Pool
+
 __all__ = [
     "acquire", "find", "hold_permit", "request", "share_idle", "take_any",
     "take_for"]
@@ -22,7 +26,7 @@ _DEPTH = 2
 
 
 def acquire(
-        core: Any, connect: Callable[[], Any], timeout: float | None,
+        core: Pool, connect: Callable[[], Any], timeout: float | None,
         shareable: bool = False, pool: Any = None,
         request: Any = None, waiter: Waiter | None = None) -> Permit:
     """Return the permit of a connection that is ready for use.
@@ -45,7 +49,7 @@ def acquire(
 
 
 def _acquire(
-        core: Any, connect: Callable[[], Any], timeout: float | None,
+        core: Pool, connect: Callable[[], Any], timeout: float | None,
         shareable: bool, pool: Any, request: Any,
         waiter: Waiter | None) -> Permit:
     start = monotonic() if waiter is None else waiter.since
@@ -75,7 +79,7 @@ def _acquire(
             permit = None  # which the traceback of an attempt could keep
 
 
-def request(core: Any, priority: Any, tag: Any) -> Any:
+def request(core: Pool, priority: Any, tag: Any) -> Any:
     """Return the level and the tag of a request, after checking them."""
     policy = core.policy
     if policy is not None:
@@ -88,7 +92,7 @@ def request(core: Any, priority: Any, tag: Any) -> Any:
 
 
 def find(
-        core: Any, shareable: bool, request: Any,
+        core: Pool, shareable: bool, request: Any,
         timeout: float | None) -> Permit:
     """Return the permit of a slot, waiting for it if need be."""
     if core.lost:
@@ -111,7 +115,7 @@ def find(
 
 
 def take_for(
-        core: Any, shareable: bool,
+        core: Pool, shareable: bool,
         request: Any) -> Permit | None:
     """Return what a request can be served with now, or None."""
     policy = core.policy
@@ -128,12 +132,12 @@ def take_for(
     return permit
 
 
-def take_any(core: Any) -> Permit | None:
+def take_any(core: Pool) -> Permit | None:
     """Return a permit, if possible with a connection, or None."""
     return pop(core.idle) or core.slots.take()
 
 
-def _take_shared(core: Any) -> Permit | None:
+def _take_shared(core: Pool) -> Permit | None:
     """Return the permit of a connection to be shared, or a share."""
     permit, sharing, limit = None, core.sharing, core.limits.maxshared
     if len(sharing.slots) < limit:
@@ -146,7 +150,7 @@ def _take_shared(core: Any) -> Permit | None:
     return permit
 
 
-def _join(core: Any) -> Permit | None:
+def _join(core: Pool) -> Permit | None:
     """Return a share of the connection with the fewest sharers, or None."""
     share = core.sharing.join()
     while share is not None and not share.permit.group.may_be_joined:
@@ -155,7 +159,7 @@ def _join(core: Any) -> Permit | None:
     return share
 
 
-def share_idle(core: Any, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast way is one short function
+def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast way is one short function
     """Return a share of an idle connection, None if there is none.
 
     This inlines acquire() for the usual case.
@@ -192,6 +196,6 @@ def share_idle(core: Any, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast w
     return None
 
 
-def hold_permit(core: Any, permit: Permit) -> None:
+def hold_permit(core: Pool, permit: Permit) -> None:
     """Keep a connection in use until it is released explicitly."""
     core.held[id(permit.slot.con)] = permit

@@ -121,6 +121,7 @@ class AllocationPolicy(AdmissionPolicy):
 
     def _urgency(self, waiter: Waiter) -> float:
         """Return the key by which to sort; it is the same at any time."""
+        level: float
         level, ageing = waiter.request.level, self.ageing
         if ageing is None:
             return -level
@@ -177,7 +178,7 @@ class _WeightedShares:
     def __init__(
             self, weights: Mapping[Any, float] | None,
             now: float = 0.0) -> None:
-        self._weights = dict(weights or {})
+        self._weights: dict[Any, float] = dict(weights or {})
         for tag, weight in self._weights.items():
             if isinstance(weight, bool) or not isinstance(
                     weight, (int, float)):

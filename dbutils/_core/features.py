@@ -11,6 +11,10 @@ from weakref import WeakMethod, ref
 from .._base.hints import Any, Callable, Sequence
 from .._base.housekeeper import Chore
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .pool import Pool
+
 __all__ = ["Feature", "add_features", "check_features"]
 
 
@@ -45,9 +49,9 @@ class Feature:
             raise ValueError(f"{self!r} belongs to another pool already.")
 
     @property
-    def _core(self) -> Any:
+    def _core(self) -> Pool:
         """The core of the pool on which it works."""
-        core = self._link()
+        core: Pool | None = self._link()
         if core is None:
             raise ValueError(f"{self!r} does not belong to a pool.")
         return core

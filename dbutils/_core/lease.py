@@ -8,6 +8,12 @@ from .._base.fork import is_orphan
 from .._base.hints import Any, Callable
 from .slots import end, note_caller
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    AnyLease = TypeVar("AnyLease", bound="Lease")
+
 __all__ = [
     "Lease", "hand_over", "hold", "is_released", "permit_of", "return_by",
     "take_note"]
@@ -60,7 +66,7 @@ class Lease:
             return orphan_text()
         return closed_text("connection", name)
 
-    def __enter__(self) -> Any:
+    def __enter__(self: AnyLease) -> AnyLease:
         """Begin a context at whose end the connection is given back."""
         return self
 
@@ -71,7 +77,7 @@ class Lease:
 
 # These are no methods, which users of leases would see.
 
-def hold(lease: Any, permit: Any) -> Any:
+def hold(lease: AnyLease, permit: Any) -> AnyLease:
     """Give a permit to a new lease; return the lease."""
     lease._checkout = permit.checkout  # noqa: SLF001 - of this module
     lease._permit = permit  # noqa: SLF001 - of this module

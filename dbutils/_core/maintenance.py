@@ -14,7 +14,7 @@ from .._base.errors import logger, quietly
 from .._base.hints import Any, Callable, NamedTuple
 from .._base.threads import fill_vacancies, vacancies
 from .features import Feature
-from .slots import DEAD, EXPIRED, IDLE
+from .slots import DEAD, EXPIRED, IDLE, Slot
 
 __all__ = [
     "Maintenance", "MaintenanceOptions", "check_maintenance", "refill"]
@@ -154,7 +154,7 @@ class Maintenance(Feature):
         return self.is_expired(slot) or bool(
             self.clock() - slot.used_at >= self.maxidletime)
 
-    def _is_silent(self, slot: Any) -> bool:
+    def _is_silent(self, slot: Slot) -> bool:
         """Return whether a connection has not been used for long."""
         return self.clock() - slot.used_at >= (self._options.keepalive or 0)
 

@@ -87,6 +87,9 @@ class Pool:
         "take", "take_dedicated", "tick", "timeout", "tracks", "trust",
         "waiting")
 
+    is_plain: bool
+    room: float
+
     def __init__(
             self, backend: Backend, limits: Limits,
             tracks: bool | None = None) -> None:

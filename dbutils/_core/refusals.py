@@ -93,4 +93,5 @@ class OldestHolders:
 
 
 def _since(permit: Any) -> float:
-    return permit.taken[0]
+    since: float = permit.taken[0]
+    return since

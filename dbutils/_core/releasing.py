@@ -8,13 +8,17 @@ from .._base.finalizers import is_collecting
 from .._base.hints import Any, Callable
 from .slots import CLEARED, DEAD, SURPLUS, Permit, Slot, end, free_tokens
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .pool import Pool
+
 __all__ = [
     "after_release", "hand_on", "has_surplus", "may_stay", "place",
     "put_back", "put_back_unused", "release", "release_dropped",
     "release_permit", "reset", "reset_here"]
 
 
-def release(core: Any, con: Any) -> bool:
+def release(core: Pool, con: Any) -> bool:
     """Take a connection back; return whether it was in use."""
     slot = core.slot_of(con)
     permit = None if slot is None else slot.permit
@@ -24,7 +28,7 @@ def release(core: Any, con: Any) -> bool:
     return core.release_dropped(permit)
 
 
-def release_dropped(core: Any, permit: Permit) -> bool:
+def release_dropped(core: Pool, permit: Permit) -> bool:
     """Take back what others may hold; return whether it was in use.
 
     This can be called at any moment, also by a finalizer.
@@ -42,7 +46,7 @@ def release_dropped(core: Any, permit: Permit) -> bool:
     return True
 
 
-def release_permit(core: Any, permit: Permit) -> None:
+def release_permit(core: Pool, permit: Permit) -> None:
     """Take back what its only holder does not need any longer."""
     try:
         core.reset(permit)
@@ -53,7 +57,7 @@ def release_permit(core: Any, permit: Permit) -> None:
         core.reclaim()
 
 
-def reset(core: Any, permit: Permit) -> None:
+def reset(core: Pool, permit: Permit) -> None:
     """Reset a connection that came back, or close it if it is surplus."""
     if core.reset_workers is None or not core.reset_workers.takes(
             core, permit):
@@ -61,7 +65,7 @@ def reset(core: Any, permit: Permit) -> None:
 
 
 def reset_here(
-        core: Any, permit: Permit,
+        core: Pool, permit: Permit,
         is_expected: Callable[[], bool] | None = None) -> None:
     """Do the same in this thread.
 
@@ -82,7 +86,7 @@ def reset_here(
             core.discard(permit)
 
 
-def may_stay(core: Any, slot: Slot) -> bool:
+def may_stay(core: Pool, slot: Slot) -> bool:
     """Return whether a connection is still wanted."""
     maintenance = core.maintenance
     if maintenance is not None and maintenance.is_expired(slot):
@@ -90,19 +94,19 @@ def may_stay(core: Any, slot: Slot) -> bool:
     return slot.round == core.round and _has_room(core)
 
 
-def _has_room(core: Any) -> bool:
+def _has_room(core: Pool) -> bool:
     """Return whether a connection that comes back may be idle."""
     maxcached = core.limits.maxcached
     return not core.has_surplus() and (
         maxcached is None or len(core.idle) < maxcached)
 
 
-def has_surplus(core: Any) -> bool:
+def has_surplus(core: Pool) -> bool:
     """Return whether there are more connections than are wanted."""
     return core.is_closed or core.slots.is_oversized()
 
 
-def place(core: Any, permit: Permit) -> None:
+def place(core: Pool, permit: Permit) -> None:
     """Hand a clean connection to the next waiter, or put it back.
 
     The ways stay blocked after a hand-over, since often another one follows.
@@ -133,7 +137,7 @@ def place(core: Any, permit: Permit) -> None:
         _settle(core, permit)
 
 
-def _settle(core: Any, permit: Permit) -> None:
+def _settle(core: Pool, permit: Permit) -> None:
     """Put a clean connection back, or close it if it is not wanted."""
     if not (core.waiting or core.room):
         core.look_at_waiters()  # as in find()
@@ -143,7 +147,7 @@ def _settle(core: Any, permit: Permit) -> None:
         core.discard(permit)
 
 
-def put_back(core: Any, permit: Permit, emptied: int | None = None) -> None:
+def put_back(core: Pool, permit: Permit, emptied: int | None = None) -> None:
     """Make a connection idle, or hand it to the next waiter.
 
     emptied: how often the pool had been emptied when a function began to
@@ -165,14 +169,14 @@ def put_back(core: Any, permit: Permit, emptied: int | None = None) -> None:
     core.hand_on()
 
 
-def after_release(core: Any) -> None:
+def after_release(core: Pool) -> None:
     """Do what is left to do after a connection has become idle."""
     core.hand_on()
     if core.lost:
         core.reclaim()
 
 
-def hand_on(core: Any) -> None:
+def hand_on(core: Pool) -> None:
     """Serve waiters, and close what is too much."""
     if core.waiting:
         _serve_or_nudge(core)
@@ -184,7 +188,7 @@ def hand_on(core: Any) -> None:
             core.discard(permit, CLEARED if core.is_closed else SURPLUS)
 
 
-def _serve_or_nudge(core: Any) -> None:
+def _serve_or_nudge(core: Pool) -> None:
     """Serve waiters, or only wake the first if others may be faster."""
     if core.barging and core.may_be_taken():
         core.queue.nudge()
@@ -192,7 +196,7 @@ def _serve_or_nudge(core: Any) -> None:
         core.serve()
 
 
-def put_back_unused(core: Any, permit: Permit) -> None:
+def put_back_unused(core: Pool, permit: Permit) -> None:
     """Put back what was not used after all; it is handed out next."""
     slot = permit.slot
     if permit.is_share:

@@ -16,19 +16,24 @@ from .slots import Permit
 from .waiting import FEW, Waiter
 from .ways import none_is_idle
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .pool import Pool
+
 __all__ = [
     "leave", "outcome", "queue_up", "serve", "wait_in_turn", "wait_on",
     "withdraw"]
 
 
-def wait_in_turn(core: Any, waiter: Waiter, timeout: float | None) -> Permit:
+def wait_in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> Permit:
     """Return the permit that a waiter is granted in its turn."""
     _in_turn(core, waiter, timeout)
     return core.outcome(waiter)
 
 
-def outcome(core: Any, waiter: Waiter) -> Permit:
+def outcome(core: Pool, waiter: Waiter) -> Permit:
     """Return the permit that a waiter was granted, or raise its refusal."""
+    permit: Permit | None
     permit, waited = waiter.permit, monotonic() - waiter.since
     if core.observers:
         core.observers.notify("waited", waited, permit is not None)
@@ -45,7 +50,7 @@ def outcome(core: Any, waiter: Waiter) -> Permit:
         None if policy is None else policy.refusal(waiter.request))
 
 
-def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> None:
+def _in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> None:
     """Wait until a request is answered."""
     link = ref(waiter)
     try:
@@ -58,7 +63,7 @@ def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> None:
         raise
 
 
-def wait_on(core: Any, waiter: Waiter, link: Any) -> None:
+def wait_on(core: Pool, waiter: Waiter, link: Any) -> None:
     """Wait until a request is answered that has blocked no ways."""
     _block(core)
     if core.lost:
@@ -67,7 +72,7 @@ def wait_on(core: Any, waiter: Waiter, link: Any) -> None:
 
 
 def _wait_on(
-        core: Any, waiter: Waiter, link: Any, timeout: float | None) -> None:
+        core: Pool, waiter: Waiter, link: Any, timeout: float | None) -> None:
     core.serve()
     if not _may_queue(core, waiter):
         timeout = 0
@@ -79,13 +84,13 @@ def _wait_on(
         core.leave(link)
 
 
-def queue_up(core: Any, link: Any) -> None:
+def queue_up(core: Pool, link: Any) -> None:
     """Enqueue a waiter; newcomers queue behind it."""
     core.waiting.append(link)
     _block(core)
 
 
-def _block(core: Any) -> None:
+def _block(core: Pool) -> None:
     """Block the ways for those who would overtake a waiter."""
     if not core.barging:
         core.room = 0
@@ -94,14 +99,14 @@ def _block(core: Any) -> None:
         core.look_at_waiters()
 
 
-def leave(core: Any, link: Any) -> None:
+def leave(core: Pool, link: Any) -> None:
     """Take a waiter out of the queue, if it is still there."""
     core.queue.drop(link)
     if not core.waiting or core.barging:
         core.look_at_waiters()
 
 
-def _may_queue(core: Any, waiter: Waiter) -> bool:
+def _may_queue(core: Pool, waiter: Waiter) -> bool:
     """Return whether the queue was not too long when a waiter came."""
     limit = core.limits.maxwaiting
     return limit is None or bool(waiter.answer) or (
@@ -109,7 +114,7 @@ def _may_queue(core: Any, waiter: Waiter) -> bool:
 
 
 def _wait_a_bit(
-        core: Any, waiter: Waiter, link: Any, deadline: float | None) -> None:
+        core: Pool, waiter: Waiter, link: Any, deadline: float | None) -> None:
     """Wait until woken up, or until it is time to look again."""
     if deadline is not None and monotonic() >= deadline and not (
             _is_coming(core, waiter)):
@@ -136,13 +141,13 @@ def _look_for_deadlock(core: Any, waiter: Waiter) -> None:
     look(core, waiter)
 
 
-def _is_coming(core: Any, waiter: Waiter) -> bool:
+def _is_coming(core: Pool, waiter: Waiter) -> bool:
     """Return whether there will be a connection in a moment."""
     return (waiter.shareable and core.sharing.is_preparing) or (
         core.reset_workers is not None and core.reset_workers.is_busy())
 
 
-def withdraw(core: Any, waiter: Waiter) -> None:
+def withdraw(core: Pool, waiter: Waiter) -> None:
     """Take back a request whose wait was interrupted."""
     waiter.give_up()
     core.leave(ref(waiter))
@@ -151,7 +156,7 @@ def withdraw(core: Any, waiter: Waiter) -> None:
     core.serve()
 
 
-def serve(core: Any) -> None:
+def serve(core: Pool) -> None:
     """Hand free slots to waiters, in the order of service.
 
     Requests for shared and for dedicated connections want different
@@ -168,7 +173,7 @@ def serve(core: Any) -> None:
         _serve_alike(core)
 
 
-def _serve_kinds(core: Any) -> bool:
+def _serve_kinds(core: Pool) -> bool:
     """Serve waiters of several kinds; return whether to retry."""
     blocked = set()
     again = False
@@ -186,7 +191,7 @@ def _serve_kinds(core: Any) -> bool:
     return again
 
 
-def _serve_alike(core: Any) -> None:
+def _serve_alike(core: Pool) -> None:
     """Serve waiters that all want the same, until nothing is left."""
     while core.waiting and (core.idle or core.slots.has_room()):
         waiter = core.queue.first()
@@ -196,7 +201,7 @@ def _serve_alike(core: Any) -> None:
         _grant(core, waiter, permit)
 
 
-def _grant(core: Any, waiter: Waiter, permit: Permit) -> bool:
+def _grant(core: Pool, waiter: Waiter, permit: Permit) -> bool:
     """Hand a permit to a waiter; return whether it was still there.
 
     Record the grant first: the woken thread may finish and serve the next

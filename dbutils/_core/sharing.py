@@ -202,6 +202,7 @@ class Sharing:
 
     def leave(self, share: Share) -> Permit | None:
         """End a share; return the permit if it was the last one."""
+        permit: Permit | None
         permit, share.permit = share.permit, None
         if permit is None:  # it has ended already
             return None

@@ -20,7 +20,15 @@ from .._base.atomic import first, remove
 from .._base.callers import caller, name_of, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
-from .._base.hints import Any, Deque, Iterable, List, NamedTuple, Tuple, ref
+from .._base.hints import (
+    Any,
+    AnyRef,
+    Deque,
+    Iterable,
+    List,
+    NamedTuple,
+    Tuple,
+)
 
 __all__ = [
     "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
@@ -176,7 +184,7 @@ class OldestFirst(Deque[Permit]):
     __slots__ = ()
 
 
-class Slot(ref):
+class Slot(AnyRef):
     """A place in a pool: the weak reference to the permit for it."""
 
     __slots__ = (

@@ -63,7 +63,7 @@ def _own_first(order: Any) -> Any:
     """Return an order in which each thread first gets what it had last."""
     take_next = order.popleft  # the order can be changed meanwhile
 
-    class OwnFirst(order):
+    class OwnFirst(order):  # type: ignore[misc]  # a class that is a value
         __slots__ = ()
 
         def popleft(self) -> Any:

@@ -127,7 +127,7 @@ class Queue:
             return next(iter(self.in_order()), None)
         while self.links:
             link = first(self.links)
-            waiter = link and link()
+            waiter: Waiter | None = link and link()
             if waiter is not None and not waiter.answer:
                 return waiter
             self._tidy(link, waiter)

@@ -27,7 +27,7 @@ def connect_of(creator: Any) -> Callable[..., Any]:
 
     The class itself does so if its function is a method of its connections.
     """
-    connect = getattr(creator, "connect", creator)
+    connect: Callable[..., Any] = getattr(creator, "connect", creator)
     if isinstance(creator, type) and isinstance(connect, FunctionType) and (
             not any(isinstance(vars(base).get("connect"), staticmethod)
                     for base in creator.__mro__)):

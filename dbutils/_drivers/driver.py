@@ -122,7 +122,7 @@ def question(con: Any, path: str) -> Any:
 
 
 def in_transaction_of(
-        driver: Any, con: Any) -> bool | None:  # noqa: ARG001 - a method
+        driver: Any, con: Any) -> Any:  # noqa: ARG001 - a method
     """Return ask(con, "in_transaction"), but faster, for it is asked often.
 
     Drivers that tell it in this way have this function as their method.
@@ -229,7 +229,8 @@ class Driver:
             return True
         return None if code.startswith(_VAGUE) else False
 
-    def _is_loss_by_number(self, error: BaseException, code: Any) -> Any:
+    def _is_loss_by_number(
+            self, error: BaseException, code: Any) -> bool | None:
         """Return the same for a number, whose database is not known."""
         if code in self.lost_codes:
             return None if code in LOST and is_clear(error) else True

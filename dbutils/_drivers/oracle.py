@@ -26,10 +26,10 @@ class _CxOracle(ExactDriver):
     transient_codes = frozenset((60, 8177))
     read_only_codes = frozenset((16000, 16456))
 
-    def in_transaction(self, con: Any) -> bool | None:
+    def in_transaction(self, con: Any) -> Any:
         return ask(con, "transaction_in_progress")
 
-    def has_written(self, con: Any) -> bool | None:
+    def has_written(self, con: Any) -> Any:
         return self.in_transaction(con)
 
     def is_closed(self, con: Any) -> bool | None:

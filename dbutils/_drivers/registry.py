@@ -95,7 +95,8 @@ def _load(family: str) -> dict[str, DriverFacts]:
     """Load a family, and return its drivers."""
     from importlib import import_module  # noqa: PLC0415 - rarely needed
 
-    found = import_module(f".{family}", __package__).DRIVERS
+    found: dict[str, DriverFacts] = import_module(
+        f".{family}", __package__).DRIVERS
     for name, driver in found.items():
         _drivers.setdefault(name, driver)  # or a program knows it better
     _loaded.add(family)  # last: another thread may look for it already

@@ -40,7 +40,7 @@ class _Pyodbc(_SqlServer):
         "remove_output_converter", "set_attr", "setdecoding", "setencoding",
         ), MARKS)
 
-    def is_closed(self, con: Any) -> bool | None:
+    def is_closed(self, con: Any) -> Any:
         return ask(con, "closed")
 
     def code(self, error: BaseException) -> Any:
@@ -99,7 +99,7 @@ def _quote(value: Any) -> str:
 
 def _odbc_driver(dbapi: Any) -> str:
     """Return the newest ODBC driver for SQL Server that is installed."""
-    names = [
+    names: list[str] = [
         name for name in dbapi.drivers() if name.endswith("for SQL Server")]
     if not names:
         raise ValueError(

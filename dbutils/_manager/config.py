@@ -166,7 +166,8 @@ class ConnectionConfig:
 
         It does not depend on the password.
         """
-        return self._key  # type: ignore[attr-defined]
+        key: str = self._key  # type: ignore[attr-defined]
+        return key
 
     def _without_secrets(self) -> dict[str, Any]:
         """Return the parameters that are not None, without secrets."""
@@ -282,7 +283,7 @@ def _name_of_driver(driver: Any) -> str | None:
     """Return the name of a driver, which can be given as a module."""
     if driver is None or isinstance(driver, str):
         return driver
-    name = getattr(driver, "__name__", None)
+    name: str | None = getattr(driver, "__name__", None)
     if not isinstance(driver, ModuleType) or name is None:
         raise TypeError(
             f"'driver' must be a module or its name, not {shown(driver)}.")

@@ -166,7 +166,8 @@ class PoolRegistry:
     @property
     def served(self) -> int:
         """Return the number of connections that all pools have handed out."""
-        served = [entry.usage.served for entry in self.entries.values()]
+        served: list[int] = [
+            entry.usage.served for entry in self.entries.values()]
         served += [usage.served for _, usage in self._removed]
         return self._served + sum(served)
 

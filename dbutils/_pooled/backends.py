@@ -116,7 +116,8 @@ class SteadyBackend(Backend):
         return True
 
     def needs_reset(self, con: Any) -> bool:
-        return session_of(con).needs_reset(self.mode)
+        needs_reset: bool = session_of(con).needs_reset(self.mode)
+        return needs_reset
 
     def seems_alive(self, con: Any) -> bool:
         return bool(session_of(con).is_alive(LOOK))
@@ -188,7 +189,8 @@ class DbBackend(SteadyBackend):
         session.save_memory(self._common)
 
     def opens_at_once(self, con: Any) -> bool:
-        return session_of(con).driver.is_embedded
+        is_embedded: bool = session_of(con).driver.is_embedded
+        return is_embedded
 
     def share(self, con: Any) -> Any:
         session = con._own_session  # noqa: SLF001 - as session_of()
@@ -208,7 +210,7 @@ class DbBackend(SteadyBackend):
         session = session_of(con)
         session.turns.leave(session, share)
 
-    def is_shareable(self, con: Any) -> bool:
+    def is_shareable(self, con: Any) -> Any:
         session = session_of(con)
         return session.turns.are_free(session)
 

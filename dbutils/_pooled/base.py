@@ -11,7 +11,9 @@ from .._base.finalizers import anywhere, is_collecting, note_lost
 from .._base.hints import (
     Any,
     Callable,
+    Con,
     ContextManager,
+    Generic,
     Iterator,
     NamedTuple,
     attrgetter,
@@ -46,9 +48,14 @@ from .._steady.unsaved import forgets_work, is_strict, warn_of_work
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from .._core.holders import LeaseHolder
     from .._core.maintenance import MaintenanceOptions
     from .._core.stats import PoolStats
+
+    AnyPool = TypeVar("AnyPool", bound="Pooled[Any]")
+    Result = TypeVar("Result")
 
 __all__ = [
     "UNSAVED", "PoolName", "PoolOptions", "Pooled", "check_pool_options",
@@ -183,12 +190,12 @@ def pools() -> list[Any]:
     return alive(_pools.copy())
 
 
-class Pooled:
+class Pooled(Generic[Con]):
     """A pool of steady connections."""
 
     # Only declared: with an attribute of the class, reading that of the object
     # would take four times as long.
-    _core: Any
+    _core: Pool
     _backend: Any
 
     def _change_reset(self, reset: Any) -> None:
@@ -281,9 +288,10 @@ class Pooled:
         if name == "cache" and "_core" in self.__dict__:
             self._choose_way_back()
 
-    def __getattr__(self, name: str) -> Any:
-        """Raise an error that suggests a name that exists."""
-        raise AttributeError(missing_text(self, name))
+    if not TYPE_CHECKING:  # to whom a misspelled name is a mistake
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that suggests a name that exists."""
+            raise AttributeError(missing_text(self, name))
 
     def _first_connections(self, number: int) -> Iterator[Any]:
         """Open connections: the first one, then all others together."""
@@ -446,7 +454,7 @@ class Pooled:
         else:
             self._core.release_dropped(permit)
 
-    def transaction(self) -> ContextManager[Any]:
+    def transaction(self) -> ContextManager[Con]:
         """Borrow a connection for a context that is a transaction.
 
         At the end of the context the transaction is committed, or rolled back
@@ -456,7 +464,9 @@ class Pooled:
 
         return transaction(self._borrow)
 
-    def run(self, function: Callable[[Any], Any], retries: int = 3) -> Any:
+    def run(
+            self, function: Callable[[Con], Result],
+            retries: int = 3) -> Result:
         """Call a function in a transaction, and return its result.
 
         function: gets the connection, and neither begins nor commits; apart
@@ -472,8 +482,9 @@ class Pooled:
         """
         from .transactions import run  # noqa: PLC0415 - only if used
 
-        return run(
+        result: Result = run(
             function, self._borrow, retries, self._commit_unknown_error)
+        return result
 
     def close(self) -> None:
         """Close all connections that are idle or shared.
@@ -500,7 +511,7 @@ class Pooled:
         """
         return self._core.shut_down(check_seconds("timeout", timeout))
 
-    def __enter__(self) -> Any:
+    def __enter__(self: AnyPool) -> AnyPool:
         """Return the pool, which is shut down at the end of the context."""
         return self
 

@@ -26,6 +26,8 @@ from .._steady.mistakes import missing_text
 from .._steady.unsaved import is_failing, is_strict, warn_of_work
 from .proxy import Proxy
 
+TYPE_CHECKING = False  # type checkers know the name
+
 __all__ = ["Queued", "SimpleLease", "SimplePool", "TakenInTurn"]
 
 
@@ -162,6 +164,10 @@ class SimpleLease(Proxy, Lease):
     """A borrowed connection; it behaves like the driver's connection."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:
+        def __getattr__(self, name: str) -> Any:
+            """Return an attribute of the connection."""
 
     @staticmethod
     def _shown(con: Any) -> str:

@@ -94,7 +94,8 @@ def _was_lost(session: Any, error: Exception) -> bool:
     """Return whether the connection was lost, or could not be opened."""
     if session is None:
         return type(error).__name__ in {"OperationalError", "InterfaceError"}
-    return session.failover.was_lost(session, error)
+    was_lost: bool = session.failover.was_lost(session, error)
+    return was_lost
 
 
 def _is_transient(session: Any, error: Exception) -> bool:

@@ -34,6 +34,10 @@ from .._steady.liveness import (
 )
 from .proxy import Proxy
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .._core.lease import AnyLease
+
 __all__ = [
     "SteadyLease", "lend_in_line", "looks_well", "needs_nothing",
     "take_and_ask", "take_and_note", "take_with_care"]
@@ -194,7 +198,8 @@ def looks_well(session: Any) -> bool:
     return way is NO_CHECK
 
 
-def lend_in_line(pool: Any, core: Any, lease: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - the fast way is one short function
+def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short function
+        pool: Any, core: Any, lease: AnyLease) -> AnyLease:
     """Wait until another thread hands a connection over to a new lease.
 
     The pool is plain and its ways are blocked, see the module "_core.ways".
@@ -237,7 +242,8 @@ def lend_in_line(pool: Any, core: Any, lease: Any) -> Any:  # noqa: C901, PLR091
     except BaseException as error:
         if link is not None:
             core.withdraw(waiter)
-        permit = waiter = lease = None  # not to be kept by the traceback
+        # not to be kept by the traceback
+        permit = waiter = lease = None  # type: ignore[assignment]
         release_frames(error)
         raise
 

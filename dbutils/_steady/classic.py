@@ -120,7 +120,7 @@ class ClassicFailover:
         return isinstance(
             error, session.opener.failures) and session.options.is_fatal(error)
 
-    def reset_session(self, session: DbSession, reset: Any) -> bool:
+    def reset_session(self, session: DbSession, reset: object) -> bool:
         """Reset the session after a lease; return whether it can stay."""
         if session.state >= IN_DOUBT:
             return False

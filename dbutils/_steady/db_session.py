@@ -258,7 +258,7 @@ class DbSession(Session):
             self.socket_state() in {None, QUIET}
             and not self.driver.is_closed(self.con))
 
-    def check(self, moment: int, reconnect: bool = True) -> bool | None:
+    def check(self, moment: int, reconnect: bool = True) -> Any:
         """Return whether the connection is alive, if "ping" says to check it.
 
         Return None if it is not checked now, or if the answer is unknown.
@@ -318,7 +318,7 @@ class DbSession(Session):
         if self.driver.in_transaction(self.con) is not False:
             end_if_possible(self.con, "rollback")
 
-    def clean(self, force: bool = False) -> None:
+    def clean(self, force: object = False) -> None:
         """Roll back what is or, if forced, what may be in a transaction."""
         if self.closed or not (force or self.transaction):
             return

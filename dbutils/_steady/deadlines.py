@@ -87,7 +87,7 @@ class Limit(List[Any]):
 
         Only the deadline is changed: the call may be over by now.
         """
-        left = self.seconds - load_sockets().silence_on(sock)
+        left: float = self.seconds - load_sockets().silence_on(sock)
         if left > 0:
             self[0] = monotonic() + left
         return left > 0

@@ -90,7 +90,7 @@ class PgClassic:
         """Return whether nothing has to be done after a lease."""
         return not (session.settings_changed or session.transaction)
 
-    def reset_session(self, session: PgSession, reset: Any) -> bool:
+    def reset_session(self, session: PgSession, reset: object) -> bool:
         """Reset the session after a lease; return whether it can stay."""
         if session.settings_changed:
             session.restore_settings()

@@ -193,7 +193,7 @@ class PgSession(Session):
         elif self.is_marked or self.settings_changed:
             self.reset_session(reset=0)
 
-    def reset_session(self, reset: Any) -> bool:
+    def reset_session(self, reset: Any) -> Any:
         """Reset the session after a lease; return whether it can stay."""
         start_deadline(self, self.descriptor, None)
         try:

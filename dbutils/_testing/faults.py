@@ -99,7 +99,7 @@ class Fault(NamedTuple):
     matching: a regular expression for the statements that it hits, or None
     """
 
-    fault: Any
+    fault: str | BaseException
     at: str
     matching: Any
 

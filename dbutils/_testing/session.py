@@ -134,4 +134,5 @@ class Session:
     @staticmethod
     def _error(error: Any, sqlstate: str) -> BaseException:
         error.sqlstate = sqlstate
-        return error
+        known: BaseException = error
+        return known
