@@ -17,6 +17,7 @@ from dbutils._core.waiting import FEW, Waiter
 from dbutils._pooled import ways
 from dbutils.pooled_db import (
     PoolClosedError,
+    PoolDeadlockError,
     PooledDB,
     TooManyConnectionsError,
 )
@@ -162,6 +163,25 @@ def test_an_interrupt_of_a_request_that_waits_in_vain_loses_nothing(dbapi):
         return work, check
 
     assert sweep(prepare, stride=2) > 100
+
+
+def test_an_interrupt_of_the_one_that_finds_a_deadlock_loses_nothing(dbapi):
+    def prepare():
+        pool = PooledDB(
+            dbapi, maxconnections=1, blocking=True, ondeadlock="raise")
+        pool._core.queue.first_look = 0.0001
+
+        def work():
+            with suppress(PoolDeadlockError), pool.connection():
+                pool.connection()
+
+        def check():
+            assert not pool._core.waiting
+            pool.connection(maxwait=0).close()
+            assert pool.stats().in_use == 0
+        return work, check
+
+    assert sweep(prepare, stride=2 * STRIDE + 1) > 100
 
 
 @pytest.mark.parametrize("few", [FEW, 0])

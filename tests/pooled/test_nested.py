@@ -196,15 +196,27 @@ def test_a_thread_alone_can_be_in_a_deadlock(kind, log):
     assert kind.in_use(pool) == 0
 
 
+def wait_for_oneself(pool, errors):
+    """Start a thread that waits for itself, and notes the error of that."""
+    def nest():
+        with pool.connection():
+            try:
+                pool.connection()
+            except Exception as error:
+                errors.append(type(error))
+
+    return in_threads(nest, 1)
+
+
 def test_a_deadlock_that_ends_is_only_logged(kind, log, caplog):
     pool = quickly(kind.make(
-        maxconnections=1, maxwait=0.1, ondeadlock="raise"))
-    looked = count_looks(pool)
-    with pool.connection(), pytest.raises(
-            kind.module.TooManyConnectionsError) as caught:
-        pool.connection()
-    assert type(caught.value) is kind.module.TooManyConnectionsError
-    assert looked
+        maxconnections=1, maxwait=PATIENCE, ondeadlock="raise"))
+    errors = []
+    threads = wait_for_oneself(pool, errors)
+    wait_until(log)
+    pool._core.queue.refuse_all()
+    join(threads)
+    assert errors == [kind.module.TooManyConnectionsError]
     message, = log()
     assert "until the time of one of them is over" in message
     assert caplog.records[-1].levelno == logging.WARNING
@@ -241,12 +253,13 @@ def test_nothing_is_said_while_a_holder_works(kind, log):
 
 
 def test_nothing_is_said_if_a_holder_is_unknown(kind, log):
-    pool = quickly(kind.make(maxconnections=1, maxwait=0.1, track=False))
-    looked = count_looks(pool)
-    with pool.connection(), pytest.raises(
-            kind.module.TooManyConnectionsError):
-        pool.connection()
-    assert looked
+    pool = quickly(kind.make(maxconnections=1, blocking=True, track=False))
+    looked, errors = count_looks(pool), []
+    threads = wait_for_oneself(pool, errors)
+    wait_until(lambda: len(looked) > 9)
+    pool._core.queue.refuse_all()
+    join(threads)
+    assert errors == [kind.module.TooManyConnectionsError]
     assert not log()
 
 

@@ -234,6 +234,7 @@ OPTIONS = {
     "keepalive": partial(Maintained, keepalive=1000),
     "refill": partial(Maintained, refill=True, mincached=2),
     "leakafter": partial(Maintained, leakafter=1000),
+    "nested": partial(Use, nested="warn"),
     "maxusage": partial(Use, maxusage=1),
     "setsession": partial(Use, setsession=["set it"]),
     "ping=0": partial(Use, ping=0),
