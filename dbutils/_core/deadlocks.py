@@ -16,6 +16,9 @@ from .waiting import Waiter
 
 __all__ = ["look"]
 
+# In seconds, how long a wait has to last at least to be reported, if it ends.
+_LONG = 1.0
+
 
 class _Deadlock(NamedTuple):
     """The holders of all connections, and the requests of their threads."""
@@ -28,6 +31,12 @@ class _Deadlock(NamedTuple):
         """Whether the time of one of the requests is limited."""
         return any(waiter.deadline is not None for waiter in self.waiters)
 
+    def lasts(self) -> bool:
+        """Return whether it does not end in a moment."""
+        return all(
+            waiter.deadline is None or waiter.deadline - waiter.since > _LONG
+            for waiter in self.waiters)
+
 
 def look(core: Any, waiter: Waiter) -> None:
     """Report the deadlock to which a request belongs, if there is one.
@@ -38,7 +47,7 @@ def look(core: Any, waiter: Waiter) -> None:
         waiter.is_holder = any(
             holder.thread == waiter.thread for holder in core.holders())
     deadlock = _certain(core) if waiter.is_holder else None
-    if deadlock is not None and _is_first(deadlock):
+    if deadlock is not None and deadlock.lasts() and _is_first(deadlock):
         _report(core, waiter, deadlock)
 
 

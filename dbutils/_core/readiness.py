@@ -10,6 +10,10 @@ from .._base.opening import Elsewhere, Late
 from .opener import open_ahead
 from .refusals import LATE, PoolClosed, refusal
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from .limits import Limits
+
 __all__ = ["wait_until_ready"]
 
 # In seconds, the time between two looks for what others are opening.
@@ -85,6 +89,6 @@ def _is_ready(core: Any) -> bool:
 
 def _wanted(core: Any) -> int:
     """Return how many connections make the pool ready, within its limits."""
-    limits = core.limits
+    limits: Limits = core.limits
     return min([limits.mincached, *filter(None, [
         limits.maxconnections, limits.maxcached])])

@@ -222,6 +222,14 @@ def test_a_deadlock_that_ends_is_only_logged(kind, log, caplog):
     assert caplog.records[-1].levelno == logging.WARNING
 
 
+def test_nothing_is_said_of_a_deadlock_that_ends_in_a_moment(kind, log):
+    pool = quickly(kind.make(maxconnections=1, maxwait=0.1))
+    errors = []
+    join(wait_for_oneself(pool, errors))
+    assert errors == [kind.module.TooManyConnectionsError]
+    assert log() == []
+
+
 def test_nothing_is_said_while_a_holder_works(kind, log):
     pool = quickly(kind.make(
         maxconnections=2, blocking=True, ondeadlock="raise"))
