@@ -48,7 +48,7 @@ def _in_turn(core: Any, waiter: Waiter, timeout: float | None) -> None:
         core.queue_up(link)
         if len(core.waiting) <= FEW:
             waiter.looks = True  # not before, see pass_on()
-        _wait_on(core, waiter, link, timeout)
+        _wait_on(core, waiter, link, timeout, has_waited=False)
     except BaseException:
         core.withdraw(waiter)
         raise
@@ -59,19 +59,30 @@ def wait_on(core: Any, waiter: Waiter, link: Any) -> None:
     _block(core)
     if core.lost:
         core.reclaim()
-    _wait_on(core, waiter, link, core.timeout)
+    _wait_on(core, waiter, link, core.timeout, has_waited=True)
 
 
 def _wait_on(
-        core: Any, waiter: Waiter, link: Any, timeout: float | None) -> None:
+        core: Any, waiter: Waiter, link: Any, timeout: float | None,
+        has_waited: bool) -> None:
     core.serve()
     if not _may_queue(core, waiter):
         timeout = 0
+    has_waited = timeout != 0 and (has_waited or not waiter.answer)
     deadline = None if timeout is None else waiter.since + timeout
     while not waiter.answer:
         _wait_a_bit(core, waiter, link, deadline)
     if waiter.permit is None:  # otherwise the one that served it does it
         core.leave(link)
+    if has_waited:
+        _note_wait(core, waiter)
+
+
+def _note_wait(core: Any, waiter: Waiter) -> None:
+    """Count a request that had to wait, and one that did so in vain."""
+    core.waits.add(monotonic() - waiter.since)
+    if waiter.permit is None and not core.is_closed:
+        core.timeouts.step()
 
 
 def queue_up(core: Any, link: Any) -> None:

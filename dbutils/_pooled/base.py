@@ -328,7 +328,9 @@ class Pooled:
 
     def stats(self) -> PoolStats:
         """Return the state of the pool: its limits, and what it counts."""
-        stats: PoolStats = self._core.stats()
+        from .shown import name_of  # noqa: PLC0415 - only if needed
+
+        stats: PoolStats = self._core.stats(name_of(self))
         return stats
 
     def observe(self, observer: Any) -> None:
