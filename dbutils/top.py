@@ -162,8 +162,8 @@ def snapshot() -> dict[str, Any]:
 def _state_of(pool: Any) -> dict[str, Any]:
     core = core_of(pool)
     return {
-        "name": name_of(pool), "class": type(pool).__name__,
-        "is_closed": core.is_closed, **core.state()._asdict(),
+        "class": type(pool).__name__, "is_closed": core.is_closed,
+        **core.state(name_of(pool), core.oldest_lease())._asdict(),
         "holders": [
             {"thread": holder.name, "seconds": round(holder.seconds, 3),
              "place": holder.place} for holder in core.holders()]}

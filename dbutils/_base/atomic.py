@@ -32,7 +32,8 @@ from itertools import count
 from .hints import Any, Callable, Iterable, List, deque
 
 __all__ = [
-    "Count", "alive", "first", "pop", "pop_last", "remove", "snapshot"]
+    "Count", "Sum", "Total", "alive", "first", "pop", "pop_last", "remove",
+    "snapshot"]
 
 
 def first(queue: deque[Any] | list[Any]) -> Any:
@@ -123,3 +124,44 @@ class Count:
     def read(self) -> int:
         """Return the number of calls of step()."""
         return int(repr(self._numbers)[len("count("):-1])
+
+
+class Total:
+    """The number of values, their sum, and the greatest."""
+
+    # The total after the next value; the first thread that sets it has added
+    # its value, which is one step, since it is an item of __dict__.
+    successor: Any = None
+
+    def __init__(
+            self, number: int = 0, total: float = 0.0,
+            greatest: float = 0.0) -> None:
+        self.number = number
+        self.total = total
+        self.greatest = greatest
+
+
+class Sum:
+    """The total of values that several threads add; none is lost."""
+
+    def __init__(self) -> None:
+        # A recent total, whose successors lead to the last one.
+        self._recent = Total()
+
+    def read(self) -> Total:
+        """Return the total of all values."""
+        last = self._recent
+        while last.successor is not None:
+            last = last.successor
+        return last
+
+    def add(self, value: float) -> None:
+        """Add a value."""
+        while True:
+            last = self.read()
+            new = Total(
+                last.number + 1, last.total + value,
+                max(last.greatest, value))
+            if last.__dict__.setdefault("successor", new) is new:
+                self._recent = new
+                return

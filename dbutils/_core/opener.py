@@ -134,7 +134,7 @@ def _in_time(
 
     attempt = Attempt(
         partial(_connect_for_another, core, connect), permits[0],
-        partial(_finish_late, core, core.emptied))
+        partial(_finish_late, core, core.emptied, monotonic()))
     core.throttle.attempts.add(attempt)
     con = None
     if core.has_helpers and attempt.begin(deadline - monotonic()):
@@ -175,7 +175,7 @@ def _begin_with(
     slot.con = con
     core.backend.enter(con)
     slot.is_counted = True
-    core.opened.step()
+    core.opened.add(seconds)
     core.backend.after_open(con, core.throttle)
     if slot.round != core.round:  # the pool was drained meanwhile
         core.backend.retire(con)
@@ -188,8 +188,12 @@ def _begin_with(
 
 
 def _finish_late(
-        core: Any, emptied: int, permit: Permit, outcome: Any) -> None:
-    """Make a connection idle whose request has left in the meantime."""
+        core: Any, emptied: int, start: float, permit: Permit,
+        outcome: Any) -> None:
+    """Make a connection idle whose request has left in the meantime.
+
+    start: when the attempt was begun
+    """
     free_tokens(permit)
     permit = core.slots.reissue(permit.slot)  # that of the request is void
     if permit is None:  # the slot has left the pool
@@ -198,7 +202,7 @@ def _finish_late(
         return
     can_stay = False
     try:
-        can_stay = _is_welcome(core, permit.slot, outcome)
+        can_stay = _is_welcome(core, permit.slot, outcome, start)
     finally:
         if can_stay:
             core.put_back(permit, emptied)
@@ -206,7 +210,8 @@ def _finish_late(
             core.discard(permit)
 
 
-def _is_welcome(core: Any, slot: Slot, outcome: Any) -> bool:
+def _is_welcome(
+        core: Any, slot: Slot, outcome: Any, start: float) -> bool:
     """Return whether there is a connection now, and may stay."""
     con, error = outcome
     if con is None:
@@ -215,6 +220,6 @@ def _is_welcome(core: Any, slot: Slot, outcome: Any) -> bool:
         return False
     core.throttle.note_success()
     with quietly("beginning with a late connection"):
-        _begin_with(core, slot, con, 0, is_ahead=True)
+        _begin_with(core, slot, con, monotonic() - start, is_ahead=True)
         return bool(core.may_stay(slot))
     return False

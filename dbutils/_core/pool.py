@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
-from .._base.atomic import Count, pop, snapshot
+from .._base.atomic import Count, Sum, pop, snapshot
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
 from .._base.hints import Any, Callable, Deque, Iterator
@@ -62,6 +62,7 @@ VERBS = (
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
     # the whole pool
     "reclaim", "resize", "clear", "drain", "shut_down", "stats", "state",
+    "oldest_lease",
     "holders", "shared_records", "connections", "choose_ways", "let_go",
     "after_fork",
     # attributes: options, and what measures the pool
@@ -156,9 +157,11 @@ class Pool:
         # The permits of connections that are in use without a lease.
         self.held: dict[int, Permit] = {}
         self.oldest = OldestHolders()
-        # The numbers of connections that were opened, of requests that got
-        # none, and of connections that were closed, by the reason.
-        self.opened, self.refused = Count(), Count()
+        # How long opening connections and waiting for them took, how many
+        # requests got none, and how many of these because of the time, and
+        # how many connections were closed, by the reason.
+        self.opened, self.waits = Sum(), Sum()
+        self.refused, self.timeouts = Count(), Count()
         self.closed = {reason: Count() for reason in REASONS}
         self.choose_ways()
 
@@ -261,23 +264,21 @@ class Pool:
         """The number of slots that are not idle."""
         return max(len(self.slots) - len(self.idle), 0)
 
-    def stats(self) -> PoolStats:
+    def stats(self, name: str = "") -> PoolStats:
         """Return the state of the pool."""
         self.reclaim()
-        return self.state()
+        return self.state(name, self.oldest_lease())
 
-    def state(self) -> PoolStats:
+    def oldest_lease(self) -> float | None:
+        """Return for how long the oldest lease has lasted, if it is known."""
+        return self.oldest.seconds(self.permits_in_use, self.tracks is True)
+
+    def state(
+            self, name: str = "", oldest: float | None = None) -> PoolStats:
         """Return the state of the pool as it is."""
-        from .stats import PoolStats  # noqa: PLC0415 - not all want to see it
+        from .stats import state_of  # noqa: PLC0415 - not all want to see it
 
-        maxconnections, maxcached, maxshared, maxwaiting, mincached = (
-            self.limits)
-        return PoolStats(
-            maxconnections, mincached, maxcached, maxshared, maxwaiting,
-            self.in_use, len(self.idle), len(self.sharing.permits()),
-            len(self.queue), self.opened.read(),
-            sum(count.read() for count in self.closed.values()),
-            self.throttle.reconnects.read(), self.refused.read())
+        return state_of(self, name, oldest)
 
     def permits_in_use(self) -> Iterator[Permit]:
         """Yield the permits and shares whose checkouts are going on."""

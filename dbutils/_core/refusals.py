@@ -42,6 +42,8 @@ class PoolDeadlock(Exception):  # noqa: N818 - no error as such
 def refusal(core: Any, waited: float, reason: str | None) -> PoolTimeout:
     """Return the error of a request that gets no connection."""
     core.refused.step()
+    if reason == LATE:
+        core.timeouts.step()
     if core.observers:
         core.observers.notify("refused", waited)
     core.track()
@@ -90,6 +92,13 @@ class OldestHolders:
         self.are_all_known = is_tracked and not unknown
         holders = map(holder_of, oldest)
         return [holder for holder in holders if holder is not None], unknown
+
+    def seconds(
+            self, permits: Callable[[], Iterator[Permit]],
+            is_tracked: bool) -> float | None:
+        """Return how long the oldest checkout has lasted, if it is known."""
+        holders, unknown = self.read_few(permits, is_tracked)
+        return holders[0].seconds if holders and not unknown else None
 
 
 def _since(permit: Any) -> float:

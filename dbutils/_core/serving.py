@@ -57,7 +57,7 @@ def _in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> None:
         core.queue_up(link)
         if len(core.waiting) <= FEW:
             waiter.looks = True  # not before, see pass_on()
-        _wait_on(core, waiter, link, timeout)
+        _wait_on(core, waiter, link, timeout, has_waited=False)
     except BaseException:
         core.withdraw(waiter)
         raise
@@ -68,20 +68,31 @@ def wait_on(core: Pool, waiter: Waiter, link: Any) -> None:
     _block(core)
     if core.lost:
         core.reclaim()
-    _wait_on(core, waiter, link, core.timeout)
+    _wait_on(core, waiter, link, core.timeout, has_waited=True)
 
 
 def _wait_on(
-        core: Pool, waiter: Waiter, link: Any, timeout: float | None) -> None:
+        core: Pool, waiter: Waiter, link: Any, timeout: float | None,
+        has_waited: bool) -> None:
     core.serve()
     if not _may_queue(core, waiter):
         timeout = 0
+    has_waited = timeout != 0 and (has_waited or not waiter.answer)
     deadline = None if timeout is None else waiter.since + timeout
     waiter.thread, waiter.deadline = threading.get_ident(), deadline
     while not waiter.answer:
         _wait_a_bit(core, waiter, link, deadline)
     if waiter.permit is None:  # otherwise the one that served it does it
         core.leave(link)
+    if has_waited:
+        _note_wait(core, waiter)
+
+
+def _note_wait(core: Pool, waiter: Waiter) -> None:
+    """Count a request that had to wait, and one that did so in vain."""
+    core.waits.add(monotonic() - waiter.since)
+    if waiter.permit is None and not core.is_closed:
+        core.timeouts.step()
 
 
 def queue_up(core: Pool, link: Any) -> None:

@@ -364,7 +364,9 @@ class Pooled(Generic[Con]):
 
     def stats(self) -> PoolStats:
         """Return the state of the pool: its limits, and what it counts."""
-        stats: PoolStats = self._core.stats()
+        from .shown import name_of  # noqa: PLC0415 - only if needed
+
+        stats: PoolStats = self._core.stats(name_of(self))
         return stats
 
     def holders(self) -> list[LeaseHolder]:

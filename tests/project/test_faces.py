@@ -73,8 +73,11 @@ FACES = {
         "max_idle max_idle_time max_lifetime max_total max_usage"
         " max_wait_time min_idle test_on_borrow"),
     "PoolStats": (
-        "closed count idle in_use index maxcached maxconnections maxshared"
-        " maxwaiting mincached opened reconnects refused shared waiting"),
+        "closed closed_cleared closed_dead closed_expired closed_idle"
+        " closed_surplus connect_max connect_seconds count idle in_use index"
+        " maxcached maxconnections maxshared maxwaiting mincached name oldest"
+        " opened reconnects refused shared timeouts wait_max wait_seconds"
+        " waited waiting"),
     "PooledDB": POOLED_DB,
     "PooledDedicatedDBConnection": LEASE,
     "PooledPg": f"{POOL} pooled_connection",
