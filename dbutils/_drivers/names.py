@@ -1,32 +1,34 @@
-"""What the connections and cursors of drivers have, for type checkers.
+"""The names of the connections and cursors of drivers, for type checkers.
 
 A lease has all that a connection of the driver has, and type checkers cannot
 express that.  So they are told the names that the known drivers have.  Any
-other name is a mistake, or that of a driver that is not known well: what
-"dbapi_connection" returns has its true type.
+other name is a mistake, or that of a driver that is not known well: the
+type of "dbapi_connection" is the true one.
 """
 
 from __future__ import annotations
-
-from typing import Protocol, TypeVar, Union
 
 from .._base.hints import Any, Callable, Con, Generic, Sequence
 
 __all__ = ["ConnectionNames", "Creator", "CursorNames"]
 
-_Con_co = TypeVar("_Con_co", covariant=True)
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from typing import Protocol, TypeVar, Union
 
+    _Con_co = TypeVar("_Con_co", covariant=True)
 
-class _Connects(Protocol[_Con_co]):
-    """A module, or another object that connects."""
+    class _Connects(Protocol[_Con_co]):
+        """A module, or another object that connects."""
 
-    @property
-    def connect(self) -> Callable[..., _Con_co]: ...
+        @property
+        def connect(self) -> Callable[..., _Con_co]: ...
 
-
-# A module of a driver, or a function.  The connections of psycopg2 remain
-# unknown, since its function can return those of another class.
-Creator = Union[_Connects[Con], Callable[..., Con]]
+    # A module of a driver, or a function.  The connections of psycopg2 remain
+    # unknown, since its function can return those of another class.
+    Creator = Union[_Connects[Con], Callable[..., Con]]
+else:
+    Creator = Any
 
 
 class ConnectionNames(Generic[Con]):
@@ -66,6 +68,7 @@ class ConnectionNames(Generic[Con]):
     callTimeout: Any
     call_timeout: Any
     can_consume_results: Any
+    cancel: Any
     cancel_safe: Any
     changepassword: Any
     character_set_name: Any
@@ -94,6 +97,7 @@ class ConnectionNames(Generic[Con]):
     db_domain: Any
     db_name: Any
     db_unique_name: Any
+    dbapi: Any
     dbop: Any
     decode_oson: Any
     deferrable: Any
@@ -170,6 +174,7 @@ class ConnectionNames(Generic[Con]):
     outputtypehandler: Any
     pgconn: Any
     pgconn_ptr: Any
+    ping: Any
     pipeline: Any
     poll: Any
     pool_config_version: Any
@@ -183,6 +188,7 @@ class ConnectionNames(Generic[Con]):
     python_charset: Any
     query: Any
     raise_on_warnings: Any
+    read_only: Any
     readonly: Any
     reconnect: Any
     register: Any
@@ -237,6 +243,7 @@ class ConnectionNames(Generic[Con]):
     sql_mode: Any
     start_transaction: Any
     stat: Any
+    string_types: Any
     status: Any
     stmtcachesize: Any
     subscribe: Any
@@ -247,6 +254,7 @@ class ConnectionNames(Generic[Con]):
     text_factory: Any
     thin: Any
     thread_id: Any
+    threadsafety: Any
     time_zone: Any
     timeout: Any
     total_changes: Any

@@ -242,8 +242,7 @@ def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short fu
     except BaseException as error:
         if link is not None:
             core.withdraw(waiter)
-        # not to be kept by the traceback
-        permit = waiter = lease = None  # type: ignore[assignment]
+        permit = waiter = lease = None  # type: ignore[assignment]  # not kept
         release_frames(error)
         raise
 

@@ -71,6 +71,10 @@ _HELD = "withhold"
 class _Nothing:
     """Stands for an argument that was not given."""
 
+    def __repr__(self) -> str:
+        """Return what help() shows as the default."""
+        return "..."
+
 
 NOTHING: Any = _Nothing()
 

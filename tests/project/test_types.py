@@ -1,15 +1,18 @@
 """What type checkers and interactive help show of the library."""
 
+import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
 
 import dbutils
+from dbutils._drivers.names import ConnectionNames
 
 USES = Path(__file__).with_name("typical_uses.py")
 PARENT = Path(dbutils.__file__).resolve().parents[1]
@@ -64,3 +67,54 @@ def test_pyright_knows_the_types_and_finds_the_mistakes(tmp_path):
         one["range"]["start"]["line"] + 1: told(one["message"])
         if one["severity"] == "information" else "mistake"
         for one in said["generalDiagnostics"]} == expected()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [
+    "sqlite3.Connection", "psycopg2.extensions.connection",
+    "psycopg.Connection", "pymysql.connections.Connection"])
+def test_type_checkers_know_the_names_of_a_driver(path):
+    module, name = path.rsplit(".", 1)
+    kind = getattr(pytest.importorskip(module), name)
+    known = {*ConnectionNames.__annotations__, *dir(
+        dbutils.PooledDedicatedDBConnection)}
+    assert {name for name in dir(kind) if not name.startswith("_")} - known - {
+        "async",  # no name of Python from 3.7 on
+        "connect",  # which makes another connection
+        "write_packet"} == set()  # only the driver calls it
+
+
+def signatures():
+    """Return the signatures of the public classes and of their methods."""
+    things = [getattr(dbutils, name) for name in dbutils.__all__]
+    found = []
+    for thing in things:
+        if not isinstance(thing, type) or issubclass(thing, Exception):
+            continue
+        found.append((thing.__name__, inspect.signature(thing)))
+        found += [
+            (f"{thing.__name__}.{name}", inspect.signature(method))
+            for name, method in inspect.getmembers(thing)
+            if not name.startswith("_")
+            and isinstance(method, (types.FunctionType, types.MethodType))]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "signature"), [pytest.param(*one, id=one[0])
+                            for one in signatures()])
+def test_a_signature_shows_all_defaults(name, signature):
+    assert " object" not in str(signature)
+    assert " at 0x" not in str(signature)
+
+
+def test_help_shows_the_parameters_of_a_pool_and_a_request():
+    made = inspect.signature(dbutils.DynamicPooledDB).parameters
+    assert next(iter(made)) == "creator"
+    pool = str(inspect.signature(dbutils.PooledDB))
+    assert "maxconnections: 'int | None' = 0" in pool
+    assert "failover: 'Failover' = 'safe'" in pool
+    assert "maxwait: 'float | None' = None" in str(
+        inspect.signature(dbutils.PooledDB.connection))
+    execute = inspect.signature(dbutils.SteadyDBCursor.execute)
+    assert "operation: 'Any' = ..., parameters: 'Any' = ..." in str(execute)
