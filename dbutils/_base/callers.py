@@ -1,7 +1,7 @@
 """The place in the program from which the library was called.
 
-Recording it is cheap: the line is only computed when somebody reads it.  What
-a thread does now can be read, too.
+Recording it is cheap: the line is only computed when somebody reads it.
+Another function tells what a thread does now.
 """
 
 from __future__ import annotations

@@ -84,14 +84,14 @@ class OldestHolders:
                 holder is not None and holder.since == since
                 for holder, since in few):
             return [holder for holder, _ in few if holder is not None], 0
-        running = list(permits())
-        known = [permit for permit in running if permit.is_known]
+        running = [(holder_of(permit), permit.slot) for permit in permits()]
+        known = [(holder, slot) for holder, slot in running if holder]
         unknown = len(running) - len(known)
-        oldest = sorted(known, key=_since)[:_FEW]
-        self._few = [(permit.slot, _since(permit)) for permit in oldest]
+        known.sort(key=_since)
+        self._few = [
+            (slot, holder.since) for holder, slot in known[:_FEW]]
         self.are_all_known = is_tracked and not unknown
-        holders = map(holder_of, oldest)
-        return [holder for holder in holders if holder is not None], unknown
+        return [holder for holder, _ in known[:_FEW]], unknown
 
     def seconds(
             self, permits: Callable[[], Iterator[Permit]],
@@ -101,6 +101,5 @@ class OldestHolders:
         return holders[0].seconds if holders and not unknown else None
 
 
-def _since(permit: Any) -> float:
-    since: float = permit.taken[0]
-    return since
+def _since(pair: tuple[Holder, Any]) -> float:
+    return pair[0].since

@@ -108,7 +108,7 @@ def note_tag(permit: Permit, request: Any) -> None:
 
 def _tags(permit: Permit) -> tuple[Any, ...]:
     """Return the tag that was noted for the present checkout, if any."""
-    return permit.taken[5:] if permit.is_known else ()  # type: ignore[index]
+    return (permit.noted() or ())[5:]
 
 
 def end(checkout: Checkout | None) -> bool:
@@ -144,11 +144,16 @@ class Permit:
     @property
     def is_known(self) -> bool:
         """Whether the pool knows who has the connection."""
+        return self.noted() is not None
+
+    def noted(self) -> Taken | None:
+        """Return what was noted of the present holder, if anything was."""
         checkout, taken = self.checkout, self.taken
         # a fast way out notes it before the checkout begins, or leaves what
         # was noted for an earlier one
-        return bool(checkout) and taken is not None and (
+        is_known = checkout and taken is not None and (
             taken[4] is None or taken[4] is checkout)
+        return taken if is_known else None
 
     def __del__(self) -> None:
         """Take the connection back at once, if it is in use.
@@ -172,10 +177,8 @@ class Permit:
 
 def holder_of(permit: Permit | None) -> Holder | None:
     """Return the holder of a connection, None if it is unknown."""
-    if permit is None or not permit.is_known:
-        return None
-    taken: Any = permit.taken
-    return Holder(*taken[:4], *taken[5:])
+    taken = None if permit is None else permit.noted()
+    return None if taken is None else Holder(*taken[:4], *taken[5:])
 
 
 class OldestFirst(Deque[Permit]):

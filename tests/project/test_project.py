@@ -147,8 +147,8 @@ def test_functions_are_short_and_classes_not_long(path):
         if isinstance(node, ast.FunctionDef):
             assert code_lines(node) <= 40, node.name
         elif isinstance(node, ast.ClassDef):
-            # one thing of 330 lines is better than two slices of it
-            assert node.end_lineno - node.lineno <= 330, node.name
+            # one thing of 360 lines is better than two slices of it
+            assert node.end_lineno - node.lineno <= 360, node.name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
