@@ -65,6 +65,8 @@ OPTIONS = {
         "refill": {"refill": True, "mincached": 1},
         "leakafter": {"leakafter": LONG},
         "track": {"track": True},
+        "nested": {"nested": "warn"},
+        "ondeadlock": {"ondeadlock": "raise"},
         "poolname": {"poolname": "shop"},
         "onconnect": {"onconnect": id},
         "all times": {
