@@ -87,6 +87,8 @@ last = Last()
 """,
     "after interrupts at any line": """
 # an interrupt of a generator that ends can only be reported
+if sys.version_info < (3, 8):
+    sys.stderr = None
 sys.unraisablehook = lambda report: None
 
 def interrupt(number):

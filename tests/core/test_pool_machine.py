@@ -187,6 +187,7 @@ class PoolMachine(RuleBasedStateMachine):
     def reclaim(self):
         """Do what those who wait do from time to time."""
         self.core.reclaim()
+        self.core.serve()
         while any(waiter.answer for waiter in self.waiting):
             self.serve()
 
