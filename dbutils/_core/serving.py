@@ -34,7 +34,10 @@ def wait_in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> Permit:
 def outcome(core: Pool, waiter: Waiter) -> Permit:
     """Return the permit that a waiter was granted, or raise its refusal."""
     permit: Permit | None
-    permit, waited = waiter.permit, monotonic() - waiter.since
+    permit = waiter.permit
+    # one that may not wait has not waited, however slow this thread is
+    waited = 0.0 if waiter.deadline == waiter.since else (
+        monotonic() - waiter.since)
     if core.observers:
         core.observers.notify("waited", waited, permit is not None)
     if permit is not None:

@@ -10,6 +10,8 @@ import pytest
 from kinds import for_every_kind
 from patience import PATIENCE, wait_until
 
+from dbutils._core import serving
+
 pytestmark = for_every_kind
 
 
@@ -69,6 +71,18 @@ def test_a_blocking_pool_does_not_wait_where_that_is_not_wanted(kind):
         pool.connection(maxwait=0)
     lease.close()
     assert pool.connection(maxwait=0)
+
+
+def test_a_request_that_may_not_wait_is_not_said_to_have_waited(
+        kind, monkeypatch):
+    pool = kind.make(maxconnections=1)
+    with pool.connection():
+        # as if the thread were slow
+        monkeypatch.setattr(serving, "monotonic", lambda: monotonic() + 5)
+        with pytest.raises(
+                kind.module.TooManyConnectionsError,
+                match="or wait for one with blocking"):
+            pool.connection()
 
 
 def test_only_so_many_requests_may_wait(kind):
