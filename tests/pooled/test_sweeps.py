@@ -256,8 +256,8 @@ OPTIONS = {
 @pytest.mark.parametrize(("kind", "stride"), [
     *((kind, 41) for kind in KINDS),
     *((kind, 149) for kind in OPTIONS),
-    *(pytest.param(kind, 11, marks=pytest.mark.slow) for kind in KINDS),
-    *(pytest.param(kind, 41, marks=pytest.mark.slow) for kind in OPTIONS)])
+    *(pytest.param(kind, 23, marks=pytest.mark.slow) for kind in KINDS),
+    *(pytest.param(kind, 83, marks=pytest.mark.slow) for kind in OPTIONS)])
 def test_an_exception_anywhere_in_the_use_loses_no_place(
         monkeypatch, dbapi, kind, stride):
     # what hits a finalizer can only be reported

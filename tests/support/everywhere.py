@@ -110,9 +110,8 @@ def monitored(step):
         monitoring.free_tool_id(tool)
 
 
-# with the oldest and the newest Python it happens at each step, and with the
-# others between them only at each second one, with each at other ones
-STRIDE = 1 if sys.version_info[:2] in {(3, 7), (3, 13)} else 2
+# it happens at each second step, and with the next Python at the other ones
+STRIDE = 2
 
 
 def sweep(prepare, happening=interrupt, stride=STRIDE):
