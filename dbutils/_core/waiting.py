@@ -1,8 +1,8 @@
 """Requests for connections: first come, first served.
 
 A connection that comes back goes directly to the next waiter, and nobody
-overtakes.  Only a few waiters look now and then for what was lost without
-notice; the others sleep.
+overtakes.  A few waiters look now and then for what was lost without notice;
+the others do so the more seldom, the longer the queue is.
 """
 
 from __future__ import annotations

@@ -11,7 +11,15 @@ from weakref import ref
 import pytest
 from patience import in_threads, join, wait_until
 
-from dbutils._base.atomic import Count, alive, first, pop, remove, snapshot
+from dbutils._base.atomic import (
+    Count,
+    Sum,
+    alive,
+    first,
+    pop,
+    remove,
+    snapshot,
+)
 
 pytestmark = pytest.mark.usefixtures("_restless")
 
@@ -223,3 +231,20 @@ def test_each_death_is_noticed_once():
     join(in_threads(work, THREADS))
     assert len(deaths) == len(links) == THREADS * ROUNDS
     assert {id(link) for link in deaths} == {id(link) for link in links}
+
+
+def test_a_sum_keeps_what_another_thread_adds_meanwhile():
+    values = Sum()
+    read = values.read
+
+    def read_and_wait():
+        values.read = read
+        last = read()
+        values.add(3.0)  # as another thread
+        return last
+
+    values.add(1.0)
+    values.read = read_and_wait
+    values.add(2.0)
+    total = values.read()
+    assert (total.number, total.total, total.greatest) == (3, 6.0, 3.0)

@@ -69,6 +69,13 @@ class Line:
 
     is_over = False
 
+    def begin(self, side):
+        """Begin the other side of a hand-over than the one that is tested."""
+        if side == "waits":
+            self.start(self.give_to_waiter)
+        else:
+            self.wait(1)
+
     def wait(self, number):
         """Let some requests wait, one after the other."""
         for place in range(number):
@@ -228,10 +235,7 @@ def test_a_pool_can_be_changed_anywhere_in_a_hand_over(dbapi, side, change):
     def prepare():
         line = Line(dbapi)
         lines[:] = [line]
-        if side == "waits":
-            line.start(line.give_to_waiter)
-        else:
-            line.wait(1)
+        line.begin(side)
 
         def work():
             if side == "waits":
@@ -260,10 +264,7 @@ def test_a_pool_can_be_closed_anywhere_in_a_hand_over(dbapi, side):
         line = Line(dbapi)
         lines[:] = [line]
         line.core.queue.other_look = 10 * PATIENCE
-        if side == "waits":
-            line.start(line.give_to_waiter)
-        else:
-            line.wait(1)
+        line.begin(side)
 
         def work():
             if side == "waits":
