@@ -641,7 +641,7 @@ _managers: list[ref[DBConnectionPoolManager]] = []
 
 def _shut_all_down() -> None:
     """Shut all managers down at the exit of the program."""
-    for reference in reversed(_managers.copy()):
+    for reference in reversed(list(_managers)):
         manager = reference()
         if manager is not None:
             manager.shutdown(0)

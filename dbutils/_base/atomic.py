@@ -9,13 +9,15 @@ thread at that very moment would confuse Python before 3.11.
 # These are single steps on a free-threaded Python 3.13 as well, as long as
 # comparing and hashing the items runs no Python code:
 #   deque: append, pop, remove, clear, rotate, [i], count, "in", len()
-#   list: append, pop, remove, del [i], [i], [:], copy(), list(), sorted()
+#   list: append, pop, remove, del [i], [i], list() of it, sorted()
 #   dict: [key], get, pop, popitem, setdefault, update, copy(), list() of it
 #     and of its views; the same for the __dict__ of an object
 #   set: add, discard, pop, update, copy(), list()
 #   del of an attribute in a __dict__; Lock.acquire(), Lock.release();
 #   count.__next__; SimpleQueue; ref(), its call and its callback in C
 # These are no single steps:
+#   [:] and copy() of a list: before Python 3.12 they crash if the collector,
+#     which can run in them, lets others remove items
 #   copying or iterating a deque; iterating a dict or a set, also by tuple(),
 #     max(), sum() and any(); iterating a WeakSet, not even with the GIL
 #   del of an attribute in __slots__: several threads succeed
@@ -96,7 +98,7 @@ def _taken_by_comparing(queue: deque[Any]) -> list[Any]:
         items = _Items()
         try:
             queue.count(items)
-            return items[:]
+            return list(items)
         except RuntimeError:
             pass  # it was changed meanwhile
 

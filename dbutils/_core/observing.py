@@ -80,7 +80,7 @@ class Observers(List[Any]):
         self._change(self._others(observer))
 
     def _others(self, observer: Any) -> list[Any]:
-        return [other for other in self[:] if other is not observer]
+        return [other for other in list(self) if other is not observer]
 
     def _change(self, observers: list[Any]) -> None:
         self[:] = observers
@@ -104,7 +104,7 @@ class Observers(List[Any]):
         self._tell(event, details)
 
     def _tell(self, event: str, details: tuple[Any, ...]) -> None:
-        for observer in self[:]:
+        for observer in list(self):
             try:
                 method = getattr(observer, event, None)
                 if method is not None:

@@ -157,7 +157,7 @@ class Queue:
         that only comes does not look yet: it may have counted those before it
         while they were still there.
         """
-        for link in reversed(self.links[:]):
+        for link in reversed(list(self.links)):
             waiter = link()
             if waiter is None or waiter.answer:
                 continue

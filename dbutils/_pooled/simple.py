@@ -330,7 +330,7 @@ class SimplePool:
         The work stays there, so it is reported once and not to each user.
         """
         slot = permit.slot
-        users = self._users.copy() if permit.is_share else ()
+        users = list(self._users) if permit.is_share else ()
         if any(_uses(link(), slot) for link in users):
             return False
         if not self._has_work(slot):

@@ -264,3 +264,15 @@ def test_the_entry_points_lead_somewhere():
     assert list(names) == ["dbutils"]
     module, name = names["dbutils"].split(":")
     assert callable(getattr(import_module(module), name))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_no_list_is_copied_by_a_slice(path):
+    """The collector can run in it, and crashes Python before 3.12."""
+    slices = [
+        node.lineno for node in ast.walk(parse(path))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.ctx, ast.Load)
+        and isinstance(node.slice, ast.Slice)
+        and node.slice.lower is node.slice.upper is node.slice.step is None]
+    assert slices == []
