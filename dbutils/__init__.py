@@ -26,6 +26,7 @@ _MODULES = {
         "PooledPg", "PooledPgConnection", "PooledPgError",
         "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY"),
     "drivers": (),  # its names are too general for the package
+    "hosts": (),
     "dynamic_pooled_db": ("DynamicPooledDB", "DynamicSize", "Scaling"),
     "health_check_pooled_db": ("HealthCheck", "HealthCheckPooledDB"),
     "keyed_pool": (

@@ -13,17 +13,13 @@ from functools import partial
 from math import ceil
 
 from ._base.checks import check_seconds, check_size
-from ._base.hints import Any, Callable, Con
+from ._base.hints import Any, Callable, Con, Creator
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead, size_of
 from ._core.limits import Limits
 from ._core.maintenance import refill
 from ._core.tuning import limit_usage
 from .pooled_db import PooledDB
-
-TYPE_CHECKING = False  # type checkers know the name
-if TYPE_CHECKING:
-    from ._drivers.names import Creator
 
 __all__ = ["DynamicPooledDB", "DynamicSize", "Scaling"]
 
@@ -48,20 +44,21 @@ class Scaling:
     def __post_init__(self) -> None:
         """Check the values."""
         if not check_seconds("interval", self.interval):
-            raise ValueError("'interval' must be greater than 0.")
+            raise ValueError("'interval' must be greater than 0. [DBU-02]")
         for name in ("expand_at", "shrink_at", "step"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)):
-                raise TypeError(f"{name!r} must be a number, not {value!r}.")
+                raise TypeError(
+                    f"{name!r} must be a number, not {value!r}. [DBU-01]")
             if not 0 < value <= 1:
                 raise ValueError(
                     f"{name!r} must be a fraction above 0 and up to 1,"
-                    f" but is {value}.")
+                    f" but is {value}. [DBU-02]")
         if self.shrink_at * 2 > self.expand_at:  # it would expand again
             raise ValueError(
-                "'shrink_at' must be at most half of 'expand_at'.")
+                "'shrink_at' must be at most half of 'expand_at'. [DBU-11]")
         if not check_size("patience", self.patience):
-            raise ValueError("'patience' must be at least 1.")
+            raise ValueError("'patience' must be at least 1. [DBU-02]")
 
 
 class DynamicSize(Feature):
@@ -75,7 +72,8 @@ class DynamicSize(Feature):
         super().__init__()
         if not (scaling is None or isinstance(scaling, Scaling)):
             raise TypeError(
-                f"'scaling' must be a Scaling or None, not {scaling!r}.")
+                f"'scaling' must be a Scaling or None, not {scaling!r}."
+                " [DBU-01]")
         self._scaling = scaling
         self._step = Scaling.step if scaling is None else scaling.step
         self._history = LoadHistory(1 if scaling is None else scaling.patience)
@@ -196,7 +194,7 @@ def _check_options(options: dict[str, Any]) -> dict[str, Any]:
             allowed = ", ".join(map(repr, _OPTIONS))
             raise TypeError(
                 f"{name!r} cannot be changed while the pool is at work,"
-                f" only these options can be: {allowed}.")
+                f" only these options can be: {allowed}. [DBU-12]")
         check(name, value)
     return options
 
@@ -234,14 +232,14 @@ def _check_order(
     if limit is not None and number > limit:
         raise ValueError(
             f"{lower!r} would be {number}, which is more than {upper!r},"
-            f" which is {limit}.")
+            f" which is {limit}. [DBU-11]")
 
 
 class DynamicPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections that grows and shrinks."""
 
     def __init__(
-            self, creator: Creator[Con], *args: Any,
+            self, creator: Creator[Con] | None = None, *args: Any,
             scaling: Scaling | None = Scaling(),
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.

@@ -10,14 +10,10 @@ import random
 import time
 
 from ._base.checks import check_seconds
-from ._base.hints import Any, Con
+from ._base.hints import Any, Con, Creator
 from ._core.examining import Found, drop, examine_idle, keep, replace
 from ._core.features import Feature
 from .pooled_db import PooledDB
-
-TYPE_CHECKING = False  # type checkers know the name
-if TYPE_CHECKING:
-    from ._drivers.names import Creator
 
 __all__ = ["HealthCheck", "HealthCheckPooledDB"]
 
@@ -126,7 +122,7 @@ class HealthCheck(Feature):
 def _check_interval(name: str, interval: Any) -> float | None:
     seconds = check_seconds(name, interval)
     if seconds == 0:
-        raise ValueError(f"{name!r} must be greater than 0, or None.")
+        raise ValueError(f"{name!r} must be greater than 0, or None. [DBU-02]")
     return seconds
 
 
@@ -134,7 +130,7 @@ class HealthCheckPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections that stay healthy."""
 
     def __init__(
-            self, creator: Creator[Con], *args: Any,
+            self, creator: Creator[Con] | None = None, *args: Any,
             health_check_interval: float | None = 60,
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.

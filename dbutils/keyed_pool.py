@@ -18,11 +18,18 @@ from ._base.atomic import alive
 from ._base.checks import check_seconds, check_size, whole_number
 from ._base.errors import release_frames
 from ._base.fork import register_for_fork
-from ._base.hints import Any, Callable, Iterator, NamedTuple
+from ._base.hints import (
+    Any,
+    Callable,
+    Con,
+    Creator,
+    Generic,
+    Iterator,
+    NamedTuple,
+)
 from ._base.mutex import Mutex
 from ._base.threads import Token
-from ._core.lease import is_released, permit_of
-from ._core.pool import core_of
+from ._core.lease import core_of, is_released, permit_of
 from ._drivers.creators import module_of_creator
 from ._pooled.base import UNSAVED
 from ._steady.steady import session_of
@@ -65,7 +72,7 @@ def _error_class(creator: Any) -> type[Exception]:
     return type("PoolError", (PoolError, base), {"__module__": __name__})
 
 
-class KeyedConnection(PooledDedicatedDBConnection[Any]):
+class KeyedConnection(PooledDedicatedDBConnection[Con]):
     """A connection of a pool; a "with" block is a transaction."""
 
     __slots__ = ()
@@ -136,13 +143,13 @@ class _Attempts:
                 attempt.over.set()
 
 
-class AbstractConnectionPool:
+class AbstractConnectionPool(Generic[Con]):
     """The common base of the pools; programs can derive others from it."""
 
     def __init__(
             self, minconn: int, maxconn: int, *args: Any,
-            creator: Any = None, maxwait: float | None = None,
-            **kwargs: Any) -> None:
+            creator: Creator[Con] | None = None,
+            maxwait: float | None = None, **kwargs: Any) -> None:
         """Open the first connections.
 
         minconn: the number of connections to open, and the maximum of idle
@@ -155,22 +162,26 @@ class AbstractConnectionPool:
         The other parameters are those of the driver.  Keyword parameters can
         also be those of pooled_db.PooledDB.
         """
-        if creator is None:
-            creator = import_module("psycopg2")
-        self._error = _error_class(creator)
+        driver: Any = creator
+        if driver is None and hasattr(kwargs.get("targets"), "dbapi"):
+            driver = kwargs.pop("targets")  # they have a creator of their own
+        if driver is None:
+            driver = import_module("psycopg2")
+        self._error = _error_class(driver)
         self.minconn = check_size(
             "minconn", whole_number("minconn", minconn)) or 0
         self.maxconn = check_size(
             "maxconn", whole_number("maxconn", maxconn)) or 0
         limit = max(self.minconn, self.maxconn)
         if not limit:
-            raise self._error("minconn and maxconn must not both be 0.")
+            raise self._error(
+                "minconn and maxconn must not both be 0. [DBU-11]")
         self.closed = False
         # The steady connections that were put back with autocommit.
         self._autocommit: Any = WeakKeyDictionary()
         self._health = HealthCheck(None)
-        self._pool = PooledDB(
-            creator, self.minconn, self.minconn, 0, limit, False,
+        self._pool: PooledDB[Con] = PooledDB(
+            driver, self.minconn, self.minconn, 0, limit, False,
             kwargs.pop("maxusage", None), kwargs.pop("setsession", None),
             kwargs.pop("reset", True), kwargs.pop("failures", None),
             kwargs.pop("ping", 1), *args, maxwait=maxwait,
@@ -187,8 +198,16 @@ class AbstractConnectionPool:
         # by a key.  Only one thread at a time changes the latter.
         self._mutex = Mutex()
         self._out: Any = WeakValueDictionary()
-        self._keyed: dict[Any, KeyedConnection] = {}
+        self._keyed: dict[Any, KeyedConnection[Con]] = {}
         self._attempts = _Attempts()
+
+    def _join(self, follower: Any) -> None:
+        """Call the method add() of an object with the pool behind this one."""
+        follower.add(self._pool)
+
+    def _leave(self, follower: Any) -> None:
+        """Call the method drop() of an object with that pool."""
+        follower.drop(self._pool)
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"of {self.maxconn} connections"
@@ -197,7 +216,8 @@ class AbstractConnectionPool:
     # Subclasses of the original class build their methods from these.
 
     def _getconn(
-            self, key: Any = None, maxwait: float | None = None) -> Any:
+            self, key: Any = None,
+            maxwait: float | None = None) -> KeyedConnection[Con]:
         """Return a connection, or the one in use if it has the same key."""
         self._check_open()
         if key is None:
@@ -206,7 +226,7 @@ class AbstractConnectionPool:
         if timeout is None:
             timeout = core_of(self._pool).timeout
         deadline = monotonic() + timeout if timeout else None
-        lease = None
+        lease: KeyedConnection[Con] | None = None
         try:
             lease = self._known(key)
             while lease is None or is_released(lease):
@@ -255,10 +275,11 @@ class AbstractConnectionPool:
             if pause <= 0:
                 raise self._error(
                     "Another thread has not yet got a connection for the key"
-                    f" {key!r}. Wait longer (maxwait).")
+                    f" {key!r}. Wait longer (maxwait). [DBU-87]")
             attempt.over.wait(pause)
 
-    def _lend(self, key: Any, maxwait: float | None) -> Any:
+    def _lend(
+            self, key: Any, maxwait: float | None) -> KeyedConnection[Con]:
         lease: Any = None
         try:
             lease = self._pool.dedicated_connection(maxwait=maxwait)
@@ -281,9 +302,11 @@ class AbstractConnectionPool:
             lease = None
             release_frames(error)
             raise
-        return lease
+        return lease  # type: ignore[no-any-return]
 
-    def _first_of(self, key: Any, lease: KeyedConnection) -> KeyedConnection:
+    def _first_of(
+            self, key: Any,
+            lease: KeyedConnection[Con]) -> KeyedConnection[Con]:
         """Return the connection in use with a key, else record this one."""
         with self._mutex.take():
             known = self._keyed.get(key)
@@ -305,8 +328,8 @@ class AbstractConnectionPool:
         if lease is None or self._out.pop(id(lease), None) is not lease:
             raise self._error(
                 "The connection that was put back is not in use, or not of"
-                " this pool." if conn is not None else
-                f"No connection with the key {key!r} is in use.")
+                " this pool. [DBU-47]" if conn is not None else
+                f"No connection with the key {key!r} is in use. [DBU-47]")
         if close:
             is_forgotten = is_strict and _forgets(lease)
             core_of(self._pool).destroy(lease)
@@ -316,7 +339,7 @@ class AbstractConnectionPool:
             self._note_mode(lease)
             lease.close()
 
-    def _note_mode(self, lease: KeyedConnection) -> None:
+    def _note_mode(self, lease: KeyedConnection[Con]) -> None:
         """Record autocommit for the next holder, as psycopg2.pool keeps it."""
         permit = permit_of(lease)
         if permit is None or not hasattr(lease, "get_transaction_status"):
@@ -327,7 +350,7 @@ class AbstractConnectionPool:
         elif self._autocommit:
             self._autocommit.pop(con, None)
 
-    def _forget(self, lease: KeyedConnection) -> None:
+    def _forget(self, lease: KeyedConnection[Con]) -> None:
         key = lease._key  # noqa: SLF001 - of this module
         with self._mutex.take():
             if self._keyed.get(key) is lease:
@@ -347,19 +370,21 @@ class AbstractConnectionPool:
             raise self._closed_error()
 
     def _closed_error(self) -> Exception:
-        return self._error("This pool is closed.")
+        return self._error("This pool is closed. [DBU-33]")
 
 
-def _forgets(lease: KeyedConnection) -> bool:
+def _forgets(lease: KeyedConnection[Any]) -> bool:
     """Return whether closing a connection loses work."""
     permit = permit_of(lease)
     return permit is not None and forgets_work(session_of(permit.slot.con))
 
 
-class ThreadedConnectionPool(AbstractConnectionPool):
+class ThreadedConnectionPool(AbstractConnectionPool[Con]):
     """A pool of connections for threads."""
 
-    def getconn(self, key: Any = None, *, maxwait: float | None = None) -> Any:
+    def getconn(
+            self, key: Any = None, *,
+            maxwait: float | None = None) -> KeyedConnection[Con]:
         """Return a connection, which putconn() releases.
 
         key: a name for the connection; the same key returns the same
@@ -385,7 +410,7 @@ class ThreadedConnectionPool(AbstractConnectionPool):
     @contextmanager
     def connection(
             self, key: Any = None, *,
-            maxwait: float | None = None) -> Iterator[Any]:
+            maxwait: float | None = None) -> Iterator[KeyedConnection[Con]]:
         """Return a context with a connection, which ends with putconn().
 
         The context does not commit.
@@ -405,6 +430,10 @@ class ThreadedConnectionPool(AbstractConnectionPool):
             "closed": self.closed, "in_use": stats.in_use,
             "idle": stats.idle, "waiting": stats.waiting}
 
+    def explain(self) -> str:
+        """Return in words what the pool does, what is wrong, what helps."""
+        return self._pool.explain()
+
     def health_check(self) -> dict[str, Any]:
         """Replace dead idle connections, and return a report.
 
@@ -415,5 +444,5 @@ class ThreadedConnectionPool(AbstractConnectionPool):
         return self._health.report()
 
 
-class SimpleConnectionPool(ThreadedConnectionPool):
+class SimpleConnectionPool(ThreadedConnectionPool[Con]):
     """The same pool; psycopg2 allows one thread to use the one so named."""

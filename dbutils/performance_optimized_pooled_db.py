@@ -12,20 +12,15 @@ from operator import attrgetter
 from time import monotonic
 
 from ._base.checks import check_seconds
-from ._base.hints import Any, Callable, Con, Iterator
+from ._base.hints import Any, Callable, Con, Creator, Iterator
 from ._core.features import Feature
 from ._core.history import LoadHistory, load_of, open_ahead
-from ._core.lease import permit_of
-from ._core.pool import core_of
+from ._core.lease import core_of, permit_of
 from ._core.resetting import ResetWorkers
 from ._core.slots import holder_of
 from ._core.tuning import observe, set_reset_workers
 from ._pooled.measuring import AliveCache, PoolTimer, stats_of
 from .pooled_db import PooledDB, PooledDedicatedDBConnection
-
-TYPE_CHECKING = False  # type checkers know the name
-if TYPE_CHECKING:
-    from ._drivers.names import Creator
 
 __all__ = ["Performance", "PerformanceOptimizedPooledDB"]
 
@@ -64,7 +59,8 @@ class Performance(Feature):
     def _join(self, core: Any, connect: Callable[[], Any]) -> None:
         """Begin to work on a pool."""
         if core.timer is not None:
-            raise ValueError("The performance of a pool is measured once.")
+            raise ValueError(
+                "The performance of a pool is measured once. [DBU-13]")
         super()._join(core, connect)
         core.timer = self._timer
         core.tick = self._timer.tick
@@ -109,7 +105,7 @@ class Performance(Feature):
             if name not in {"acquisition_timeout", "release_timeout"}:
                 raise TypeError(
                     f"{name!r} cannot be tuned, only 'acquisition_timeout'"
-                    " and 'release_timeout' can be.")
+                    " and 'release_timeout' can be. [DBU-12]")
             check_seconds(name, value)
         if "acquisition_timeout" in options:
             self._acquisition_timeout = options["acquisition_timeout"]
@@ -260,7 +256,7 @@ class PerformanceOptimizedPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections that measures itself."""
 
     def __init__(
-            self, creator: Creator[Con], *args: Any,
+            self, creator: Creator[Con] | None = None, *args: Any,
             performance_optimization: bool = True,
             features: Any = (), **kwargs: Any) -> None:
         """Set up the pool.

@@ -8,16 +8,17 @@ number of threads that use the database all the time; otherwise use pooled_pg.
 from __future__ import annotations
 
 from . import __version__
-from ._base.hints import Any, Callable, Failover
+from ._base.hints import Any, Callable, Failover, Pooler, Servers
+from ._drivers.creators import connect_pg
 from ._pooled.thread_local import ThreadConnections, local
-from ._steady.options import check_hook, check_options
+from ._steady.options import check_behind, check_hook, check_options
 from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
 
 __all__ = ["PersistentPg", "local"]
 
 
-class PersistentPg(ThreadConnections):
+class PersistentPg(ThreadConnections["SteadyPgConnection"]):
     """A generator of steady connections that stay with their thread."""
 
     version = __version__
@@ -29,6 +30,7 @@ class PersistentPg(ThreadConnections):
             isfatal: Callable[[Exception], Any] | None = None,
             failover: Failover = "safe",
             onconnect: Callable[[Any], Any] | None = None,
+            targets: Servers | None = None, behind: Pooler | None = None,
             **kwargs: Any) -> None:
         """Set up the generator.
 
@@ -43,7 +45,14 @@ class PersistentPg(ThreadConnections):
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
-        self._failover = failover
+        self._failover: Failover = failover
+        self._targets = targets
+        if targets is not None:
+            from ._hosts.targets import targets_of  # noqa: PLC0415 - an option
+
+            self._targets = targets_of(targets, None, connect_pg)
+        check_behind(behind)
+        self._behind: Pooler | None = behind
         self._args = args
         self._closeable = closeable
         self._kwargs = kwargs
@@ -55,7 +64,7 @@ class PersistentPg(ThreadConnections):
             self._maxusage, self._setsession, self._closeable, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
             failover=self._failover, onconnect=self._onconnect,
-            **self._kwargs)
+            targets=self._targets, behind=self._behind, **self._kwargs)
 
     def _first_connection(self) -> SteadyPgConnection:
         """Return a new connection for this thread."""
@@ -63,6 +72,6 @@ class PersistentPg(ThreadConnections):
 
     def connection(self) -> SteadyPgConnection:
         """Return the connection of this thread."""
-        con: SteadyPgConnection = self._own_connection()
+        con = self._own_connection()
         session_of(con).check(1)
         return con

@@ -10,21 +10,23 @@ from __future__ import annotations
 import atexit
 from operator import attrgetter
 from time import monotonic, time
+from types import MethodType
 from weakref import WeakSet, ref
 
 from ._base.checks import check_seconds, check_size, shown
 from ._base.errors import logger
 from ._base.fork import register_for_fork
-from ._base.hints import Any, Iterable, Mapping, Sequence
+from ._base.hints import Any, Iterable, Mapping, Sequence, Target
 from ._base.housekeeper import Chore
 from ._base.mutex import Mutex
 from ._core.examining import has_idle, is_away, is_in_use
-from ._core.pool import core_of
+from ._core.lease import core_of
 from ._manager.config import (
     ConnectionConfig,
     DatabaseType,
     PoolConfig,
     as_secret,
+    configs_of_hosts,
     read_parameters,
 )
 from ._manager.connector import Connector
@@ -43,9 +45,12 @@ from .health_check_pooled_db import HealthCheck
 from .pooled_db import (
     PoolClosedError,
     PooledDB,
+    PooledDedicatedDBConnection,
     TooManyConnectionsError,
 )
 from .steady_db import SteadyDBConnection
+
+TYPE_CHECKING = False  # type checkers know the name
 
 __all__ = [
     "ConnectionConfig", "DBConnectionPoolManager", "DatabaseType",
@@ -91,6 +96,16 @@ class PoolEvictedError(PoolManagerError, PoolClosedError):
     """A pool was removed from its manager."""
 
 
+def _creator_for(config: ConnectionConfig, connector: Connector) -> Any:
+    """Return what opens the connections that a configuration describes."""
+    if not config.hosts:
+        return connector
+    from .hosts import Targets  # noqa: PLC0415 - an option
+
+    return Targets(
+        connector.towards(*item) for item in configs_of_hosts(config).items())
+
+
 class ManagedPool(PooledDB[Any]):
     """A pool of a manager."""
 
@@ -104,11 +119,13 @@ class ManagedPool(PooledDB[Any]):
         self._usage = UsageStats()
         self._health = HealthCheck(None)
         super().__init__(
-            self._connector, maxconnections=terms.max_total, blocking=True,
+            _creator_for(config, self._connector),
+            maxconnections=terms.max_total, blocking=True,
             maxwait=terms.max_wait_time, maxusage=terms.max_usage,
             ping=1 if terms.test_on_borrow else 0,
             maxlifetime=terms.max_lifetime, maxidletime=terms.max_idle_time,
-            refill=bool(terms.min_idle), features=(self._health,))
+            refill=bool(terms.min_idle), features=(self._health,),
+            behind=terms.behind)  # type: ignore[arg-type]  # checked there
         self._core.tick = self._usage.note
         self._core.choose_ways()
         silence = self._connector.silence
@@ -121,7 +138,7 @@ class ManagedPool(PooledDB[Any]):
         kind = "pool" if self._usage.eviction is None else "evicted pool"
         return f"<{kind} for {self.config!r}, {state_of(self)}>"
 
-    def steady_connection(self) -> SteadyDBConnection:
+    def steady_connection(self) -> SteadyDBConnection[Any]:
         """Return a connection that does not belong to the pool."""
         con = super().steady_connection()
         session = session_of(con)
@@ -130,12 +147,16 @@ class ManagedPool(PooledDB[Any]):
             session.follow(session.failover.with_usual(self._policy))
         return con
 
-    def get_connection(self, *, maxwait: float | None = None) -> Any:
+    def get_connection(
+            self, *, maxwait: float | None = None,
+            target: Target | None = None, maxlag: float | None = None,
+            after: str | None = None) -> PooledDedicatedDBConnection[Any]:
         """Return a connection; its close() returns it to the pool.
 
-        maxwait: the seconds for which this request waits
+        The parameters are those of PooledDB.connection().
         """
-        return self.dedicated_connection(maxwait=maxwait)
+        return self.dedicated_connection(
+            maxwait=maxwait, target=target, maxlag=maxlag, after=after)
 
     def _too_many_error(  # type: ignore[override]
             self, text: str) -> Exception:
@@ -148,7 +169,7 @@ class ManagedPool(PooledDB[Any]):
         eviction = self._usage.eviction
         if eviction is None:
             return PoolClosedError(text)
-        return PoolEvictedError(f"This pool was evicted: {eviction}.")
+        return PoolEvictedError(f"This pool was evicted: {eviction}. [DBU-85]")
 
     def _acquire(self, *args: Any, **kwargs: Any) -> Any:
         request = Request()  # it ends with this function
@@ -255,7 +276,8 @@ class _Entry:
             probe = Probe()
             if not probe.start(self._answers):
                 raise PoolManagerError(
-                    "The server cannot be checked: no thread can be started.")
+                    "The server cannot be checked: no thread can be started."
+                    " [DBU-61]")
             self._probe = probe
         return probe
 
@@ -277,11 +299,20 @@ class _Entry:
 class _OneInAProcess(type):
     """The type of a class that has one object in a process."""
 
-    def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        """Return the only object, or a new object of a derived class."""
-        if cls is DBConnectionPoolManager:
-            return get_pool_manager(*args, **kwargs)
-        return super().__call__(*args, **kwargs)
+    @property
+    def __signature__(cls) -> Any:
+        """The signature of the class, and not that of __call__()."""
+        from inspect import signature  # noqa: PLC0415 - large, and rare
+
+        return signature(
+            MethodType(cls.__init__, cls))  # type: ignore[misc]  # of cls
+
+    if not TYPE_CHECKING:  # to whom the result is an object of the class
+        def __call__(cls, *args: Any, **kwargs: Any) -> Any:
+            """Return the only object, or a new object of a derived class."""
+            if cls is DBConnectionPoolManager:
+                return get_pool_manager(*args, **kwargs)
+            return super().__call__(*args, **kwargs)
 
 
 class DBConnectionPoolManager(metaclass=_OneInAProcess):
@@ -324,6 +355,21 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         state = "over" if self._registry.is_closed else (
             f"of {len(self._registry.all())} pools")
         return f"<{type(self).__name__} {state}>"
+
+    def _join(self, follower: Any) -> None:
+        """Call the method add() of an object with each pool, also later ones.
+
+        The object may be told of a pool twice.
+        """
+        self._registry.followers.join(follower)
+        for entry in self._registry.all():
+            follower.add(entry.pool)
+
+    def _leave(self, follower: Any) -> None:
+        """Call the method drop() with each pool, and tell of no later one."""
+        self._registry.followers.leave(follower)
+        for entry in self._registry.all():
+            follower.drop(entry.pool)
 
     # Getting pools and connections.
 
@@ -375,7 +421,8 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
     def get_connection(
             self, config: Any = None, *args: Any,
             pool_config: PoolConfig | None = None,
-            connection_config: Any = None, **settings: Any) -> Any:
+            connection_config: Any = None,
+            **settings: Any) -> PooledDedicatedDBConnection[Any]:
         """Return a connection from the pool for a configuration.
 
         It is released at the end of a "with" block.  The parameters are those
@@ -396,7 +443,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
             pool_config: PoolConfig | None) -> _Entry | None:
         """Return the pool for a configuration, or None."""
         if self._registry.is_closed:
-            raise PoolManagerError("This manager was shut down.")
+            raise PoolManagerError("This manager was shut down. [DBU-84]")
         entry: _Entry | None = self._registry.entries.get(config.key)
         if entry is not None and not entry.connector.knows(config):
             entry = _find_alike(self._registry.alike(config.key), config)
@@ -405,7 +452,8 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         terms = entry.pool.pool_config
         if pool_config is not None and pool_config != terms:
             raise PoolManagerError(
-                f"The pool for this configuration was made with {terms!r}.")
+                f"The pool for this configuration was made with {terms!r}."
+                " [DBU-81]")
         entry.touch()
         return entry
 
@@ -420,6 +468,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
                 return found
             surplus = _make_room(registry, new.key)
             registry.add(new)
+        registry.followers.tell(new.pool)
         _evict(surplus)
         new.start()
         return new
@@ -433,7 +482,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         are not removed.
         """
         if check_size("number", number) == 0:
-            raise ValueError("'number' must be at least 1, or None.")
+            raise ValueError("'number' must be at least 1, or None. [DBU-02]")
         self._registry.limit = number
         self._reclaim_if_limited()
         with self._registry.mutex.take():
@@ -522,7 +571,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         if not isinstance(pool_config, PoolConfig):
             raise TypeError(
                 "'pool_config' must be a PoolConfig, not"
-                f" {shown(pool_config)}.")
+                f" {shown(pool_config)}. [DBU-01]")
         self._pool_config = pool_config
 
     def update_credentials(self, key: str, password: Any) -> None:
@@ -550,7 +599,12 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         text = f"There is no pool with the key {key!r}"
         if named is not None:
             text += f", but one with that name; its key is {named.key!r}"
-        raise UnknownPoolError(f"{text}.")
+        raise UnknownPoolError(f"{text}. [DBU-80]")
+
+    def explain(self) -> str:
+        """Return in words what each pool does, what is wrong, what helps."""
+        texts = [entry.pool.explain() for entry in self._registry.all()]
+        return "\n\n".join([repr(self)[1:-1], *texts])
 
     def get_pool_info(self, key: str) -> dict[str, Any]:
         """Return the state of a pool."""
@@ -582,7 +636,7 @@ def _check_name(
     if named is not None and named.config.key != config.key:
         raise PoolManagerError(
             f"The name {name!r} belongs to a pool with another"
-            " configuration.")
+            " configuration. [DBU-81]")
 
 
 def _make_room(registry: PoolRegistry, key: str) -> list[tuple[_Entry, str]]:
@@ -598,7 +652,7 @@ def _make_room(registry: PoolRegistry, key: str) -> list[tuple[_Entry, str]]:
     if surplus is None:
         raise TooManyPoolsError(
             f"All {len(registry.entries)} pools are in use, and there may be"
-            f" {registry.limit} at most.")
+            f" {registry.limit} at most. [DBU-82]")
     return [(entry, _LEAST_USED) for entry in surplus]
 
 
@@ -614,7 +668,7 @@ def _find_alike(
     if any(entry.connector.is_proven for entry in alike):
         raise WrongCredentialsError(
             "The pool for this configuration was opened with another"
-            " password.")
+            " password. [DBU-83]")
     return None
 
 
@@ -631,7 +685,8 @@ def _end(
         return entry.evict(reason, timeout)
     except Exception as error:  # noqa: BLE001 - go on with the others
         logger.error(
-            "A pool could not be shut down: %s", type(error).__name__)
+            "A pool could not be shut down: %s [DBU-86]",
+            type(error).__name__)
         return False
 
 

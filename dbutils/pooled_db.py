@@ -8,6 +8,7 @@ shared by several.  Requests are served first come, first served.
 
 from __future__ import annotations
 
+import threading
 from time import monotonic
 
 from . import __version__
@@ -16,12 +17,18 @@ from ._base.checks import check_text
 from ._base.hints import (
     Any,
     Args,
+    Behind,
     Callable,
     Con,
+    Creator,
     Failover,
     Generic,
     Kwargs,
+    Nested,
+    OnDeadlock,
     Sequence,
+    Servers,
+    Target,
     cast,
     deque,
     methodcaller,
@@ -29,6 +36,7 @@ from ._base.hints import (
 )
 from ._core.lease import (
     Lease,
+    core_of,
     hand_over,
     hold,
     is_released,
@@ -36,24 +44,35 @@ from ._core.lease import (
     take_note,
 )
 from ._core.limits import make_limits
-from ._core.pool import core_of
-from ._core.sharing import record_of
 from ._core.slots import note_caller
 from ._core.tuning import allow_helpers
 from ._core.ways import none_is_idle
-from ._drivers.creators import creator_threadsafety, split_isfatal
+from ._drivers.creators import (
+    connect_of,
+    creator_threadsafety,
+    module_of_creator,
+    split_isfatal,
+)
 from ._pooled.attributes import Forwarded
-from ._pooled.backends import DbBackend
 from ._pooled.base import (
     UNSAVED,
     Pooled,
     PoolName,
     check_pool_options,
+    check_word,
+    creator_with,
+    demand_no_target,
     limit_name,
 )
-from ._pooled.ways import SteadyLease, lend_in_line
+from ._pooled.ways import (
+    SteadyLease,
+    declared_by,
+    frame_at,
+    lend_in_line,
+    lend_watched,
+)
 from ._steady.calls import opens_cursor
-from ._steady.cursor import execution
+from ._steady.cursor import FOREVER, NOTHING, execution, settle
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
 from ._steady.options import (
@@ -67,6 +86,7 @@ from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .steady_db import (
     SteadyDBConnection,
     SteadyDBCursor,
+    UsualCursor,
     bind,
     connect,
     cursor_for,
@@ -84,7 +104,7 @@ TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from ._core.holders import LeaseHolder
     from ._core.stats import PoolStats
-    from ._drivers.names import ConnectionNames, Creator
+    from ._drivers.names import ConnectionNames
 else:
     ConnectionNames = Generic
 
@@ -152,22 +172,25 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
     _commit_unknown_error = CommitUnknownError
 
     def __init__(
-            self, creator: Creator[Con], mincached: int | None = 0,
+            self, creator: Creator[Con] | None = None,
+            mincached: int | None = 0,
             maxcached: int | None = 0, maxshared: int | None = 0,
             maxconnections: int | None = 0, blocking: Any = False,
             maxusage: int | None = None, setsession: Any = None,
             reset: Any = True, failures: Any = None, ping: Any = 1,
             *args: Any, isfatal: Callable[[Exception], Any] | None = None,
             failover: Failover = "safe", maxwait: float | None = None,
-            maxwaiting: int | None = None,
+            maxwaiting: int | None = None, connecting: int | None = 4,
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
-            leakafter: float | None = None, track: Any = "auto",
-            nested: str = "allow", ondeadlock: str = "log",
+            leakafter: float | None = None, reclaim: Any = False,
+            idleafter: float | None = None, track: Any = "auto",
+            nested: Nested = "allow", ondeadlock: OnDeadlock = "log",
             poolname: str | None = None,
             onconnect: Callable[[Any], Any] | None = None,
-            features: Any = (), **kwargs: Any) -> None:
+            features: Any = (), behind: Behind | None = "auto",
+            targets: Servers | None = None, **kwargs: Any) -> None:
         """Set up the pool.
 
         mincached: how many connections are opened at the start
@@ -190,6 +213,9 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             a TooManyConnectionsError; 0 means not at all.  If this is set,
             "blocking" has no effect.
         maxwaiting: how many requests may wait at the same time
+        connecting: how many connections are opened at the same time at most
+            (0 or None means any number); one that takes longer than half a
+            second keeps no request from trying
         maxlifetime: after how many seconds a connection is replaced, up to
             a tenth earlier, so that not all are replaced at the same time
         maxidletime: after how many seconds an idle connection is closed
@@ -199,6 +225,10 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             background
         leakafter: after how many seconds a connection that was not given
             back is reported, with the place in the program that took it
+        reclaim: if true, it is also taken away then; all later use of it
+            raises an error that says so
+        idleafter: after how many seconds a connection that is held without
+            a statement is reported, once for each place in the program
         track: whether the pool notes who has a connection, for its errors and
             warnings; "auto" means from the moment on at which more than half
             of maxconnections are in use, or a request has to wait
@@ -211,22 +241,21 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
         poolname: the name of the pool in texts; by default the driver, the
             host, the port and the database
         features: additions to the pool, such as a HealthCheck
+        behind: that of steady_db.connect(), or "auto", which finds it out with
+            the first connection
 
         All other parameters are those of steady_db.connect().  The check
         that ping=1 asks for is made when a connection is taken out of the
         pool.
         """
-        check_creator(creator)
-        threadsafety = creator_threadsafety(creator)
-        if not threadsafety:
-            raise NotSupportedError("Database module is not thread-safe.")
+        self._creator = creator_with(targets, creator)
+        threadsafety = _check_threadsafety(self._creator)
         check_options(maxusage, failures, isfatal, ping, True, failover)
         self._isfatal, self._args = split_isfatal(isfatal, args)
-        self._failover = failover
+        self._failover: Failover = failover
         self._poolname = check_text("poolname", poolname)
         check_reset(reset, "session")
         self._features = _check_features(features)
-        self._creator = creator
         self._kwargs = kwargs
         self._blocking = blocking
         self._setsession = as_statements(setsession)
@@ -235,17 +264,31 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
         self._ping = ping
         limits = make_limits(
             mincached, maxcached, maxshared, maxconnections,
-            threadsafety > 1, maxwaiting)
+            threadsafety > 1, maxwaiting, connecting)
+        # the first pool loads it, and what opens connections
+        from ._pooled.backends import DbBackend  # noqa: PLC0415 - it is large
+
         backend = DbBackend(
-            reset, maxusage, creator, _PooledDBConnection, _new_record)
+            reset, maxusage, self._creator, _PooledDBConnection, _new_record)
+        backend.stand_behind(check_word(
+            "behind", behind, ("auto", "transaction-pooler", None)))
         self._begin(
             backend, limits, check_pool_options(
                 blocking, maxwait, track, nested, ondeadlock, maxlifetime,
-                maxidletime, keepalive, leakafter, refill))
+                maxidletime, keepalive, leakafter, idleafter, refill,
+                reclaim))
+        self._add_options()
+
+    def _add_options(self) -> None:
+        """Add what few pools have."""
         if self._features:
             from ._core.features import add_features  # noqa: PLC0415 - an option
 
             add_features(self._features, self._core, self._open)
+        if hasattr(type(self._creator), "_new_route"):
+            from ._pooled.targeted import add_targets  # noqa: PLC0415 - an option
+
+            add_targets(self, self._core, self._creator)
 
     def _change_creator(self, creator: Any) -> None:
         check_creator(creator)
@@ -270,7 +313,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             raise AttributeError("_shared_cache")
         return self._core.shared_records()
 
-    def steady_connection(self) -> SteadyDBConnection:
+    def steady_connection(self) -> SteadyDBConnection[Con]:
         """Return a new steady connection that is not part of the pool."""
         return connect(
             self._creator, self._maxusage, self._setsession, self._failures,
@@ -278,56 +321,23 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             failover=self._failover, onconnect=self._onconnect,
             **self._kwargs)
 
-    def connection(
+    def _lend(
             self, shareable: bool = True, *, maxwait: float | None = None,
             priority: Any = None, tag: Any = None,
-            ) -> PooledDedicatedDBConnection[Con]:
-        """Return a connection from the pool, to be given back by close().
-
-        shareable: if true, other threads may get the same connection at
-            the same time, unless it is in a transaction
-        maxwait: like that of the pool, for this request only
-        priority, tag: the urgency and the kind of the request, for a
-            ResourceAllocationPooledDB
-        """
-        # This is the fast way out; see _pooled/ways.py.  Only the lease holds
-        # the permit, see Permit; a traceback must not hold it, either.
-        lease: PooledDedicatedDBConnection[Con] | None
-        try:
-            core = self._core
-            if priority is None and tag is None and (
-                    maxwait is None or not core.is_careful):
-                permit = core.take() if shareable else core.take_dedicated()
-                lease = PooledDedicatedDBConnection()
-                lease._permit = permit  # noqa: SLF001 - inlined hold()
-                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
-                return lease
-        except IndexError:
-            pass  # nothing is idle, or more has to be done
-        except BaseException:
-            permit = lease = None
-            self._note_refusal()
-            raise
-        if core.is_plain and core.take is none_is_idle and (
-                maxwait is None and priority is None and tag is None):
-            return lend_in_line(self, core, PooledDedicatedDBConnection())
-        return self._lend(shareable, maxwait, priority, tag)
-
-    def _note_refusal(self) -> None:
-        """Note that a request was not served, if that is counted."""
-        timer = self._core.timer
-        if timer is not None:
-            timer.not_lent()
-
-    def _lend(
-            self, shareable: bool, maxwait: float | None, priority: Any,
-            tag: Any) -> PooledDedicatedDBConnection[Con]:
+            target: Target | None = None, maxlag: float | None = None,
+            after: str | None = None) -> PooledDedicatedDBConnection[Con]:
+        demand_no_target(target, maxlag, after)
         lease: Any
         share = lease = None
         core = self._core
         timer = core.timer
         start = 0.0 if timer is None else monotonic()
         try:
+            if core.observers and (
+                    maxwait is None and priority is None and tag is None):
+                lease = lend_watched(self, core, PooledDedicatedDBConnection())
+            if lease is not None:
+                return lease  # type: ignore[no-any-return]  # as below
             if shareable and priority is None and tag is None:
                 share = core.share_idle(self)  # which has counted the request
             if share is not None:
@@ -345,6 +355,67 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
         return self._lend_slowly(  # type: ignore[no-any-return]
             shareable, maxwait, priority, tag)
 
+    @declared_by(_lend)
+    def connection(
+            self, shareable: bool = True, **options: Any,
+            ) -> PooledDedicatedDBConnection[Con]:
+        """Return a connection from the pool, to be given back by close().
+
+        shareable: if true, other threads may get the same connection at
+            the same time, unless it is in a transaction
+        maxwait: like that of the pool, for this request only
+        priority, tag: the urgency and the kind of the request, for a
+            ResourceAllocationPooledDB
+        target, maxlag, after: the role of the server, by how many seconds it
+            may be behind, and the token of position() that it must have
+            reached, for a pool with the Targets of the module hosts
+        """
+        # This is the fast way out; see _pooled/ways.py.  Only the lease holds
+        # the permit, see Permit; a traceback must not hold it, either.
+        lease: PooledDedicatedDBConnection[Con] | None
+        core = self._core
+        try:  # noqa: PLR1702 - the fast way is one short function
+            if not options or self._may_take(**options):
+                permit = core.take() if shareable else core.take_dedicated()
+                if permit is not None:
+                    if core.tracks:
+                        frame = frame_at(1)
+                        permit.taken = (
+                            monotonic(), frame.f_code, frame.f_lasti,
+                            threading.get_ident(), None)
+                    lease = PooledDedicatedDBConnection()
+                    lease._permit = permit  # noqa: SLF001 - inlined hold()
+                    permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
+                    next(permit.uses)
+                    return lease
+        except IndexError:
+            pass  # nothing is idle, or more has to be done
+        except BaseException:
+            permit = lease = None
+            self._note_refusal()
+            raise
+        if core.is_plain and core.take is none_is_idle and not options:
+            return lend_in_line(self, core, PooledDedicatedDBConnection())
+        return self._lend(shareable, **options)
+
+    def _may_take(
+            self, *, maxwait: float | None = None, priority: Any = None,
+            tag: Any = None, target: Target | None = None,
+            maxlag: float | None = None, after: str | None = None) -> bool:
+        """Return whether a request may take any idle connection at once."""
+        return priority is None and tag is None and target is None and (
+            maxlag is None and after is None) and (
+            maxwait is None or not self._core.is_careful)
+
+    # An error about a parameter names the method of the program.
+    _may_take.__qualname__ = "PooledDB.connection"
+
+    def _note_refusal(self) -> None:
+        """Note that a request was not served, if that is counted."""
+        timer = self._core.timer
+        if timer is not None:
+            timer.not_lent()
+
     def _lend_slowly(
             self, shareable: bool, maxwait: float | None, priority: Any,
             tag: Any) -> Any:
@@ -357,10 +428,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             permit = self._acquire(
                 self._open, shareable, maxwait, self,
                 core.request(priority, tag))
-            kind = (
-                PooledSharedDBConnection if permit.is_share
-                else PooledDedicatedDBConnection)
-            lease = hold(kind(), permit)
+            lease = self._new_lease(permit)
             if timer is not None:
                 timer.lent_slowly(monotonic() - start)
             return lease
@@ -372,6 +440,13 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             permit = None  # not to be kept by a traceback
             self._count(lease)
             lease = None
+
+    @staticmethod
+    def _new_lease(permit: Any) -> Any:
+        kind = (
+            PooledSharedDBConnection if permit.is_share
+            else PooledDedicatedDBConnection)
+        return hold(kind(), permit)
 
     def _count(self, lease: Any) -> None:
         """Count a request on the long way, and measure its lease if due."""
@@ -397,10 +472,14 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
 
     def dedicated_connection(
             self, *, maxwait: float | None = None, priority: Any = None,
-            tag: Any = None) -> PooledDedicatedDBConnection[Con]:
+            tag: Any = None, target: Target | None = None,
+            maxlag: float | None = None, after: str | None = None,
+            ) -> PooledDedicatedDBConnection[Con]:
         """Return a connection from the pool that is never shared."""
         lease = None
-        given = {"maxwait": maxwait, "priority": priority, "tag": tag}
+        given: dict[str, Any] = {
+            "maxwait": maxwait, "priority": priority, "tag": tag,
+            "target": target, "maxlag": maxlag, "after": after}
         options = {
             name: value for name, value in given.items() if value is not None}
         try:
@@ -412,16 +491,29 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
         finally:
             lease = None  # not to be kept by a traceback
 
-    def _borrow(self) -> Any:
-        return self.dedicated_connection()
+    def _borrow(self, **aim: Any) -> Any:
+        return self.dedicated_connection(**aim)
 
-    def _open(self) -> SteadyDBConnection:
+    def _open(self) -> SteadyDBConnection[Con]:
+        if self._setsession and self._backend.behind == "transaction-pooler":
+            from ._drivers.poolers import connecting_with  # noqa: PLC0415 - behind one
+
+            # the options first, so that nobody does without both
+            rest, self._kwargs = connecting_with(
+                self._setsession, self._kwargs, connect_of(self._creator),
+                module_of_creator(self._creator))
+            self._setsession = rest
         con = self.steady_connection()
         self._look_at_methods(con)
+        if self._backend.is_timing and type(con) is _usual:
+            from ._steady.busy import Busy  # noqa: PLC0415 - an option
+
+            con.__class__ = _TimedDBConnection
+            session_of(con).busy = Busy()
         if con.threadsafety():
             return con
         con.close()
-        raise NotSupportedError("Database module is not thread-safe.")
+        raise NotSupportedError("Database module is not thread-safe. [DBU-09]")
 
     def _look_at_methods(self, con: SteadyDBConnection) -> None:
         """Find out which methods the program has replaced by its own."""
@@ -440,12 +532,76 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             self._core.release_share(share)
 
 
+def _check_threadsafety(creator: Any) -> int:
+    """Return the level of thread safety of a creator that can be used."""
+    check_creator(creator)
+    threadsafety = creator_threadsafety(creator)
+    if not threadsafety:
+        raise NotSupportedError("Database module is not thread-safe. [DBU-09]")
+    return threadsafety
+
+
 _UNSHARE = PooledDB.unshare
 
 # The class of connections whose cursors are opened without calling their
 # method; None if a program has replaced that method.
 _CURSOR = SteadyDBConnection.cursor
 _usual = cast("Any", SteadyDBConnection)
+
+
+class _TimedDBConnection(SteadyDBConnection):
+    """A connection of a pool that measures how long it is busy."""
+
+    __slots__ = ()
+
+    def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
+        """Return a new hardened cursor."""
+        if _usual is None:  # the program has replaced the method since
+            return super().cursor(*args, **kwargs)
+        cursor: SteadyDBCursor = cursor_for(
+            self, True, FOREVER, args, kwargs, _TimedDBCursor)
+        return cursor
+
+
+_execute = SteadyDBCursor.execute
+
+
+class _TimedDBCursor(UsualCursor):
+    """A cursor that notes how long its statements take."""
+
+    __slots__ = ()
+
+    def execute(
+            self, operation: Any = NOTHING, parameters: Any = NOTHING,
+            *more: Any, **options: Any) -> Any:
+        """Execute a statement; this inlines begin() and end() of Busy."""
+        checkout = self._own_checkout
+        if not checkout or more or options:
+            return super().execute(operation, parameters, *more, **options)
+        busy = self._own_session.busy
+        if busy.checkout is not checkout:
+            busy.begin_lease(checkout)
+        start = busy.since = monotonic()
+        try:
+            return _execute(self, operation, parameters)
+        finally:
+            now = busy.ended = monotonic()
+            busy.seconds += now - start
+            busy.since = None
+
+    def _run(self, name: str, args: Args, kwargs: Kwargs) -> Any:
+        self._driver_cursor()
+        busy = self._own_session.busy
+        busy.begin(self._own_checkout)
+        try:
+            return super()._run(name, args, kwargs)
+        finally:
+            busy.end()
+
+
+# Programs see the usual names.
+_TimedDBConnection.__name__ = SteadyDBConnection.__name__
+_TimedDBCursor.__name__ = SteadyDBCursor.__name__
 
 
 class _PooledDBConnection(SteadyLease, ConnectionNames[Con]):
@@ -460,12 +616,12 @@ class _PooledDBConnection(SteadyLease, ConnectionNames[Con]):
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a hardened cursor that can be used until close()."""
         permit, checkout = self._permit, self._checkout
-        if permit is None or not checkout:
+        if not checkout:  # then there is no permit, either
             raise self._closed_error("cursor")
         con = permit.slot.con
         permit = None  # not to be kept by a traceback
         if type(con) is _usual:  # as nearly always
-            return cursor_for(con, self, checkout, args, kwargs, None)
+            return cursor_for(con, self, checkout, args, kwargs, UsualCursor)  # type: ignore[no-any-return]
         cursor: SteadyDBCursor = con.cursor(*args, **kwargs)
         if isinstance(cursor, SteadyDBCursor):
             bind(cursor, self, checkout)
@@ -513,6 +669,11 @@ class _PooledDBConnection(SteadyLease, ConnectionNames[Con]):
         """Roll back the transaction."""
         self._steady("rollback").rollback()
 
+    def position(self) -> str:
+        """Return how far the server has come, as a token after a commit."""
+        position: str = self._steady("position").position()
+        return position
+
     def _steady(self, name: str) -> Any:
         permit = self._held()
         if permit is None:
@@ -541,7 +702,7 @@ class PooledSharedDBConnection(_PooledDBConnection[Con]):
     @property
     def _shared_con(self) -> Any:
         permit = self._held()
-        return None if permit is None else record_of(permit)
+        return None if permit is None else permit.record
 
     def close(self) -> None:
         """Give this share of the connection back to the pool."""
@@ -551,7 +712,7 @@ class PooledSharedDBConnection(_PooledDBConnection[Con]):
             return
         is_forgotten = is_strict and _forgets_share(share)
         if "unshare" in pool.__dict__ or type(pool).unshare is not _UNSHARE:
-            record = record_of(share)
+            record = share.record
             _note_leaving(record, share)
             pool.unshare(record)
         else:
@@ -588,14 +749,12 @@ class PooledSharedDBConnection(_PooledDBConnection[Con]):
             self._checkout, self._permit = hand_over(other)
             core_of(pool).release_share(old)
 
-    def _run_shared(self, state: Any, call: Any) -> Any:
+    def _run_shared(self, cursor: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""
         def act(con: Any) -> Any:
             session = session_of(con)
-            if state.session is not session:
-                state.session = session
-                state.open()
-            return session.failover.run(state, call)
+            settle(cursor, session)
+            return session.failover.run(session, cursor, call)
         return self._do(act, call.name)
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
@@ -671,15 +830,22 @@ class _SharedCheckout:
         lease = self._lease()
         return lease is not None and not is_released(lease)
 
-    def execute(
-            self, state: Any, operation: Any, parameters: Any) -> Any:
-        """Execute a statement."""
-        return self.run(state, execution(operation, parameters))
+    @property
+    def refusal(self) -> str | None:
+        """Why the lease has ended, if the pool has taken it back."""
+        permit = getattr(self._lease(), "_permit", None)
+        return getattr(getattr(permit, "checkout", None), "text", None)
 
-    def run(self, state: Any, call: Any) -> Any:
+    def execute(
+            self, session: Any, cursor: Any, operation: Any,
+            parameters: Any) -> Any:
+        """Execute a statement."""
+        return self.run(session, cursor, execution(operation, parameters))
+
+    def run(self, session: Any, cursor: Any, call: Any) -> Any:  # noqa: ARG002 - as for a policy
         """Make another call of a cursor."""
         lease: Any = self._lease()
-        return lease._run_shared(state, call)  # noqa: SLF001 - of this module
+        return lease._run_shared(cursor, call)  # noqa: SLF001 - of this module
 
 
 class SharedDBConnection:
@@ -747,7 +913,8 @@ def _check_features(features: Any) -> tuple[Any, ...]:
 def _new_record(con: Any) -> SharedDBConnection:
     """Return the record of a connection that is shared from now on."""
     if not con.threadsafety() > 1:
-        raise NotSupportedError("Database connection is not thread-safe.")
+        raise NotSupportedError(
+            "Database connection is not thread-safe. [DBU-09]")
     return SharedDBConnection(con)
 
 

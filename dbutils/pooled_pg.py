@@ -7,20 +7,45 @@ first come, first served.
 
 from __future__ import annotations
 
+import threading
 from queue import Empty, Full
+from time import monotonic
 
 from . import __version__
 from ._base.checks import check_text
-from ._base.hints import Any, Callable, Failover
+from ._base.hints import (
+    Any,
+    Args,
+    Callable,
+    Failover,
+    Kwargs,
+    Nested,
+    OnDeadlock,
+    Pooler,
+    Servers,
+    Target,
+)
 from ._core.lease import hand_over, hold, is_released, take_note
 from ._core.limits import make_limits
-from ._core.pool import Pool
 from ._core.ways import none_is_idle
+from ._drivers.creators import connect_pg
 from ._pooled.backends import PgBackend
-from ._pooled.base import Pooled, check_pool_options
-from ._pooled.ways import SteadyLease, lend_in_line
+from ._pooled.base import (
+    Pooled,
+    check_pool_options,
+    creator_with,
+    demand_no_target,
+)
+from ._pooled.ways import (
+    SteadyLease,
+    declared_by,
+    frame_at,
+    lend_in_line,
+    lend_watched,
+)
 from ._steady.options import (
     as_statements,
+    check_behind,
     check_hook,
     check_options,
     check_reset,
@@ -30,6 +55,11 @@ from ._steady.steady import session_of
 from .steady_pg import SteadyPgConnection
 
 TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._core.pool import Pool
+    from ._drivers.names import PgNames
+else:
+    PgNames = object
 
 __all__ = [
     "RESET_ALWAYS_ROLLBACK", "RESET_COMPLETELY", "CommitUnknownError",
@@ -92,14 +122,16 @@ class PooledPg(Pooled["PooledPgConnection"]):
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
             failover: Failover = "safe", maxwait: float | None = None,
-            maxwaiting: int | None = None,
+            maxwaiting: int | None = None, connecting: int | None = 4,
             maxlifetime: float | None = None,
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
-            leakafter: float | None = None, track: Any = "auto",
-            nested: str = "allow", ondeadlock: str = "log",
+            leakafter: float | None = None, reclaim: Any = False,
+            idleafter: float | None = None, track: Any = "auto",
+            nested: Nested = "allow", ondeadlock: OnDeadlock = "log",
             poolname: str | None = None,
             onconnect: Callable[[Any], Any] | None = None,
+            targets: Servers | None = None, behind: Pooler | None = None,
             **kwargs: Any) -> None:
         """Set up the pool.
 
@@ -115,6 +147,9 @@ class PooledPg(Pooled["PooledPgConnection"]):
         check_options(maxusage, failures, isfatal, ping, True, failover)
         check_reset(reset, "session")
         self._poolname = check_text("poolname", poolname)
+        self._targets = creator_with(targets, None, connect_pg)
+        check_behind(behind)
+        self._behind: Pooler | None = behind
         self._args = args
         self._kwargs = kwargs
         self._blocking = blocking
@@ -123,14 +158,19 @@ class PooledPg(Pooled["PooledPgConnection"]):
         self._failures = failures
         self._ping = ping
         self._isfatal = isfatal
-        self._failover = failover
+        self._failover: Failover = failover
         self._begin(
             PgBackend(reset or 0, maxusage), make_limits(
                 mincached, maxcached, 0, maxconnections,
-                maxwaiting=maxwaiting),
+                maxwaiting=maxwaiting, connecting=connecting),
             check_pool_options(
                 blocking, maxwait, track, nested, ondeadlock, maxlifetime,
-                maxidletime, keepalive, leakafter, refill))
+                maxidletime, keepalive, leakafter, idleafter, refill,
+                reclaim))
+        if self._targets is not None:
+            from ._pooled.targeted import add_targets  # noqa: PLC0415 - an option
+
+            add_targets(self, self._core, self._targets)
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
@@ -149,7 +189,7 @@ class PooledPg(Pooled["PooledPgConnection"]):
             self._maxusage, self._setsession, True, *self._args,
             failures=self._failures, ping=self._ping, isfatal=self._isfatal,
             failover=self._failover, onconnect=self._onconnect,
-            **self._kwargs)
+            targets=self._targets, behind=self._behind, **self._kwargs)
 
     def pooled_connection(
             self, *, maxwait: float | None = None) -> SteadyPgConnection:
@@ -162,47 +202,78 @@ class PooledPg(Pooled["PooledPgConnection"]):
         con: SteadyPgConnection = permit.slot.con
         return con
 
-    def connection(
-            self, *, maxwait: float | None = None) -> PooledPgConnection:
-        """Return a connection from the pool, to be given back by close().
-
-        The parameter is that of PooledDB.connection().
-        """
-        # This is the fast way out; see _pooled/ways.py.
+    def _lend(
+            self, *, maxwait: float | None = None,
+            target: Target | None = None, maxlag: float | None = None,
+            after: str | None = None) -> PooledPgConnection:
+        demand_no_target(target, maxlag, after)
+        permit = lease = None
+        core = self._core
         try:
-            core = self._core
-            if maxwait is None or not core.is_careful:
-                permit = core.take()
+            if core.observers and maxwait is None:
                 lease = PooledPgConnection()
                 lease._lender = self  # noqa: SLF001 - of this module
-                lease._permit = permit  # noqa: SLF001 - inlined hold()
-                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
-                return lease
+                if lend_watched(self, core, lease) is not None:
+                    return lease
+            permit = self._acquire(self._open, False, maxwait, self)
+            return self._new_lease(permit)
+        finally:
+            permit = lease = None  # not to be kept by a traceback
+
+    def _new_lease(self, permit: Any) -> PooledPgConnection:
+        lease = hold(PooledPgConnection(), permit)
+        lease._lender = self  # noqa: SLF001 - of this module
+        return lease
+
+    @declared_by(_lend)
+    def connection(self, **options: Any) -> PooledPgConnection:
+        """Return a connection from the pool, to be given back by close().
+
+        The parameters are those of PooledDB.connection().
+        """
+        # This is the fast way out; see _pooled/ways.py.
+        core = self._core
+        try:  # noqa: PLR1702 - the fast way is one short function
+            if not options or self._may_take(**options):
+                permit = core.take()
+                if permit is not None:
+                    if core.tracks:
+                        frame = frame_at(1)
+                        permit.taken = (
+                            monotonic(), frame.f_code, frame.f_lasti,
+                            threading.get_ident(), None)
+                    lease = PooledPgConnection()
+                    lease._lender = self  # noqa: SLF001 - of this module
+                    lease._permit = permit  # noqa: SLF001 - inlined hold()
+                    permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
+                    next(permit.uses)
+                    return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done
         except BaseException:
             permit = lease = None
             raise
-        if core.is_plain and core.take is none_is_idle and maxwait is None:
+        if core.is_plain and core.take is none_is_idle and not options:
             lease = PooledPgConnection()
             lease._lender = self  # noqa: SLF001 - of this module
             return lend_in_line(self, core, lease)
-        return self._lend(maxwait)
+        return self._lend(**options)
 
-    def _lend(self, maxwait: float | None) -> PooledPgConnection:
-        permit = lease = None
-        try:
-            permit = self._acquire(self._open, False, maxwait, self)
-            lease = hold(PooledPgConnection(), permit)
-            lease._lender = self  # noqa: SLF001 - of this module
-            return lease
-        finally:
-            permit = lease = None  # not to be kept by a traceback
+    def _may_take(
+            self, *, maxwait: float | None = None,
+            target: Target | None = None, maxlag: float | None = None,
+            after: str | None = None) -> bool:
+        """Return whether a request may take any idle connection at once."""
+        return target is None and maxlag is None and after is None and (
+            maxwait is None or not self._core.is_careful)
 
-    def _borrow(self) -> Any:
+    # An error about a parameter names the method of the program.
+    _may_take.__qualname__ = "PooledPg.connection"
+
+    def _borrow(self, **aim: Any) -> Any:
         lease = None
         try:
-            lease = self.connection()
+            lease = self.connection(**aim)
             take_note(lease)  # of the program that called us
             return lease
         finally:
@@ -210,11 +281,15 @@ class PooledPg(Pooled["PooledPgConnection"]):
 
     def _open(self) -> SteadyPgConnection:
         con = self.steady_connection()
+        if self._backend.is_timing:
+            from ._steady.busy import Busy  # noqa: PLC0415 - an option
+
+            session_of(con).busy = Busy()
         self._note_check(session_of(con))
         return con
 
 
-class PooledPgConnection(SteadyLease):
+class PooledPgConnection(SteadyLease, PgNames):
     """A borrowed connection; it behaves like the steady connection."""
 
     __slots__ = ("_lender",)
@@ -222,9 +297,10 @@ class PooledPgConnection(SteadyLease):
     # The pool, also after close().
     _lender: Any
 
-    if TYPE_CHECKING:
-        def __getattr__(self, name: str) -> Any:
-            """Return an attribute of the connection."""
+    if TYPE_CHECKING:  # it has all that the connection has
+        def position(self) -> str:
+            """Return how far the server has come, as a token."""
+            raise NotImplementedError
 
     def reopen(self) -> None:
         """Reopen the connection, or borrow another one after close()."""
@@ -233,6 +309,18 @@ class PooledPgConnection(SteadyLease):
             self._checkout, self._permit = hand_over(other)
         else:
             self._con.reopen()
+
+    def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
+        """Call a method, and note how long that takes if that is wanted."""
+        con = self._con
+        busy = None if con is None else session_of(con).busy
+        if busy is None:
+            return super()._call(name, args, kwargs)
+        busy.begin(self._checkout)
+        try:
+            return super()._call(name, args, kwargs)
+        finally:
+            busy.end()
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(self._closed_text(name))

@@ -13,15 +13,19 @@ from statistics import median
 
 from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
-from ._base.hints import Any, Callable, Con, Iterator, Mapping
+from ._base.hints import (
+    Any,
+    Callable,
+    Con,
+    Creator,
+    Iterator,
+    Mapping,
+    Strategy,
+)
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
 from ._core.features import Feature
 from ._core.tuning import set_service
 from .pooled_db import PooledDB
-
-TYPE_CHECKING = False  # type checkers know the name
-if TYPE_CHECKING:
-    from ._drivers.names import Creator
 
 __all__ = ["Allocation", "ResourceAllocationPooledDB"]
 
@@ -41,7 +45,7 @@ class Allocation(Feature):
     """Decides which request of a pool is served next."""
 
     def __init__(
-            self, strategy: str = FAIR,
+            self, strategy: Strategy = FAIR,
             weights: Mapping[Any, float] | None = None) -> None:
         """Set up the strategy.
 
@@ -66,7 +70,7 @@ class Allocation(Feature):
     # Settings.
 
     def set_strategy(
-            self, strategy: str,
+            self, strategy: Strategy,
             weights: Mapping[Any, float] | None = None) -> None:
         """Serve requests by another strategy from now on."""
         policy = self._policy
@@ -103,7 +107,8 @@ class Allocation(Feature):
     def set_ageing(self, seconds: float | None) -> None:
         """Set after what time a request is more urgent by one level."""
         if check_seconds("seconds", seconds) == 0:
-            raise ValueError("'seconds' must be greater than 0, or None.")
+            raise ValueError(
+                "'seconds' must be greater than 0, or None. [DBU-02]")
         self._policy.ageing = seconds
 
     def set_barging(self, seconds: float | None) -> None:
@@ -146,12 +151,12 @@ class Allocation(Feature):
         """Return the core if the slots of a tag can be counted."""
         core = self._core
         if tag is None:
-            raise TypeError("A tag must not be None.")
+            raise TypeError("A tag must not be None. [DBU-01]")
         hash(tag)  # raises a TypeError if it cannot be a tag
         if core.limits.maxshared:
             raise ValueError(
                 "Shared connections can be neither reserved nor limited,"
-                " set maxshared to 0.")
+                " set maxshared to 0. [DBU-10]")
         return core
 
     # Work in the background.
@@ -176,11 +181,12 @@ class Allocation(Feature):
         elif strategy == FAIR and longest < _SHORT * _BARGING:
             self._change_to(EFFICIENT, f"{stats}, so the hand-over counts")
 
-    def _change_to(self, strategy: str, reason: str) -> None:
+    def _change_to(self, strategy: Strategy, reason: str) -> None:
         self._looks = 0
         logger.info(
             "The allocation is changed from %s to %s: %s.",
-            self._policy.strategy, strategy, reason)
+            self._policy.strategy, strategy, reason,
+            extra=self._core.story.facts("strategy"))
         self.set_strategy(strategy)
 
 
@@ -199,8 +205,8 @@ class ResourceAllocationPooledDB(PooledDB[Con]):
     """A pool of steady DB-API 2 connections with a strategy of allocation."""
 
     def __init__(
-            self, creator: Creator[Con], *args: Any,
-            allocation_strategy: str = FAIR,
+            self, creator: Creator[Con] | None = None, *args: Any,
+            allocation_strategy: Strategy = FAIR,
             weights: Mapping[Any, float] | None = None, features: Any = (),
             **kwargs: Any) -> None:
         """Set up the pool.
@@ -227,7 +233,7 @@ class ResourceAllocationPooledDB(PooledDB[Con]):
     _dynamic_strategy_enabled = _is_set("is_dynamic")
 
     def set_allocation_strategy(
-            self, strategy: str,
+            self, strategy: Strategy,
             weights: Mapping[Any, float] | None = None) -> None:
         """Serve requests by another strategy; see __init__()."""
         self._allocation.set_strategy(strategy, weights)

@@ -12,6 +12,12 @@ from ._base.hints import Any, partial
 from ._pooled.simple import Queued, SimpleLease, SimplePool, TakenInTurn
 from ._steady.mistakes import mistake_in
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import SimpleNames
+else:
+    SimpleNames = object
+
 __all__ = [
     "NotSupportedError", "PooledDB", "PooledDBConnection", "PooledDBError"]
 
@@ -24,11 +30,11 @@ class NotSupportedError(PooledDBError):
     """DB-API module not supported by PooledDB."""
 
 
-class PooledDBConnection(SimpleLease):
+class PooledDBConnection(SimpleLease, SimpleNames):
     """A borrowed connection; close() gives it back."""
 
 
-class PooledDB(SimplePool):
+class PooledDB(SimplePool["PooledDBConnection"]):
     """A very simple pool of DB-API 2 connections."""
 
     version = __version__
@@ -61,4 +67,4 @@ def _store_for(dbapi: Any) -> Any:
     raise NotSupportedError(
         "Database module is not thread-safe"
         f" (its threadsafety is {threadsafety!r})."
-        f"{'' if mistake is None else ' ' + mistake}")
+        f"{' [DBU-09]' if mistake is None else ' ' + mistake}")

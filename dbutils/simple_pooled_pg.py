@@ -16,10 +16,16 @@ from ._pooled.simple import Queued, SimpleLease, SimplePool
 from ._steady.pg_failover import WORKING, call_kind, is_query
 from ._steady.unsaved import is_strict
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from ._drivers.names import PgNames
+else:
+    PgNames = object
+
 __all__ = ["PooledPg", "PooledPgConnection"]
 
 
-class PooledPgConnection(SimpleLease):
+class PooledPgConnection(SimpleLease, PgNames):
     """A borrowed connection; close() gives it back."""
 
     if is_strict:  # otherwise the inherited method is enough
@@ -35,7 +41,7 @@ class PooledPgConnection(SimpleLease):
                         permit.slot, name, args)
 
 
-class PooledPg(SimplePool):
+class PooledPg(SimplePool["PooledPgConnection"]):
     """A very simple pool of classic PyGreSQL connections."""
 
     version = __version__

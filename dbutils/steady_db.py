@@ -16,55 +16,66 @@ from types import GeneratorType
 
 from . import __version__  # noqa: F401 - every public module has it
 from ._base.errors import log_swallowed, orphan_text
-from ._base.finalizers import note_lost
-from ._base.fork import is_orphan
+from ._base.fork import is_orphan, load_before_fork
 from ._base.hints import (
     Any,
     Args,
     Callable,
+    Con,
     ContextManager,
+    Creator,
     Failover,
     Generic,
     Iterator,
     Kwargs,
+    Pooler,
+    Servers,
 )
 from ._drivers.creators import split_isfatal
 from ._steady.calls import call_method, is_method, opens_cursor
 from ._steady.cursor import (
     FOREVER,
     NOTHING,
-    PLAIN,
+    VALUES,
     Call,
-    CursorState,
-    Extras,
+    DriverAttribute,
+    ReplaceableCursor,
+    change,
     cursor_text,
+    driver_cursor_of,
     during,
     execution,
+    extra,
+    is_closed,
+    known,
+    show_attributes,
     through,
 )
-from ._steady.db_session import DbSession
 from ._steady.driver_methods import Method, execute_on, names_of, tied
 from ._steady.liveness import PingError
-from ._steady.opener import Opener
-from ._steady.options import check_options
+from ._steady.options import check_behind, check_options
 from ._steady.statements import READ, reads, seen
 from ._steady.steady import (
+    AnySteady,
     Steady,
     inner,
-    inner_extra,
     inner_term,
     session_of,
 )
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
-    from ._drivers.names import CursorNames
+    from ._drivers.names import ConnectionNames, CursorNames
 else:
-    CursorNames = Generic
+    ConnectionNames = CursorNames = Generic
 
 __all__ = [
     "InvalidCursorError", "SteadyDBConnection", "SteadyDBCursor",
     "SteadyDBError", "connect"]
+
+load_before_fork(
+    "_steady.db_session", "_steady.opener", "_steady.policies",
+    "_steady.replaced")
 
 
 class SteadyDBError(Exception):
@@ -80,12 +91,14 @@ InvalidCursor = InvalidCursorError
 
 
 def connect(
-        creator: Any, maxusage: int | None = None, setsession: Any = None,
-        failures: Any = None, ping: Any = 1, closeable: Any = True,
-        *args: Any, isfatal: Callable[[Exception], Any] | None = None,
+        creator: Creator[Con] | None = None, maxusage: int | None = None,
+        setsession: Any = None, failures: Any = None, ping: Any = 1,
+        closeable: Any = True, *args: Any,
+        isfatal: Callable[[Exception], Any] | None = None,
         failover: Failover = "safe",
         onconnect: Callable[[Any], Any] | None = None,
-        **kwargs: Any) -> SteadyDBConnection:
+        targets: Servers | None = None, behind: Pooler | None = None,
+        **kwargs: Any) -> SteadyDBConnection[Con]:
     """Return a hardened connection.
 
     creator: a DB-API 2 module, or a function or class that returns
@@ -124,14 +137,19 @@ def connect(
     onconnect: a callable that prepares each new session after setsession; it
         gets the driver connection, for example to register types.  Its error
         is an error of connecting.
+    targets: several servers, as the Targets of the module hosts instead of a
+        creator, or as a sequence of hosts like theirs
+    behind: "transaction-pooler" if there is a proxy before the server that
+        gives each transaction another session, such as PgBouncer in
+        transaction mode; None means that there is none
     """
     return SteadyDBConnection(
         creator, maxusage, setsession, failures, ping, closeable,
         *args, isfatal=isfatal, failover=failover, onconnect=onconnect,
-        **kwargs)
+        targets=targets, behind=behind, **kwargs)
 
 
-class SteadyDBConnection(Steady):
+class SteadyDBConnection(Steady, ConnectionNames[Con]):
     """A DB-API 2 connection that heals itself; see connect()."""
 
     __slots__ = ()
@@ -139,22 +157,34 @@ class SteadyDBConnection(Steady):
     _stands_for_driver = True
 
     def __init__(
-            self, creator: Any, maxusage: int | None = None,
+            self, creator: Creator[Con] | None = None,
+            maxusage: int | None = None,
             setsession: Any = None, failures: Any = None, ping: Any = 1,
             closeable: Any = True, *args: Any,
             isfatal: Callable[[Exception], Any] | None = None,
             failover: Failover = "safe",
             onconnect: Callable[[Any], Any] | None = None,
+            targets: Servers | None = None, behind: Pooler | None = None,
             **kwargs: Any) -> None:
+        if targets is not None:
+            from ._hosts.targets import targets_of  # noqa: PLC0415 - an option
+
+            creator = targets_of(targets, creator)
         isfatal, args = split_isfatal(isfatal, args)
         options = check_options(
             maxusage, failures, isfatal, ping, closeable, failover)
-        session = DbSession(
-            Opener(creator, setsession, onconnect, failures, args, kwargs),
-            options)
+        # the first connection loads them
+        from ._steady.db_session import DbSession  # noqa: PLC0415 - large
+        from ._steady.opener import Opener  # noqa: PLC0415 - large
+
+        opener = Opener(
+            creator, setsession, onconnect, failures, args, kwargs)
+        if check_behind(behind):
+            opener.stand_behind()
+        session = DbSession(opener, options)
         self._own_session = session
         session.store(self._create())
-        from ._steady.policies import policy_for  # noqa: PLC0415 - it is large
+        from ._steady.policies import policy_for  # noqa: PLC0415 - large
         from ._steady.replaced import (  # noqa: PLC0415 - first needed now
             Replaced,
             replaced_in,
@@ -220,23 +250,23 @@ class SteadyDBConnection(Steady):
         session.hand_out()
         return session.failover.usual.cursor(session, args, kwargs)
 
-    def __getattr__(self, name: str) -> Any:
-        """Return an attribute of the driver connection.
+    if not TYPE_CHECKING:  # see the module "_drivers.names"
+        def __getattr__(self, name: str) -> Any:
+            """Return an attribute of the driver connection.
 
-        Methods that execute statements are hardened.
-        """
-        if name == "_own_session":  # __init__() did not even begin
-            raise AttributeError(name)
-        session = self._own_session
-        if session is not None and not name.startswith("_"):
-            if is_method(session, name):
-                return Method(name, self._call, getattr(session.con, name))
-            if session.is_attribute(name):
-                con = session.con
-                if name in session.driver.doors:
-                    con = session.hand_out()
-                return getattr(con, name)
-        raise self._unknown(name)
+            Methods that execute statements are hardened.
+            """
+            if name == "_own_session":  # __init__() did not even begin
+                raise AttributeError(name)
+            session = self._own_session
+            if session is not None and not name.startswith("_"):
+                if is_method(session, name):
+                    return Method(name, self._call, getattr(session.con, name))
+                if session.is_attribute(name):
+                    is_door = name in session.driver.doors
+                    con = session.hand_out() if is_door else session.con
+                    return getattr(con, name)
+            raise self._unknown(name)
 
     def _unknown(self, name: str) -> AttributeError:
         """Return the error for an unknown attribute."""
@@ -246,7 +276,7 @@ class SteadyDBConnection(Steady):
                 hasattr(type(session.con), name)):
             text += (
                 ", which is private to the driver. Pass dbapi_connection to"
-                " what needs the driver's own connection.")
+                " what needs the driver's own connection. [DBU-29]")
         return AttributeError(text)
 
     def __dir__(self) -> list[str]:
@@ -264,7 +294,7 @@ class SteadyDBConnection(Steady):
                 self, session.driver.cursor_options, name, args, kwargs)
         return tied(call_method(session, name, args, kwargs), session, self)
 
-    def __enter__(self) -> SteadyDBConnection:
+    def __enter__(self: AnySteady) -> AnySteady:
         """Begin a context that is a transaction."""
         return self
 
@@ -273,16 +303,17 @@ class SteadyDBConnection(Steady):
         if self._own_session.opener.dbapi is None:
             raise AttributeError(
                 "Could not determine the DB-API 2 module:"
-                " please set creator.dbapi.")
+                " please set creator.dbapi. [DBU-06]")
         return self._own_session.opener.dbapi
 
     @property
-    def dbapi_connection(self) -> Any:
+    def dbapi_connection(self) -> Con:
         """The driver's own connection.
 
         Statements executed there are neither repeated nor counted as usage.
         """
-        return self._own_session.hand_out()
+        con: Con = self._own_session.hand_out()
+        return con
 
     def threadsafety(self) -> int:
         """Return the thread safety level of the connection."""
@@ -292,7 +323,8 @@ class SteadyDBConnection(Steady):
             if opener.dbapi is None:
                 raise AttributeError(
                     "Could not determine the thread safety:"
-                    " please set creator.dbapi or creator.threadsafety.")
+                    " please set creator.dbapi or creator.threadsafety."
+                    " [DBU-06]")
             return 0
         return threadsafety
 
@@ -311,6 +343,17 @@ class SteadyDBConnection(Steady):
         """Roll back the current transaction."""
         self._own_session.end("rollback")
 
+    def position(self) -> str:
+        """Return how far the server has come, as a token after a commit.
+
+        A request for a connection with after=token sees what was committed.
+        """
+        position: str | None = self._own_session.position()
+        if position is None:
+            raise SteadyDBError(
+                "The server does not tell how far it is. [DBU-71]")
+        return position
+
     def cancel(self) -> None:
         """Cancel a long-running transaction, if the driver can do that."""
         self._own_session.transaction = False
@@ -324,7 +367,9 @@ class SteadyDBConnection(Steady):
 
     def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
         """Return a new hardened cursor."""
-        return cursor_for(self, None, FOREVER, args, kwargs, None)
+        cursor: SteadyDBCursor = cursor_for(
+            self, True, FOREVER, args, kwargs, UsualCursor)
+        return cursor
 
 
 # The methods that the library calls only where a program has replaced them.
@@ -338,69 +383,91 @@ _HARMLESS = {
     "arraysize", "itersize", "messages", "nextset", "query", "row_factory",
     "rowfactory", "scroll", "statusmessage"}
 
-# Facts about a statement, which outlive the lease as its rows do.
-_VALUES = {"description", "lastrowid", "rowcount", "rownumber"}
-
-_UNOPENED = "This cursor could not be opened."
+_UNOPENED = "This cursor could not be opened. [DBU-45]"
 _USED_LATE = (
     "The connection of this cursor was given back to its pool."
-    " Fetch its rows before close().")
+    " Fetch its rows before close(). [DBU-44]")
 _READ_LATE = _USED_LATE.replace("this cursor", "the cursor that is read")
 
 # Methods that get statements, too, but are not repeated.
 _SENDING = {"copy", "copy_expert", "prepare", "query", "sql", "stream"}
 
 
-class SteadyDBCursor(CursorNames):
+class SteadyDBCursor(ReplaceableCursor, CursorNames):
     """A DB-API 2 cursor that heals itself together with its connection."""
 
-    __slots__ = ("__dict__", "__weakref__", "_own_state")
-
-    _own_state: Any
+    __slots__ = ()
 
     def __init__(
-            self, con: SteadyDBConnection, *args: Any, **kwargs: Any) -> None:
-        _set_state(self, None)
+            self, con: SteadyDBConnection[Any],
+            *args: Any, **kwargs: Any) -> None:
+        self._own_cursor = self._own_checkout = self._own_hold = None
         try:
             session_of(con)
         except AttributeError as error:
-            raise TypeError(f"{con!r} is not a SteadyDBConnection.") from error
-        cursor_for(con, None, FOREVER, args, kwargs, self)
+            raise TypeError(
+                f"{con!r} is not a SteadyDBConnection. [DBU-01]") from error
+        cursor_for(con, True, FOREVER, args, kwargs, lambda: self)
 
     def __repr__(self) -> str:
         """Return the state."""
-        return f"<{type(self).__name__}{cursor_text(self._own_state)}>"
+        return f"<{type(self).__name__}{cursor_text(self)}>"
+
+    def _own_open_first(self, args: Args, kwargs: Kwargs) -> None:
+        """Open the first driver cursor as the failover policy says."""
+        session = self._own_session
+        self._own_cursor = session.failover.cursor(session, args, kwargs)
+        show_attributes(self._own_cursor, SteadyDBCursor)
+        if args or kwargs:
+            self._own_extras = self._own_extras._replace(
+                args=args, kwargs=kwargs)
+            self._own_note_options()
 
     # Inner names of DBUtils 3.x that programs and their tests read.
 
     @property
     def _cursor(self) -> Any:
-        if self._own_state.cursor is not None:
-            self._own_state.session.hand_out()
-        return self._own_state.cursor
+        if self._own_cursor is not None:
+            self._own_session.hand_out()
+        return self._own_cursor
 
     @_cursor.setter
     def _cursor(self, cursor: Any) -> None:
         """Replace the driver cursor; None makes the cursor invalid."""
-        state = self._own_state
-        state.cursor = cursor
+        self._own_cursor = cursor
         if (cursor is None) != isinstance(self, _Invalid):
-            state.checkout, self._checkout = self.__dict__.get(
-                "_checkout"), state.checkout
+            self._own_checkout, self._checkout = self.__dict__.get(
+                "_checkout"), self._own_checkout
             kind: Any = type(self)
             self.__class__ = _other_kind(kind)
 
-    _con = inner("owner", "_own_state")
-    _closed = inner("closed", "_own_state")
-    _args = inner_extra("args")
-    _kwargs = inner_extra("kwargs")
-    _no_failover = inner_extra("no_failover")
-    _inputsizes = inner_extra("inputsizes")
-    _outputsizes = inner_extra("outputsizes")
+    @property
+    def _con(self) -> Any:
+        return self._own_steady
 
-    def _clearsizes(self) -> None:
-        """Forget the input and output sizes."""
-        self._own_state.clear_sizes()
+    @_con.setter
+    def _con(self, con: Any) -> None:
+        self._own_steady = con
+
+    @property
+    def _closed(self) -> bool:
+        return self._own_hold is None
+
+    @_closed.setter
+    def _closed(self, closed: bool) -> None:
+        self._own_hold = None if closed else True
+
+    _args = extra("args")
+    _kwargs = extra("kwargs")
+    _no_failover = extra("no_failover")
+    _inputsizes = extra("inputsizes")
+    _outputsizes = extra("outputsizes")
+
+    def __dir__(self) -> list[str]:
+        """Return the names, without those of the cursors of drivers."""
+        kind = type(self)
+        return [name for name in super().__dir__() if not isinstance(
+            getattr(kind, name, None), DriverAttribute)]
 
     def __enter__(self) -> SteadyDBCursor:
         """Begin a context that closes the cursor at its end."""
@@ -417,7 +484,7 @@ class SteadyDBCursor(CursorNames):
             rows = iter(cursor)
         except TypeError:
             rows = iter(cursor.fetchone, None)
-        return through(rows, self._own_state, self._cursor_to_read)
+        return through(rows, self, self._cursor_to_read)
 
     def __next__(self) -> Any:
         """Return the next row, if the driver offers that."""
@@ -428,29 +495,35 @@ class SteadyDBCursor(CursorNames):
         if result is cursor:
             return self
         if type(result) is GeneratorType:
-            items = through(result, self._own_state, self._driver_cursor)
+            items = through(result, self, self._driver_cursor)
             return (self if item is cursor else item for item in items)
         return result
 
     def _driver_cursor(self) -> Any:
-        state = self._own_state
-        if state is None or state.cursor is None:
+        if self._own_cursor is None:
             raise InvalidCursorError(_UNOPENED)
-        if not state.checkout:
-            raise InvalidCursorError(
-                orphan_text() if is_orphan(state.owner) else _USED_LATE)
-        return state.cursor
+        if not self._own_checkout:
+            raise InvalidCursorError(self._own_refusal())
+        return self._own_cursor
+
+    def _own_refusal(self) -> str:
+        """Return why the cursor cannot be used after its checkout."""
+        if is_orphan(self._own_steady):
+            return orphan_text()
+        checkout = self._own_checkout
+        text: str | None = getattr(checkout, "refusal", None) or (
+            self._own_session.refusal(checkout))
+        return text or _USED_LATE
 
     def _cursor_to_read(self, is_value: bool = False) -> Any:
         """Return the driver cursor to read a result, also a kept one.
 
         is_value: whether a fact about the statement is read, and no row
         """
-        state = self._own_state
-        if state is None or state.checkout or state.closed or (
-                state.cursor is None):
+        if self._own_checkout or self._own_hold is None or (
+                self._own_cursor is None):
             return self._driver_cursor()
-        driver, cursor = state.session.driver, state.cursor
+        driver, cursor = self._own_session.driver, self._own_cursor
         if not (driver.keeps_rows(cursor)
                 or (is_value and driver.keeps_values(cursor))):
             return self._driver_cursor()
@@ -461,12 +534,11 @@ class SteadyDBCursor(CursorNames):
     def connection(self) -> Any:
         """The connection: the lease, or the steady connection."""
         self._driver_cursor()
-        state = self._own_state
-        if state.checkout is FOREVER:
+        if self._own_checkout is FOREVER:
             return self._con
-        lease = state.lease
-        if lease is None:
-            raise InvalidCursorError("This cursor was closed.")
+        lease = self._own_hold
+        if lease is None or lease is True:  # True since it was opened again
+            raise InvalidCursorError("This cursor was closed. [DBU-40]")
         return lease
 
     @property
@@ -477,7 +549,7 @@ class SteadyDBCursor(CursorNames):
         no_failover() keeps the count.
         """
         cursor = self._driver_cursor()
-        self._own_state.session.hand_out()
+        self._own_session.hand_out()
         return cursor
 
     def no_failover(self) -> ContextManager[SteadyDBCursor]:
@@ -489,26 +561,12 @@ class SteadyDBCursor(CursorNames):
 
     def setinputsizes(self, sizes: Any) -> None:
         """Keep the input sizes for the next statement."""
-        self._own_state.change(has_sizes=True, inputsizes=sizes)
+        self._own_change(has_sizes=True, inputsizes=sizes)
 
     def setoutputsize(self, size: Any, column: Any = None) -> None:
         """Keep an output size for the next statement."""
-        self._own_state.change(has_sizes=True, outputsizes={
+        self._own_change(has_sizes=True, outputsizes={
             **self._outputsizes, column: size})
-
-    def close(self) -> None:
-        """Close the cursor; closing it again has no effect."""
-        state = self._own_state
-        if state is not None:
-            if state.checkout and not state.closed:  # as state.close() does
-                try:
-                    state.cursor.close()
-                except BaseException as error:  # noqa: BLE001 - it is raised
-                    state.note_failed_close(error)
-                state.closed = True
-            else:
-                state.close()
-            state.lease = None
 
     def execute(
             self, operation: Any = NOTHING, parameters: Any = NOTHING,
@@ -517,38 +575,39 @@ class SteadyDBCursor(CursorNames):
 
         more, options: further arguments for the driver's cursor
         """
-        state = self._own_state
-        if state is None or not state.checkout:
+        if not self._own_checkout:
             self._driver_cursor()  # raises the error
-        session = state.session
-        is_quick, poll = False, session.poll
+        session, cursor = self._own_session, self._own_cursor
+        poll = session.poll
         try:
-            if (operation in reads or seen[operation] is READ) and (
-                    state.ready is session.ready) and not more and (
+            if not ((operation in reads or seen[operation] is READ) and (
+                    self._own_ready is session.ready) and not more and (
                     not options) and session.work is not None and (
                     (poll is None and not session.can_be_gone)
+                    or session.usage == session.looked
                     or session.work or session.transaction or not (
                         session.is_gone() if poll is None else poll(0)
-                        or session.ask_number() != session.descriptor)):
-                is_quick = True
+                        or session.ask_number() != session.descriptor))):
+                cursor = None
         except Exception:  # noqa: BLE001 - not seen yet, or no answer
-            is_quick = False
-        if not is_quick:
+            cursor = None
+        if cursor is None:
             return _execute_with_care(
                 self, operation, parameters, more, options)
         try:
             result = (
-                state.cursor.execute(operation) if parameters is NOTHING
-                else state.cursor.execute(operation, parameters))
+                cursor.execute(operation) if parameters is NOTHING
+                else cursor.execute(operation, parameters))
         except BaseException as error:
             call, failover = execution(operation, parameters), session.failover
-            if not failover.may_repeat(error, state, call, READ, session.work):
+            if not failover.may_repeat(
+                    error, session, self, call, READ, session.work):
                 raise
-            result = failover.make_again(state, call, READ)
+            result = failover.make_again(session, self, call, READ)
         session.usage += 1
         if result is None:  # as nearly always
             return None
-        return self if result is state.cursor else result
+        return self if result is self._own_cursor else result
 
     def executemany(self, *args: Any, **kwargs: Any) -> Any:
         """Execute a statement with several sets of parameters."""
@@ -557,30 +616,31 @@ class SteadyDBCursor(CursorNames):
     def _run(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Make a call as the failover policy allows."""
         self._driver_cursor()
-        state = self._own_state
-        result = state.run(Call(name, args, kwargs))
-        return self._ours(result, state.cursor)
+        session = self._own_session
+        result = self._own_policy().run(
+            session, self, Call(name, args, kwargs))
+        return self._ours(result, self._own_cursor)
 
     def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:
         """Call another method of the driver cursor."""
         cursor = self._driver_cursor()
-        if name in _SENDING:
-            self._own_state.note(Call(name, args, kwargs))
+        session = self._own_session
+        if name in _SENDING and Call(name, args, kwargs).kind().marks:
+            session.mark()
         if name not in _HARMLESS:  # again: the program can keep a method
-            self._own_state.session.note_direct_use()
+            session.note_direct_use()
         result = getattr(cursor, name)(*args, **kwargs)
         if name == "copy" and hasattr(result, "__exit__"):
             return during(result, self)
         if name == "stream" and isinstance(result, GeneratorType):
-            self._own_state.add_stream(result)
+            session.add_stream(result)
         return self._ours(result, cursor)
 
     def fetchone(self) -> Any:
         """Return the next row."""
-        state = self._own_state
-        if state is None or not state.checkout:
-            return self._cursor_to_read().fetchone()
-        return state.cursor.fetchone()
+        if self._own_checkout:
+            return self._own_cursor.fetchone()
+        return self._cursor_to_read().fetchone()
 
     def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
         """Return the next few rows."""
@@ -588,9 +648,8 @@ class SteadyDBCursor(CursorNames):
 
     def fetchall(self, *args: Any, **kwargs: Any) -> Any:
         """Return all remaining rows."""
-        state = self._own_state
-        if state is not None and state.checkout:
-            return state.cursor.fetchall(*args, **kwargs)
+        if self._own_checkout:
+            return self._own_cursor.fetchall(*args, **kwargs)
         return self._cursor_to_read().fetchall(*args, **kwargs)
 
     if not TYPE_CHECKING:  # see the module "_drivers.names"
@@ -599,53 +658,22 @@ class SteadyDBCursor(CursorNames):
 
             Methods that execute or call something are hardened.
             """
-            if name == "_own_state":  # __init__() did not even begin
-                raise AttributeError(name)
-            state = self._own_state
-            if name in _VALUES:
-                if state is not None and state.checkout:  # as nearly always
-                    return getattr(state.cursor, name)
+            if name in VALUES:
+                if self._own_checkout:  # as nearly always
+                    return getattr(self._own_cursor, name)
                 return getattr(self._cursor_to_read(is_value=True), name)
+            if name.startswith("_own"):  # __init__() did not even begin
+                raise AttributeError(name)
             cursor = self._driver_cursor()
             if name.startswith(("execute", "call")):
                 return Method(name, self._run)
-            if name not in _HARMLESS and name not in state.extras.attributes:
-                state.session.note_direct_use()
+            if name not in _HARMLESS and (
+                    name not in self._own_extras.attributes):
+                self._own_session.note_direct_use()
             value = getattr(cursor, name)
             if getattr(value, "__self__", None) is cursor:  # it is a method
                 return Method(name, self._call, value)
             return value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute, of the driver cursor if that accepts it.
-
-        A driver cursor that replaces this one gets the attribute, too.
-        """
-        state = getattr(self, "_own_state", None)
-        if (name.startswith("_") or state is None or name in self.__dict__
-                or hasattr(type(self), name)
-                or not state.write(self._driver_cursor(), name, value)):
-            super().__setattr__(name, value)
-
-    def __delattr__(self, name: str) -> None:
-        """Delete an attribute, of the driver cursor if it was set there."""
-        state = getattr(self, "_own_state", None)
-        if state is not None and name in state.extras.attributes:
-            state.erase(name)
-        else:
-            super().__delattr__(name)
-
-    def __del__(self) -> None:
-        """Close the cursor after its last reference was dropped."""
-        try:
-            if not self._own_state.closed:
-                self._own_state.close()
-        except AttributeError:
-            pass  # __init__() did not open it
-        except BaseException as error:  # noqa: BLE001 - no caller can catch it
-            # the driver closes its cursor when that is dropped
-            if note_lost is not None:  # as when modules were emptied
-                note_lost("closing a cursor that was dropped", error)
 
 
 def _execute_with_care(
@@ -656,12 +684,9 @@ def _execute_with_care(
         given = (operation, parameters, *more)
         return cursor._run("execute", tuple(  # noqa: SLF001 - of this module
             arg for arg in given if arg is not NOTHING), options)
-    state = cursor._own_state  # noqa: SLF001 - of this module
-    policy = (
-        state.session.failover if state.extras.runner is None
-        else state.extras.runner)
-    result = policy.execute(state, operation, parameters)
-    return cursor if result is state.cursor else result
+    result = cursor._own_policy().execute(  # noqa: SLF001 - of this module
+        session_of(cursor), cursor, operation, parameters)
+    return cursor if result is driver_cursor_of(cursor) else result
 
 
 class _NoFailover:
@@ -680,11 +705,7 @@ class _NoFailover:
         self._cursor._no_failover -= 1  # noqa: SLF001 - of this module
 
 
-# Sets the state faster than __setattr__(), since this is done often.
-_set_state = SteadyDBCursor._own_state.__set__  # noqa: SLF001 - of this module
-
-
-class _Invalid:
+class _Invalid(ReplaceableCursor):
     """A cursor without a driver cursor, which can only be closed."""
 
     __slots__ = ()
@@ -711,44 +732,50 @@ def _other_kind(kind: Any) -> Any:
         kind.__name__, (_Invalid, kind), {"__slots__": ()}))
 
 
-_new = object.__new__
+class UsualCursor(SteadyDBCursor):
+    """A cursor as cursor_for() makes it, which takes less without __init__().
+
+    Programs see the usual name.
+    """
+
+    __slots__ = ()
+
+    __init__: Any = object.__init__
+
+
+UsualCursor.__name__ = SteadyDBCursor.__name__
 
 
 def cursor_for(
-        con: SteadyDBConnection, lease: Any, checkout: Any, args: Args,
-        kwargs: Kwargs, cursor: SteadyDBCursor | None) -> SteadyDBCursor:
+        con: SteadyDBConnection, hold: Any, checkout: Any, args: Args,
+        kwargs: Kwargs, make: Callable[..., Any]) -> Any:
     """Return a new cursor that can be used until a checkout ends.
 
-    The parameters are those of bind(), and those of the driver's cursor().
+    hold: the lease, which it keeps while it is open, or True for none
+    make: returns the object to become this cursor
 
-    cursor: the object to become this cursor, None for a new one
-
+    The other parameters are those of bind(), and of the driver's cursor().
     This inlines the safe policy's cursor() for the usual case.
     """
-    state, session = CursorState(), con._own_session  # noqa: SLF001 - as session_of()
-    state.session = session
-    state.extras = PLAIN
+    session = con._own_session  # noqa: SLF001 - as session_of()
+    new = make()
+    new._own_session = session  # noqa: SLF001 - as bind()
     if args or kwargs or session.work is None or session.ready is None:
-        state.cursor = session.failover.cursor(session, args, kwargs)
-        if args or kwargs:
-            state.extras = Extras(args, kwargs, *PLAIN[2:])
-            state.note_options()
+        new._own_open_first(args, kwargs)  # noqa: SLF001 - as bind()
     else:
         try:
-            state.cursor = session.con.cursor()
+            driver_cursor = new._own_cursor = session.con.cursor()  # noqa: SLF001 - as bind()
         except Exception as error:
             if not session.failover.may_reopen(session, error, session.work):
                 raise
-            state.cursor = session.con.cursor()
-    state.con = state.ready = session.con
-    state.owner = con
-    state.lease = lease
-    state.checkout = checkout
-    state.closed = False
-    if cursor is None:
-        cursor = _new(SteadyDBCursor)
-    _set_state(cursor, state)
-    return cursor
+            driver_cursor = new._own_cursor = session.con.cursor()  # noqa: SLF001 - as bind()
+        if type(driver_cursor) not in known:
+            show_attributes(driver_cursor, SteadyDBCursor)
+    new._own_ready = session.con  # noqa: SLF001 - as bind()
+    new._own_steady = con  # noqa: SLF001 - as bind()
+    new._own_checkout = checkout  # noqa: SLF001 - as bind()
+    new._own_hold = hold  # noqa: SLF001 - as bind()
+    return new
 
 
 def bind(
@@ -761,9 +788,9 @@ def bind(
 
     The cursor keeps the lease alive until one of the two is closed.
     """
-    state = cursor._own_state  # noqa: SLF001 - of this module
-    state.lease = lease
-    state.checkout = checkout
+    if not is_closed(cursor):
+        cursor._own_hold = lease  # noqa: SLF001 - of this module
+    cursor._own_checkout = checkout  # noqa: SLF001 - of this module
     if runner is not None:
-        state.change(runner=runner)
+        change(cursor, runner=runner)
     return cursor

@@ -2,6 +2,7 @@
 
 A process calls serve(), and `python -m dbutils top` shows what its pools do:
 how many connections are in use and by whom, and how many requests wait.
+`python -m dbutils explain` tells in words if something is wrong.
 
 There is nothing to be changed from outside, and only the same user and root
 get a look.
@@ -24,7 +25,7 @@ from ._base.errors import quietly
 from ._base.fork import register_for_fork
 from ._base.hints import Any, partial
 from ._base.threads import start_thread
-from ._core.pool import core_of
+from ._core.lease import core_of
 from ._pooled.base import pools
 from ._pooled.shown import name_of
 
@@ -87,7 +88,7 @@ class Server:
         if not start_thread(
                 partial(_serve, self._listener), "DBUtils top"):
             self.close()
-            raise RuntimeError("No thread can be started.")
+            raise RuntimeError("No thread can be started. [DBU-61]")
 
     def close(self) -> None:
         """End serving."""
@@ -117,21 +118,30 @@ def _make_private(path: Path) -> None:
     facts = path.lstat()
     if facts.st_uid != os.getuid() or not stat.S_ISDIR(facts.st_mode) or (
             facts.st_mode & 0o077):
-        raise PermissionError(f"{path} is not a private folder of this user.")
+        raise PermissionError(
+            f"{path} is not a private folder of this user. [DBU-91]")
 
 
 def _remove_stale(path: Path) -> None:
     """Remove a socket that a process has left behind."""
     with suppress(FileNotFoundError):
         if not stat.S_ISSOCK(path.lstat().st_mode):
-            raise FileExistsError(f"{path} is there, and is no socket.")
-        with socket.socket(socket.AF_UNIX) as client:
-            try:
-                client.connect(str(path))
-            except ConnectionRefusedError:
-                path.unlink()
-            else:
-                raise FileExistsError(f"{path} is used by another process.")
+            raise FileExistsError(
+                f"{path} is there, and is no socket. [DBU-91]")
+        if is_served(path):
+            raise FileExistsError(
+                f"{path} is used by another process. [DBU-91]")
+        path.unlink()
+
+
+def is_served(path: Path) -> bool:
+    """Return whether a process listens at a socket."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+    return True
 
 
 def _remove(path: Path, process: int) -> None:
@@ -166,4 +176,12 @@ def _state_of(pool: Any) -> dict[str, Any]:
         **core.state(name_of(pool), core.oldest_lease())._asdict(),
         "holders": [
             {"thread": holder.name, "seconds": round(holder.seconds, 3),
-             "place": holder.place} for holder in core.holders()]}
+             "place": holder.place} for holder in core.holders()],
+        "explanation": _explanation_of(pool)}
+
+
+def _explanation_of(pool: Any) -> str:
+    """Return the state of a pool in words, "" if that fails."""
+    with quietly("explaining a pool"):
+        return str(pool.explain())
+    return ""

@@ -23,15 +23,15 @@ from ._base.fork import register_for_fork
 from ._base.hints import Any, Callable, Dict, Iterator
 from ._base.secrets import Secret, masked_url
 from ._base.uris import absolute_uri, is_memory, memory_file, url_of
-from ._core.lease import Lease, is_released
-from ._core.pool import core_of
+from ._core.lease import Lease, core_of, is_released
 from ._drivers.registry import driver_of
 from ._manager.connector import Connector, prepare_or_close
 from ._pooled.base import UNSAVED
 from ._steady.steady import Steady, session_of
 from ._steady.unsaved import forgets_work, is_strict, warn_of_work
 from .pool_manager import ConnectionConfig, DatabaseType
-from .pooled_db import PooledDB
+from .pooled_db import PooledDB, PooledDedicatedDBConnection
+from .steady_db import SteadyDBCursor
 
 __all__ = ["GLOBAL_LOCKER", "THREAD_LOCAL", "ConnectionPool"]
 
@@ -150,6 +150,9 @@ class _ThreadLocal:
 
     __slots__ = ()
 
+    def __repr__(self) -> str:
+        return "<the connections and cursors of this thread>"
+
     def __getattr__(self, name: str) -> Any:
         held, what = _held_as(name)
         if held is None:
@@ -208,16 +211,24 @@ class _Opener:
         """Set the object for which this thread opens connections."""
         self._users.latest = ref(user)
 
-    def __call__(self) -> Any:
-        """Open a connection, and prepare it."""
-        user = self._users.latest()
+    def _user(self) -> ConnectionPool:
+        user: ConnectionPool | None = self._users.latest()
         if user is None:
             raise ReferenceError(
                 "The connection cannot be opened again, since its"
-                " ConnectionPool no longer exists.")
+                " ConnectionPool no longer exists. [DBU-88]")
+        return user
+
+    def __call__(self) -> Any:
+        """Open a connection, and prepare it."""
+        user = self._user()
         con = user.connector()
         prepare_or_close(con, [user._prepare])  # noqa: SLF001 - of this module
         return con
+
+    def prepare(self, con: Any) -> None:
+        """Prepare a connection that was opened to one of several servers."""
+        self._user()._prepare(con)  # noqa: SLF001 - of this module
 
 
 class _UriPool(PooledDB[Any]):
@@ -228,9 +239,11 @@ class _UriPool(PooledDB[Any]):
     kept last is lent first.
     """
 
-    def __init__(self, ping: int) -> None:
+    def __init__(self, ping: int, name: str | None, targets: Any) -> None:
         self._opener = _Opener()
-        super().__init__(self._opener, ping=ping)
+        super().__init__(
+            targets or self._opener, ping=ping, poolname=name,
+            onconnect=None if targets is None else self._opener.prepare)
         self._backend.renews_sessions = False
         self._core.set_order(latest=True)
         self._core.resize(lambda limits: limits._replace(maxcached=0))
@@ -263,15 +276,34 @@ def _pool_for(
     own: the pools that are not shared: one keeps connections, one does not
     """
     size = int(user.pool_size or 0) if use_pool else 0
-    pools, key = own, str(bool(size))
+    pools: dict[str, _UriPool] = own
+    key = str(bool(size))
     if size and user.uri and not is_memory(user.uri):
         pools, key = user.POOLS, _Uri(absolute_uri(user.uri, user.folder))
-    pool: _UriPool | None = pools.get(key)
+    pool = pools.get(key)
     if pool is None:
         is_asked = size and user.check_active_connection
-        pool = pools.setdefault(key, _UriPool(1 if is_asked else 0))
+        name = masked_url(str(user.uri)) if user.uri else None
+        pool = pools.setdefault(key, _UriPool(
+            1 if is_asked else 0, name, _targets_of(user)))
     _keep(pool, size)
     return pool
+
+
+def _targets_of(user: ConnectionPool) -> Any:
+    """Return the servers of a user, None if there is but one."""
+    connector: Any = vars(user).get("connector")
+    if hasattr(type(connector), "_new_route"):
+        return connector
+    if connector is not None or not user.uri or is_memory(user.uri) or (
+            type(user).connector is not ConnectionPool.connector):
+        return None
+    config = _config_of(user.uri, user.folder)
+    if not config.hosts:
+        return None
+    from .hosts import Targets  # noqa: PLC0415 - an option
+
+    return Targets([config])
 
 
 class _Pools(Dict[str, Any]):
@@ -325,6 +357,15 @@ class ConnectionPool:
     def __repr__(self) -> str:
         return f"<{type(self).__name__} for {self.uri!r}>"
 
+    def explain(self) -> str:
+        """Return in words what its pools do, what is wrong, what helps."""
+        pools = list(self._own_pools.values())
+        if self.uri:
+            shared = self.POOLS.get(absolute_uri(self.uri, self.folder))
+            pools += [] if shared is None else [shared]
+        texts = [pool.explain() for pool in pools]
+        return "\n\n".join([repr(self)[1:-1], *texts])
+
     def _after_fork(self) -> None:
         """Start without connections, also in a forked child."""
         # looked up now, since gevent may have replaced it
@@ -362,31 +403,32 @@ class ConnectionPool:
         return self._connector()
 
     @property
-    def connection(self) -> Any:
+    def connection(self) -> PooledDedicatedDBConnection[Any]:
         """Return the connection of this thread, opened if necessary."""
         return self.get_connection()
 
     @property
-    def cursor(self) -> Any:
+    def cursor(self) -> SteadyDBCursor:
         """Return the cursor of this thread."""
         self.get_connection()
         if self._held.cursor is None:
             self.reset_cursor()
-        return self._held.cursor
+        return self._held.cursor  # type: ignore[no-any-return]
 
-    def get_connection(self, use_pool: bool = True) -> Any:
+    def get_connection(
+            self, use_pool: bool = True) -> PooledDedicatedDBConnection[Any]:
         """Return the connection of this thread, opened if necessary.
 
         use_pool: if false, a new connection is opened, and not kept later
         """
-        connection = self._held.connection
+        connection: Any = self._held.connection
         if isinstance(connection, Lease) and is_released(connection):
             self._held.drop()
             connection = None
         while connection is None:
             pool = _pool_for(self, self._own_pools, use_pool)
             connection = self._held.take(pool, self)
-        return connection
+        return connection  # type: ignore[no-any-return]
 
     def set_connection(self, connection: Any, run_hooks: bool = False) -> None:
         """Set the connection of this thread; None means no connection.
@@ -414,7 +456,7 @@ class ConnectionPool:
         """Forget the connection and the cursor of this thread."""
         self._held.drop()
 
-    def reconnect(self) -> Any:
+    def reconnect(self) -> PooledDedicatedDBConnection[Any]:
         """Commit, release the connection and take another one."""
         try:
             self.close()
@@ -567,5 +609,5 @@ def _function_of(pool: ConnectionPool, action: object) -> Callable[[Any], Any]:
             callable(getattr(pool, action, None))):
         raise ValueError(
             "'action' must be 'commit', 'rollback' or another method, a"
-            f" function or None, not {action!r}.")
+            f" function or None, not {action!r}. [DBU-03]")
     return methodcaller(action)

@@ -13,9 +13,9 @@ SOURCE = FOLDER / "pictures.txt"
 
 # In points; everything is drawn larger first, so that lines are smooth.
 CELL, LARGER, SHARP = 60, 3, 2
-FONT_SIZE, SMALL = 17, 15
-PAPER, INK, FRAME = "#ffffff", "#1d2733", "#66758a"
-FILLING, EDGE, ACCENT = "#e8f0fa", "#3b6ea5", "#3b6ea5"
+FONT_SIZE, SMALL = 22, 19
+PAPER, INK, FRAME = "#ffffff", "#1d2733", "#5c6166"
+FILLING, EDGE, ACCENT = "#e8f0fa", "#3b6ea5", "#33628f"
 
 
 def read(text):

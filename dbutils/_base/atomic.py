@@ -11,7 +11,7 @@ thread at that very moment would confuse Python before 3.11.
 #   deque: append, pop, remove, clear, rotate, [i], count, "in", len()
 #   list: append, pop, remove, del [i], [i], list() of it, sorted()
 #   dict: [key], get, pop, popitem, setdefault, update, copy(), list() of it
-#     and of its views; the same for the __dict__ of an object
+#     and of its views; the same for the __dict__ of an object that has one
 #   set: add, discard, pop, update, copy(), list()
 #   del of an attribute in a __dict__; Lock.acquire(), Lock.release();
 #   count.__next__; SimpleQueue; ref(), its call and its callback in C
@@ -21,6 +21,8 @@ thread at that very moment would confuse Python before 3.11.
 #   copying or iterating a deque; iterating a dict or a set, also by tuple(),
 #     max(), sum() and any(); iterating a WeakSet, not even with the GIL
 #   del of an attribute in __slots__: several threads succeed
+#   the first use of the __dict__ of an object: before Python 3.12 a collection
+#     can begin in it, and another thread then makes a dict of its own
 #   next() of any other iterator; of a generator or a cycle it even crashes
 # An object that is dropped by another thread than the one that has made it
 # dies as soon as that one runs again.  Therefore no thread waits without a
@@ -33,9 +35,18 @@ from itertools import count
 
 from .hints import Any, Callable, Iterable, List, deque
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Own = TypeVar("_Own", bound="Count")
+    _IntCount = count[int]
+else:
+    _IntCount = count  # which takes no parameter in Python 3.8
+
 __all__ = [
-    "Count", "Sum", "Total", "alive", "first", "pop", "pop_last", "remove",
-    "snapshot"]
+    "Count", "Link", "Sum", "Total", "alive", "first", "pop", "pop_last",
+    "remove", "snapshot"]
 
 
 def first(queue: deque[Any] | list[Any]) -> Any:
@@ -116,28 +127,52 @@ def alive(links: Iterable[Any]) -> list[Any]:
     return [thing for thing in things if thing is not None]
 
 
-class Count:
-    """A number that step() raises; both are single steps, written in C."""
+class Count(_IntCount):
+    """A number that step() and next() raise, which are single steps in C."""
 
-    def __init__(self) -> None:
-        self._numbers = count()
-        self.step = self._numbers.__next__
+    __slots__ = ()
+
+    step = _IntCount.__next__
+
+    if TYPE_CHECKING:
+        def __new__(cls: type[_Own]) -> _Own:  # otherwise it is a count[int]
+            raise NotImplementedError
 
     def read(self) -> int:
-        """Return the number of calls of step()."""
-        return int(repr(self._numbers)[len("count("):-1])
+        """Return how often it was raised."""
+        return int(repr(self).partition("(")[2][:-1])
 
 
-class Total:
-    """The number of values, their sum, and the greatest."""
+class Link:
+    """Something that has one successor, which the fastest thread sets."""
 
-    # The total after the next value; the first thread that sets it has added
-    # its value, which is one step, since it is an item of __dict__.
-    successor: Any = None
+    __slots__ = ()
+
+    # All that were to be the successor.  The first one is it, so that setting
+    # it is one step.
+    heirs: list[Any]
+
+    @property
+    def successor(self) -> Any:
+        """The successor, None as long as there is none."""
+        return self.heirs[0] if self.heirs else None
+
+    def precede(self, other: Any) -> bool:
+        """Return whether another one becomes the successor."""
+        self.heirs.append(other)
+        return self.heirs[0] is other
+
+
+class Total(Link):
+    """The number of values, their sum, and the greatest.
+
+    Its successor is the total after the next value.
+    """
 
     def __init__(
             self, number: int = 0, total: float = 0.0,
             greatest: float = 0.0) -> None:
+        self.heirs = []
         self.number = number
         self.total = total
         self.greatest = greatest
@@ -164,6 +199,6 @@ class Sum:
             new = Total(
                 last.number + 1, last.total + value,
                 max(last.greatest, value))
-            if last.__dict__.setdefault("successor", new) is new:
+            if last.precede(new):
                 self._recent = new
                 return

@@ -25,7 +25,7 @@ def check_text(name: str, value: Any) -> str | None:
     """Return a text unchanged, or raise an error.  None is allowed."""
     if value is None or isinstance(value, str):
         return value
-    raise TypeError(f"{name!r} must be a text, not {shown(value)}.")
+    raise TypeError(f"{name!r} must be a text, not {shown(value)}. [DBU-01]")
 
 
 def check_size(name: str, value: Any) -> int | None:
@@ -33,8 +33,10 @@ def check_size(name: str, value: Any) -> int | None:
     if value is None or (isinstance(value, int) and value >= 0):
         return value
     if isinstance(value, int):
-        raise ValueError(f"{name!r} must not be negative, but is {value}.")
-    raise TypeError(f"{name!r} must be an integer, not {shown(value)}.")
+        raise ValueError(
+            f"{name!r} must not be negative, but is {value}. [DBU-02]")
+    raise TypeError(
+        f"{name!r} must be an integer, not {shown(value)}. [DBU-01]")
 
 
 def whole_number(name: str, value: Any) -> int:
@@ -43,7 +45,8 @@ def whole_number(name: str, value: Any) -> int:
         return int(value)
     except (TypeError, ValueError) as error:
         raise type(error)(
-            f"{name!r} must be an integer, not {shown(value)}.") from None
+            f"{name!r} must be an integer, not {shown(value)}."
+            " [DBU-01]") from None
 
 
 def check_seconds(name: str, value: Any, least: float = 0) -> float | None:
@@ -51,10 +54,12 @@ def check_seconds(name: str, value: Any, least: float = 0) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{name!r} must be a number, not {shown(value)}.")
+        raise TypeError(
+            f"{name!r} must be a number, not {shown(value)}. [DBU-01]")
     if not value >= least:  # NaN compares as false
         raise ValueError(
-            f"{name!r} must be at least {least} seconds, but is {value}.")
+            f"{name!r} must be at least {least} seconds, but is {value}."
+            " [DBU-02]")
     return value
 
 

@@ -6,44 +6,103 @@ The messages are those that more than one module raises.
 from __future__ import annotations
 
 import sys
+import threading
 
-from .hints import Any
+from .hints import Any, Callable, partial, ref
 
 __all__ = [
-    "add_note", "closed_text", "ended_text", "explain", "log_swallowed",
-    "logger", "orphan_text", "quietly", "release_frames"]
+    "add_note", "closed_text", "ended_text", "explain", "facts",
+    "log_swallowed", "logger", "orphan_text", "quietly", "release_frames",
+    "tell"]
 
 
 class _Logger:
     """The logger "dbutils", found when there is something to log.
 
-    A program that has not loaded the module logging has no handler, so what
-    is no warning is not logged.  Then nothing is loaded, which a finalizer or
-    a forked child could not do.
+    A program that has not loaded the module logging has no handler, and
+    nothing is shown without one.  So it is never loaded here, which a
+    finalizer or a forked child could not do.
     """
 
     def __getattr__(self, name: str) -> Any:
         """Return a method of the logger."""
-        if name in _QUIET and not hasattr(sys.modules.get("logging"), _FIND):
+        logging = sys.modules.get("logging")
+        if not hasattr(logging, _LAST):
             return _ignore
-        from logging import getLogger  # noqa: PLC0415 - rarely needed, large
-
-        method = getattr(getLogger("dbutils"), name)
+        log = logging.getLogger("dbutils")  # type: ignore[union-attr]
+        silent = logging.NullHandler  # type: ignore[union-attr]
+        if not any(isinstance(other, silent) for other in list(log.handlers)):
+            log.addHandler(silent())
+        method = getattr(log, name)
         vars(self)[name] = method
         return method
 
 
-# The methods for what no handler of last resort shows, and the function that
-# is there when the module has been loaded.
-_QUIET = ("debug", "info")
-_FIND = "getLogger"
+# The last function of the module, which is there when that has been loaded.
+_LAST = "captureWarnings"
 
 
-def _ignore(*args: object) -> None:
+def _ignore(*args: object, **kwargs: object) -> None:
     """Log nothing."""
 
 
 logger: Any = _Logger()
+
+
+class _Mark:
+    """Lives as long as a thread is within a handler of the program."""
+
+    __slots__ = ("__weakref__",)
+
+
+# Weak references to the marks, by thread: if an interrupt keeps a thread from
+# tidying up, its mark is gone all the same.
+_telling: dict[int, Any] = {}
+
+
+def tell(log: Callable[[], object]) -> None:
+    """Log something in the middle of other work, which that must not disturb.
+
+    A handler that fails is shown as the module logging shows it.  One that
+    uses a pool itself has nothing more to log, or that would never end.
+    """
+    me = threading.get_ident()
+    outer = _telling.get(me)
+    if outer is not None and outer() is not None:
+        return
+    mark = _Mark()
+    try:
+        _telling[me] = ref(mark)
+        log()
+    except Exception:  # noqa: BLE001 - of the program
+        _show_failure()
+    finally:
+        del mark
+        _telling.pop(me, None)
+
+
+def _show_failure() -> None:
+    """Print the present error, unless that is switched off or impossible."""
+    logging = sys.modules["logging"]
+    if logging.raiseExceptions and sys.stderr is not None:
+        from traceback import print_exc  # noqa: PLC0415 - rarely needed, large
+
+        print_exc()
+
+
+def facts(
+        event: str, pool: str = "", connection: int | None = None,
+        seconds: float | None = None) -> dict[str, Any]:
+    """Return the fields that each record of the logger has.
+
+    event: the word for what has happened
+    pool: the name of the pool
+    connection: the number of the connection in its pool
+    seconds: how long it took or lasted
+    """
+    return {
+        "event": event, "pool": pool, "connection": connection,
+        "seconds": seconds}
 
 
 class quietly:  # noqa: N801 - used like a function: with quietly("...")
@@ -77,7 +136,9 @@ def log_swallowed(step: str, error: BaseException) -> None:
     """
     if sys.is_finalizing():
         return
-    logger.debug("%s failed with %s", step, type(error).__name__)
+    tell(partial(
+        logger.debug, "%s failed with %s", step, type(error).__name__,
+        extra=facts("swallowed")))
 
 
 def add_note(error: BaseException, text: str) -> None:
@@ -117,16 +178,17 @@ def release_frames(error: BaseException) -> None:
 
 def ended_text() -> str:
     """Return the message about a pool that was shut down."""
-    return "This pool was shut down and hands out no connections."
+    return "This pool was shut down and hands out no connections. [DBU-33]"
 
 
 def closed_text(what: str, name: str) -> str:
     """Return the message about the use of something after its close()."""
-    return f"Cannot use {name!r}: this {what} has already been closed."
+    return (
+        f"Cannot use {name!r}: this {what} has already been closed. [DBU-40]")
 
 
 def orphan_text() -> str:
     """Return the message about the use of a parent's connection in a child."""
     return (
         "This connection belongs to the parent process."
-        " A forked child has to borrow connections of its own.")
+        " A forked child has to borrow connections of its own. [DBU-60]")

@@ -4,6 +4,10 @@ The sockets of the connections still belong to the parent.  If the child used
 one, each process would receive answers meant for the other.  If the child
 closed one, the server would end the session of the parent.  The child does
 neither: it replaces the sockets by the null device, and starts empty.
+
+A module that another thread is loading at the moment of the fork could never
+be loaded in the child, since nobody goes on with that there.  So what the
+first pool or connection loads is loaded before the first fork.
 """
 
 from __future__ import annotations
@@ -15,8 +19,8 @@ from .errors import orphan_text, quietly
 from .hints import Any, ref
 
 __all__ = [
-    "Orphan", "abandon_socket", "entrust", "is_orphan", "register_for_fork",
-    "registered"]
+    "Orphan", "abandon_socket", "entrust", "is_orphan", "load_before_fork",
+    "register_for_fork", "registered"]
 
 # The objects to be told of a fork, connections before their holders.  They are
 # held weakly.  The callback at the death of one of them is written in C, so
@@ -26,6 +30,10 @@ _holders: dict[Any, str] = {}
 
 # Connections whose sockets are not known must not even be destroyed.
 _inherited: list[Any] = []
+
+# The names of modules that are loaded before a fork.
+_late: list[str] = []
+_PACKAGE = __name__.rpartition("._base.")[0]
 
 
 class Orphan:
@@ -88,6 +96,24 @@ def abandon_socket(con: Any, descriptor: int | None) -> None:
         os.close(nowhere)
 
 
+def load_before_fork(*names: str) -> None:
+    """Load modules before a fork if nothing has loaded them until then.
+
+    names: those within this package
+    """
+    _late.extend(names)
+
+
+def _load_all() -> None:
+    """Load what other threads could be loading during the fork.
+
+    All are asked for each time: what another thread is loading is waited for.
+    """
+    for name in _late.copy():
+        with quietly("loading modules before a fork"):
+            __import__(f"{_PACKAGE}.{name}")
+
+
 def _call_all() -> None:
     """Call the registered methods in a forked child."""
     for link, method in (*_connections.items(), *_holders.items()):
@@ -98,4 +124,4 @@ def _call_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_call_all)
+    os.register_at_fork(before=_load_all, after_in_child=_call_all)

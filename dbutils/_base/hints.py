@@ -12,10 +12,12 @@ from __future__ import annotations
 import sys
 
 __all__ = [
-    "Any", "AnyRef", "Args", "Callable", "Collection", "Con", "ContextManager",
-    "Deque", "Dict", "Failover", "Generic", "Iterable", "Iterator", "Kwargs",
-    "List", "Mapping", "NamedTuple", "Sequence", "Tuple", "WeakSet",
-    "attrgetter", "cast", "deque", "methodcaller", "partial", "ref"]
+    "Any", "AnyRef", "Args", "Behind", "Callable", "Collection", "Con",
+    "ContextManager", "Creator", "Deque", "Dict", "Failover", "Generic",
+    "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
+    "Nested", "OnDeadlock", "Pooler", "Sequence", "Servers", "Strategy",
+    "Target", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
+    "methodcaller", "partial", "ref"]
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ if sys.version_info >= (3, 9) and not TYPE_CHECKING:
         Sequence,
     )
 
-    Any = ContextManager = object
+    Any = object
     Deque, Dict, List, Tuple = deque, dict, list, tuple
     Args, Kwargs = tuple, dict
 
@@ -54,10 +56,27 @@ if sys.version_info >= (3, 9) and not TYPE_CHECKING:
     _made = {}
     _FEW = 12
 
+    class _Signature:
+        """The signature of a named tuple, made when something asks for it."""
+
+        def __get__(self, made, kind):
+            """Return the signature of a class."""
+            from inspect import Parameter, Signature  # noqa: PLC0415 - large
+
+            return Signature([
+                Parameter(
+                    field, Parameter.POSITIONAL_OR_KEYWORD,
+                    default=kind._field_defaults.get(field, Parameter.empty),
+                    annotation=kind.__annotations__.get(
+                        field, Parameter.empty))
+                for field in kind._fields])
+
     class _Record(tuple):
         """The methods of all named tuples."""
 
         __slots__ = ()
+
+        __signature__ = _Signature()
 
         def __new__(cls, *args, **kwargs):
             """Make a tuple in Python, or the function for many of them."""
@@ -158,14 +177,46 @@ if TYPE_CHECKING:
 else:
     AnyRef = ref
 
-# The connection of a driver, as a parameter of classes, and a word.
+# The connection of a driver, as a parameter of classes, what opens it, and the
+# words that options take.
 if TYPE_CHECKING:
-    from typing import Generic, Literal, TypeVar
+    from typing import Generic, Literal, Protocol, Union
 
-    Con = TypeVar("Con")
+    from typing_extensions import TypeVar  # type checkers bring it along
+
+    Con = TypeVar("Con", default=Any)  # a class without parameter is of Any
+    Pooler = Literal["transaction-pooler"]
+    Behind = Literal["auto", "transaction-pooler"]
     Failover = Literal["safe", "always", "never"]
+    Nested = Literal["allow", "warn", "refuse"]
+    OnDeadlock = Literal["log", "raise"]
+    Target = Literal[
+        "primary", "standby", "prefer-standby", "prefer-primary", "any"]
+    Strategy = Literal["fair", "efficient", "priority", "weighted"]
+
+    _Con_co = TypeVar("_Con_co", covariant=True)
+
+    class _Connects(Protocol[_Con_co]):
+        """A module, or another object that connects."""
+
+        @property
+        def connect(self) -> Callable[..., _Con_co]: ...
+
+    # A module of a driver, or a function.  The connections of psycopg2 remain
+    # unknown, since its function can return those of another class.
+    Creator = Union[_Connects[Con], Callable[..., Con]]
+
+    class _States(Protocol):
+        """The Targets of the module hosts."""
+
+        def states(self) -> dict[str, str]: ...
+
+    # Several servers: Targets, or their hosts.
+    Servers = Union[_States, Iterable[Any]]
 else:
-    Con, Failover = None, str
+    Con = None
+    Behind = Failover = Nested = OnDeadlock = Servers = Strategy = str
+    Pooler = Target = str
 
     class Generic:
         """The base of classes with parameters, which only type checkers need.
@@ -178,3 +229,6 @@ else:
         def __class_getitem__(cls, parameters):
             """Return the class itself."""
             return cls
+
+    # They only have to take parameters.
+    ContextManager = Creator = Generic

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 
+from .atomic import Link
 from .hints import Any, AnyRef, Iterator, attrgetter
 
 __all__ = ["LongMutex", "Mutex"]
@@ -32,15 +33,21 @@ class _Turn:
         self.lock.acquire()
 
 
-class _Claim(AnyRef):
+class _Claim(AnyRef, Link):
     """A weak reference to the lock of a turn, linked to the next claim."""
 
-    __slots__ = ("__dict__",)
+    __slots__ = ("before", "heirs", "thread")
 
-    thread: int | None = None
-    successor: Any = None
+    thread: int | None
     # The previous claim, while it may matter.
-    before: Any = None
+    before: Any
+
+
+def _claim(lock: Any, thread: int | None = None) -> _Claim:
+    """Return a new claim."""
+    claim = _Claim(lock)
+    claim.thread, claim.heirs, claim.before = thread, [], None
+    return claim
 
 
 class _NoTurn:
@@ -70,7 +77,7 @@ class Mutex:
 
     def __init__(self) -> None:
         # A recent claim, whose successors lead to the last one.
-        self._recent = _Claim(threading.Lock())
+        self._recent = _claim(threading.Lock())
 
     def take(self, **how: Any) -> Any:
         """Wait for the turn of this thread, and return it."""
@@ -85,14 +92,13 @@ class Mutex:
 
     def _wait_for_turn(self, lock: Any) -> bool:
         """Wait for the turn.  Return False if this thread has it already."""
-        claim = _Claim(lock)
-        claim.thread = threading.get_ident()
+        claim = _claim(lock, threading.get_ident())
         while True:
             last = self._recent
             while last.successor is not None:
                 last = last.successor
             if not _is_locked(last()):
-                if last.__dict__.setdefault("successor", claim) is claim:
+                if last.precede(claim):
                     self._recent = claim
                     return True
             elif last.thread == claim.thread or sys.is_finalizing():
@@ -127,8 +133,7 @@ class LongMutex(Mutex):
 
     def _queue_up(self, lock: Any, waits: bool) -> Any:
         """Return a new claim at the end of the queue, or None."""
-        claim = _Claim(lock)
-        claim.thread = threading.get_ident()
+        claim = _claim(lock, threading.get_ident())
         last = self._recent
         while True:
             while last.successor is not None:
@@ -137,7 +142,7 @@ class LongMutex(Mutex):
             others = [other.thread for other in _locked_before(claim)]
             if claim.thread in others or (others and not waits):
                 return None
-            if last.__dict__.setdefault("successor", claim) is claim:
+            if last.precede(claim):
                 self._recent = claim
                 return claim
 

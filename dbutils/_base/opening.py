@@ -12,7 +12,8 @@ from time import monotonic
 from .hints import Any, Iterator, ref
 
 __all__ = [
-    "HANGS_AFTER", "Attempts", "Elsewhere", "Late", "limits", "time_limit"]
+    "HANGS_AFTER", "Attempts", "Elsewhere", "Full", "Late", "limits",
+    "time_limit"]
 
 # In seconds, the time after which an attempt is taken to hang.
 HANGS_AFTER = 0.5
@@ -37,6 +38,10 @@ class Late(Exception):  # noqa: N818 - caught by the pool
 
 class Elsewhere(Exception):  # noqa: N818 - caught by the pool
     """Another connection can be had without opening one."""
+
+
+class Full(Exception):  # noqa: N818 - caught by the pool
+    """The server has too many connections."""
 
 
 class Attempts:

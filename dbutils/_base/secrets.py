@@ -5,7 +5,6 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from operator import itemgetter
 from urllib.parse import quote
 
 from .hints import Any, Iterable, Mapping
@@ -29,9 +28,12 @@ _NO_WORD_AFTER = r"(?!\w)"
 _SHORT = 4
 
 
-def is_secret(name: str) -> bool:
-    """Return whether the name of a parameter suggests a secret."""
-    return bool(_NAMES.search(name))
+def is_secret(name: Any) -> bool:
+    """Return whether the name of a parameter suggests a secret.
+
+    The keys of an option can be anything, such as those of converters.
+    """
+    return isinstance(name, str) and bool(_NAMES.search(name))
 
 
 def masked_url(url: str) -> str:
@@ -74,12 +76,16 @@ def drop_secrets(options: Mapping[str, Any]) -> dict[str, Any]:
 def secrets_in(options: Mapping[str, Any]) -> list[Any]:
     """Return the values of the secret options, sorted by their names."""
     found: list[Any] = []
-    for name, value in sorted(options.items(), key=itemgetter(0)):
+    for name, value in sorted(options.items(), key=_shown_name):
         if is_secret(name):
             found.append(value)
         elif isinstance(value, Mapping):
             found += secrets_in(value)
     return found
+
+
+def _shown_name(item: tuple[Any, Any]) -> str:
+    return str(item[0])
 
 
 class SecretDigest:

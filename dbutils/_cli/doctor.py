@@ -20,8 +20,9 @@ from .._manager.connector import Connector
 from ..pool_manager import ConnectionConfig
 from ..pooled_db import PooledDB
 from .advice import LOCAL, Advice, Case, Load, advise
+from .database import config_of, text_of
 from .facts import Facts, ask_server
-from .terminal import bars, complain, say, show_table
+from .terminal import bars, complain, say, show_table, tell
 
 __all__ = ["diagnose"]
 
@@ -31,11 +32,6 @@ _TRIPS = 100
 _LOAD = 0.7
 _LARGEST = 64
 _PORTS = {"postgresql": 5432, "mysql": 3306}
-_PASSWORDS = {"postgresql": "PGPASSWORD", "mysql": "MYSQL_PWD"}
-
-_PACKAGES = {
-    "postgresql": "psycopg2-binary", "mysql": "PyMySQL",
-    "oracle": "oracledb", "sqlserver": "pyodbc"}
 
 
 def diagnose(arguments: Any) -> int:
@@ -45,9 +41,9 @@ def diagnose(arguments: Any) -> int:
     if not kind:
         arguments.refuse("no URI was given, and DATABASE_URL is not set")
     try:
-        case = _case_of(arguments, _config_of(uri))
+        case = _case_of(arguments, config_of(uri))
     except Exception as error:  # noqa: BLE001 - told in one line
-        complain(_text_of(error, kind))
+        complain(text_of(error, kind))
         return 2
     advice = advise(case)
     if arguments.json:
@@ -55,17 +51,6 @@ def diagnose(arguments: Any) -> int:
     else:
         _show(case, advice)
     return 1 if advice.warnings else 0
-
-
-def _config_of(uri: str) -> ConnectionConfig:
-    """Return the configuration, with a password from the usual variable."""
-    config = (
-        ConnectionConfig.from_url(uri) if uri else ConnectionConfig.from_env())
-    usual = _PASSWORDS.get(config.db_type.value, "DB_PASSWORD")
-    password = os.environ.get(usual) or os.environ.get("DB_PASSWORD")
-    if config.password is None and password:
-        return replace(config, password=password)
-    return config
 
 
 def _case_of(arguments: Any, config: ConnectionConfig) -> Case:
@@ -84,23 +69,6 @@ def _case_of(arguments: Any, config: ConnectionConfig) -> Case:
         config = replace(config, password=getpass())
         case = _examine(config, processes, threads)
     return case._replace(is_password_shown=is_shown)
-
-
-def _text_of(error: Exception, uri: str) -> str:
-    """Return one line with the problem and the remedy."""
-    said = [part for part in error.args if isinstance(part, str)]
-    lines = (said[-1] if said else str(error)).strip().splitlines() or [
-        type(error).__name__]
-    text = lines[0].rstrip(".")
-    if isinstance(error, ImportError):
-        kind = uri.partition(":")[0].partition("+")[0]
-        package = _PACKAGES.get(kind, _PACKAGES["postgresql"])
-        return f"{text}. Install one, like: pip install {package}"
-    if isinstance(error, ValueError):
-        return f"{text}."
-    return (
-        f"The database cannot be used: {text}. Check that the server runs,"
-        " and the host, port, user, password and database in the URI.")
 
 
 # Examining.
@@ -230,17 +198,22 @@ def _show(case: Case, advice: Advice) -> None:
     show_table("Times", [
         (name.replace("_", " "), f"{value:.3f} ms")
         for name, value in data["milliseconds"].items()])
-    show_table(
-        f"Load by {case.threads} threads: statements per second, and the"
-        " longest time of 99 % of them", _chart(case.loads),
-        ("connections", "per second", "", "p99 in ms", ""))
+    _show_chart(case.threads, case.loads)
     for heading, texts in (
             ("Warnings", advice.warnings), ("Hints", advice.hints)):
         if texts:
             say(f"\n{heading}\n")
-            say("\n".join(f"* {text}" for text in texts))
+            for text in texts:
+                tell(text, "* ")
     say(f"\nRecommended, with {advice.total} connections of all processes:")
     say(_code(advice))
+
+
+def _show_chart(threads: int, loads: Sequence[Load]) -> None:
+    show_table(
+        f"Load by {threads} threads: statements per second, and the longest"
+        " time of 99 % of them", _chart(loads),
+        ("connections", "per second", "", "p99 in ms", ""))
 
 
 def _chart(loads: Sequence[Load]) -> list[Any]:

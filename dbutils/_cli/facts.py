@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, Mapping, NamedTuple
 
-from .._base.errors import quietly
 from .._drivers.driver import DriverFacts
+from .._drivers.poolers import answer, are_shared
 
 __all__ = ["Facts", "ask_server"]
 
@@ -58,21 +58,6 @@ class Facts(NamedTuple):
         return max(self.limit - (self.in_use or 0), 0)
 
 
-def _answer(con: Any, question: str) -> Any:
-    """Return the answer of a server, or None."""
-    with quietly("asking a server about itself"):
-        cursor = con.cursor()
-        try:
-            cursor.execute(question)
-            rows = cursor.fetchall()
-        finally:
-            cursor.close()
-        return rows[0][-1] if rows else None
-    with quietly("going on after a question that was not understood"):
-        con.rollback()
-    return None
-
-
 def ask_server(driver: DriverFacts, cons: Any, port: int | None) -> Facts:
     """Ask a server the questions of its driver, and return the facts.
 
@@ -80,9 +65,9 @@ def ask_server(driver: DriverFacts, cons: Any, port: int | None) -> Facts:
     port: the port to which they were made
     """
     said = {
-        name: _answer(cons[0], question)
+        name: answer(cons[0], question)
         for name, question in driver.server_questions.items()}
-    sessions = _sessions(cons, driver.server_questions.get("session"))
+    sessions = are_shared(cons, driver.server_questions.get("session"))
     its_port, file = said.get("port"), said.get("file")
     in_use = said.get("in_use")  # with our own two
     return Facts(
@@ -111,25 +96,6 @@ def _limit_of(said: Mapping[str, Any]) -> int | None:
         if limit is not None]
     reserved = _positive(said.get("reserved")) or 0
     return int(min(limits) - reserved) if limits else None
-
-
-def _sessions(cons: Any, question: str | None) -> bool | None:
-    """Return whether transactions of a connection meet several sessions.
-
-    Between two transactions, the other connection takes the session if it
-    can.
-    """
-    if question is None:
-        return None
-    seen = set()
-    for _ in range(3):
-        seen.add(_answer(cons[0], question))
-        cons[0].rollback()
-        _answer(cons[1], question)
-        seen.add(_answer(cons[0], question))
-        cons[1].rollback()
-        cons[0].rollback()
-    return len(seen) > 1
 
 
 def _text(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from .._drivers.creators import is_driver
 from .._drivers.driver import DriverFacts, is_told
 from .._drivers.registered import load_entry_points
 from .._drivers.registry import drivers_by_name
-from .terminal import complain, say, show_table
+from .terminal import complain, say, show_table, tell
 
 __all__ = ["show_drivers"]
 
@@ -106,9 +106,10 @@ def _show(rows: list[_Row]) -> None:
     say()
     for work, rule in _RULES.items():
         if any(row.open_work == work for row in rows):
-            say(f"{work}: {rule}")
-    say(
-        "\nDead connections that are idle are replaced before a statement is"
-        " sent where\nthe socket is known. Otherwise they are noticed by an"
-        " error: reads are repeated\nthen, and for writes the error is raised"
+            tell(f"{work}: {rule}")
+    say()
+    tell(
+        "Dead connections that are idle are replaced before a statement is"
+        " sent where the socket is known. Otherwise they are noticed by an"
+        " error: reads are repeated then, and for writes the error is raised"
         " and nothing is stored.")

@@ -2,13 +2,14 @@
 
 Without a command, a demonstration runs.  "doctor" examines a database and
 recommends sizes of pools, "drivers" shows what the library knows about
-drivers, "top" what the pools of another process do, and "bench" compares this
-library with others.
+drivers, "top" what the pools of another process do, "explain" what is wrong
+with them, and "bench" compares this library with others.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from .demo import demonstrate
 from .doctor import diagnose
 from .known_drivers import show_drivers
 from .terminal import complain
-from .top import show_process
+from .top import explain_process, show_process
 
 _BENCHMARK = (
     Path(__file__).parents[2] / "tests" / "benchmarks" / "compare.py")
@@ -31,9 +32,13 @@ def _parser() -> argparse.ArgumentParser:
         description="Without a command, this shows what a pool does.")
     parser.add_argument(
         "--version", action="version", version=f"DBUtils {__version__}")
-    parser.set_defaults(command=lambda _: demonstrate())
+    parser.add_argument(
+        "--database", metavar="URI", default="",
+        help="a database to be used by the demonstration, such as"
+        " postgresql://user@host/database; nothing is changed in it")
+    parser.set_defaults(command=_demonstrate)
     commands = parser.add_subparsers(title="commands")
-    for add in _add_doctor, _add_drivers, _add_top, _add_bench:
+    for add in _add_doctor, _add_drivers, _add_top, _add_explain, _add_bench:
         add(commands)
     return parser
 
@@ -74,10 +79,7 @@ def _add_drivers(commands: Any) -> None:
 def _add_top(commands: Any) -> None:
     top = commands.add_parser(
         "top", help="show what the pools of another process do")
-    top.add_argument(
-        "process", metavar="PROCESS", nargs="?",
-        help="the number of the process, or its socket; it must have called"
-        " dbutils.top.serve()")
+    _add_process(top)
     top.add_argument(
         "--interval", type=float, metavar="SECONDS", default=1.0,
         help="the time between two looks")
@@ -88,6 +90,23 @@ def _add_top(commands: Any) -> None:
     top.set_defaults(command=show_process)
 
 
+def _add_explain(commands: Any) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="tell in words what is wrong with the pools of another process")
+    _add_process(explain)
+    explain.add_argument(
+        "--json", action="store_true", help="print the texts as JSON")
+    explain.set_defaults(command=explain_process)
+
+
+def _add_process(command: Any) -> None:
+    command.add_argument(
+        "process", metavar="PROCESS", nargs="?",
+        help="the number of the process, or its socket; it must have called"
+        " dbutils.top.serve()")
+
+
 def _add_bench(commands: Any) -> None:
     bench = commands.add_parser(
         "bench", help="compare this library with others on this machine",
@@ -95,10 +114,14 @@ def _add_bench(commands: Any) -> None:
     bench.set_defaults(command=_bench)
 
 
+def _demonstrate(arguments: Any) -> int:
+    return demonstrate(arguments.database)
+
+
 def _number(text: str) -> int:
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("it must be at least 1")
+        raise argparse.ArgumentTypeError("it must be at least 1 [DBU-90]")
     return number
 
 
@@ -124,3 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         complain("\nThat was the end.")
         return 130
+    except BrokenPipeError:
+        # as of "| head"; the rest is not written when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

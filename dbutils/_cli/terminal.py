@@ -8,12 +8,15 @@ from __future__ import annotations
 import sys
 from contextlib import suppress
 from math import isfinite
+from shutil import get_terminal_size
+from textwrap import fill
 from time import monotonic
 from typing import Any, Sequence
 
-__all__ = ["Screen", "bars", "complain", "say", "show_table"]
+__all__ = ["Screen", "bars", "complain", "say", "show_table", "tell"]
 
-_WIDTH = 18  # of the longest bar
+_BAR = 16  # the width of the longest bar: two of them fit into 80 columns
+_WIDEST = 100  # how long a line of running text is at most
 _PAUSE = 1.0  # in seconds, between two lines where there is no terminal
 
 
@@ -24,6 +27,17 @@ def _is_terminal() -> bool:
 def say(text: str = "") -> None:
     """Print a text."""
     print(text, flush=True)
+
+
+def tell(text: str, mark: str = "") -> None:
+    """Print running text, in lines that end between words.
+
+    mark: precedes the text
+    """
+    say(fill(
+        text, min(get_terminal_size().columns - 1, _WIDEST),
+        initial_indent=mark, subsequent_indent=" " * len(mark),
+        break_long_words=False, break_on_hyphens=False))
 
 
 def complain(text: str) -> None:
@@ -76,7 +90,7 @@ def bars(values: Sequence[float]) -> list[str]:
     """Return a bar for each value; the greatest has the full width."""
     greatest = max(filter(isfinite, values), default=0) or 1
     return [
-        ("#" * round(_WIDTH * min(value / greatest, 1))).ljust(_WIDTH)
+        ("#" * round(_BAR * min(value / greatest, 1))).ljust(_BAR)
         for value in values]
 
 

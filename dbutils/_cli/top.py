@@ -1,4 +1,4 @@
-"""The command "top": what the pools of another process do."""
+"""The commands "top" and "explain": what the pools of another process do."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any
 
 from .terminal import complain, say, show_table
 
-__all__ = ["show_process"]
+__all__ = ["explain_process", "show_process"]
 
 # How many holders are shown, and how long a place may be.
 _FEW = 10
 _LONG = 60
 # The control sequence that clears a terminal.
 _CLEAR = "\x1b[H\x1b[2J"
+# The fields of a pool that is explained, and the text for those that are not.
+_EXPLAINED = ("name", "class", "explanation")
+_UNEXPLAINED = "This pool cannot be explained."
 # The events that are counted since a pool began, and shown by the second, too.
-_EVENTS = ("opened", "closed", "reconnects", "refused")
+_EVENTS = ("opened", "closed", "reconnects", "refused", "waited", "errors")
 
 
 def show_process(arguments: Any) -> int:
@@ -33,14 +36,9 @@ def show_process(arguments: Any) -> int:
         return 2
     before = None
     while True:
-        try:
-            state = _ask(path)
-        except (ConnectionError, FileNotFoundError, ValueError):
-            complain(f"No process serves {path}.")
+        state = _ask_or_complain(path)
+        if state is None:
             return 0 if before else 2
-        except OSError as error:
-            complain(f"{path} cannot be used: {error.strerror or error}.")
-            return 2
         if arguments.json:
             say(json.dumps(state))
         else:
@@ -51,17 +49,54 @@ def show_process(arguments: Any) -> int:
         threading.Event().wait(arguments.interval)
 
 
+def explain_process(arguments: Any) -> int:
+    """Print what is wrong with the pools of a process, and what helps.
+
+    Return 0, or 2 if there is no such process.
+    """
+    path = _find(arguments.process)
+    state = None if path is None else _ask_or_complain(path)
+    if state is None:
+        return 2
+    if arguments.json:
+        say(json.dumps({
+            **state, "pools": [
+                {name: pool.get(name) for name in _EXPLAINED}
+                for pool in state["pools"]]}))
+        return 0
+    texts = [pool.get("explanation") or _UNEXPLAINED for pool in
+             state["pools"]]
+    say("\n\n".join(texts) or f"Process {state['pid']} has no pools.")
+    return 0
+
+
+def _ask_or_complain(path: Path) -> dict[str, Any] | None:
+    """Return the state that a process tells, or None after saying why not."""
+    try:
+        return _ask(path)
+    except (FileNotFoundError, ConnectionError, ValueError):
+        complain(f"No process serves {path}.")
+    except OSError as error:
+        complain(f"{path} cannot be used: {error.strerror or error}.")
+    return None
+
+
 def _find(process: str | None) -> Path | None:
     """Return the socket of a process, or None after saying why not."""
     if not hasattr(os, "getuid") or not hasattr(socket, "AF_UNIX"):
         complain("This command needs local sockets, which are missing here.")
         return None
-    from ..top import default_path, folder  # noqa: PLC0415 - not everywhere
+    from ..top import (  # noqa: PLC0415 - not everywhere
+        default_path,
+        folder,
+        is_served,
+    )
 
     if process is not None:
         return default_path(int(process)) if process.isdigit() else (
             Path(process))
-    found = sorted(folder().glob("*.sock")) if folder().is_dir() else []
+    # one that was killed has left its socket behind
+    found = sorted(filter(is_served, folder().glob("*.sock")))
     if len(found) == 1:
         return found[0]
     if not found:

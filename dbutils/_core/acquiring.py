@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from time import monotonic
 
-from .._base.atomic import pop
+from .._base.atomic import pop, snapshot
 from .._base.errors import release_frames
 from .._base.hints import Any, Callable
-from .._base.opening import Elsewhere, Late
-from .opener import ready
+from .._base.opening import Elsewhere, Full, Late
+from .ceiling import is_making_way
+from .opener import Patient, ready
 from .refusals import LATE, PoolClosed, refusal
 from .slots import Permit, note_caller, note_tag
 from .waiting import Waiter
@@ -54,24 +55,26 @@ def _acquire(
         waiter: Waiter | None) -> Permit:
     start = monotonic() if waiter is None else waiter.since
     deadline = start + timeout if timeout else None
-    permit = None
+    if timeout != 0:
+        connect = Patient(core, connect)
+    permit = since = None
     while True:
         if core.is_closed and waiter is None:
             raise PoolClosed
         try:
             if waiter is None:
-                permit = core.find(shareable, request, timeout)
+                permit = core.find(shareable, request, timeout, since)
             else:
                 permit, waiter = core.outcome(waiter), None
             permit = ready(
-                core, permit, connect, pool, shareable, deadline)
+                core, permit, connect, pool, shareable, deadline, request)
             note_tag(permit, request)
             return core.observers.acquired(permit, start) if (
                 core.observers) else permit
-        except Elsewhere:
-            if deadline is not None:
-                timeout = max(deadline - monotonic(), 0)
+        except (Elsewhere, Full):
+            since = start  # it keeps its place in the line
         except Late:
+            core.timeouts.step()
             raise refusal(
                 core, monotonic() - start, LATE,
             ) from core.throttle.last_error()
@@ -88,18 +91,23 @@ def request(core: Pool, priority: Any, tag: Any) -> Any:
         return None
     raise TypeError(
         "This pool knows no priorities and tags,"
-        " a ResourceAllocationPooledDB does.")
+        " a ResourceAllocationPooledDB does. [DBU-10]")
 
 
 def find(
         core: Pool, shareable: bool, request: Any,
-        timeout: float | None) -> Permit:
-    """Return the permit of a slot, waiting for it if need be."""
+        timeout: float | None, since: float | None = None) -> Permit:
+    """Return the permit of a slot, waiting for it if need be.
+
+    since: when the request came, if not just now
+    """
     if core.lost:
         core.reclaim()
     if core.nesting is not None:
         core.nesting.check(core)
     permit = None
+    if core.ceiling is not None and timeout == 0:
+        is_making_way(core, may_wait=False)
     if core.may_be_taken():
         # A waiter that comes after we have seen an empty queue looks
         # itself for what is idle, so no waiter is overtaken.
@@ -110,8 +118,10 @@ def find(
             # gone before it had opened them
             core.look_at_waiters()
         return permit
-    core.track()
-    return core.wait_in_turn(Waiter(shareable, request), timeout)
+    if not core.slots.has_place():
+        core.track()
+    return core.wait_in_turn(
+        Waiter().ask(shareable, request, since), timeout)
 
 
 def take_for(
@@ -120,11 +130,13 @@ def take_for(
     """Return what a request can be served with now, or None."""
     policy = core.policy
     if policy is None or not policy.has_limits:
-        return _take_shared(core) if shareable else core.take_any()
+        if shareable:
+            return _take_shared(core, request)
+        return _take_own(core, request)
     admission = policy.admit(request)
     if admission is None:
         return None
-    permit = core.take_any()
+    permit = _take_own(core, request)
     if permit is None:
         admission.free()
     else:
@@ -137,11 +149,44 @@ def take_any(core: Pool) -> Permit | None:
     return pop(core.idle) or core.slots.take()
 
 
-def _take_shared(core: Pool) -> Permit | None:
+def _take_own(core: Pool, request: Any) -> Permit | None:
+    """Return a permit that is not shared, or None."""
+    if core.kinds is None:
+        return core.take_any()
+    return _take_fitting(core, request)
+
+
+def _take_fitting(core: Pool, request: Any) -> Permit | None:
+    """Return a permit of a connection that fits, if possible.
+
+    Otherwise it is that of an empty slot, or of another connection, in whose
+    place one will be opened that fits, unless none can be opened for now.
+    """
+    kinds = core.kinds
+    permit = _take_idle(core, kinds.fits, request)
+    if permit is None and kinds.has_limits:
+        permit = _take_idle(core, kinds.suffices, request)
+        if permit is None and kinds.refusal(request) is not None:
+            return None
+    return permit or core.slots.take() or pop(core.idle)
+
+
+def _take_idle(
+        core: Pool, fits: Callable[[Any, Any], bool],
+        request: Any) -> Permit | None:
+    """Return the permit of an idle connection that fits, if there is one."""
+    for permit in snapshot(core.idle):
+        con = permit.slot.con  # None if another thread has just closed it
+        if con is not None and fits(con, request) and core.take_out(permit):
+            return permit  # type: ignore[no-any-return]
+    return None
+
+
+def _take_shared(core: Pool, request: Any) -> Permit | None:
     """Return the permit of a connection to be shared, or a share."""
     permit, sharing, limit = None, core.sharing, core.limits.maxshared
     if len(sharing.slots) < limit:
-        permit = core.take_any()
+        permit = _take_own(core, request)
     if permit is None:
         return _join(core)
     if not sharing.may_begin(permit.slot, limit):
@@ -159,7 +204,7 @@ def _join(core: Pool) -> Permit | None:
     return share
 
 
-def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast way is one short function
+def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - the fast way is one short function
     """Return a share of an idle connection, None if there is none.
 
     This inlines acquire() for the usual case.
@@ -171,6 +216,8 @@ def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast 
         if len(shared) >= limit:
             return None
         permit = core.take_dedicated()
+        if permit is None:
+            return None
         slot = permit.slot
         shared[slot.number] = slot  # inlined may_begin()
         if len(shared) > limit:
@@ -179,6 +226,7 @@ def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast 
             return None
         share = sharing.publish(permit, core.backend.share(slot.con))
         share.checkout = [pool]
+        next(share.uses)
         if core.tracks:
             note_caller(share, _DEPTH)
         if core.waiting:
@@ -199,3 +247,4 @@ def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0915 - the fast 
 def hold_permit(core: Pool, permit: Permit) -> None:
     """Keep a connection in use until it is released explicitly."""
     core.held[id(permit.slot.con)] = permit
+    next(permit.uses)

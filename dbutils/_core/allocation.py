@@ -7,7 +7,7 @@ from collections import deque
 from weakref import ref
 
 from .._base.atomic import pop
-from .._base.hints import Any, Collection, Mapping, Sequence
+from .._base.hints import Any, Collection, Mapping, Sequence, Strategy
 from .backend import AdmissionPolicy
 from .history import size_of
 from .limits import Limits
@@ -17,8 +17,10 @@ from .waiting import Waiter
 
 __all__ = ["EFFICIENT", "FAIR", "AllocationPolicy", "level_of"]
 
-FAIR, EFFICIENT, _PRIORITY, _WEIGHTED = (
-    _STRATEGIES) = ("fair", "efficient", "priority", "weighted")
+FAIR: Strategy = "fair"
+EFFICIENT: Strategy = "efficient"
+_PRIORITY, _WEIGHTED = "priority", "weighted"
+_STRATEGIES = (FAIR, EFFICIENT, _PRIORITY, _WEIGHTED)
 
 _LEVELS = {"low": -1, "normal": 0, "high": 1, "critical": 2}
 
@@ -29,7 +31,8 @@ def _check_strategy(strategy: Any) -> str:
         return str(strategy)
     allowed = ", ".join(map(repr, _STRATEGIES))
     raise ValueError(
-        f"An allocation strategy is one of {allowed}, not {strategy!r}.")
+        f"An allocation strategy is one of {allowed}, not {strategy!r}."
+        " [DBU-03]")
 
 
 def level_of(priority: Any) -> int:
@@ -41,7 +44,8 @@ def level_of(priority: Any) -> int:
     allowed = ", ".join(map(repr, _LEVELS))
     error = ValueError if isinstance(priority, str) else TypeError
     raise error(
-        f"A priority is one of {allowed}, or an integer, not {priority!r}.")
+        f"A priority is one of {allowed}, or an integer, not {priority!r}."
+        " [DBU-03]")
 
 
 class AllocationPolicy(AdmissionPolicy):
@@ -184,11 +188,11 @@ class _WeightedShares:
                     weight, (int, float)):
                 raise TypeError(
                     f"The weight of {tag!r} must be a number,"
-                    f" not {weight!r}.")
+                    f" not {weight!r}. [DBU-01]")
             if not weight > 0:
                 raise ValueError(
                     f"The weight of {tag!r} must be greater than 0,"
-                    f" but is {weight}.")
+                    f" but is {weight}. [DBU-02]")
         self.now = now
         self._times: dict[Any, float] = {}
         # The tags of the waiters, and of the requests served lately.
@@ -275,13 +279,14 @@ class _TagQuotas:
     def _check_number(self, tag: Any, number: int, limit: int | None) -> None:
         if limit is None:
             raise ValueError(
-                "Only with maxconnections can connections be reserved.")
+                "Only with maxconnections can connections be reserved."
+                " [DBU-21]")
         before = self.reserved.get(tag)
         others = self.number() - ((before and before.number) or 0)
         if others + number > limit:
             raise ValueError(
                 f"Of {limit} connections {others} are reserved for others,"
-                f" so {number} cannot be reserved for {tag!r}.")
+                f" so {number} cannot be reserved for {tag!r}. [DBU-21]")
 
     def limit(self, tag: Any, number: int | None) -> None:
         """Limit the slots of a tag; None removes the limit."""
@@ -293,7 +298,8 @@ class _TagQuotas:
         if limit is not None and limit < reserved:
             raise ValueError(
                 f"'maxconnections' would be {limit}, but {reserved}"
-                " connections are reserved. Reserve fewer of them first.")
+                " connections are reserved. Reserve fewer of them first."
+                " [DBU-21]")
 
     def pay(self, admission: Admission, tag: Any, limit: int | None) -> bool:
         """Take the tokens that are needed; return whether there were any."""

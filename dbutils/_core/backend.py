@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from .throttle import ConnectThrottle
     from .waiting import Waiter
 
-__all__ = ["AdmissionPolicy", "Backend"]
+__all__ = ["AdmissionPolicy", "Backend", "Kinds"]
 
 
 class Backend:
@@ -26,8 +26,16 @@ class Backend:
         """Return whether another attempt to connect can help."""
         return isinstance(error, OSError)
 
-    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
-        """Tell a new connection what the pool knows about the server."""
+    def is_full(self, error: BaseException) -> bool:
+        """Return whether a server says that it has too many connections."""
+        return False
+
+    def after_open(
+            self, con: Any, throttle: ConnectThrottle, number: int) -> None:
+        """Tell a new connection what the pool knows about the server.
+
+        number: that of the connection in its pool
+        """
 
     def seems_ready(self, con: Any) -> bool:
         """Return whether a quick look is enough to hand a connection out."""
@@ -73,7 +81,13 @@ class Backend:
         """
         raise IndexError
 
-    take_and_note = take_and_ask = take_with_care
+    @staticmethod
+    def way_to_usual(core: Any, take: Any) -> Any:  # noqa: ARG004 - unknown here
+        """Return the fast way out to idle connections for usual requests.
+
+        take: that for connections that are all alike
+        """
+        return core.backend.take_with_care
 
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""
@@ -97,6 +111,18 @@ class Backend:
     def close(self, con: Any) -> None:
         """Close a connection for good."""
         con.close()
+
+    # Leases that last for long.
+
+    def busy_of(self, con: Any, checkout: Any) -> Any:
+        """Return the time in statements, None if it is not measured."""
+        return None
+
+    def take_away(self, con: Any, checkout: Any, text: str) -> None:
+        """End the use of a connection that a thread may be using just now.
+
+        text: says so in the errors of all later uses
+        """
 
     # Forks.  A connection is told of them by the pool while it is in a slot.
 
@@ -126,6 +152,32 @@ class Backend:
         """Return whether closing disturbs only those who share it."""
         return True
 
+
+class Kinds:
+    """Tells connections apart that do not fit all requests.
+
+    A request that gets the place of one that does not fit opens another.
+    """
+
+    # Whether it can be that none can be opened though there is a place.
+    has_limits = False
+
+    def fits(self, con: Any, request: Any) -> bool:
+        """Return whether a connection fits a request; None is a usual one."""
+        raise NotImplementedError
+
+    def suffices(self, con: Any, request: Any) -> bool:
+        """Return whether it fits if no better one can be opened for now."""
+        raise NotImplementedError
+
+    def assign(self, con: Any, request: Any) -> None:
+        """Note which request has got a connection."""
+
+    def refusal(self, request: Any) -> Exception | None:
+        """Return why no connection that fits can be opened for now.
+
+        None means that it is worth an attempt.
+        """
 
 class AdmissionPolicy:
     """Decides which request is served next, and which has to wait."""

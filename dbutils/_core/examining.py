@@ -103,12 +103,14 @@ def keep(core: Any, permit: Any) -> bool:
 
 def drop(core: Any, permit: Any) -> bool:
     """Close it."""
+    core.throttle.lost(permit.slot.number)
     core.discard(permit, DEAD)
     return False
 
 
 def replace(connect: Callable[[], Any], core: Any, permit: Any) -> bool:
     """Open another connection instead; return whether there was a slot."""
+    core.throttle.lost(permit.slot.number)
     core.close(permit.slot, DEAD)
     open_ahead(core, permit, connect)
     return True

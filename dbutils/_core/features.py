@@ -14,6 +14,8 @@ from .._base.housekeeper import Chore
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from .pool import Pool
+else:
+    Pool = Any
 
 __all__ = ["Feature", "add_features", "check_features"]
 
@@ -46,14 +48,15 @@ class Feature:
     def _check_free(self) -> None:
         """Raise an error if it works on a pool already."""
         if self._link() is not None:
-            raise ValueError(f"{self!r} belongs to another pool already.")
+            raise ValueError(
+                f"{self!r} belongs to another pool already. [DBU-13]")
 
     @property
     def _core(self) -> Pool:
         """The core of the pool on which it works."""
         core: Pool | None = self._link()
         if core is None:
-            raise ValueError(f"{self!r} does not belong to a pool.")
+            raise ValueError(f"{self!r} does not belong to a pool. [DBU-13]")
         return core
 
     def _pause(self) -> float | None:
@@ -81,7 +84,8 @@ def check_features(features: Any) -> tuple[Feature, ...]:
     for feature in features:
         if not isinstance(feature, Feature):
             raise TypeError(
-                f"'features' must be features of pools, not {feature!r}.")
+                f"'features' must be features of pools, not {feature!r}."
+                " [DBU-01]")
         feature._check_free()  # noqa: SLF001 - of this module
     return tuple(features)
 

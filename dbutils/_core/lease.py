@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     AnyLease = TypeVar("AnyLease", bound="Lease")
+else:
+    AnyLease = Any
 
 __all__ = [
-    "Lease", "hand_over", "hold", "is_released", "permit_of", "return_by",
-    "take_note"]
+    "Lease", "core_of", "hand_over", "hold", "is_released", "permit_of",
+    "return_by", "take_note"]
 
 
 class Lease:
@@ -62,17 +64,28 @@ class Lease:
         A fork ends the leases of the parent in the child.
         """
         permit = self._permit
-        if permit is not None and is_orphan(permit.slot.con):
-            return orphan_text()
+        if permit is not None:
+            text = getattr(permit.checkout, "text", None)
+            if text is not None:  # it was taken back
+                return str(text)
+            if is_orphan(permit.slot.con):
+                return orphan_text()
         return closed_text("connection", name)
 
     def __enter__(self: AnyLease) -> AnyLease:
         """Begin a context at whose end the connection is given back."""
         return self
 
-    def __exit__(self, *exc: object) -> None:
+    def __exit__(
+            self, kind: object = None, error: object = None,
+            traceback: object = None) -> None:
         """Give the connection back; this does not save any work."""
         self.close()
+
+
+def core_of(pool: Any) -> Any:
+    """Return the core of a pool."""
+    return pool._core  # noqa: SLF001 - the one door from outside to inside
 
 
 # These are no methods, which users of leases would see.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from .._base.atomic import pop, remove
+from .._base.atomic import pop, remove, snapshot
 from .._base.errors import quietly
 from .._base.hints import Any, Callable, deque
 from . import opener
+from .ceiling import make_way
 from .lease import hand_over
 from .slots import (
     CLEARED,
@@ -17,11 +18,12 @@ from .slots import (
     end,
     free_tokens,
 )
+from .uses import end_use
 
 __all__ = [
     "abandon", "abort", "adopt", "close", "close_counted", "destroy",
-    "detach", "detach_idle", "discard", "give_up", "open_ahead", "take_out",
-    "trim"]
+    "detach", "detach_idle", "discard", "expel", "give_up", "open_ahead",
+    "take_out", "trim"]
 
 
 def abort(core: Any, permit: Permit) -> None:
@@ -65,7 +67,7 @@ def give_up(core: Any, slot: Slot) -> None:
 
 def _open_to_next(core: Any) -> None:
     """Leave it to the next request, or the first waiter, to open another."""
-    if not (core.waiting or core.room):
+    if core.room == 0 and not core.waiting:
         core.look_at_waiters()
     core.serve()
 
@@ -84,21 +86,27 @@ def close(core: Any, slot: Slot, reason: str | None = None) -> None:
     """Close the connection of a slot, if there is one."""
     con = slot.con
     if con is not None:
+        reason = reason or _reason_for(core, slot)
         core.backend.leave(con)  # before that, in case of a fork
         slot.con = None
-        core.close_counted(
-            con, slot.is_counted, reason or _reason_for(core, slot))
+        core.close_counted(con, slot.is_counted, reason, slot.number)
+        if reason == EXPIRED:
+            make_way(core)
 
 
 def close_counted(
-        core: Any, con: Any, is_counted: bool, reason: str) -> None:
-    """Close a connection, and count that if its opening was counted."""
+        core: Any, con: Any, is_counted: bool, reason: str,
+        number: int) -> None:
+    """Close a connection, and count that if its opening was counted.
+
+    number: that of the connection
+    """
     if is_counted:
         core.closed[reason].step()
     with quietly("closing a connection of a pool"):
         core.backend.close(con)
-    if is_counted and core.observers:
-        core.observers.notify("closed", reason)
+    if is_counted:
+        core.story.tell("closed", reason, reason=reason, connection=number)
 
 
 def _reason_for(core: Any, slot: Slot) -> str:
@@ -115,13 +123,17 @@ def destroy(core: Any, lease: Any) -> None:
     """Close the connection of a lease for good, unless it was released."""
     checkout, permit = hand_over(lease)
     if end(checkout):
+        end_use(core, permit)
         core.discard(permit, CLEARED)
 
 
 def detach(core: Any, lease: Any) -> Any:
     """Return the connection of a lease, if any; it leaves the pool."""
     checkout, permit = hand_over(lease)
-    return _detach(core, permit) if end(checkout) else None
+    if not end(checkout):
+        return None
+    end_use(core, permit)
+    return _detach(core, permit)
 
 
 def detach_idle(core: Any) -> Any:
@@ -162,6 +174,15 @@ def open_ahead(core: Any, connect: Callable[[], Any]) -> bool:
 def take_out(core: Any, permit: Permit) -> bool:
     """Take out an idle connection; return whether it was still there."""
     return remove(core.idle, permit)
+
+
+def expel(
+        core: Any, is_wanted: Callable[[Any], bool], reason: str) -> None:
+    """Close the idle connections that are wanted out of the pool."""
+    for permit in snapshot(core.idle):
+        con = permit.slot.con  # None if another thread has just closed it
+        if con is not None and is_wanted(con) and core.take_out(permit):
+            core.discard(permit, reason)
 
 
 def trim(core: Any, number: int) -> int:

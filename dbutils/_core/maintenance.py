@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import deque
 from functools import partial
 from os import urandom
@@ -10,10 +9,11 @@ from time import monotonic
 
 from .._base.atomic import snapshot
 from .._base.checks import check_seconds
-from .._base.errors import logger, quietly
+from .._base.errors import quietly
 from .._base.hints import Any, Callable, NamedTuple
 from .._base.threads import fill_vacancies, vacancies
 from .features import Feature
+from .leaks import LeaseWatch
 from .slots import DEAD, EXPIRED, IDLE, Slot
 
 __all__ = [
@@ -34,12 +34,14 @@ class MaintenanceOptions(NamedTuple):
     maxidletime: float | None = None
     keepalive: float | None = None
     leakafter: float | None = None
+    idleafter: float | None = None
     refill: bool = False
+    reclaim: bool = False
 
     @property
     def interval(self) -> float | None:
         """The time between two rounds; None if there is nothing to do."""
-        times = [time / 4 for time in self[:4] if time]
+        times = [time / 4 for time in self[:5] if time]
         if self.refill:
             times.append(_REFILL)
         return min(max(min(times), _SHORTEST), _LONGEST) if times else None
@@ -47,10 +49,15 @@ class MaintenanceOptions(NamedTuple):
 
 def check_maintenance(*given: Any) -> MaintenanceOptions:
     """Check the options in their order; 0 means the same as None."""
-    *times, refill = given
+    *times, refill, reclaim = given
     seconds = map(check_seconds, MaintenanceOptions._fields, times)
-    return MaintenanceOptions._make(
-        [*(value or None for value in seconds), bool(refill)])
+    options = MaintenanceOptions._make(
+        [*(value or None for value in seconds), bool(refill), bool(reclaim)])
+    if options.reclaim and not options.leakafter:
+        raise ValueError(
+            "'reclaim' needs 'leakafter', the seconds after which a"
+            " connection is taken back. [DBU-11]")
+    return options
 
 
 class Maintenance(Feature):
@@ -60,12 +67,12 @@ class Maintenance(Feature):
             self, core: Any, options: MaintenanceOptions,
             connect: Callable[[], Any]) -> None:
         super().__init__()
-        self._options = options
+        self.options = options
         self.clock = monotonic
         # After how many seconds an idle connection is closed.
-        self.maxidletime = options.maxidletime or _NEVER
-        # The holders whose checkouts were reported as too long.
-        self._reported: set[Any] = set()
+        self.maxidletime = float(options.maxidletime or _NEVER)
+        self._leases = LeaseWatch(
+            options.leakafter, options.idleafter, options.reclaim)
         self._join(core, connect)
 
     def hurry(self) -> None:
@@ -73,19 +80,19 @@ class Maintenance(Feature):
         self._chore.begin(0)
 
     def _pause(self) -> float | None:
-        return self._options.interval
+        return self.options.interval
 
     def _work(self, core: Any) -> None:
         """Make one round."""
         core.reclaim()
         self._for_idle(core, self.is_expired, partial(_end, core, EXPIRED))
         self._for_idle(core, self.is_due, partial(_end, core, IDLE))
-        if self._options.keepalive:
+        if self.options.keepalive:
             self._for_idle(core, self._is_silent, partial(self._ask, core))
-        if self._options.refill:
+        if self.options.refill:
             refill(core, self._connect())
-        if self._options.leakafter:
-            self._warn(core)
+        if self.options.leakafter or self.options.idleafter:
+            self._leases.look(core)
 
     def _for_idle(
             self, core: Any, is_wanted: Callable[[Any], bool],
@@ -106,12 +113,38 @@ class Maintenance(Feature):
             if can_stay:
                 core.put_back(permit, emptied)
             else:
+                core.throttle.lost(permit.slot.number)
                 core.discard(permit, DEAD)
 
     @property
     def needs_times(self) -> bool:
-        """Whether something is to be done at the end of each use."""
-        return any(self._options[:3])
+        """Whether something is to be done before and after each use."""
+        return any(self.options[:3])
+
+    def way_out(self, idle: deque[Any]) -> Callable[[], Any]:
+        """Return a function that takes an idle permit whose time is not over.
+
+        It raises an IndexError if there is none, or if its time is over.  Then
+        the permit stays where it is, and requests go the long way.
+        """
+        def take() -> Any:
+            permit = popleft()
+            try:
+                slot, now = permit.slot, self.clock()
+                if now < slot.expires and (
+                        now - slot.used_at < self.maxidletime):
+                    return permit
+                core = self._link()
+                if core is not None:
+                    core.put_back_unused(permit)
+                    core.serve()
+                raise IndexError
+            except BaseException:
+                permit = None  # not to be kept by the traceback
+                raise
+
+        popleft = idle.popleft
+        return take
 
     def way_back(self, idle: deque[Any]) -> Callable[[Any], None]:
         """Return a function that makes a permit idle, and notes when.
@@ -135,7 +168,7 @@ class Maintenance(Feature):
 
     def opened(self, slot: Any) -> None:
         """Note when a connection was opened, and when it has to go."""
-        maxlifetime = self._options.maxlifetime
+        maxlifetime = self.options.maxlifetime
         if maxlifetime:
             slot.expires = self.clock() + maxlifetime * (
                 1 - _JITTER * urandom(1)[0] / 256)
@@ -156,18 +189,7 @@ class Maintenance(Feature):
 
     def _is_silent(self, slot: Slot) -> bool:
         """Return whether a connection has not been used for long."""
-        return self.clock() - slot.used_at >= (self._options.keepalive or 0)
-
-    def _warn(self, core: Any) -> None:
-        """Report connections that are not given back."""
-        limit = self._options.leakafter or 0
-        leaks = {
-            holder for holder in core.holders() if holder.seconds >= limit}
-        for holder in leaks - self._reported:
-            text = f"A connection was not given back by {holder}."
-            logger.warning(text)
-            warnings.warn(text, ResourceWarning, stacklevel=2)
-        self._reported = leaks
+        return self.clock() - slot.used_at >= (self.options.keepalive or 0)
 
 
 def _end(core: Any, reason: str, permit: Any) -> None:

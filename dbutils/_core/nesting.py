@@ -34,14 +34,16 @@ class Nesting:
             raise NestedRequest(
                 "This thread has a connection of this pool already, taken at"
                 f" {held.place}. Give that one back before asking for another"
-                " one, or use it for both.")
+                " one, or use it for both. [DBU-34]")
         frame, token = caller(), object()
         place = where(frame.f_code, frame.f_lasti)
         places = held.place, place
         if self._known.setdefault(places, token) is token:
             logger.warning(
                 "%s asks at %s for a connection, and holds another one of the"
-                " same pool, taken at %s.", held.name, place, held.place)
+                " same pool, taken at %s. [DBU-34]",
+                held.name, place, held.place,
+                extra=core.story.facts("nested", seconds=held.seconds))
 
     def _held(self, core: Any) -> Holder | None:
         """Return the oldest checkout of this thread, None if it has none."""

@@ -6,9 +6,9 @@ import sys
 from time import monotonic
 
 from .._base.atomic import pop
-from .._base.errors import logger
+from .._base.errors import facts, logger, tell
 from .._base.finalizers import is_collecting
-from .._base.hints import Any, List, deque
+from .._base.hints import Any, List, deque, partial
 
 __all__ = ["EVENTS", "Observers", "observers_of"]
 
@@ -26,7 +26,7 @@ _AGAIN = 60.0
 def observers_of(core: Any) -> Observers:
     """Return the observers of a pool, to be changed one at a time."""
     if not isinstance(core.observers, Observers):
-        core.observers = core.throttle.observers = Observers()
+        core.observers = core.story.observers = Observers()
     observers: Observers = core.observers
     return observers
 
@@ -72,7 +72,7 @@ class Observers(List[Any]):
             raise TypeError(
                 "An observer needs at least one of the methods"
                 f" {', '.join(EVENTS)}, but {type(observer).__name__!r}"
-                " has none.")
+                " has none. [DBU-14]")
         self._change([*self._others(observer), observer])
 
     def drop(self, observer: Any) -> None:
@@ -89,18 +89,21 @@ class Observers(List[Any]):
             for name in _EACH)
 
     def notify(self, event: str, *details: Any) -> None:
-        """Tell the observers of an event.
+        """Tell the observers of an event, if it is one for them.
 
         A finalizer that the collector calls leaves that to the next event,
         since the program may hold any lock just now.
         """
+        if event not in EVENTS:
+            return
         if self.defers or is_collecting():
             self._late.append((event, details))
             return
-        late = pop(self._late)
-        while late is not None:
-            self._tell(*late)
+        if self._late:
             late = pop(self._late)
+            while late is not None:
+                self._tell(*late)
+                late = pop(self._late)
         self._tell(event, details)
 
     def _tell(self, event: str, details: tuple[Any, ...]) -> None:
@@ -120,9 +123,11 @@ class Observers(List[Any]):
                 before is not None and now - before < _AGAIN):
             return
         self._reported[method] = now
-        logger.warning(
-            "%s() of an observer of a pool, a %s, failed with %s",
-            event, type(observer).__name__, type(error).__name__)
+        tell(partial(
+            logger.warning,
+            "%s() of an observer of a pool, a %s, failed with %s [DBU-62]",
+            event, type(observer).__name__, type(error).__name__,
+            extra=facts("observer_failed")))
 
     # Requests.
 

@@ -6,17 +6,20 @@ from time import monotonic
 
 from .._base.errors import quietly
 from .._base.hints import Any, Callable, partial
+from .._base.opening import Elsewhere, Full
+from .ceiling import is_making_way, lower
 from .slots import (
     DEAD,
     EXPIRED,
     IDLE,
+    SURPLUS,
     Permit,
     Slot,
     free_tokens,
     note_caller,
 )
 
-__all__ = ["open_ahead", "ready"]
+__all__ = ["Patient", "open_ahead", "ready"]
 
 # How many calls lie between a program and the note of its checkout, at least.
 _DEPTH = 4
@@ -25,15 +28,16 @@ _DEPTH = 4
 def ready(
         core: Any, permit: Permit, connect: Callable[[], Any],
         pool: Any, shareable: bool,
-        deadline: float | None = None) -> Permit:
+        deadline: float | None = None, request: Any = None) -> Permit:
     """Open or check the connection of a slot that was granted.
 
     pool: takes the connection back if it is dropped
     deadline: until when to wait for a server that is not there
+    request: see Kinds
     """
     record = None
     try:
-        _open_or_check(core, permit, connect, deadline)
+        _open_or_check(core, permit, connect, deadline, request)
         if shareable and not permit.is_share:
             record = core.backend.share(permit.slot.con)
     except BaseException:
@@ -47,6 +51,8 @@ def ready(
     permit.taken = None  # by the last holder
     permit.checkout = (
         core.observers.begin(pool) if core.observers else [pool])
+    if pool is not None:
+        next(permit.uses)
     if core.tracks or (
             core.tracks is None and core.limits.maxconnections):
         note_caller(permit, _DEPTH)  # which costs nothing here
@@ -57,16 +63,25 @@ def ready(
         del permit  # which the traceback of a failed attempt could keep
 
 
+def _close_unless_it_fits(core: Any, permit: Permit, request: Any) -> None:
+    """Make place for a connection of another kind."""
+    slot, is_share = permit.slot, permit.is_share
+    del permit  # which the traceback of an error could keep
+    if not is_share and slot.con is not None and not (
+            core.kinds.suffices(slot.con, request)):
+        core.close(slot, SURPLUS)
+
+
 def _open_or_check(
         core: Any, permit: Permit, connect: Callable[[], Any],
-        deadline: float | None) -> None:
+        deadline: float | None, request: Any) -> None:
+    if core.kinds is not None:
+        _close_unless_it_fits(core, permit, request)
     slot, is_share = permit.slot, permit.is_share
     may_have_to_go = deadline is not None or core.maintenance is not None
     try:
         if may_have_to_go and slot.con is not None and not is_share:
-            reason = _why_to_go(core, slot, deadline)
-            if reason is not None:
-                core.close(slot, reason)
+            _close_if_due(core, slot, isinstance(connect, Patient), deadline)
         if slot.con is None:
             _open(core, permit, connect, deadline)
         elif not is_share and core.backend.seems_ready(slot.con):
@@ -76,6 +91,8 @@ def _open_or_check(
         elif is_share:
             core.backend.check_share(
                 slot.con, (deadline - monotonic()) / 2)
+        if core.kinds is not None:
+            core.kinds.assign(slot.con, request)
     finally:
         del permit  # which the traceback of an error could keep
 
@@ -103,7 +120,7 @@ def _open(
     """Open the connection of an empty slot."""
     slot = permit.slot
     slot.round = core.round
-    start = monotonic()
+    start = slot.used_at = monotonic()
     permits = [permit]
     if deadline is not None and core.has_helpers:
         connect = partial(_in_time, core, permits, connect, deadline)
@@ -116,6 +133,38 @@ def _open(
         permits.clear()
         del permit
     _begin_with(core, slot, con, monotonic() - start, is_ahead)
+    if core.waiting:
+        core.serve()  # somebody may wait for a turn to connect
+
+
+class Patient:
+    """Opens connections for a request that may wait."""
+
+    __slots__ = ("_connect", "_core")
+
+    def __init__(self, core: Any, connect: Callable[[], Any]) -> None:
+        self._core = core
+        self._connect = connect
+
+    def __call__(self) -> Any:
+        """Return a new connection.
+
+        If the server has too many of them, lower the ceiling of the pool, and
+        raise a Full, with which the request joins the line again.  It also
+        does that if there are as many as the program allows, unless the line
+        knows nothing of that yet: then the request would not wait there.
+        """
+        core, start = self._core, monotonic()
+        try:
+            return self._connect()
+        except Exception as error:
+            if core.backend.is_full(error):
+                core.throttle.tell(error)
+                lower(core, error, start)
+            elif core.kinds is None or not (
+                    getattr(error, "is_at_limit", False)):
+                raise
+        raise Full
 
 
 # Helpers.
@@ -153,6 +202,26 @@ def _connect_for_another(
     return None
 
 
+def _close_if_due(
+        core: Any, slot: Slot, may_wait: bool, deadline: float | None) -> None:
+    """Close a connection that has to be replaced, if it is one.
+
+    A request that may wait joins the line again if others are connecting, or
+    if its place is left to others.
+    """
+    reason = _why_to_go(core, slot, deadline)
+    if reason is None:
+        return
+    if reason == DEAD:
+        core.throttle.lost(slot.number)
+    core.close(slot, reason)
+    slot.used_at = 0.0  # it begins only now
+    if may_wait and not core.slots.may_open(slot):
+        raise Elsewhere
+    if is_making_way(core, may_wait):
+        raise Full
+
+
 def _why_to_go(core: Any, slot: Slot, deadline: float | None) -> str | None:
     """Return why a connection has to be replaced, None if it can stay.
 
@@ -176,13 +245,12 @@ def _begin_with(
     core.backend.enter(con)
     slot.is_counted = True
     core.opened.add(seconds)
-    core.backend.after_open(con, core.throttle)
+    core.backend.after_open(con, core.throttle, slot.number)
     if slot.round != core.round:  # the pool was drained meanwhile
         core.backend.retire(con)
-    if core.observers:
-        core.observers.notify("opened", seconds)
-        if not is_ahead:
-            core.observers.notify("missed")
+    core.story.tell("opened", seconds, seconds=seconds, connection=slot.number)
+    if core.observers and not is_ahead:
+        core.observers.notify("missed")
     if core.maintenance is not None:
         core.maintenance.opened(slot)
 

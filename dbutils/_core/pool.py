@@ -27,7 +27,8 @@ from .._base.hints import Any, Callable, Deque, Iterator
 from .._base.mutex import Mutex
 from . import acquiring, leaving, reclaiming, releasing, serving, ways
 from .backend import Backend
-from .limits import Limits
+from .ceiling import limit_of
+from .limits import Filling, Limits, limits_text
 from .refusals import OldestHolders
 from .sharing import Sharing
 from .slots import (
@@ -41,14 +42,16 @@ from .slots import (
     Slots,
     end,
 )
+from .story import Story
 from .throttle import ConnectThrottle
+from .uses import end_use
 from .waiting import Queue
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from .stats import PoolStats
 
-__all__ = ["VERBS", "Pool", "core_of"]
+__all__ = ["VERBS", "Pool"]
 
 # All that other parts use of a pool's core, besides the functions of this
 # part that get a core.
@@ -60,22 +63,19 @@ VERBS = (
     "lose", "place", "wait_on", "withdraw",
     # idle connections
     "adopt", "detach_idle", "idle_connections", "open_ahead", "trim",
+    "expel",
     # the whole pool
     "reclaim", "resize", "clear", "drain", "shut_down", "stats", "state",
-    "oldest_lease",
+    "filling", "leaked", "oldest_lease",
     "holders", "shared_records", "connections", "choose_ways", "let_go",
-    "after_fork",
+    "after_fork", "story",
     # attributes: options, and what measures the pool
     "slots", "limits", "is_closed", "timeout", "timer", "tick", "trust",
-    "changing", "is_careful", "track", "maintenance", "set_order", "asks")
+    "changing", "is_careful", "track", "maintenance", "set_order",
+    "way_to_check", "observers", "kinds", "in_use", "tracks")
 
 # In seconds, the time between two looks for what has come back.
 _SHORT_LOOK = 0.01
-
-
-def core_of(pool: Any) -> Any:
-    """Return the core of a pool."""
-    return pool._core  # noqa: SLF001 - the one door from outside to inside
 
 
 class Pool:
@@ -84,12 +84,21 @@ class Pool:
     # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
         "__dict__", "__weakref__", "backend", "idle", "is_careful", "is_plain",
-        "limits", "lost", "maintenance", "plenty", "put", "room", "sharing",
-        "take", "take_dedicated", "tick", "timeout", "tracks", "trust",
-        "waiting")
+        "limits", "lost", "maintenance", "pings", "plenty", "put", "room",
+        "sharing", "take", "take_dedicated", "take_idle", "tick", "timeout",
+        "times", "tracks", "trust", "waiting")
 
     is_plain: bool
-    room: float
+    pings: Count
+    room: int | None
+    # The limit that a server with too many connections has set, if any.
+    ceiling: Any = None
+    # Tells connections apart, if not all of them fit each request.
+    kinds: Any = None
+    # Whether requests have to wait for the end of a break; and the drain that
+    # was begun last, if that takes its time.
+    is_paused = False
+    slow_drain: Any = None
 
     def __init__(
             self, backend: Backend, limits: Limits,
@@ -106,21 +115,24 @@ class Pool:
         # How many seconds a request waits if it does not say that itself;
         # None means without a limit.
         self.timeout: float | None = None
-        # Whether connections are to be looked at when they are taken.
-        self.is_careful = False
-        # Whether asking them is all that is done then.
-        self.asks = False
-        self.tracks = tracks
+        # Whether connections are to be looked at when they are taken; and the
+        # way out if checking them is all that is done then, or None.
+        self.is_careful, self.way_to_check = False, None
+        # Whether it notes who has a connection; and whether it reads the clock
+        # once more when such a use has ended.
+        self.tracks, self.times = tracks, tracks is True
         # The timer measures how long requests take, each time when tick()
         # returns 0; trust knows which connections are alive.
         self.timer: Any = None
         self.tick: Callable[[], int] | None = None
         self.trust: Any = None
-        self.throttle = ConnectThrottle(backend.is_outage)
+        # Where its events are announced.
+        self.story = Story()
+        self.throttle = ConnectThrottle(backend.is_outage, self.story)
         self.maintenance: Any = None
         # They reset connections in other threads, if there are any.
         self.reset_workers: Any = None
-        # They are told what happens; see the module "observing".
+        # They are told of each request; see the module "observing".
         self.observers: Any = ()
         # The policy decides about requests, unless they are all alike; and for
         # how many seconds a waiter may be overtaken.
@@ -142,7 +154,10 @@ class Pool:
 
     def _begin(self) -> None:
         """Begin to work, with nothing."""
-        self.slots = Slots(self.limits.maxconnections)
+        self.slots = Slots(
+            self.limits.maxconnections,
+            None if self.backend.is_embedded else self.limits.connecting)
+        self.ceiling = None
         self.lost = self.slots.lost
         # Connections that were opened in earlier rounds do not stay; and how
         # often all idle ones were closed.
@@ -163,6 +178,11 @@ class Pool:
         self.opened, self.waits = Sum(), Sum()
         self.refused, self.timeouts = Count(), Count()
         self.closed = {reason: Count() for reason in REASONS}
+        # How many leases were dropped; how many uses have ended, as it was
+        # read last; and the time of those of shared connections.
+        # How often connections were asked whether they are alive.
+        self.pings = self.throttle.pings
+        self.leaked, self.returned, self.shared_uses = Count(), 0, Sum()
         self.choose_ways()
 
     def leave_to_parent(self) -> None:
@@ -174,8 +194,10 @@ class Pool:
     def after_fork(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
         self._end_checkouts()
-        self.throttle = ConnectThrottle(
-            self.backend.is_outage, self.observers)
+        is_divided = self.throttle.is_divided
+        self.throttle = ConnectThrottle(self.backend.is_outage, self.story)
+        self.throttle.is_divided = is_divided
+        self.story.begin_anew()
         if self.reset_workers is not None:
             self.reset_workers.after_fork()
         if self.policy is not None:
@@ -196,7 +218,7 @@ class Pool:
     def let_go(self) -> None:
         """Drop all references to itself, when the pool is dropped."""
         self.take = self.take_dedicated = ways.none_is_idle
-        self.way_out = ways.none_is_idle
+        self.way_out = self.watched_way = ways.none_is_idle
         self.put = self.idle.append
 
     # Its work: functions of the modules that are named, which get the core.
@@ -242,6 +264,7 @@ class Pool:
     release_one_share = reclaiming.release_one_share
     leave_share = reclaiming.leave_share
     end_sharing = reclaiming.end_sharing
+    count_end = reclaiming.count_end
 
     abort = leaving.abort
     abandon = leaving.abandon
@@ -256,6 +279,7 @@ class Pool:
     open_ahead = leaving.open_ahead
     take_out = leaving.take_out
     trim = leaving.trim
+    expel = leaving.expel
 
     # Reading.
 
@@ -273,12 +297,23 @@ class Pool:
         """Return for how long the oldest lease has lasted, if it is known."""
         return self.oldest.seconds(self.permits_in_use, self.tracks is True)
 
+    def oldest_holders(self) -> tuple[list[Holder], int]:
+        """Return the few oldest holders, and how many are unknown."""
+        return self.oldest.read_few(self.permits_in_use, self.tracks is True)
+
     def state(
             self, name: str = "", oldest: float | None = None) -> PoolStats:
         """Return the state of the pool as it is."""
         from .stats import state_of  # noqa: PLC0415 - not all want to see it
 
         return state_of(self, name, oldest)
+
+    def filling(self) -> Filling:
+        """Return how full the pool is."""
+        limits = self.limits
+        return Filling(
+            limits.maxconnections, limits.maxshared, limits.maxwaiting,
+            self.in_use, len(self.idle), len(self.queue))
 
     def permits_in_use(self) -> Iterator[Permit]:
         """Yield the permits and shares whose checkouts are going on."""
@@ -320,6 +355,7 @@ class Pool:
 
     def lose(self, permit: Permit) -> None:
         """Leave a permit that dies to the request that finds its slot."""
+        end_use(self, permit)
         if self.observers:
             self.observers.end_later(permit.checkout)
         self.nudge()
@@ -357,9 +393,11 @@ class Pool:
             limits = adjust(self.limits)
             if self.policy is not None:
                 self.policy.check_limits(limits)
-            self.limits = limits
-            self.slots.limit = limits.maxconnections
+            before, self.limits = self.limits, limits
+            self.slots.limit = limit_of(self)
         self.choose_ways()
+        if limits != before:
+            self.story.tell("resized", reason=limits_text(limits))
         self.after_release()
         self.serve()
 
@@ -369,6 +407,10 @@ class Pool:
         waits: whether a connection stays open until its last sharer leaves,
             so that it is not closed in the middle of a statement
         """
+        self.story.tell("cleared")
+        self._clear(waits)
+
+    def _clear(self, waits: bool) -> None:
         self.reclaim()
         self.emptied += 1
         self.close_idle()
@@ -385,18 +427,24 @@ class Pool:
 
     def drain(self) -> None:
         """Close all connections, those in use as soon as they come back."""
+        self.story.tell("drained")
         self.round += 1
-        for con in self.connections():
-            self.backend.retire(con)
-        self.clear(waits=True)
+        for slot in self.slots.all():
+            con = slot.con
+            if con is not None:
+                self.backend.retire(con)
+                self.story.tell("retired", connection=slot.number)
+        self._clear(waits=True)
 
     def shut_down(self, timeout: float | None) -> bool:
         """Close the pool for good; return whether all came back in time."""
+        if not self.is_closed:
+            self.story.tell("shut_down")
         self.is_closed = True
         self.choose_ways()
         self.queue.refuse_all()
         self.round += 1
-        self.clear()
+        self._clear(waits=False)
         pause, start = threading.Event(), monotonic()
         self.reclaim()
         while self.in_use:

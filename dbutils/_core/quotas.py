@@ -22,6 +22,11 @@ class Request(NamedTuple):
     # The time of the shares at which it came.
     start: float = 0.0
 
+    @property
+    def kind(self) -> Any:
+        """Stands for what it wants; others may be served when it is not."""
+        return self.tag
+
 
 NO_REQUEST = Request()
 

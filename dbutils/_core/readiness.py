@@ -44,6 +44,7 @@ def wait_until_ready(
     except Exception as error:
         if monotonic() < start + timeout or not core.backend.is_outage(error):
             raise
+    core.timeouts.step()
     # no variable keeps an error, since its traceback keeps the variables
     raise refusal(
         core, monotonic() - start, LATE) from core.throttle.last_error()
@@ -55,6 +56,7 @@ def _borrow(core: Any, connect: Callable[[], Any], timeout: float) -> None:
     try:
         permit = core.acquire(
             connect, timeout, False, None, core.request(None, None))
+        permit.taken = None  # that was no use
         core.release_dropped(permit)
     finally:
         permit = None  # not to be kept by a traceback

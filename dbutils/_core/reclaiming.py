@@ -13,9 +13,10 @@ from .._base.finalizers import collecting, is_collecting
 from .._base.hints import Any
 from .._base.threads import fill_vacancies, is_ending, vacancies
 from .slots import CLEARED, Permit, Slot, end
+from .uses import end_use
 
 __all__ = [
-    "end_sharing", "leave_share", "reclaim", "release_one_share",
+    "count_end", "end_sharing", "leave_share", "reclaim", "release_one_share",
     "release_share"]
 
 
@@ -47,7 +48,9 @@ def _take_back(core: Any, permit: Permit) -> None:
 
 def release_share(core: Any, share: Any) -> None:
     """Take back one share of a connection, like release()."""
-    if collecting and is_collecting():
+    if collecting and is_collecting():  # the share dies with its holder
+        if end(share.checkout):
+            end_use(core, share)
         core.nudge()
         return
     permit = share.permit
@@ -55,6 +58,7 @@ def release_share(core: Any, share: Any) -> None:
         core.backend.part(share.slot.con, share)
     permit = None  # not to be kept by a traceback
     if end(share.checkout):
+        end_use(core, share)
         leave_share(core, share)
 
 
@@ -65,7 +69,7 @@ def leave_share(core: Any, share: Any) -> None:
         try:
             permit.group.attached.pop()
         except IndexError:
-            _close_detached(core, permit.slot)
+            _close_detached(core, permit.slot)  # it has left the pool before
         else:
             _come_back(core, permit)
     if core.waiting:
@@ -75,7 +79,9 @@ def leave_share(core: Any, share: Any) -> None:
 def _come_back(core: Any, permit: Permit) -> None:
     """Make a connection without sharers idle, on the fast way if possible."""
     slot = permit.slot
-    if len(core.idle) < core.room and core.backend.quick_reset(slot.con):
+    room = core.room
+    if (room is None or len(core.idle) < room) and (
+            core.backend.quick_reset(slot.con)):
         core.sharing.slots.pop(slot.number, None)  # inlined stop()
         core.put(permit)
         if core.waiting or core.lost:
@@ -92,7 +98,9 @@ def release_one_share(core: Any, con: Any) -> None:
             return
 
 
-def end_sharing(core: Any, permit: Permit, waits: bool) -> None:
+def end_sharing(
+        core: Any, permit: Permit, waits: bool,
+        reason: str = CLEARED) -> None:
     """Detach a connection that is shared from the pool.
 
     waits: whether it stays open until its last sharer leaves
@@ -103,15 +111,24 @@ def end_sharing(core: Any, permit: Permit, waits: bool) -> None:
     core.sharing.stop(slot)
     core.backend.leave(slot.con)
     core.slots.give_up(slot)
+    # not later, since the collector can end the last use
+    count_end(core, slot, reason)
     if not waits and core.backend.can_be_closed_in_use(slot.con):
         _close_detached(core, slot)
 
 
+def count_end(core: Any, slot: Slot, reason: str) -> None:
+    """Count a connection as closed, which it is when its users are gone."""
+    if slot.is_counted:
+        core.closed[reason].step()
+        core.story.tell(
+            "closed", reason, reason=reason, connection=slot.number)
+
+
 def _close_detached(core: Any, slot: Slot) -> None:
-    """Close a connection that has left the pool, and count that once.
+    """Close a connection that has left the pool.
 
     Those who still share it can have opened it again.
     """
-    mark = object()
-    is_first = slot.__dict__.setdefault("closed", mark) is mark
-    core.close_counted(slot.con, is_first and slot.is_counted, CLEARED)
+    with quietly("closing a connection of a pool"):
+        core.backend.close(slot.con)

@@ -7,6 +7,7 @@ from .._base.errors import release_frames
 from .._base.finalizers import is_collecting
 from .._base.hints import Any, Callable
 from .slots import CLEARED, DEAD, SURPLUS, Permit, Slot, end, free_tokens
+from .uses import end_use
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def release_dropped(core: Pool, permit: Permit) -> bool:
     """
     if not end(permit.checkout):
         return False
+    end_use(core, permit)
     if is_collecting():  # the permit dies with its holder
         core.nudge()
         return True
@@ -103,7 +105,7 @@ def _has_room(core: Pool) -> bool:
 
 def has_surplus(core: Pool) -> bool:
     """Return whether there are more connections than are wanted."""
-    return core.is_closed or core.slots.is_oversized()
+    return core.is_closed or core.slots.has_surplus()
 
 
 def place(core: Pool, permit: Permit) -> None:
@@ -126,7 +128,7 @@ def place(core: Pool, permit: Permit) -> None:
         if waiter is not None and not waiter.answer and (
                 waiter.answer.setdefault(0, permit) is permit):
             waiter.gate.release()
-            if waiter.looks and len(waiting) > 1:
+            if len(waiting) > 1 and waiter.looks:
                 core.queue.pass_on()
             waiting.remove(link)
             return
@@ -139,7 +141,7 @@ def place(core: Pool, permit: Permit) -> None:
 
 def _settle(core: Pool, permit: Permit) -> None:
     """Put a clean connection back, or close it if it is not wanted."""
-    if not (core.waiting or core.room):
+    if core.room == 0 and not core.waiting:
         core.look_at_waiters()  # as in find()
     if core.may_stay(permit.slot):
         core.put_back(permit)
@@ -164,7 +166,7 @@ def put_back(core: Pool, permit: Permit, emptied: int | None = None) -> None:
         core.maintenance.used(slot)
     permit.checkout = None
     core.idle.append(permit)
-    if not (core.waiting or core.room):
+    if core.room == 0 and not core.waiting:
         core.look_at_waiters()  # as in find()
     core.hand_on()
 

@@ -11,8 +11,19 @@ from time import monotonic
 
 from .._base.hints import Any, ref
 from .._base.threads import is_ending
-from .refusals import PoolClosed, PoolDeadlock, refusal
+from .ceiling import rise
+from .refusals import (
+    AT_LIMIT,
+    LATE,
+    PAUSED,
+    PoolClosed,
+    PoolDeadlock,
+    note_wait,
+    refusal,
+)
 from .slots import Permit
+from .story import LONG_WAIT
+from .throttle import again
 from .waiting import FEW, Waiter
 from .ways import none_is_idle
 
@@ -38,19 +49,56 @@ def outcome(core: Pool, waiter: Waiter) -> Permit:
     # one that may not wait has not waited, however slow this thread is
     waited = 0.0 if waiter.deadline == waiter.since else (
         monotonic() - waiter.since)
-    if core.observers:
+    if core.observers:  # of each wait, also the shortest
         core.observers.notify("waited", waited, permit is not None)
     if permit is not None:
         return permit
     if core.is_closed:
         raise PoolClosed
+    if core.ceiling is not None:
+        _refuse_as_full(core, waiter, waited)
+    if core.kinds is not None and core.kinds.has_limits:
+        _refuse_as_unfit(core, waiter, waited)
     if waiter.deadlock is not None:
         core.refused.step()
         raise PoolDeadlock(waiter.deadlock)
-    policy = core.policy
     raise refusal(
-        core, waited,
-        None if policy is None else policy.refusal(waiter.request))
+        core, waited, _reason(core, waiter), bool(waiter.is_holder))
+
+
+def _refuse_as_full(core: Pool, waiter: Waiter, waited: float) -> None:
+    """Raise the error of a request that a full server has refused.
+
+    One that may not wait gets the error of the driver.
+    """
+    ceiling = core.ceiling
+    if ceiling is None or ceiling.error is None or core.in_use >= (
+            core.limits.maxconnections or core.in_use + 1):
+        return
+    if waiter.deadline == waiter.since:
+        raise again(ceiling.error)
+    raise refusal(core, waited, ceiling.text) from again(ceiling.error)
+
+
+def _refuse_as_unfit(core: Pool, waiter: Waiter, waited: float) -> None:
+    """Raise the error of a request for which no connection can be opened."""
+    error = core.kinds.refusal(waiter.request)
+    if error is None or core.in_use >= (
+            core.limits.maxconnections or core.in_use + 1):
+        return
+    if waiter.deadline == waiter.since:
+        raise error
+    raise refusal(core, waited, AT_LIMIT) from error
+
+
+def _reason(core: Pool, waiter: Waiter) -> str | None:
+    """Return why a request got nothing, None if it is one of the usual."""
+    if core.is_paused:
+        return PAUSED
+    if _has_place(core, waiter):
+        return LATE
+    policy = core.policy
+    return None if policy is None else policy.refusal(waiter.request)
 
 
 def _in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> None:
@@ -93,14 +141,21 @@ def _wait_on(
 
 def _note_wait(core: Pool, waiter: Waiter) -> None:
     """Count a request that had to wait, and one that did so in vain."""
-    core.waits.add(monotonic() - waiter.since)
-    if waiter.permit is None and not core.is_closed:
-        core.timeouts.step()
+    waited, permit = monotonic() - waiter.since, waiter.permit
+    core.waits.add(waited)
+    if permit is None:
+        if not core.is_closed:
+            core.timeouts.step()
+    elif waited > LONG_WAIT:
+        note_wait(core.story, permit.uses.last, waited)
 
 
 def queue_up(core: Pool, link: Any) -> None:
     """Enqueue a waiter; newcomers queue behind it."""
-    core.waiting.append(link)
+    if link().returns:
+        core.queue.add(link)
+    else:
+        core.waiting.append(link)
     _block(core)
 
 
@@ -156,9 +211,34 @@ def _look_for_deadlock(core: Any, waiter: Waiter) -> None:
 
 
 def _is_coming(core: Pool, waiter: Waiter) -> bool:
-    """Return whether there will be a connection in a moment."""
+    """Return whether there will be a connection in a moment.
+
+    Only a request that may not wait at all waits for that: the time of any
+    other one is over, and it could take long.
+    """
+    if waiter.deadline != waiter.since:
+        return not core.has_helpers and _has_place(core, waiter)
     return (waiter.shareable and core.sharing.is_preparing) or (
-        core.reset_workers is not None and core.reset_workers.is_busy())
+        core.reset_workers is not None and core.reset_workers.is_busy()) or (
+        _has_place(core, waiter))
+
+
+def _has_place(core: Pool, waiter: Waiter) -> bool:
+    """Return whether a request only waits for its turn to connect."""
+    policy = core.policy
+    if core.is_paused or core.slots.connecting is None or (
+            not core.slots.has_place() or (
+                waiter.shareable
+                and len(core.sharing.slots) >= core.limits.maxshared)):
+        return False
+    if core.kinds is not None and core.kinds.refusal(waiter.request):
+        return False
+    if policy is None or not policy.has_limits:
+        return True
+    admission = policy.admit(waiter.request)
+    if admission is not None:
+        admission.free()
+    return admission is not None
 
 
 def withdraw(core: Pool, waiter: Waiter) -> None:
@@ -177,9 +257,11 @@ def serve(core: Pool) -> None:
     things, and so do those with different tags: where one kind has to
     wait, another one is served.
     """
-    if not core.waiting:
+    if not core.waiting or core.is_paused:
         return
-    if core.limits.maxshared or (
+    if core.ceiling is not None:
+        rise(core)
+    if core.limits.maxshared or core.kinds is not None or (
             core.policy is not None and core.policy.has_limits):
         while _serve_kinds(core):
             pass  # somebody has left meanwhile
@@ -194,7 +276,7 @@ def _serve_kinds(core: Pool) -> bool:
     for waiter in core.queue.in_order():
         if waiter.answer:
             continue  # another thread has served it
-        kind = waiter.shareable, waiter.request and waiter.request.tag
+        kind = waiter.shareable, waiter.request and waiter.request.kind
         permit = None
         if kind not in blocked:
             permit = core.take_for(waiter.shareable, waiter.request)

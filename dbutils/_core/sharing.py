@@ -10,11 +10,12 @@ from __future__ import annotations
 from bisect import insort
 from itertools import count
 
-from .._base.atomic import alive, remove
+from .._base.atomic import Count, alive, remove
 from .._base.hints import Any, Callable, Tuple, ref
 from .slots import Permit, Slot
+from .uses import Uses
 
-__all__ = ["Group", "Share", "Sharing", "record_of"]
+__all__ = ["Group", "Share", "Sharing"]
 
 # How many entries of the order are out of date at most, for each connection
 # and besides.
@@ -43,20 +44,19 @@ class Share(Permit):
         link = self.link = ref(self, links.discard)
         links.add(link)
 
-
     @property
     def is_alone(self) -> bool:
         """Whether there are no other sharers."""
         permit = self.permit
         return permit is None or len(permit.group.links) == 1
 
-
-def record_of(share: Share) -> Any:
-    """Return the record of those who share a connection."""
-    permit = share.permit
-    if permit is not None:
-        permit.group.count()
-    return None if permit is None else permit.group.record
+    @property
+    def record(self) -> Any:
+        """The record of those who share the connection."""
+        permit = self.permit
+        if permit is not None:
+            permit.group.count()
+        return None if permit is None else permit.group.record
 
 
 class Group:
@@ -99,6 +99,8 @@ class Sharing:
         # connection is being opened or reset.
         self.slots: dict[int, Slot] = {}
         self._turns = count(1)
+        # How many shares there were, and how many of them have ended.
+        self.lent, self.ended = Uses(), Count()
         # The places of the connections, sorted.  Some of them are out of date.
         # It is empty until it is needed.
         self._order: list[_Place] = []
@@ -140,6 +142,7 @@ class Sharing:
         if group is None:
             group = permit.group = Group()
         share = Share(permit, group.links)
+        share.uses = self.lent
         group.record = record
         group.turn = next(self._turns)
         group.attached.append(True)
@@ -179,12 +182,13 @@ class Sharing:
         share = None
         while share is None and at < len(order):
             for place in order[at:at + 1]:
-                permit = self._permit_at(place)
+                permit: Permit = self._permit_at(place)  # or None
                 con = None if permit is None else permit.slot.con
                 if con is None:
                     remove(order, place)
                 elif self.is_shareable(con):
                     share = Share(permit, permit.group.links)
+                    share.uses = self.lent
                     permit.group.turn = next(self._turns)
                     self._note(permit, permit.group)
                 else:

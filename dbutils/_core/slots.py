@@ -16,7 +16,7 @@ from itertools import chain, count
 from time import monotonic
 from types import CodeType
 
-from .._base.atomic import first, remove
+from .._base.atomic import Link, first, remove
 from .._base.callers import caller, name_of, where
 from .._base.errors import release_frames
 from .._base.finalizers import note_lost
@@ -29,6 +29,8 @@ from .._base.hints import (
     NamedTuple,
     Tuple,
 )
+from .._base.opening import HANGS_AFTER
+from .uses import Uses
 
 __all__ = [
     "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
@@ -125,11 +127,14 @@ class Permit:
     """The right to use a slot, for as long as something refers to it."""
 
     __slots__ = (
-        "__weakref__", "admission", "checkout", "group", "slot", "taken")
+        "__weakref__", "admission", "checkout", "group", "slot", "taken",
+        "uses")
 
     is_share = False
 
     slot: Any
+    # The numbers of its place.
+    uses: Uses
 
     def __init__(self) -> None:
         # None before the first checkout, empty after the last one.
@@ -187,17 +192,14 @@ class OldestFirst(Deque[Permit]):
     __slots__ = ()
 
 
-class Slot(AnyRef):
-    """A place in a pool: the weak reference to the permit for it."""
+class Slot(AnyRef, Link):
+    """A place in a pool: the weak reference to the permit for it.
+
+    Its successor is the slot that has taken its place.
+    """
 
     __slots__ = (
-        "__dict__", "con", "expires", "is_counted", "number", "round",
-        "used_at")
-
-    # The slot that has taken its place; the first thread that sets it has the
-    # permit of that one.  It is an item of __dict__, so that setting it is
-    # one step.
-    successor: Any = None
+        "con", "expires", "heirs", "is_counted", "number", "round", "used_at")
 
     # The connection, None if the slot is empty, and in which round of the
     # pool it was opened.
@@ -213,6 +215,12 @@ class Slot(AnyRef):
 
     def __repr__(self) -> str:
         return f"<slot {self.number} with {self.con!r}>"
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether a checkout of it is going on."""
+        permit = self()
+        return permit is not None and bool(permit.checkout)
 
     @property
     def permit(self) -> Any:
@@ -232,13 +240,21 @@ class Slots:
     A slot without a connection exists only while a function is opening one.
     """
 
-    def __init__(self, limit: int | None) -> None:
+    def __init__(
+            self, limit: int | None, connecting: int | None = None) -> None:
+        """Begin without slots.
+
+        connecting: how many connections may be opened at the same time
+        """
         self.limit = limit
+        self.connecting = connecting
         # Slots whose permits have died.
         self.lost: list[Slot] = []
         # The callback of all slots is one object.
         self._lose = self.lost.append
         self._slots: dict[int, Slot] = {}
+        # The numbers of each place, also of one that is empty now.
+        self._uses: list[Uses] = []
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -247,13 +263,56 @@ class Slots:
         """Return all slots."""
         return [_last(slot) for slot in list(self._slots.values())]
 
+    def uses(self) -> list[Uses]:
+        """Return the numbers of all places that there were."""
+        return list(self._uses)
+
+    def _uses_at(self, number: int) -> Uses:
+        """Return the numbers of a place.
+
+        Threads that do this at the same time can make more than are needed.
+        """
+        uses = self._uses
+        while len(uses) <= number:
+            uses.append(Uses())
+        return uses[number]
+
     def is_oversized(self) -> bool:
         """Return whether there are more slots than the limit allows."""
         return self.limit is not None and len(self._slots) > self.limit
 
-    def has_room(self) -> bool:
-        """Return whether there may be another slot."""
+    def has_surplus(self) -> bool:
+        """Return whether there are more connections than that.
+
+        One that is being opened may fail; if not, it is closed in its turn.
+        """
+        limit = self.limit
+        return limit is not None and len(self._slots) > limit and limit < sum(
+            slot.con is not None for slot in list(self._slots.values()))
+
+    def has_place(self) -> bool:
+        """Return whether there may be another slot, now or in its turn."""
         return self.limit is None or len(self._slots) < self.limit
+
+    def has_room(self) -> bool:
+        """Return whether there may be another slot now."""
+        return self.has_place() and (
+            self.connecting is None or len(self._opening()) < self.connecting)
+
+    def may_open(self, slot: Slot) -> bool:
+        """Return whether it is the turn of an empty slot."""
+        return self.connecting is None or any(
+            other is slot for other in self._opening()[:self.connecting])
+
+    def _opening(self) -> list[Slot]:
+        """Return the slots whose connections are being opened, in order.
+
+        Those that hang keep nobody from trying.
+        """
+        late = monotonic() - HANGS_AFTER
+        return [
+            slot for slot in list(self._slots.values())
+            if slot.con is None and not 0 < slot.used_at < late]
 
     def _issue(self, number: int) -> Permit:
         """Return the permit of a new slot."""
@@ -261,7 +320,8 @@ class Slots:
         # The callback is written in C, so that nothing else runs and nothing
         # can go wrong when a permit dies, wherever that happens.
         slot = permit.slot = Slot(permit, self._lose)
-        slot.number = number
+        slot.number, slot.heirs = number, []
+        permit.uses = self._uses_at(number)
         slot.con = None
         slot.is_counted = False
         slot.expires, slot.used_at, slot.round = _NEVER, 0.0, 0
@@ -272,25 +332,27 @@ class Slots:
 
         is_surplus: whether the limit does not count
         """
-        limit = None if is_surplus else self.limit
-        number = len(self._slots)
-        if limit is None:
-            numbers: Iterable[int] = count(number)
-        elif number < limit:
-            numbers = chain(range(number, limit), range(number))
-        else:
+        if not (is_surplus or self.has_room()):
             return None
-        for number in numbers:
+        for number in self._numbers(None if is_surplus else self.limit):
             if number not in self._slots:
                 permit = self._issue(number)
                 if self._slots.setdefault(number, permit.slot) is permit.slot:
                     break
         else:
             return None
-        if limit is not None and len(self._slots) > limit:
+        if not is_surplus and (
+                self.is_oversized() or not self.may_open(permit.slot)):
             self.give_up(permit.slot)  # the limit has been lowered
             return None
         return permit
+
+    def _numbers(self, limit: int | None) -> Iterable[int]:
+        """Return the numbers that a new slot can have, likely ones first."""
+        number = len(self._slots)
+        if limit is None:
+            return count(number)
+        return chain(range(number, limit), range(min(number, limit)))
 
     def has(self, slot: Slot) -> bool:
         """Return whether a slot is in the table, and the last of its place."""
@@ -316,7 +378,7 @@ class Slots:
         new.con, new.is_counted = slot.con, slot.is_counted
         new.expires = slot.expires
         new.round, new.used_at = slot.round, slot.used_at
-        if slot.__dict__.setdefault("successor", new) is not new:
+        if not slot.precede(new):
             return None
         self._slots[slot.number] = new  # only makes the way shorter
         return permit

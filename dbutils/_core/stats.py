@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .._base.atomic import Count, snapshot
 from .._base.hints import Any, Iterable, NamedTuple, Sequence, deque
-from .refusals import LATE
+from .ceiling import number_of
+from .limits import Filling
+from .refusals import LATE, PAUSED
 from .slots import CLEARED, DEAD, EXPIRED, IDLE, SURPLUS
 
 __all__ = [
@@ -46,6 +48,18 @@ class PoolStats(NamedTuple):
     closed_surplus: because there were too many
     oldest: for how many seconds the oldest lease has lasted; None if there is
         none, or if that is unknown
+    borrowed: how many leases there were
+    returned: how many of them have ended, in whatever way
+    leaked: how many of these were dropped instead of closed
+    pings: how often the server was asked whether a connection is alive
+    errors: how often connecting has failed; errors of statements are not
+        counted
+    use_seconds, use_max: for how long leases have lasted that have ended,
+        together and at most, as far as the pool has timed them
+    timed: how many of them it has; all if "track" is True, otherwise those
+        since half of the connections were in use or a request had to wait
+    ceiling: how many connections the pool may have for now, since the server
+        has too many of them; None if it has not
 
     The numbers of events begin with the pool, or in a forked child with the
     fork.
@@ -77,15 +91,53 @@ class PoolStats(NamedTuple):
     closed_idle: int = 0
     closed_surplus: int = 0
     oldest: float | None = None
+    borrowed: int = 0
+    returned: int = 0
+    leaked: int = 0
+    pings: int = 0
+    errors: int = 0
+    use_seconds: float = 0.0
+    use_max: float = 0.0
+    timed: int = 0
+    ceiling: int | None = None
 
 
 PoolStats.__module__ = "dbutils.pooled_db"  # where programs find it
 
 
+class _UseTotals(NamedTuple):
+    """How often the connections of a pool were used, and for how long."""
+
+    borrowed: int
+    returned: int
+    seconds: float
+    longest: float
+    timed: int
+
+
+def _totals_of(core: Any) -> _UseTotals:
+    """Return the numbers of all uses."""
+    uses, shared = core.slots.uses(), core.shared_uses.read()
+    # A use is counted when its checkout has begun, and they are read in the
+    # same order, so that "returned" is never too high; nor does it sink.
+    ended = core.sharing.ended.read()
+    borrowed = sum(use.read() for use in uses)
+    held = sum(1 for slot in core.slots.all() if slot.is_in_use)
+    returned = core.returned = max(core.returned, borrowed - held + ended)
+    borrowed += core.sharing.lent.read()
+    return _UseTotals(
+        borrowed, min(returned, borrowed),  # others may have read it later
+        sum(use.seconds for use in uses) + shared.total,
+        max([shared.greatest, *(use.longest for use in uses)]),
+        sum(use.timed for use in uses) + shared.number)
+
+
 def state_of(core: Any, name: str, oldest: float | None) -> PoolStats:
     """Return the state of a pool as it is."""
-    maxconnections, maxcached, maxshared, maxwaiting, mincached = core.limits
+    maxconnections, maxcached, maxshared, maxwaiting, mincached = (
+        core.limits[:5])
     opened, waits = core.opened.read(), core.waits.read()
+    uses = _totals_of(core)
     closed = {reason: number.read() for reason, number in core.closed.items()}
     return PoolStats(
         maxconnections, mincached, maxcached, maxshared, maxwaiting,
@@ -94,36 +146,49 @@ def state_of(core: Any, name: str, oldest: float | None) -> PoolStats:
         core.throttle.reconnects.read(), core.refused.read(), name,
         core.timeouts.read(), waits.number, waits.total, waits.greatest,
         opened.total, opened.greatest, closed[CLEARED], closed[DEAD],
-        closed[EXPIRED], closed[IDLE], closed[SURPLUS], oldest)
+        closed[EXPIRED], closed[IDLE], closed[SURPLUS], oldest,
+        uses.borrowed, uses.returned, core.leaked.read(),
+        core.throttle.pings.read(), core.throttle.errors.read(),
+        uses.seconds, uses.longest, uses.timed, number_of(core.ceiling))
 
 
 def too_many_text(
-        stats: PoolStats, waited: float, holders: Sequence[Any],
+        filling: Filling, waited: float, holders: Sequence[Any],
         unknown: int = 0, refusal: str | None = None,
-        ages: Sequence[float] = ()) -> str:
+        ages: Sequence[float] = (),
+        story: tuple[str, str] = ("", "")) -> str:
     """Return why a request got no connection, and what to change.
+
+    Programs that log only its first line see the cause.
 
     unknown: how many more holders there are, which nobody has noted
     refusal: the reason if it is neither of the usual ones
     ages: for how many seconds connections have been being opened
+    story: the cause and how to end it, and how many were refused, if known
     """
-    maxconnections = stats.maxconnections
+    cause, number = (text and f" {text}" for text in story)
+    maxconnections = filling.maxconnections
     limit = "unlimited" if maxconnections is None else maxconnections
     state = (
-        f"(maxconnections: {limit}, maxshared: {stats.maxshared},"
-        f" in use: {stats.in_use}, idle: {stats.idle},"
-        f" waiting: {stats.waiting})")
+        f"(maxconnections: {limit}, maxshared: {filling.maxshared},"
+        f" in use: {filling.in_use}, idle: {filling.idle},"
+        f" waiting: {filling.waiting})")
     opening = _opening(ages)
     if refusal == LATE:
         return (
             f"{refusal} in {waited:.3g} seconds {state}.{opening} Look"
-            " whether the server answers, or wait longer (maxwait).")
-    if maxconnections is not None and stats.in_use >= maxconnections:
+            f" whether the server answers, or wait longer (maxwait).{number}"
+            " [DBU-31]")
+    if refusal == PAUSED:
+        return (
+            f"{refusal} {state}. Call resume(), or wait longer (maxwait)."
+            " [DBU-32]")
+    if maxconnections is not None and filling.in_use >= maxconnections:
         reason = f"All connections of the pool are in use {state}."
         advice = "Raise maxconnections, close connections earlier,"
     elif refusal is not None:
         reason, advice = f"{refusal} {state}.", "Change that,"
-    elif not stats.maxshared:  # one has come back since then
+    elif not filling.maxshared:  # one has come back since then
         reason = f"All connections of the pool were in use {state}."
         advice = "Raise maxconnections, close connections earlier,"
     else:
@@ -131,9 +196,11 @@ def too_many_text(
         advice = (
             "Raise maxshared, end transactions earlier,"
             " ask for a dedicated connection,")
+    if cause:
+        advice = "Change that,"
     return (
-        f"{reason}{opening} {_advice(stats, waited, advice)}"
-        + _named(holders, unknown))
+        f"{reason}{cause}{opening} {_advice(filling, waited, advice)}{number}"
+        " [DBU-30]" + _named(holders, unknown))
 
 
 def _named(holders: Sequence[Any], unknown: int) -> str:
@@ -147,10 +214,10 @@ def _named(holders: Sequence[Any], unknown: int) -> str:
     return text
 
 
-def _advice(stats: PoolStats, waited: float, advice: str) -> str:
-    if stats.maxwaiting is not None and (
-            stats.waiting >= stats.maxwaiting):
-        return f"{advice} or raise maxwaiting ({stats.maxwaiting})."
+def _advice(filling: Filling, waited: float, advice: str) -> str:
+    if filling.maxwaiting is not None and (
+            filling.waiting >= filling.maxwaiting):
+        return f"{advice} or raise maxwaiting ({filling.maxwaiting})."
     if waited < _MOMENT:
         return f"{advice} or wait for one with blocking=True or maxwait."
     return (

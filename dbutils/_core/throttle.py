@@ -14,9 +14,10 @@ from time import monotonic
 
 from .._base.atomic import Count
 from .._base.hints import Any, Callable
-from .._base.opening import HANGS_AFTER, Attempts, Elsewhere, Late
+from .._base.opening import HANGS_AFTER, Attempts, Elsewhere, Full, Late
+from .story import Story
 
-__all__ = ["ConnectThrottle", "Elsewhere"]
+__all__ = ["ConnectThrottle", "Elsewhere", "again"]
 
 # In seconds, the time between two attempts, and by how much it varies.
 _SPAN = 0.05
@@ -25,6 +26,12 @@ _JITTER = 0.005
 _FREE = 5
 # The number of connects without a waiting request that may hang.
 _HANGING = 20
+# In seconds, how long before an outage its first losses may be.
+_BEFORE = 1.0
+# How most losses are noticed.
+_FOUND_DEAD = "the server has closed it, or does not answer"
+# The length of the codes of errors that are texts.
+_STATE = 5
 
 
 class ConnectThrottle:
@@ -32,23 +39,26 @@ class ConnectThrottle:
 
     def __init__(
             self, is_outage: Callable[[BaseException], bool],
-            observers: Any = ()) -> None:
+            story: Story | None = None) -> None:
         """Set up the throttle.
 
         is_outage: tells whether another attempt can help after an error
-        observers: are told of errors, outages and new sessions
+        story: is told of errors, outages and new sessions
         """
-        self.observers = observers
+        self.story = Story() if story is None else story
         self.clock = monotonic
         self._is_outage = is_outage
         # How often a session was replaced while its connection was in use.
         self.reconnects = Count()
+        # How often the server was asked whether a connection is alive, and
+        # how often connecting has failed.
+        self.pings, self.errors = Count(), Count()
         # Why the last attempt failed; None if it did not.
         self.error: Exception | None = None
         self._failures = 0
         self._start = 0.0
-        # When the outage began of which observers were told.  The thread that
-        # sets or pops the only item tells them.
+        # When the outage began that was announced.  The thread that sets or
+        # pops the only item announces it.
         self._outage: dict[int, float] = {}
         # The spans by number, with the object that has claimed each.
         self._claims: dict[int, object] = {}
@@ -56,6 +66,9 @@ class ConnectThrottle:
         # How many pings have failed in a row; after too many, new connections
         # are asked as well.
         self.failed_pings = 0
+        # Whether attempts can lead to several servers that rest by themselves;
+        # then one that fails says nothing about others.
+        self.is_divided = False
         # The work of helpers for requests that have a deadline.
         self.attempts = Attempts()
         self.most_hanging = _HANGING
@@ -70,8 +83,10 @@ class ConnectThrottle:
         is_elsewhere: tells whether another connection is available meanwhile,
             which ends the wait
         """
+        has_failed = False
         while True:
-            if not self._may_try(deadline):
+            if has_failed or not self._may_try(deadline):
+                has_failed = False
                 self._wait_or_raise(deadline)
                 if is_elsewhere():
                     raise Elsewhere
@@ -82,6 +97,7 @@ class ConnectThrottle:
                 if not self.note_failure(error) or deadline is None or (
                         self.clock() >= deadline):
                     raise
+                has_failed = self.is_divided
             else:
                 self.note_success()
                 return con
@@ -99,19 +115,19 @@ class ConnectThrottle:
             last = self.error
             if last is None or self.clock() - start >= HANGS_AFTER:
                 raise
-        raise _again(last)
+        raise again(last)
 
     def last_error(self) -> Exception | None:
         """Return an error like that of the last attempt, if it failed."""
         error = self.error
-        return None if error is None else _again(error)
+        return None if error is None else again(error)
 
     def _may_try(self, deadline: float | None) -> bool:
         """Return whether an attempt may be made just now."""
         if deadline is not None and self.attempts.left() >= (
                 self.most_hanging):
             return False
-        if self.error is None or self._failures < _FREE:
+        if self.error is None or self.is_divided or self._failures < _FREE:
             return True
         span = int((self.clock() - self._start) / _SPAN)
         me = object()
@@ -127,27 +143,36 @@ class ConnectThrottle:
         left = 0.0 if deadline is None else deadline - self.clock()
         error = self.error
         if left <= 0 and error is not None:
-            raise _again(error)
+            raise again(error)
         if left <= 0 and deadline is not None:
             raise Late
         self._over.wait(min(left, _SPAN / 2))
 
     def note_failure(self, error: Exception) -> bool:
         """Note an error; return whether the server cannot be used."""
-        if self.observers and not isinstance(error, (Elsewhere, Late)):
-            self.observers.notify("failed", _again(error))
+        if not isinstance(error, (Elsewhere, Full, Late)):
+            self.errors.step()
+            self.tell(error)
         if not self._is_outage(error):
             return False
         if self.error is None:
             self._start = self.clock() - _JITTER * urandom(1)[0] / 256
             self._over.clear()
-        self.error = _again(error)
+        self.error = again(error)
         self._failures += 1
-        if self.observers:
-            now = self.clock()
-            if self._outage.setdefault(0, now) is now:
-                self.observers.notify("outage_began")
+        now = self.clock()
+        if self._outage.setdefault(0, now) is now:
+            self.story.tell("outage_began", reason=_in_short(error))
         return True
+
+    def tell(self, error: Exception) -> None:
+        """Announce an error; only the first one of an outage is kept."""
+        story = self.story
+        if not self._outage:
+            details = (again(error),) if story.observers else ()
+            story.tell("failed", *details, reason=_in_short(error))
+        elif story.observers:
+            story.observers.notify("failed", again(error))
 
     def note_success(self) -> None:
         """Note that the server has accepted a connection."""
@@ -160,17 +185,74 @@ class ConnectThrottle:
 
     def _end_outage(self) -> None:
         began = self._outage.pop(0, None)
-        if began is not None and self.observers:
-            self.observers.notify("outage_ended", self.clock() - began)
+        if began is not None:
+            seconds = self.clock() - began
+            # the first loss is noticed before it turns out to be an outage
+            lost = self.story.number_of("lost", seconds + _BEFORE)
+            self.story.tell(
+                "outage_ended", seconds, seconds=seconds,
+                reason=f"; connections lost: {lost}" if lost else "")
 
-    def reconnected(self) -> None:
-        """Note that a session was replaced."""
+    @property
+    def outage(self) -> float | None:
+        """For how many seconds the server cannot be used, if that is so."""
+        began = self._outage.get(0)
+        return None if began is None else self.clock() - began
+
+    def reconnected(self, connection: int, reason: str) -> None:
+        """Note that a session was replaced.
+
+        connection: the number of its connection
+        reason: why in words, "" if it was found dead
+        """
         self.reconnects.step()
-        if self.observers:
-            self.observers.notify("reconnected")
+        if not reason:
+            self.lost(connection)
+        self.story.tell(
+            "reconnected", connection=connection,
+            reason=reason or _FOUND_DEAD)
+
+    def lost(self, connection: int, reason: str = _FOUND_DEAD) -> None:
+        """Note that the server has ended a session."""
+        self.story.tell("lost", connection=connection, reason=reason)
 
 
-def _again(error: Exception) -> Exception:
+def _in_short(error: Exception) -> str:
+    """Return the type of an error and its code, without its text.
+
+    The texts of drivers may contain passwords.
+    """
+    codes = [
+        getattr(error, "sqlstate", None), getattr(error, "pgcode", None),
+        *error.args[:1]]
+    known = " ".join([
+        type(error).__name__, *list(map(str, filter(_is_code, codes)))[:1]])
+    return f"{known}, connection refused" if _is_refused(error) else known
+
+
+def _is_refused(error: BaseException) -> bool:
+    """Return whether no server listens, as the error or its cause tells."""
+    # no generators, which keep an interrupt within them
+    causes = [error, error.__cause__, error.__context__]
+    texts = [
+        text.lower() for cause in causes if cause is not None
+        for text in cause.args if isinstance(text, str)]
+    return "connection refused" in "\n".join(texts) or any(
+        map(_is_refusal, causes))
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    return isinstance(error, ConnectionRefusedError)
+
+
+def _is_code(value: Any) -> bool:
+    is_number = isinstance(value, int)
+    return is_number or (
+        isinstance(value, str) and len(value) == _STATE and value.isalnum()
+        and value.isupper())
+
+
+def again(error: Exception) -> Exception:
     """Return an error like another one, without the frames it refers to."""
     try:
         from copy import copy  # noqa: PLC0415 - rarely needed

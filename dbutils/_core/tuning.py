@@ -6,13 +6,14 @@ from .._base.hints import Any, Callable
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
-    from .backend import AdmissionPolicy
+    from .backend import AdmissionPolicy, Kinds
     from .maintenance import MaintenanceOptions
     from .resetting import ResetWorkers
 
 __all__ = [
-    "allow_helpers", "close_idle", "limit_usage", "observe",
-    "set_admission_policy", "set_reset_workers", "set_service",
+    "allow_helpers", "close_idle", "divide", "drain", "limit_usage", "observe",
+    "set_admission_policy", "set_kinds", "set_paused", "set_reset_workers",
+    "set_service",
     "start_maintenance", "unobserve", "watch_holders"]
 
 
@@ -24,7 +25,7 @@ def start_maintenance(
         from .maintenance import Maintenance  # noqa: PLC0415 - an option
 
         core.maintenance = Maintenance(core, options, connect)
-        if options.leakafter:
+        if options.leakafter or options.idleafter:
             core.tracks = True
         core.choose_ways()
 
@@ -67,9 +68,21 @@ def set_reset_workers(core: Any, reset_workers: ResetWorkers | None) -> None:
 def set_admission_policy(core: Any, policy: AdmissionPolicy) -> None:
     """Set what decides about requests, before the pool is used."""
     if core.policy is not None:
-        raise ValueError("There can be only one who decides in a pool.")
+        raise ValueError(
+            "There can be only one who decides in a pool. [DBU-13]")
     core.policy = policy
     core.choose_ways()
+
+
+def set_kinds(core: Any, kinds: Kinds) -> None:
+    """Tell connections apart from now on."""
+    core.kinds = kinds
+    core.choose_ways()
+
+
+def divide(core: Any) -> None:
+    """Note that connections can lead to several servers from now on."""
+    core.throttle.is_divided = True
 
 
 def set_service(core: Any, barging: float, is_ranked: bool) -> None:
@@ -82,6 +95,24 @@ def set_service(core: Any, barging: float, is_ranked: bool) -> None:
     core.rank = core.queue.rank = core.policy.rank if is_ranked else None
     core.choose_ways()
     core.serve()
+
+
+def set_paused(core: Any, is_paused: bool) -> None:
+    """Lend nothing, or again, at first to the requests that have waited."""
+    core.is_paused = is_paused
+    core.choose_ways()
+    core.serve()
+
+
+def drain(core: Any, seconds: float | None) -> None:
+    """Close the present connections, one after the other if that has time."""
+    if not seconds:
+        core.drain()
+        return
+    from .draining import SlowDrain  # noqa: PLC0415 - rarely needed
+
+    core.slow_drain = SlowDrain(core, seconds)
+    core.slow_drain.begin()
 
 
 def close_idle(core: Any) -> None:

@@ -13,7 +13,16 @@ from time import monotonic
 from .._base.atomic import first, remove
 from .._base.hints import Any, Callable, Sequence
 
-__all__ = ["FEW", "Queue", "Waiter"]
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    _Own = TypeVar("_Own", bound="Waiter")
+
+__all__ = ["FEW", "NESTED", "Queue", "Waiter"]
+
+# Why one is refused whose thread has a connection.
+NESTED = "all connections are in use, one by the same thread"
 
 # In seconds, when a waiter without an answer looks: often if it is the first
 # in the queue.  The few that look have a limit.  The others look in case that
@@ -29,28 +38,43 @@ FEW = 4
 class Waiter:
     """A request that is answered at most once."""
 
-    # It has no __slots__, with which making one would take longer.
+    # It has no __slots__, with which making one would take longer.  Most are
+    # as the class says.
 
+    # Whether it can share a connection; its level and its tag, if it has any.
+    shareable = False
+    request: Any = None
+    # Whether it is one of the few that look.
+    looks = False
     # Set when it sleeps for longer: the thread, and until when it waits.
     thread: int | None = None
     deadline: float | None = None
     # Whether the thread has a connection of the pool, once that is known.
     is_holder: bool | None = None
+    # Whether it was in line before.
+    returns = False
     # Why it must not wait any longer, if others cannot end that.
     deadlock: str | None = None
 
-    def __init__(self, shareable: bool = False, request: Any = None) -> None:
-        self.shareable = shareable
-        # The level and the tag of the request, if it has any.
-        self.request = request
+    def __init__(self) -> None:
         self.since = monotonic()
-        # Whether it is one of the few that look.
-        self.looks = False
         # Empty as long as it waits.  The first thread that sets the only item
         # has answered: that is one step, so no answer is lost on its way.
         self.answer: dict[int, Any] = {}
         self.gate = gate = threading.Lock()
         gate.acquire()
+
+    def ask(
+            self: _Own, shareable: bool, request: Any,
+            since: float | None) -> _Own:
+        """Note what the request wants; return the waiter.
+
+        since: the time of the request, if it did not come just now
+        """
+        self.shareable, self.request = shareable, request
+        if since is not None:
+            self.since, self.returns = since, True
+        return self
 
     @property
     def permit(self) -> Any:
@@ -142,6 +166,13 @@ class Queue:
         if waiter is not None:
             waiter.nudge()
         self.drop(link)
+
+    def add(self, link: Any) -> None:
+        """Add a waiter that was in line before, in front of later ones."""
+        since = link().since
+        earlier = [
+            waiter for waiter in self.waiters() if waiter.since <= since]
+        self.links.insert(len(earlier), link)
 
     def drop(self, link: Any) -> None:
         """Take a waiter out of the queue."""

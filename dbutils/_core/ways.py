@@ -3,9 +3,13 @@
 The fast ways are four attributes of a core: "take" and "take_dedicated"
 return an idle permit or raise an IndexError, "put" makes one idle, and "room"
 is the number of idle connections from which on "put" must not be used, but
-"place".  As long as a request waits, the first two only raise the error, and
-"room" is 0.  Both can stay so after it has left: the next request that goes
-the long way, or the next "place", changes that.
+"place", or None if it can always be used.  As long as a request waits, the
+first two are blocked, so that they only return None, and "room" is 0.  All can
+stay so after it has left: the next request that goes the long way, or the next
+"place", changes that.
+
+If observers are told of each request, the first two are always blocked, and
+"watched_way" is what they would be otherwise.
 """
 
 from __future__ import annotations
@@ -13,16 +17,14 @@ from __future__ import annotations
 from time import monotonic
 from types import MethodType
 
-from .._base.hints import Any, Callable, deque, partial
+from .._base.hints import Any, Callable, partial
 
 __all__ = [
     "choose_ways", "look_at_waiters", "may_be_taken", "measure_load",
     "none_is_idle", "note_growth", "note_load", "track"]
 
-_ANY_NUMBER = 2 ** 29  # a small one, with which comparing is quick
-
-# A way out that raises an IndexError.
-none_is_idle: Any = deque(maxlen=0).popleft
+# A way out that is blocked.  An error would take longer, and so would Python.
+none_is_idle: Any = [].clear
 
 
 def choose_ways(core: Any) -> None:
@@ -39,21 +41,26 @@ def choose_ways(core: Any) -> None:
 
 
 def _options(core: Any) -> tuple[
-        bool, bool, bool, bool, bool | None, bool, bool, Any]:
+        bool, bool, bool, bool, Any, bool, bool, Any, Any]:
     """Return all that the ways depend on."""
     policy = core.policy
     return (
-        core.is_closed, _is_long(core, policy),
-        _needs_care(core), core.asks and not _needs_more(core), core.tracks,
+        core.is_closed, _is_long(core, policy), _is_watched(core),
+        _needs_care(core), None if _needs_more(core) else core.way_to_check,
         _needs_times(core), _is_plain(core),
-        (core.order, core.limits.maxcached))
+        (core.order, core.limits.maxcached), core.kinds)
 
 
 def _is_long(core: Any, policy: Any) -> bool:
     """Return whether each request goes the long way."""
     return bool(
         (policy is not None and policy.has_limits) or core.nesting is not None
-        or (core.observers and core.observers.watches))
+        or core.is_paused)
+
+
+def _is_watched(core: Any) -> bool:
+    """Return whether observers are told of each request."""
+    return bool(core.observers and core.observers.watches)
 
 
 def _is_plain(core: Any) -> bool:
@@ -63,57 +70,66 @@ def _is_plain(core: Any) -> bool:
     """
     limits = core.limits
     return not (
-        core.is_closed or core.barging or core.observers or limits.maxshared
-        or core.policy is not None or core.timer is not None
-        or core.nesting is not None
+        core.is_closed or core.is_paused or core.barging or core.observers
+        or limits.maxshared or core.policy is not None
+        or core.timer is not None
+        or core.nesting is not None or core.kinds is not None
         or limits.maxwaiting is not None or core.slots.is_oversized())
 
 
 def _choose(
-        core: Any, is_closed: bool, is_long: bool, needs_care: bool,
-        only_asks: bool, tracks: bool | None, needs_times: bool,
-        is_plain: bool,
-        order: tuple[Any, Any]) -> None:
-    take: Any = core.idle.popleft
+        core: Any, is_closed: bool, is_long: bool, is_watched: bool,
+        needs_care: bool, way_to_check: Any, needs_times: bool,
+        is_plain: bool, order: tuple[Any, Any], kinds: Any) -> None:
+    idle, maintenance = core.idle, core.maintenance
+    take, put = idle.popleft, idle.append
+    if needs_times:
+        take, put = maintenance.way_out(idle), maintenance.way_back(idle)
+    core.take_idle = take  # first, since the other ways begin with it
+    take = _with_checks(core, take, needs_care, way_to_check)
+    if kinds is not None:
+        take = core.backend.way_to_usual(core, take)
     if is_closed or is_long:
         take = none_is_idle
-    elif only_asks:
-        take = MethodType(core.backend.take_and_ask, core)
-    elif needs_care:
-        take = MethodType(core.backend.take_with_care, core)
-    elif tracks:
-        take = MethodType(core.backend.take_and_note, core)
-    put: Any = core.idle.append
-    if needs_times:
-        put = core.maintenance.way_back(core.idle)
     if order[1] is not None:
         put = partial(_put_and_look, core, put)
     if is_long:
         put = core.put_back
     # each is set once, also if this is interrupted
-    core.way_out, core.put, core.is_plain = take, put, is_plain
+    core.watched_way = take if is_watched else none_is_idle
+    core.way_out = none_is_idle if is_watched else take
+    core.put, core.is_plain = put, is_plain
+
+
+def _with_checks(
+        core: Any, take: Any, needs_care: bool, way_to_check: Any) -> Any:
+    """Return a way out with what is to be done before lending."""
+    if way_to_check is not None:
+        return MethodType(way_to_check, core)
+    if needs_care:
+        return MethodType(core.backend.take_with_care, core)
+    return take
 
 
 def _put_and_look(
         core: Any, put: Callable[[Any], None], permit: Any) -> None:
     """Make a connection idle; close it if others have come back meanwhile."""
     put(permit)
-    if len(core.idle) > core.room:
+    room = core.room
+    if room is not None and len(core.idle) > room:
         core.hand_on()
 
 
 def _needs_care(core: Any) -> bool:
     """Return whether something is to be looked at before lending."""
     return bool(
-        core.is_careful or core.tick is not None or _may_track(core)
-        or _needs_times(core))
+        core.is_careful or core.tick is not None or _may_track(core))
 
 
 def _needs_more(core: Any) -> bool:
-    """Return whether lending takes more than to ask the connection."""
+    """Return whether lending takes more than to check the connection."""
     return bool(
-        core.tick is not None or core.tracks or core.trust is not None
-        or _may_track(core) or _needs_times(core))
+        core.tick is not None or core.trust is not None or _may_track(core))
 
 
 def _needs_times(core: Any) -> bool:
@@ -138,7 +154,7 @@ def look_at_waiters(core: Any) -> None:
         core.take, core.take_dedicated, core.room = ways
 
 
-def _ways(core: Any) -> tuple[Any, Any, int]:
+def _ways(core: Any) -> tuple[Any, Any, int | None]:
     """Return take, take_dedicated and room, as they have to be now."""
     way = core.way_out if core.may_be_taken() else none_is_idle
     return (
@@ -146,19 +162,24 @@ def _ways(core: Any) -> tuple[Any, Any, int]:
         0 if core.waiting else _open_room(core))
 
 
-def _open_room(core: Any) -> int:
-    """Return from how many idle connections on none comes back quickly."""
+def _open_room(core: Any) -> int | None:
+    """Return from how many idle connections on none comes back quickly.
+
+    None means that any number may be idle.
+    """
     if core.is_closed or core.slots.is_oversized():
         return 0
-    maxcached = core.limits.maxcached
-    return _ANY_NUMBER if maxcached is None else maxcached
+    return core.limits.maxcached  # type: ignore[no-any-return]
 
 
 def may_be_taken(core: Any) -> bool:
     """Return whether a request may take what is idle.
 
-    It must not overtake a waiter, unless that has only just come.
+    It must not overtake a waiter, unless that has only just come; and while
+    the pool is paused, nobody may.
     """
+    if core.is_paused:
+        return False
     if not core.waiting:
         return True
     first = core.queue.first() if core.barging > 0 else None
@@ -197,7 +218,8 @@ def note_growth(core: Any) -> None:
 
 
 def track(core: Any) -> None:
-    """Keep track of holders from now on, unless that is not wanted."""
+    """Keep track of holders and times from now on, unless it is not wanted."""
     if core.tracks is None:
         core.tracks = True
         core.choose_ways()
+    core.times = core.tracks

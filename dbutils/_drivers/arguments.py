@@ -33,11 +33,11 @@ class ConnectArguments:
 
 
 def accept_utf8(
-        driver: Any, arguments: ConnectArguments,  # noqa: ARG001 - a method
+        self: Any, arguments: ConnectArguments,  # noqa: ARG001 - a method
         value: str) -> None:
     """Accept the only encoding of a driver; its class has this as method."""
     if value.lower() not in _UTF8:
-        driver.refuse("charset", " other than 'utf8'")
+        self.refuse("charset", " other than 'utf8'")
 
 
 def demand_host(config: Any) -> None:
@@ -47,7 +47,7 @@ def demand_host(config: Any) -> None:
             host and not host.startswith(("/", "@")) for host in hosts):
         raise ValueError(
             "'ssl' needs the name of a 'host', since what goes to a local"
-            " socket is not encrypted.")
+            " socket is not encrypted. [DBU-19]")
 
 
 def tls_context(config: Any) -> Any:

@@ -157,7 +157,7 @@ def failures_of(*sources: Any) -> tuple[type[Exception], ...]:
     raise AttributeError(
         "Could not determine the failure exceptions of the driver:"
         " please pass them with the keyword 'failures',"
-        " or set creator.dbapi to the DB-API 2 module.")
+        " or set creator.dbapi to the DB-API 2 module. [DBU-06]")
 
 
 def creator_threadsafety(creator: Any) -> int:
@@ -183,7 +183,7 @@ def split_isfatal(isfatal: Any, args: Args) -> tuple[Any, tuple[Any, ...]]:
     if isfatal is None and args and (args[0] is None or callable(args[0])):
         return args[0], args[1:]
     if isfatal is not None and not callable(isfatal):
-        raise TypeError("'isfatal' must be a callable.")
+        raise TypeError("'isfatal' must be a callable. [DBU-01]")
     return isfatal, args
 
 
@@ -194,5 +194,6 @@ def connect_pg(*args: Any, **kwargs: Any) -> Any:
     except ImportError as error:
         raise ImportError(
             "The classic PyGreSQL module 'pg' cannot be imported."
-            " Please install it with: pip install DBUtils[pg]") from error
+            " Please install it with: pip install DBUtils[pg]"
+            " [DBU-07]") from error
     return DB(*args, **kwargs)

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from .arguments import ConnectArguments
+    from .standing import Standing
 
     _Function = TypeVar("_Function", bound=Callable[..., Any])
 _DEFAULTS: set[Any] = set()
@@ -122,7 +123,7 @@ def question(con: Any, path: str) -> Any:
 
 
 def in_transaction_of(
-        driver: Any, con: Any) -> Any:  # noqa: ARG001 - a method
+        self: Any, con: Any) -> Any:  # noqa: ARG001 - a method
     """Return ask(con, "in_transaction"), but faster, for it is asked often.
 
     Drivers that tell it in this way have this function as their method.
@@ -320,8 +321,8 @@ class DriverFacts(Driver):
     writers: Mapping[str, str] = {}
     # The settings that cannot be read without asking the server.
     unreadable: frozenset[str] = frozenset()
-    # Whether the settings cannot be restored one by one, since the driver
-    # only knows the values that it was told itself.
+    # Whether the settings with readers cannot be restored one by one, since
+    # the driver only knows the values that it was told itself.
     is_coarse = False
     # The methods that change the session: COMPARED, MARKS, SPOILS, or the
     # setting that cannot be read and gets the first argument as its value.
@@ -340,6 +341,8 @@ class DriverFacts(Driver):
     checks_types = False
     # Whether SET TRANSACTION reaches transactions that begin later.
     sets_ahead = False
+    # Whether each connection has a session of its own, see "poolers".
+    has_own_session = True
 
     @property
     def needs_account(self) -> bool:
@@ -440,6 +443,31 @@ class DriverFacts(Driver):
     # understand stays unknown.
     server_questions: Mapping[str, str] = {}
 
+    def may_be_pooled(self, con: Any) -> bool:
+        """Return whether something indicates a proxy that shares sessions.
+
+        The server is not asked.
+        """
+        return False
+
+    def join_pooler(self, con: Any) -> None:
+        """Switch off what needs a session of its own."""
+
+    @_default
+    def standing(self, con: Any) -> Standing | None:
+        """Ask the server for its role; None if it has none."""
+        return None
+
+    @_default
+    def position(self, con: Any) -> str | None:
+        """Ask the server how far it has come; None if it does not tell."""
+        return None
+
+    @_default
+    def has_reached(self, con: Any, position: str) -> bool | None:
+        """Ask the server whether it has come as far; None if unknown."""
+        return None
+
     def connected(self, con: Any) -> None:
         """Lift a limit that was meant for connecting only."""
 
@@ -485,12 +513,13 @@ class DriverFacts(Driver):
             if name.lower() in given:
                 raise ValueError(
                     f"The option {name!r} of {self.module} is the matter of"
-                    " a setting.")
+                    " a setting. [DBU-15]")
             arguments.parameters[name] = value
 
     def refuse(self, setting: str, hint: str = "") -> None:
         """Raise the error for a setting that the driver does not know."""
-        raise ValueError(f"{self.module} cannot honour {setting!r}{hint}.")
+        raise ValueError(
+            f"{self.module} cannot honour {setting!r}{hint}. [DBU-15]")
 
     def add_connection_timeout(
             self, arguments: ConnectArguments, value: float) -> None:
@@ -518,8 +547,12 @@ class ExactDriver(DriverFacts):
     """
 
     is_known = True
-    asks = needs_account = False
+    asks = False
     lost_codes = transient_codes = read_only_codes = frozenset()
+
+    @property
+    def needs_account(self) -> bool:
+        return False
 
     @property
     def tells_work(self) -> bool:

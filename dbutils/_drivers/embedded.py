@@ -53,7 +53,8 @@ class _Sqlite(ExactDriver):
         if config.password is not None:
             self.refuse("password")
         if config.database is None:
-            raise ValueError("A SQLite database needs the name of a file.")
+            raise ValueError(
+                "A SQLite database needs the name of a file. [DBU-17]")
         arguments = super().arguments_for(config, dbapi)
         arguments.parameters.setdefault("check_same_thread", False)
         return arguments

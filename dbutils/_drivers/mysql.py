@@ -2,17 +2,46 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from .._base.checks import whole
+from .._base.errors import log_swallowed
 from .._base.hints import Any, Kwargs
 from .arguments import ConnectArguments, accept_utf8, tls_context
 from .creators import has_base
 from .driver import COMPARED, MARKS, SPOILS, ExactDriver, ask
+from .standing import (
+    OFFLINE,
+    PRIMARY,
+    STANDBY,
+    Standing,
+    records_of,
+    rows_of,
+)
 
 __all__ = ["DRIVERS"]
 
 _RESET_CONNECTION = 31  # the number of a command of MySQL
+# Whether a server takes writes, and the state of a node of Galera: it is of
+# use while it is synchronized (4), or helps another one (2).
+_VARIABLES = (
+    "show global variables where variable_name in ('read_only', 'wsrep_on')")
+_STATUS = (
+    "show global status where variable_name in"
+    " ('wsrep_ready', 'wsrep_local_state')")
+_SYNCED = {"2", "4"}
+# How to ask a replica for its state, and the number of the error of a server
+# that does not understand that.
+_REPLICATION = ("show replica status", "show slave status")
+_SYNTAX = 1064
+# The names of its lag, and of whether it reads what it follows and replays it.
+_SAID = (
+    ("seconds_behind_master", "seconds_behind_source"),
+    ("slave_io_running", "replica_io_running"),
+    ("slave_sql_running", "replica_sql_running"))
+# The beginning of a position of MariaDB, with a domain, a server and a number.
+_IN_DOMAIN = re.compile(r"\d+-\d+-\d+")
 
 
 class _MySql(ExactDriver):
@@ -55,6 +84,48 @@ class _MySql(ExactDriver):
             "select @@thread_pool_size from dual"
             " where version() like '%MariaDB%'"),
         "session": "select connection_id()"}
+
+    def standing(self, con: Any) -> Standing | None:
+        known = _values(rows_of(con, _VARIABLES))
+        if known.get("wsrep_on") == "ON":
+            known.update(_values(rows_of(con, _STATUS)))
+            if known.get("wsrep_ready") != "ON" or (
+                    known.get("wsrep_local_state") not in _SYNCED):
+                return Standing(OFFLINE)
+        if known.get("read_only", "OFF") in {"OFF", "0"}:
+            return Standing(PRIMARY)
+        return Standing(STANDBY, lag=self._lag(con))
+
+    def _lag(self, con: Any) -> float | None:
+        """Return by how many seconds a replica is behind, None if unknown.
+
+        Old servers have other words for that, and not every user may ask.
+        """
+        for question in _REPLICATION:
+            try:
+                return _largest_lag(records_of(con, question))
+            except Exception as error:
+                if self.is_loss(error):
+                    raise
+                log_swallowed("asking a replica how far it is behind", error)
+                if self.code(error) != _SYNTAX:
+                    return None
+        return None
+
+    def position(self, con: Any) -> str | None:
+        version = _text(rows_of(con, "select version()")[0][0])
+        (said,), = rows_of(
+            con, "select @@gtid_current_pos" if "MariaDB" in version
+            else "select @@global.gtid_executed")
+        return "".join(_text(said).split()) or None
+
+    def has_reached(self, con: Any, position: str) -> bool | None:
+        # its characters were checked
+        (reached,), = rows_of(
+            con, f"select master_gtid_wait('{position}', 0) = 0"
+            if _IN_DOMAIN.match(position)
+            else f"select gtid_subset('{position}', @@global.gtid_executed)")
+        return None if reached is None else bool(reached)
 
     def add_host(self, arguments: ConnectArguments, value: str) -> None:
         is_path = value.startswith("/")
@@ -100,11 +171,42 @@ class _EncryptionCheck:
         if not all(all(_values_of(row)) for row in rows):
             raise self._error(
                 "The server does not encrypt the connection, but ssl=True"
-                " demands that.")
+                " demands that. [DBU-20]")
+
+
+def _largest_lag(channels: list[dict[str, Any]]) -> float | None:
+    """Return the lag of a replica that follows others through channels.
+
+    It is unknown where nothing follows, or nothing is followed, for any of
+    them.
+    """
+    lags = []
+    for channel in channels:
+        lag, reads, replays = (
+            next((channel[name] for name in names if name in channel), None)
+            for names in _SAID)
+        if lag is None or {reads, replays} != {"Yes"}:
+            return None
+        lags.append(float(lag))
+    return max(lags, default=None)
+
+
+def _values(rows: list[Any]) -> dict[str, str]:
+    """Return the values of variables by their names."""
+    pairs = (map(_text, row) for row in rows)
+    return {name.lower(): value for name, value in pairs}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, (bytes, bytearray)) else (
+        str(value))
 
 
 def _values_of(row: Any) -> Any:
     return row.values() if isinstance(row, dict) else row
+
+
+_may_be_open = (1).bit_length  # returns 1, and is written in C
 
 
 class _LikePyMySql(_MySql):
@@ -157,6 +259,11 @@ class _PyMySql(_LikePyMySql):
         # although a transaction is open, unless in autocommit mode.
         status = con.server_status
         return True if status & 1 else False if status & 2 else None
+
+    def status_of(self, con: Any) -> Any:
+        # Unless each statement is committed at once, it can never be told
+        # that no transaction is open, so the status need not even be read.
+        return _may_be_open if ask(con, "get_autocommit") is False else None
 
     def is_closed(self, con: Any) -> bool | None:
         return not con.open
@@ -246,7 +353,12 @@ class _MySqlConnector(_MySql):
     module = "mysql.connector"
     socket_name = "_socket.sock.fileno"
     connect_timeout = "connection_timeout"
-    settings = ("autocommit", "sql_mode", "time_zone", "charset")
+    # The last ones are known to the driver alone, and the first of these
+    # changes the second, too.
+    settings = (
+        "autocommit", "sql_mode", "time_zone", "charset",
+        "raise_on_warnings", "get_warnings", "use_unicode", "read_timeout",
+        "write_timeout")
     unreadable = frozenset(("database", "user"))
     is_coarse = True
     setters: Mapping[str, str] = {

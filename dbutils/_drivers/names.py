@@ -8,34 +8,14 @@ type of "dbapi_connection" is the true one.
 
 from __future__ import annotations
 
-from .._base.hints import Any, Callable, Con, Generic, Sequence
+from .._base.hints import Any, Con, Generic, Sequence
 
-__all__ = ["ConnectionNames", "Creator", "CursorNames"]
-
-TYPE_CHECKING = False  # type checkers know the name
-if TYPE_CHECKING:
-    from typing import Protocol, TypeVar, Union
-
-    _Con_co = TypeVar("_Con_co", covariant=True)
-
-    class _Connects(Protocol[_Con_co]):
-        """A module, or another object that connects."""
-
-        @property
-        def connect(self) -> Callable[..., _Con_co]: ...
-
-    # A module of a driver, or a function.  The connections of psycopg2 remain
-    # unknown, since its function can return those of another class.
-    Creator = Union[_Connects[Con], Callable[..., Con]]
-else:
-    Creator = Any
+__all__ = [
+    "ConnectionNames", "CursorNames", "DriverNames", "PgNames", "SimpleNames"]
 
 
-class ConnectionNames(Generic[Con]):
+class DriverNames:
     """The names of connections, except those that a lease has itself."""
-
-    # the driver's own connection
-    dbapi_connection: Con
 
     DataError: Any
     DatabaseError: Any
@@ -283,6 +263,24 @@ class ConnectionNames(Generic[Con]):
     xid: Any
 
 
+class ConnectionNames(DriverNames, Generic[Con]):
+    """The names of steady connections and their leases."""
+
+    @property
+    def dbapi_connection(self) -> Con:
+        """The driver's own connection."""
+        raise NotImplementedError
+
+
+class SimpleNames(DriverNames):
+    """The names of the leases of a simple pool, which have none themselves."""
+
+    begin: Any
+    commit: Any
+    cursor: Any
+    rollback: Any
+
+
 class CursorNames:
     """The names of cursors, except those that our cursors have."""
 
@@ -377,3 +375,91 @@ class CursorNames:
     with_rows: Any
     withhold: Any
     write_timeout: Any
+
+
+class PgNames:
+    """The names of the connections of classic PyGreSQL."""
+
+    abort: Any
+    adapter: Any
+    backend_pid: Any
+    begin: Any
+    cancel: Any
+    clear: Any
+    commit: Any
+    date_format: Any
+    db: Any
+    dbname: Any
+    dbtypes: Any
+    debug: Any
+    decode_json: Any
+    delete: Any
+    delete_prepared: Any
+    describe_prepared: Any
+    encode_json: Any
+    end: Any
+    endcopy: Any
+    error: Any
+    escape_bytea: Any
+    escape_identifier: Any
+    escape_literal: Any
+    escape_string: Any
+    fileno: Any
+    get: Any
+    get_as_dict: Any
+    get_as_list: Any
+    get_attnames: Any
+    get_cast_hook: Any
+    get_databases: Any
+    get_generated: Any
+    get_notice_receiver: Any
+    get_parameter: Any
+    get_relations: Any
+    get_tables: Any
+    getline: Any
+    getlo: Any
+    getnotify: Any
+    has_table_privilege: Any
+    host: Any
+    insert: Any
+    inserttable: Any
+    is_non_blocking: Any
+    locreate: Any
+    loimport: Any
+    notification_handler: Any
+    options: Any
+    parameter: Any
+    pkey: Any
+    pkeys: Any
+    poll: Any
+    port: Any
+    prepare: Any
+    protocol_version: Any
+    putline: Any
+    query: Any
+    query_formatted: Any
+    query_prepared: Any
+    release: Any
+    reopen: Any
+    reset: Any
+    rollback: Any
+    savepoint: Any
+    send_query: Any
+    server_version: Any
+    set_cast_hook: Any
+    set_non_blocking: Any
+    set_notice_receiver: Any
+    set_parameter: Any
+    socket: Any
+    source: Any
+    ssl_attributes: Any
+    ssl_in_use: Any
+    start: Any
+    status: Any
+    transaction: Any
+    truncate: Any
+    unescape_bytea: Any
+    update: Any
+    upsert: Any
+    use_regtypes: Any
+    user: Any

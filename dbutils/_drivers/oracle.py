@@ -75,7 +75,7 @@ class _OracleDb(_CxOracle):
 
     def add_ssl(self, arguments: ConnectArguments, config: Any) -> None:
         if config.ssl and config.host is None:
-            raise ValueError("'ssl' needs the name of a 'host'.")
+            raise ValueError("'ssl' needs the name of a 'host'. [DBU-19]")
         arguments.add(protocol="tcps" if config.ssl else "tcp")
         if config.ssl_ca:
             arguments.add(

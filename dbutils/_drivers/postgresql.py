@@ -16,13 +16,25 @@ from .arguments import (
     tls_context,
 )
 from .driver import COMPARED, MARKS, DriverFacts, ExactDriver, ask, question
+from .standing import PRIMARY, READ_ONLY, STANDBY, Standing, rows_of
 
 __all__ = ["DRIVERS"]
 
 _UNKNOWN = 4  # the status of the transaction of a bad connection
 # The first release of libpq that knows tcp_user_timeout.
 _USER_TIMEOUT = 120000
+# The greatest number of a process.  Where a proxy does not tell which session
+# it has, it makes up a number, which is greater, or negative, nearly always.
+_MOST = 2 ** 22
+_TRUE = frozenset(("t", "true"))
 _SETTING = "select setting from pg_settings where name = '{}'"
+# Whether a server follows another one, whether it refuses to write, and to
+# where it has written or replayed.
+_STANDING = (
+    "select pg_is_in_recovery(),"
+    " current_setting('transaction_read_only') = 'on',"
+    " (case when pg_is_in_recovery() then pg_last_wal_replay_lsn()"
+    " else pg_current_wal_insert_lsn() end - '0/0'::pg_lsn)::bigint")
 
 
 class _PostgreSql(ExactDriver):
@@ -34,6 +46,8 @@ class _PostgreSql(ExactDriver):
     settings: tuple[str, ...] = ("autocommit",)
     autocommit_name = "autocommit"
     socket_name = "fileno"
+    # The path of the number of the session, as it was told when connecting.
+    session_name: str | None = None
     connect_timeout: str | None = "connect_timeout"
     attribute_names: Mapping[str, str] = {"autocommit": "autocommit"}
     server_questions: Mapping[str, str] = {
@@ -61,6 +75,33 @@ class _PostgreSql(ExactDriver):
             "select count(*) from pg_ls_dir('/sys/devices/system/cpu') as file"
             " where file ~ '^cpu[0-9]+$'"),
         "session": "select pg_backend_pid()"}
+
+    def may_be_pooled(self, con: Any) -> bool:
+        number = self.session_number(con)
+        return isinstance(number, int) and not 0 < number <= _MOST
+
+    def session_number(self, con: Any) -> Any:
+        """Return the number of the session, None if it is not known."""
+        return None if self.session_name is None else ask(
+            con, self.session_name)
+
+    def standing(self, con: Any) -> Standing | None:
+        return self.standing_in(rows_of(con, _STANDING))
+
+    def standing_in(self, rows: list[Any]) -> Standing:
+        """Return the standing that an answer tells."""
+        (follows, refuses, position), = rows
+        role = STANDBY if follows else READ_ONLY if refuses else PRIMARY
+        return Standing(role, None if position is None else int(position))
+
+    def position(self, con: Any) -> str | None:
+        standing = self.standing(con)
+        reached = None if standing is None else standing.position
+        return None if reached is None else str(reached)
+
+    def has_reached(self, con: Any, position: str) -> bool | None:
+        reached = self.position(con)
+        return None if reached is None else int(reached) >= int(position)
 
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)
@@ -129,6 +170,7 @@ def _keepalives(seconds: float, dbapi: Any) -> dict[str, int]:
 
 class _Psycopg2(_LibPq):
     module = "psycopg2"
+    session_name = "get_backend_pid"
     transaction_name = "get_transaction_status"
     checks_types = True
     settings = (
@@ -162,6 +204,7 @@ class _Psycopg2(_LibPq):
 
 class _Psycopg(_LibPq):
     module = "psycopg"
+    session_name = "pgconn.backend_pid"
     transaction_name = "pgconn.transaction_status"
     parameter_names: Mapping[str, str] = {
         **_LibPq.parameter_names, "autocommit": "autocommit"}
@@ -189,6 +232,9 @@ class _Psycopg(_LibPq):
 
     def number_of(self, con: Any) -> Any:
         return question(con, "pgconn.socket")
+
+    def join_pooler(self, con: Any) -> None:
+        con.prepare_threshold = None
 
     def keeps_rows(self, cursor: Any) -> bool:
         # server-side cursors have names; a pipeline may owe the result
@@ -222,6 +268,10 @@ class _Pg8000(_WithStream, _PostgreSql):
         "host": "host", "port": "port", "database": "database",
         "user": "user", "application_name": "application_name"}
     add_charset = accept_utf8
+
+    def session_number(self, con: Any) -> Any:
+        data = getattr(con, "_backend_key_data", None)
+        return data and int.from_bytes(data[:4], "big")
 
     def connected(self, con: Any) -> None:
         con._usock.settimeout(None)  # noqa: SLF001 - there is no other way
@@ -270,6 +320,7 @@ class _Pg8000(_WithStream, _PostgreSql):
 
 class _Pgdb(_LibPq):
     module = "pgdb"
+    session_name = "_cnx.backend_pid"
     transaction_name = "_cnx.transaction"
     socket_name = "_cnx.fileno"
 
@@ -297,6 +348,13 @@ class _ClassicPg(_PostgreSql):
 
     def is_closed(self, con: Any) -> bool | None:
         return not getattr(getattr(con, "db", None), "status", False)
+
+    def standing(self, con: Any) -> Standing | None:
+        # a program can have booleans returned as texts
+        return self.standing_in([
+            [value in _TRUE if isinstance(value, str) else value
+             for value in row]
+            for row in con.query(_STANDING).getresult()])
 
     def clean(self, con: Any, start: Any = None) -> bool:
         con.query("discard all")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .._base.errors import logger, quietly
+from .._base.errors import facts, logger, quietly
 from .._base.hints import Any
 from .driver import Driver, DriverFacts
 from .registry import add_driver, drivers_by_name
@@ -35,11 +35,12 @@ def register(module: str, driver: type[Driver] | Driver) -> None:
     library knows a driver of this name already.
     """
     if module == "builtins":  # the module of the base of all classes
-        raise ValueError("The classes of all drivers have a base there.")
+        raise ValueError(
+            "The classes of all drivers have a base there. [DBU-22]")
     answers = driver() if isinstance(driver, type) else driver
     if not isinstance(answers, Driver):
         raise TypeError(
-            f"{driver!r} is not derived from dbutils.drivers.Driver.")
+            f"{driver!r} is not derived from dbutils.drivers.Driver. [DBU-22]")
     add_driver(module, Registered(answers))
 
 
@@ -77,5 +78,5 @@ def _load(point: Any) -> None:
         register(point.name, point.load())
     except Exception as error:  # noqa: BLE001 - other drivers are not affected
         logger.warning(
-            "The driver %s of another package cannot be loaded: %s",
-            point.name, type(error).__name__)
+            "The driver %s of another package cannot be loaded: %s [DBU-23]",
+            point.name, type(error).__name__, extra=facts("driver"))

@@ -140,7 +140,7 @@ def driver_named(kind: str, name: str | None) -> tuple[DriverFacts, Any]:
     if not drivers:
         raise ValueError(
             f"{name!r} is no driver for {kind} that is known; known are:"
-            f" {known}.")
+            f" {known}. [DBU-08]")
     from importlib import import_module  # noqa: PLC0415 - rarely needed
 
     problem: ImportError | None = None
@@ -150,6 +150,6 @@ def driver_named(kind: str, name: str | None) -> tuple[DriverFacts, Any]:
         except ImportError as error:
             problem = problem or error
     raise ImportError(
-        f"{name} is not installed." if name is not None else
-        f"No driver for {kind} is installed; known are: {known}.",
+        f"{name} is not installed. [DBU-07]" if name is not None else
+        f"No driver for {kind} is installed; known are: {known}. [DBU-07]",
     ) from problem

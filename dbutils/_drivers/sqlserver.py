@@ -104,7 +104,7 @@ def _odbc_driver(dbapi: Any) -> str:
     if not names:
         raise ValueError(
             "There is no ODBC driver for SQL Server; if there is another"
-            " one, name it with options={'DRIVER': ...}.")
+            " one, name it with options={'DRIVER': ...}. [DBU-07]")
     return max(names, key=lambda name: [
         int(word) for word in name.split() if word.isdigit()])
 
@@ -116,7 +116,10 @@ class _Pymssql(_SqlServer):
     writers: Mapping[str, str] = {"autocommit": "autocommit"}
     setters = dict.fromkeys(("autocommit",), COMPARED)
     lost_codes = frozenset((20003, 20004, 20006, 20047))
-    tells_work = False
+
+    @property
+    def tells_work(self) -> bool:
+        return False
 
     def in_transaction(self, con: Any) -> bool | None:
         return False if ask(con, "autocommit_state") is True else None
@@ -173,7 +176,8 @@ class _MsSqlPython(DriverFacts):
             return None
         return (
             "mssql_python pools connections by itself, below this pool. Call"
-            " mssql_python.pooling(enabled=False) before it connects.")
+            " mssql_python.pooling(enabled=False) before it connects."
+            " [DBU-24]")
 
 
 class _PyTds(DriverFacts):

@@ -62,12 +62,14 @@ class _Found(DriverFacts):
         "fileno", "_usock.fileno", "_sock.fileno", "_socket.fileno",
         "socket.fileno", "sock.fileno")
 
-    # Reads are not worth a look at a flag before each of them.
-    tells_closed = False
-
     def __init__(self, *names: str | None) -> None:
         """Set the names that names_in() has found."""
         self.autocommit_name, self.closed_name, self.socket_name = names
+
+    # Reads are not worth a look at a flag before each of them.
+    @property
+    def tells_closed(self) -> bool:
+        return False
 
     @classmethod
     def names_in(cls, con: Any) -> tuple[str | None, ...]:

@@ -22,7 +22,7 @@ from .urls import settings_of_url, settings_of_variables
 
 __all__ = [
     "ConnectionConfig", "DatabaseType", "PoolConfig", "as_secret",
-    "canonical_key", "read_parameters"]
+    "canonical_key", "configs_of_hosts", "read_parameters"]
 
 
 class DatabaseType(str, Enum):
@@ -46,17 +46,21 @@ class DatabaseType(str, Enum):
                 return member
         known = ", ".join(member.value for member in cls)
         raise ValueError(
-            f"{value!r} is no kind of database. Known kinds: {known}.")
+            f"{value!r} is no kind of database. Known kinds: {known}."
+            " [DBU-16]")
 
 
 class _Options(Dict[str, Any]):
     """Options for a driver, which cannot be changed."""
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("The options of a ConnectionConfig do not change.")
+        raise TypeError(
+            "The options of a ConnectionConfig do not change. [DBU-12]")
 
     __setitem__ = __delitem__ = __ior__ = _refuse
-    clear = pop = popitem = setdefault = update = _refuse
+    clear = pop = popitem = _refuse
+    setdefault: Any = _refuse
+    update: Any = _refuse
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ class ConnectionConfig:
         question
     driver: the module or its name; None means the first installed one
     options: further parameters of the driver
+    hosts: several servers instead of one host, each with or without its port,
+        as in ["db1", "db2:5433"]; the pool connects to the primary
     """
 
     db_type: DatabaseType
@@ -97,6 +103,7 @@ class ConnectionConfig:
     application_name: str | None = None
     driver: Any = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    hosts: Any = None
 
     def __post_init__(self) -> None:
         """Check the parameters, and normalize them."""
@@ -104,14 +111,18 @@ class ConnectionConfig:
         self._check_texts()
         for name in ("autocommit", "ssl"):
             if getattr(self, name) not in {None, True, False}:
-                raise TypeError(f"{name!r} must be a truth value.")
+                raise TypeError(f"{name!r} must be a truth value. [DBU-01]")
         for name in ("connection_timeout", "socket_timeout"):
             if check_seconds(name, getattr(self, name)) == 0:
-                raise ValueError(f"{name!r} must be greater than 0.")
+                raise ValueError(f"{name!r} must be greater than 0. [DBU-02]")
         if check_size("port", self.port) is not None and not (
                 0 < (self.port or 0) < 1 << 16):
-            raise ValueError("'port' must be a number from 1 to 65535.")
+            raise ValueError(
+                "'port' must be a number from 1 to 65535. [DBU-02]")
         self._check_encryption()
+        self._set("hosts", _hosts_of(self.hosts))
+        if self.hosts and self.host is not None:
+            raise ValueError("There can be 'hosts', or one 'host'. [DBU-11]")
         self._set("options", _Options(wrap_secrets(self.options)))
         self._set("_key", canonical_key(self._without_secrets()))
 
@@ -133,9 +144,11 @@ class ConnectionConfig:
         if self.ssl is None and any(files):
             self._set("ssl", True)
         if any(files) and not self.ssl:
-            raise ValueError("There are files for 'ssl', but it is false.")
+            raise ValueError(
+                "There are files for 'ssl', but it is false. [DBU-11]")
         if self.ssl_key and not self.ssl_cert:
-            raise ValueError("There is an 'ssl_key', but no 'ssl_cert'.")
+            raise ValueError(
+                "There is an 'ssl_key', but no 'ssl_cert'. [DBU-11]")
 
     @classmethod
     def from_url(cls, url: str) -> ConnectionConfig:
@@ -215,6 +228,7 @@ class PoolConfig:
     max_lifetime: the seconds after which a connection is replaced
     max_idle_time: the seconds after which an idle connection is closed
     max_usage: the number of statements after which a connection is replaced
+    behind: whether there is a proxy before the server; see pooled_db.PooledDB
     """
 
     min_idle: int = 0
@@ -225,6 +239,7 @@ class PoolConfig:
     max_lifetime: float | None = None
     max_idle_time: float | None = None
     max_usage: int | None = None
+    behind: str | None = "auto"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -233,18 +248,54 @@ class PoolConfig:
         for name in ("max_wait_time", "max_lifetime", "max_idle_time"):
             check_seconds(name, getattr(self, name))
         if self.max_total == 0:
-            raise ValueError("'max_total' must be at least 1, or None.")
+            raise ValueError(
+                "'max_total' must be at least 1, or None. [DBU-02]")
+        if self.behind not in ("auto", "transaction-pooler", None):
+            raise ValueError(
+                "'behind' must be 'auto', 'transaction-pooler' or None, not"
+                f" {shown(self.behind)}. [DBU-03]")
         sizes = [self.min_idle or 0, self.max_idle, self.max_total]
         known = [size for size in sizes if size is not None]
         if known != sorted(known):
             raise ValueError(
                 "'min_idle' must not be greater than 'max_idle', and"
-                " 'max_idle' not greater than 'max_total'.")
+                " 'max_idle' not greater than 'max_total'. [DBU-11]")
 
 
 # Pickles name the public module, where programs find these classes.
 for _kind in (DatabaseType, ConnectionConfig, PoolConfig):
     _kind.__module__ = "dbutils.pool_manager"
+
+
+def _hosts_of(given: Any) -> tuple[str, ...] | None:
+    """Return the names of several hosts, None if there are none."""
+    names = given.split(",") if isinstance(given, str) else given or ()
+    hosts = tuple(name.strip() for name in names)
+    for _, port in map(_host_and_port, hosts):
+        if port is not None and not port.isdigit():
+            raise ValueError(
+                "'hosts' must be names with or without ports, like"
+                " 'db1:5432'. [DBU-03]")
+    return hosts or None
+
+
+def _host_and_port(name: str) -> tuple[str, str | None]:
+    """Return the parts of the name of a host; IPv6 has square brackets."""
+    host, mark, port = name.rpartition(":")
+    if not mark or name.endswith("]"):
+        return name.strip("[]"), None
+    return host.strip("[]"), port
+
+
+def configs_of_hosts(config: ConnectionConfig) -> dict[str, ConnectionConfig]:
+    """Return a configuration for each of the hosts, by their names."""
+    configs = {}
+    for name in config.hosts or ():
+        host, port = _host_and_port(name)
+        configs[name] = replace(
+            config, hosts=None, host=host,
+            port=config.port if port is None else int(port))
+    return configs
 
 
 def canonical_key(settings: Mapping[str, Any]) -> str:
@@ -276,7 +327,7 @@ def as_secret(password: Any) -> Any:
         return Secret(password)
     if password is None or callable(password):
         return password
-    raise TypeError("'password' must be a text or a function.")
+    raise TypeError("'password' must be a text or a function. [DBU-01]")
 
 
 def _name_of_driver(driver: Any) -> str | None:
@@ -286,9 +337,11 @@ def _name_of_driver(driver: Any) -> str | None:
     name: str | None = getattr(driver, "__name__", None)
     if not isinstance(driver, ModuleType) or name is None:
         raise TypeError(
-            f"'driver' must be a module or its name, not {shown(driver)}.")
+            f"'driver' must be a module or its name, not {shown(driver)}."
+            " [DBU-01]")
     if sys.modules.get(name) is not driver:
-        raise ValueError(f"'driver' is not what is imported as {name!r}.")
+        raise ValueError(
+            f"'driver' is not what is imported as {name!r}. [DBU-08]")
     return name
 
 
@@ -315,7 +368,7 @@ def _only_one(positional: Any, keyword: Any) -> Any:
         return positional
     if positional is None:
         return keyword
-    raise TypeError("The same parameter was given twice.")
+    raise TypeError("The same parameter was given twice. [DBU-17]")
 
 
 def _make_config(
@@ -327,19 +380,19 @@ def _make_config(
     if args:
         raise TypeError(
             "Only settings that begin with the kind of a database, and the"
-            " PoolConfig, can be given without their names.")
+            " PoolConfig, can be given without their names. [DBU-17]")
     if isinstance(config, str):
         config = ConnectionConfig.from_url(config)
     if config is None and "db_type" not in settings:
         raise TypeError(
             "No database was given. Pass a ConnectionConfig, a URL, or"
-            " settings with a 'db_type'.")
+            " settings with a 'db_type'. [DBU-17]")
     if config is None:
         return ConnectionConfig(**settings)
     if not isinstance(config, ConnectionConfig):
         raise TypeError(
             "The configuration must be a ConnectionConfig or a URL, not"
-            f" {shown(config)}.")
+            f" {shown(config)}. [DBU-17]")
     return replace(config, **settings) if settings else config
 
 
@@ -350,4 +403,4 @@ def _check_settings(settings: dict[str, Any]) -> None:
         if name in names:
             raise TypeError(
                 f"{name!r} is a setting of the pool, not of its connections."
-                f" Pass pool_config=PoolConfig({name}=...).")
+                f" Pass pool_config=PoolConfig({name}=...). [DBU-17]")

@@ -86,9 +86,13 @@ class Connector:
 
         If the server refuses the password, its function is called again.
         """
+        return self.open(self._arguments)
+
+    def open(self, arguments: Any) -> Any:
+        """Do the same with other arguments."""
         credentials = self._credentials
         try:
-            con = self._connect_with(credentials.password)
+            con = self._connect_with(credentials.password, arguments)
         except Exception as error:
             if is_refusal(error):
                 credentials.were_refused = True
@@ -96,29 +100,54 @@ class Connector:
         credentials.were_accepted = True
         return con
 
-    def _connect_with(self, password: Any) -> Any:
+    def _connect_with(self, password: Any, arguments: Any) -> Any:
         if not callable(password):
-            return self._connect(password)
+            return self._connect(password, arguments)
         text = _call(password)
         try:
-            return self._connect(text)
+            return self._connect(text, arguments)
         except Exception as error:
             if not is_refusal(error):
                 raise
             again = _call(password)
             if again == text:
                 raise
-        return self._connect(again)
+        return self._connect(again, arguments)
 
-    def _connect(self, password: Any) -> Any:
+    def _connect(self, password: Any, arguments: Any) -> Any:
         try:
             con = self._driver.connect(
-                self.dbapi, self._arguments.parameters, password)
+                self.dbapi, arguments.parameters, password)
         except Exception as error:
             hide_secrets(error, [password, *self._secrets])
             raise
-        prepare_or_close(con, self._arguments.steps)
+        prepare_or_close(con, arguments.steps)
         return con
+
+    def towards(self, name: str, config: Any) -> HostConnector:
+        """Return what opens connections to one of several hosts.
+
+        name: that of the host
+        """
+        return HostConnector(
+            name, self, self._driver.arguments_for(config, self.dbapi))
+
+
+class HostConnector:
+    """Opens connections to one of several hosts."""
+
+    is_plain = True
+
+    def __init__(
+            self, name: str, connector: Connector, arguments: Any) -> None:
+        self.__name__ = name
+        self.dbapi = connector.dbapi
+        self._connector = connector
+        self._arguments = arguments
+
+    def __call__(self) -> Any:
+        """Open a connection."""
+        return self._connector.open(self._arguments)
 
 
 def prepare_or_close(con: Any, steps: Iterable[Callable[[Any], Any]]) -> None:
@@ -140,5 +169,5 @@ def _call(password: Any) -> Any:
     if text is not None and not isinstance(text, str):
         raise TypeError(
             "The function for the password must return a text, not an object"
-            f" of the type {type(text).__name__!r}.")
+            f" of the type {type(text).__name__!r}. [DBU-18]")
     return None if text is None else Secret(text)

@@ -9,6 +9,7 @@ from weakref import WeakSet, ref
 
 from .._base.atomic import Count
 from .._base.errors import quietly
+from .._base.followers import Followers
 from .._base.hints import Any, Callable, Mapping
 from .._base.mutex import Mutex
 from .._base.threads import start_thread
@@ -107,6 +108,8 @@ class PoolRegistry:
         # The maximum number of pools.
         self.limit: int | None = None
         self.is_closed = False
+        # They are told of each new pool.
+        self.followers = Followers()
         # The numbers of pools, and what the removed ones have served.  Those
         # that are alive may still serve requests.
         self.created = self.destroyed = 0

@@ -17,7 +17,7 @@ _NUMBERS = {
 _FLAGS = {"autocommit", "ssl"}
 _TEXTS = {
     "host", "user", "password", "charset", "ssl_ca", "ssl_cert", "ssl_key",
-    "application_name", "driver"}
+    "application_name", "driver", "hosts"}
 _SCHEME = re.compile(r"[\w.+-]+$", re.ASCII)
 _TRUE = {"1", "true", "yes", "on"}
 _FALSE = {"0", "false", "no", "off"}
@@ -32,12 +32,12 @@ def settings_of_url(url: str) -> dict[str, Any]:
     if not mark or not _SCHEME.match(scheme):
         raise ValueError(
             "The URL of a database begins with its kind,"
-            " like 'postgresql://'.")
+            " like 'postgresql://'. [DBU-16]")
     parts = _split(url)
     if parts is None:  # the original error could show the password
         raise ValueError(
             "The URL cannot be read. In names and passwords, characters other"
-            " than letters and digits must be written like '%2F'.")
+            " than letters and digits must be written like '%2F'. [DBU-16]")
     kind, _, driver = scheme.lower().partition("+")
     settings: dict[str, Any] = {
         "db_type": kind, "driver": driver or None, "port": parts.port,
@@ -105,7 +105,7 @@ def settings_of_variables(
     if "db_type" not in settings:
         raise ValueError(
             f"Neither {prefix}URL nor {prefix}TYPE is set. One of them must"
-            " contain the kind of the database.")
+            " contain the kind of the database. [DBU-16]")
     return settings
 
 
@@ -118,10 +118,12 @@ def _value_of(name: str, text: str) -> Any:
     try:
         return _NUMBERS[name](text)
     except ValueError:
-        raise ValueError(f"{name!r} must be a number, not {text!r}.") from None
+        raise ValueError(
+            f"{name!r} must be a number, not {text!r}. [DBU-16]") from None
 
 
 def _flag(name: str, text: str) -> bool:
     if text.lower() not in _TRUE | _FALSE:
-        raise ValueError(f"{name!r} must be 'true' or 'false', not {text!r}.")
+        raise ValueError(
+            f"{name!r} must be 'true' or 'false', not {text!r}. [DBU-16]")
     return text.lower() in _TRUE

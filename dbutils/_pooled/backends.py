@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from .._base.errors import quietly
 from .._base.fork import entrust, register_for_fork
 from .._base.hints import Any, Callable
 from .._core.backend import Backend
 from .._drivers.creators import module_of_creator
-from .._drivers.outages import is_outage
+from .._drivers.outages import is_full, is_outage
 from .._drivers.registry import driver_in
 from .._steady.liveness import ASK_DRIVER, ASK_SERVER, LOOK, prove_ping
 from .._steady.session import stay_away
@@ -16,14 +17,14 @@ from .attributes import forward
 from .ways import (
     looks_well,
     needs_nothing,
-    take_and_ask,
-    take_and_note,
     take_with_care,
+    way_to_usual,
 )
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from .._core.throttle import ConnectThrottle
+    from .._steady.busy import Busy
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
 
@@ -41,16 +42,20 @@ class SteadyBackend(Backend):
         # by others.
         self.is_direct = True
         self._is_elsewhere = False
+        # Whether the time in statements is measured.
+        self.is_timing = False
 
     def is_outage(self, error: BaseException) -> bool:
         return is_outage(error)
+
+    def is_full(self, error: BaseException) -> bool:
+        return is_full(error)
 
     def check(self, con: Any) -> None:
         session_of(con).check(1)
 
     take_with_care = staticmethod(take_with_care)
-    take_and_note = staticmethod(take_and_note)
-    take_and_ask = staticmethod(take_and_ask)
+    way_to_usual = staticmethod(way_to_usual)
 
     def choose_leave(self, con: Any) -> None:
         """Choose how a session ends a clean checkout."""
@@ -58,6 +63,8 @@ class SteadyBackend(Backend):
         is_fast = self.is_direct and not (
             self._is_elsewhere or session.is_retired)
         session.leave = self._leave_of(session) if is_fast else stay_away
+        if not session.is_clean:  # others may just have changed that
+            session.leave = stay_away
 
     def reset_elsewhere(self, is_elsewhere: bool, cons: list[Any]) -> None:
         self._is_elsewhere = is_elsewhere
@@ -72,15 +79,23 @@ class SteadyBackend(Backend):
         session.is_retired = True
         session.leave = stay_away
 
-    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
+    def after_open(
+            self, con: Any, throttle: ConnectThrottle, number: int) -> None:
         self.choose_leave(con)
         session = session_of(con)
-        session.throttle = throttle
+        session.throttle, session.number = throttle, number
         if throttle.failed_pings:
             session.unanswered = throttle.failed_pings
             prove_ping(session)
         if session.options.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
+
+    def busy_of(self, con: Any, checkout: Any) -> Busy | None:
+        busy: Busy | None = session_of(con).busy
+        return None if busy is None else busy.of(checkout)
+
+    def take_away(self, con: Any, checkout: Any, text: str) -> None:
+        session_of(con).take_away(checkout, text)
 
     def enter(self, con: Any) -> None:
         entrust(session_of(con))
@@ -96,8 +111,8 @@ class SteadyBackend(Backend):
         session_of(con).limit_usage(self.maxusage or 0)
 
     def quick_reset(self, con: Any) -> bool:
-        session = con._own_session  # noqa: SLF001 - as session_of()
-        if session.is_marked or session.settings_changed or session.state:
+        session = session_of(con)
+        if not session.is_clean:
             return False
         leave = session.leave or session.failover.quick_reset
         return bool(leave(session))
@@ -107,7 +122,8 @@ class SteadyBackend(Backend):
 
     def reset(self, con: Any) -> bool:
         session = session_of(con)
-        if session.is_marked and not self.renews_sessions:
+        if session.is_doubted or (
+                session.is_marked and not self.renews_sessions):
             return False
         can_stay = session.reset_session(self.mode)
         if not can_stay or session.state != OPEN:
@@ -152,6 +168,12 @@ class DbBackend(SteadyBackend):
         self._new_record = new_record
         self.come_from(creator)
         self._common: dict[str, Any] = {}  # shared by all connections
+        # The kind of proxy before the server, None for none, "auto" as long as
+        # that is to be found out; and the word of the program.  The
+        # first thread that sets the only item warns.
+        self.behind: str | None = None
+        self._given: str | None = None
+        self._warned: dict[int, object] = {}
 
     def check(self, con: Any) -> None:
         session = session_of(con)
@@ -178,15 +200,42 @@ class DbBackend(SteadyBackend):
             return stay_away
         return needs_nothing
 
+    def stand_behind(self, behind: str | None) -> None:
+        """Note what the program says about a proxy."""
+        self.behind = self._given = behind
+
     def come_from(self, creator: Any) -> None:
         """Learn from the creator whether the database is embedded."""
         self.is_embedded = driver_in(module_of_creator(creator)).is_embedded
 
-    def after_open(self, con: Any, throttle: ConnectThrottle) -> None:
-        super().after_open(con, throttle)
+    def after_open(
+            self, con: Any, throttle: ConnectThrottle, number: int) -> None:
+        super().after_open(con, throttle, number)
         session = session_of(con)
         forward(session.con, self._lease_class)
+        if self.behind is not None:
+            self._look_behind(session)
         session.save_memory(self._common)
+
+    def _look_behind(self, session: Any) -> None:
+        """Adapt a session to a proxy, once it is known that there is one."""
+        if self.behind == "auto" and not (
+                session.driver.may_be_pooled(session.con)):
+            self.behind = None
+            return
+        from .behind import adapt, recognise, warn  # noqa: PLC0415 - behind one
+
+        if self.behind == "auto":
+            with quietly("looking for a proxy"):
+                found = recognise(session)
+                # others may look at the same time, and be less lucky
+                if found is not None or self.behind == "auto":
+                    self.behind = found
+        if self.behind not in {None, "auto"}:
+            adapt(session)
+            me = object()
+            if self._warned.setdefault(0, me) is me:
+                warn(self._given != "auto", session.opener.setsession)
 
     def opens_at_once(self, con: Any) -> bool:
         is_embedded: bool = session_of(con).driver.is_embedded
@@ -194,13 +243,15 @@ class DbBackend(SteadyBackend):
 
     def share(self, con: Any) -> Any:
         session = con._own_session  # noqa: SLF001 - as session_of()
-        turns = session.turns
-        if turns is None:
+        record = session.turns and session.turns.record()
+        if record is None:
             from .shared_use import SharedUse  # noqa: PLC0415 - an option
 
-            turns = session.turns = SharedUse(self._new_record(con))
-        turns.owner = None  # it begins with a clean connection
-        return turns.record
+            record = self._new_record(con)
+            session.turns = session.turns or SharedUse()
+            session.turns.stand_for(record)
+        session.turns.owner = None  # it begins with a clean connection
+        return record
 
     def can_be_closed_in_use(self, con: Any) -> bool:
         # closing one in the middle of a statement could crash the process

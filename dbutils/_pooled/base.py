@@ -8,34 +8,36 @@ from .._base.atomic import alive
 from .._base.checks import check_seconds, check_size, shown
 from .._base.errors import ended_text
 from .._base.finalizers import anywhere, is_collecting, note_lost
+from .._base.followers import Followers
+from .._base.fork import load_before_fork
 from .._base.hints import (
     Any,
     Callable,
     Con,
     ContextManager,
     Generic,
-    Iterator,
     NamedTuple,
+    Target,
     attrgetter,
     partial,
     ref,
 )
 from .._base.threads import is_ending
-from .._core.backend import Backend
-from .._core.lease import return_by
-from .._core.limits import Limits
-from .._core.pool import Pool, core_of
+from .._core.lease import core_of, return_by
+from .._core.limits import Limits, limits_text
 from .._core.refusals import (
     NestedRequest,
     PoolClosed,
     PoolDeadlock,
     PoolTimeout,
 )
-from .._core.slots import holder_of
+from .._core.slots import end, holder_of
 from .._core.tuning import (
     allow_helpers,
     close_idle,
+    drain,
     observe,
+    set_paused,
     start_maintenance,
     unobserve,
     watch_holders,
@@ -45,6 +47,7 @@ from .._steady.mistakes import missing_text
 from .._steady.options import check_reset, parse_ping
 from .._steady.steady import session_of
 from .._steady.unsaved import forgets_work, is_strict, warn_of_work
+from .ways import way_to_check
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -52,14 +55,22 @@ if TYPE_CHECKING:
 
     from .._core.holders import LeaseHolder
     from .._core.maintenance import MaintenanceOptions
+    from .._core.pool import Pool
     from .._core.stats import PoolStats
 
     AnyPool = TypeVar("AnyPool", bound="Pooled[Any]")
     Result = TypeVar("Result")
+else:
+    AnyPool = LeaseHolder = PoolStats = Result = Any
 
 __all__ = [
     "UNSAVED", "PoolName", "PoolOptions", "Pooled", "check_pool_options",
-    "limit_name", "pools"]
+    "check_word", "creator_with", "demand_no_target", "follow_pools",
+    "limit_name", "pools", "unfollow_pools"]
+
+
+load_before_fork(
+    "_core.pool", "_core.stats", "_pooled.backends", "_pooled.transactions")
 
 
 class PoolOptions(NamedTuple):
@@ -86,23 +97,47 @@ def check_pool_options(
         maxwait = 0
     if not (isinstance(track, bool) or track == "auto"):
         raise ValueError(
-            f"'track' must be True, False or 'auto', not {shown(track)}.")
-    _check_word("nested", nested, ("allow", "warn", "refuse"))
-    _check_word("ondeadlock", ondeadlock, ("log", "raise"))
+            f"'track' must be True, False or 'auto', not {shown(track)}."
+            " [DBU-03]")
+    check_word("nested", nested, ("allow", "warn", "refuse"))
+    check_word("ondeadlock", ondeadlock, ("log", "raise"))
     return PoolOptions(
         maxwait, _check_maintenance(times),
         track if isinstance(track, bool) else None, nested, ondeadlock)
 
 
-def _check_word(name: str, value: Any, words: tuple[str, ...]) -> None:
+def check_word(name: str, value: Any, words: tuple[Any, ...]) -> Any:
+    """Return the value of an option that is one of some words."""
     if value not in words:
         raise ValueError(
             f"{name!r} must be {', '.join(map(repr, words[:-1]))} or"
-            f" {words[-1]!r}, not {shown(value)}.")
+            f" {words[-1]!r}, not {shown(value)}. [DBU-03]")
+    return value
+
+
+def creator_with(targets: Any, creator: Any, default: Any = None) -> Any:
+    """Return the creator of a pool with the option "targets".
+
+    The parameters are those of targets_of().
+    """
+    if targets is None:
+        return creator
+    from .._hosts.targets import targets_of  # noqa: PLC0415 - an option
+
+    return targets_of(targets, creator, default)
+
+
+def demand_no_target(*aim: Any) -> None:
+    """Raise an error if a request of a pool without targets has an aim."""
+    if aim != (None, None, None):
+        raise TypeError(
+            "This pool has no targets, so its requests have no 'target',"
+            " 'maxlag' and 'after'. Make it with the Targets of"
+            " dbutils.hosts. [DBU-10]")
 
 
 # The usual times of the maintenance, and whether mincached stay ready.
-_NO_MAINTENANCE = (None, None, None, None, False)
+_NO_MAINTENANCE = (None, None, None, None, None, False, False)
 
 
 def _check_maintenance(times: tuple[Any, ...]) -> MaintenanceOptions | None:
@@ -190,6 +225,27 @@ def pools() -> list[Any]:
     return alive(_pools.copy())
 
 
+# They are told of each new pool.
+_followers = Followers()
+
+
+def follow_pools(follower: Any) -> None:
+    """Call the method add() of an object with each pool, also later ones.
+
+    follower: is held weakly, and may be told of a pool twice
+    """
+    _followers.join(follower)
+    for pool in pools():
+        follower.add(pool)
+
+
+def unfollow_pools(follower: Any) -> None:
+    """Call the method drop() with each pool, and tell of no later one."""
+    _followers.leave(follower)
+    for pool in pools():
+        follower.drop(pool)
+
+
 class Pooled(Generic[Con]):
     """A pool of steady connections."""
 
@@ -234,27 +290,31 @@ class Pooled(Generic[Con]):
     _commit_unknown_error: type[Exception] = Exception
 
     def _begin(
-            self, backend: Backend, limits: Limits, options:
+            self, backend: Any, limits: Limits, options:
             PoolOptions) -> None:
         """Begin to work, with mincached idle connections."""
+        # the first pool loads the core
+        from .._core.pool import Pool  # noqa: PLC0415 - it is large
+
         self._backend = backend
         self._core = Pool(
             backend, limits,
             # the warnings of the development mode name the holder
             True if is_strict else options.tracks)
+        backend.is_timing = options.tracks is True or bool(
+            options.maintenance and options.maintenance.idleafter)
+        self._core.story.find_name = partial(_name_of, ref(self))
+        self._core.story.tell("created", reason=limits_text(limits))
         self._choose_way_back()
         self._core.timeout = options.timeout
         _load_for(limits)
         start_maintenance(self._core, options.maintenance, self._open)
-        permits: list[Any] = []
-        try:
-            permits.extend(self._first_connections(limits.mincached))
-        finally:
-            for permit in reversed(permits):
-                self._core.release(permit.slot.con)
+        self._open_ahead(limits.mincached)
         # not before, since the first ones are held by one thread
         watch_holders(self._core, options.nested, options.ondeadlock)
         _pools[ref(self, _pools.__delitem__)] = None
+        if _followers:
+            _followers.tell(self)
         # only now, since opening the first ones may take longer
         allow_helpers(self._core, not backend.is_embedded)
 
@@ -279,7 +339,7 @@ class Pooled(Generic[Con]):
         core = self._core
         if session.checkout_check is not NO_CHECK and not core.is_careful:
             core.is_careful = True
-            core.asks = session.ask_ping is not None
+            core.way_to_check = way_to_check(session)
             core.choose_ways()
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -293,25 +353,33 @@ class Pooled(Generic[Con]):
             """Raise an error that suggests a name that exists."""
             raise AttributeError(missing_text(self, name))
 
-    def _first_connections(self, number: int) -> Iterator[Any]:
-        """Open connections: the first one, then all others together."""
-        if not number:
-            return
-        first = self._acquire(self._open)
-        yield first
-        others = [partial(self._acquire, self._open)] * (number - 1)
-        if self._backend.opens_at_once(first.slot.con):
-            yield from (other() for other in others)
-        else:
-            from .._base.together import run_together  # noqa: PLC0415 - rare
+    def _open_ahead(self, number: int) -> None:
+        """Open idle connections: the first one, then all others together."""
+        permits: list[Any] = []
+        open_one = partial(self._acquire, self._open)
+        try:
+            if number:
+                permits.append(open_one())
+            if number > 1 and not self._backend.opens_at_once(
+                    permits[0].slot.con):
+                from .._base.together import run_together  # noqa: PLC0415 - rare
 
-            yield from run_together(others)
+                permits += run_together([open_one] * (number - 1))
+            while len(permits) < number:
+                permits.append(open_one())
+        finally:
+            while permits:
+                permit = permits.pop()
+                permit.taken = None  # that was no use
+                end(permit.checkout)
+                self._core.release_permit(permit)
+                del permit  # that of a user from now on
 
     def _open(self) -> Any:
         """Open a new steady connection for the pool."""
         raise NotImplementedError
 
-    def _borrow(self) -> Any:
+    def _borrow(self, **aim: Any) -> Any:
         """Return a lease of a dedicated connection."""
         raise NotImplementedError
 
@@ -378,6 +446,18 @@ class Pooled(Generic[Con]):
 
         return lease_holders(self._core)
 
+    def explain(self) -> str:
+        """Return in words what the pool does, what is wrong, and what helps.
+
+        The text says who has the connections and what these threads do now,
+        why the last requests had to wait, failed or found their connections
+        lost, and which option would help.
+        """
+        from .._core.explaining import explain  # noqa: PLC0415 - seldom
+
+        self._core.reclaim()
+        return explain(self._core, repr(self)[1:-1])
+
     def observe(self, observer: Any) -> None:
         """Tell an observer from now on what happens in the pool.
 
@@ -394,6 +474,14 @@ class Pooled(Generic[Con]):
     def unobserve(self, observer: Any) -> None:
         """Tell an observer nothing from now on, if it is one."""
         unobserve(self._core, observer)
+
+    def _join(self, follower: Any) -> None:
+        """Call the method add() of an object with each pool in this one."""
+        follower.add(self)
+
+    def _leave(self, follower: Any) -> None:
+        """Call the method drop() of an object with each pool in this one."""
+        follower.drop(self)
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until mincached connections are ready, idle or in use.
@@ -421,7 +509,7 @@ class Pooled(Generic[Con]):
         """Take a dedicated connection back, as its close() does."""
         if not self._core.release(con):
             raise self._invalid_error(
-                "This connection was not taken out of the pool.")
+                "This connection was not taken out of the pool. [DBU-47]")
 
     def _take_back(self, permit: Any) -> None:
         """Take back the permit of a lease that was closed."""
@@ -443,10 +531,11 @@ class Pooled(Generic[Con]):
         """
         if is_ending():
             return  # the permit dies, with the connection
+        self._core.leaked.step()
         if is_strict:
             warnings.warn(
                 "A connection was dropped instead of closed"
-                f"{_by(permit)}.", ResourceWarning, stacklevel=3)
+                f"{_by(permit)}. [DBU-39]", ResourceWarning, stacklevel=3)
         if anywhere:  # the permit dies, and a waiter finds its slot
             self._core.lose(permit)
         elif permit.is_share:
@@ -456,19 +545,25 @@ class Pooled(Generic[Con]):
         else:
             self._core.release_dropped(permit)
 
-    def transaction(self) -> ContextManager[Con]:
+    def transaction(
+            self, *, target: Target | None = None,
+            maxlag: float | None = None,
+            after: str | None = None) -> ContextManager[Con]:
         """Borrow a connection for a context that is a transaction.
 
         At the end of the context the transaction is committed, or rolled back
         after an error, and the connection is given back.
+
+        target, maxlag, after: those of connection()
         """
         from .transactions import transaction  # noqa: PLC0415 - only if used
 
-        return transaction(self._borrow)
+        return transaction(self._borrower(target, maxlag, after))
 
     def run(
-            self, function: Callable[[Con], Result],
-            retries: int = 3) -> Result:
+            self, function: Callable[[Con], Result], retries: int = 3, *,
+            target: Target | None = None, maxlag: float | None = None,
+            after: str | None = None) -> Result:
         """Call a function in a transaction, and return its result.
 
         function: gets the connection, and neither begins nor commits; apart
@@ -478,6 +573,7 @@ class Pooled(Generic[Con]):
             a serialization failure, a deadlock, or when the connection was
             lost before commit() was called; never if each statement is known
             to be committed at once
+        target, maxlag, after: those of connection(), also of what is repeated
 
         If the connection is lost in commit(), the outcome is unknown, and a
         CommitUnknownError is raised.
@@ -485,8 +581,19 @@ class Pooled(Generic[Con]):
         from .transactions import run  # noqa: PLC0415 - only if used
 
         result: Result = run(
-            function, self._borrow, retries, self._commit_unknown_error)
+            function, self._borrower(target, maxlag, after), retries,
+            self._commit_unknown_error)
         return result
+
+    def _borrower(self, *aim: Any) -> Callable[[], Any]:
+        """Return what borrows connections for whole transactions.
+
+        aim: the parameters "target", "maxlag" and "after" of the requests
+        """
+        given = {
+            name: value for name, value in zip(
+                ("target", "maxlag", "after"), aim) if value is not None}
+        return partial(self._borrow, **given) if given else self._borrow
 
     def close(self) -> None:
         """Close all connections that are idle or shared.
@@ -495,12 +602,22 @@ class Pooled(Generic[Con]):
         """
         self._core.clear()
 
-    def drain(self) -> None:
+    def drain(self, *, spread: float | None = None) -> None:
         """Close all connections, those in use as soon as they come back.
+
+        spread: in how many seconds this is done, in the background
 
         The pool stays usable, and opens new ones.
         """
-        self._core.drain()
+        drain(self._core, check_seconds("spread", spread))
+
+    def pause(self) -> None:
+        """Lend nothing until resume(); requests wait within their times."""
+        set_paused(self._core, True)
+
+    def resume(self) -> None:
+        """Lend connections again, at first to those that have waited."""
+        set_paused(self._core, False)
 
     def shutdown(self, timeout: float | None = 5) -> bool:
         """Close the pool for good; return whether all connections were closed.
@@ -539,6 +656,14 @@ class Pooled(Generic[Con]):
         else:
             core.clear()
         core.let_go()
+
+
+def _name_of(link: Any) -> str:
+    """Return the name of a pool, "" if that is gone."""
+    from .shown import name_of  # noqa: PLC0415 - only if needed
+
+    pool = link()
+    return "" if pool is None else name_of(pool)
 
 
 def _by(permit: Any) -> str:

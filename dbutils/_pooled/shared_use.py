@@ -19,12 +19,10 @@ __all__ = ["SharedUse"]
 class SharedUse:
     """Admits one holder at a time to a shared connection."""
 
-    def __init__(self, record: Any) -> None:
-        """Set up the use of a connection.
-
-        record: the object that stands for it in a program
-        """
-        self.record = record
+    def __init__(self) -> None:
+        # Returns the object that stands for the connection in a program, and
+        # holds it; those who share it hold that object.
+        self.record: Callable[[], Any] = type(None)
         # No interrupt may leave it locked, since other holders wait for it.
         self._mutex = LongMutex()
         # Returns the share whose transaction is open; None if there is none.
@@ -42,6 +40,10 @@ class SharedUse:
         link = self.owner
         owner = None if link is None else link()
         return link is not None and (owner is None or not owner.checkout)
+
+    def stand_for(self, record: Any) -> None:
+        """Note the object that stands for the connection in a program."""
+        self.record = ref(record)
 
     def are_free(self, session: Any) -> bool:
         """Return whether no holder is known to be in a transaction."""

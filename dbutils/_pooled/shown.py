@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .._base.hints import Any, Iterator, Mapping
 from .._base.secrets import masked_url
-from .._core.pool import core_of
+from .._core.lease import core_of
 from .._core.stats import PoolStats
 
 __all__ = ["name_of", "pool", "state_of", "threads"]
@@ -86,15 +86,16 @@ def _texts(
         names: tuple[str, ...]) -> Iterator[str]:
     """Yield the values of the parameters that can be shown.
 
-    A text with an equals sign can be a list of parameters with a password.
+    A text with an equals sign can be a list of parameters with a password,
+    and before an at sign there can be one.
     """
     for name in names:
         value = parameters.get(name)
         if value is None or isinstance(value, bool) or callable(value):
             continue
         text = str(value)
-        if "://" in text:
-            text = masked_url(text)
+        text = (
+            masked_url(text) if "://" in text else text.rpartition("@")[2])
         if text and "=" not in text:
             yield text
 

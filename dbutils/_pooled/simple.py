@@ -13,12 +13,12 @@ from types import SimpleNamespace
 
 from .._base.finalizers import anywhere, collecting, is_collecting
 from .._base.fork import Orphan, abandon_socket, register_for_fork
-from .._base.hints import Any, Callable, deque, ref
+from .._base.hints import Any, Callable, Con, Generic, deque, ref
 from .._base.threads import is_ending
 from .._core.backend import Backend
-from .._core.lease import Lease, hold, permit_of, return_by
+from .._core.lease import Lease, core_of, hold, permit_of, return_by
 from .._core.limits import Limits
-from .._core.pool import Pool, core_of
+from .._core.pool import Pool
 from .._core.slots import Permit, Slot
 from .._core.ways import none_is_idle
 from .._drivers.registry import driver_of
@@ -165,10 +165,6 @@ class SimpleLease(Proxy, Lease):
 
     __slots__ = ()
 
-    if TYPE_CHECKING:
-        def __getattr__(self, name: str) -> Any:
-            """Return an attribute of the connection."""
-
     @staticmethod
     def _shown(con: Any) -> str:
         return f"{type(con).__module__}.{type(con).__name__}"
@@ -206,10 +202,10 @@ def _uses(lease: Any, slot: Any) -> bool:
     return permit is not None and permit.slot is slot
 
 
-class SimplePool:
+class SimplePool(Generic[Con]):
     """The common part of the two simple pools."""
 
-    _lease_class: type[SimpleLease] = SimpleLease
+    _lease_class: type[Con]
 
     def __init__(
             self, make_store: Callable[[], Any], connect: Callable[[], Any],
@@ -258,18 +254,20 @@ class SimplePool:
         self._store.after_fork()
         self._begin()
 
-    def connection(self) -> Any:
+    def connection(self) -> Con:
         """Return a connection, to be given back by close().
 
         If connections cannot be shared and none is idle, this waits for one.
         """
         # This is the fast way out; see _pooled/ways.py.
+        lease: Any
         try:
             permit = self._core.take()
-            lease = self._lease_class()
-            lease._permit = permit  # noqa: SLF001 - inlined hold()
-            permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
-            return lease
+            if permit is not None:
+                lease = self._lease_class()
+                lease._permit = permit  # noqa: SLF001 - inlined hold()
+                permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
+                return lease  # type: ignore[no-any-return]
         except IndexError:
             pass  # nothing is idle, or more has to be done
         except BaseException:
@@ -277,16 +275,18 @@ class SimplePool:
             raise
         return self._lend()
 
-    def _lend(self) -> Any:
+    def _lend(self) -> Con:
         if not self._is_filled:
             self._fill()
+        lease: Any
         permit = lease = None
         try:
             permit = self._store.lend(self)
-            lease = hold(self._lease_class(), permit)
+            make: Any = self._lease_class
+            lease = hold(make(), permit)
             if permit.is_share and is_strict:
                 self._users.add(ref(lease, self._users.discard))
-            return lease
+            return lease  # type: ignore[no-any-return]
         finally:
             permit = lease = None  # not to be kept by a traceback
 
@@ -295,13 +295,14 @@ class SimplePool:
         number = len(self._connections)
         state = f"{number} connections"
         if isinstance(self._store, Queued):
-            now = self._core.state()
+            now = self._core.filling()
             state = f"{now.in_use} of {number} in use, {now.waiting} waiting"
         return f"<{type(self).__name__} {state}>"
 
-    def __getattr__(self, name: str) -> Any:
-        """Raise an error that suggests a name that exists."""
-        raise AttributeError(missing_text(self, name))
+    if not TYPE_CHECKING:  # to whom a misspelled name is a mistake
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that suggests a name that exists."""
+            raise AttributeError(missing_text(self, name))
 
     def _take_back(self, permit: Permit) -> None:
         """Take back the permit of a lease that was closed."""
@@ -346,7 +347,7 @@ class SimplePool:
         con = slot.con
         return driver_of(con).has_written(con) is True
 
-    def getConnection(self) -> Any:  # noqa: N802 - of DBUtils 1.x
+    def getConnection(self) -> Con:  # noqa: N802 - of DBUtils 1.x
         """Return a connection, like connection()."""
         return self.connection()
 

@@ -9,15 +9,17 @@ import threading
 from _threading_local import local
 
 from .._base.fork import register_for_fork
-from .._base.hints import Any, ref
+from .._base.hints import Any, Con, Generic, ref
 from .._steady.mistakes import missing_text
 from .._steady.steady import note_taking
 from .._steady.unsaved import is_strict
 
+TYPE_CHECKING = False  # type checkers know the name
+
 __all__ = ["ThreadConnections", "local"]
 
 
-class ThreadConnections:
+class ThreadConnections(Generic[Con]):
     """Gives each thread a steady connection of its own."""
 
     def __init__(self, threadlocal: Any = None) -> None:
@@ -35,9 +37,10 @@ class ThreadConnections:
         self.thread = type(self.thread)()
         self._fast_way = None
 
-    def __getattr__(self, name: str) -> Any:
-        """Raise an error that suggests a name that exists."""
-        raise AttributeError(missing_text(self, name))
+    if not TYPE_CHECKING:  # to whom a misspelled name is a mistake
+        def __getattr__(self, name: str) -> Any:
+            """Raise an error that suggests a name that exists."""
+            raise AttributeError(missing_text(self, name))
 
     def __repr__(self) -> str:
         """Return the name, and the connection of this thread."""
@@ -45,12 +48,13 @@ class ThreadConnections:
 
         return shown.threads(self)
 
-    def _first_connection(self) -> Any:
+    def _first_connection(self) -> Con:
         """Return a new connection for this thread."""
         raise NotImplementedError
 
-    def _own_connection(self) -> Any:
+    def _own_connection(self) -> Con:
         """Return the connection of this thread, opened when first needed."""
+        con: Con | None
         try:
             con = self.thread.connection
         except AttributeError:

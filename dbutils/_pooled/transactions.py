@@ -74,8 +74,9 @@ def _attempt(
         if commits and lost:
             raise commit_unknown_error(
                 "The connection was lost in commit(): it is unknown"
-                " whether the transaction was committed.") from error
-        if is_last or not (lost or _is_transient(session, error)):
+                " whether the transaction was committed. [DBU-50]") from error
+        if is_last or not (lost or _is_transient(session, error) or (
+                not commits and _is_turned(session, error))):
             raise
         return None
     return _Done(result)
@@ -93,10 +94,21 @@ def _commits_alone(session: Any) -> bool:
 def _was_lost(session: Any, error: Exception) -> bool:
     """Return whether the connection was lost, or could not be opened."""
     if session is None:
-        return type(error).__name__ in {"OperationalError", "InterfaceError"}
+        return isinstance(error, ConnectionError) or (
+            type(error).__name__ in {"OperationalError", "InterfaceError"})
     was_lost: bool = session.failover.was_lost(session, error)
     return was_lost
 
 
 def _is_transient(session: Any, error: Exception) -> bool:
     return session is not None and session.driver.is_transient(error)
+
+
+def _is_turned(session: Any, error: Exception) -> bool:
+    """Return whether another server may take what this one has refused.
+
+    A transaction that wants a server to read from must not write.
+    """
+    return session is not None and session.route is not None and bool(
+        session.route.aim.is_for_writing
+        and session.driver.is_read_only(error))

@@ -2,8 +2,9 @@
 
 The shortest way out is in connection() of the pools: it takes an idle permit
 by core.take(), which is a method of a deque if nothing else has to be done,
-and take_with_care() otherwise.  If that raises an IndexError, the request
-goes the long way, where all is done that can take long.
+and one of the functions here otherwise.  If that raises an IndexError, or
+returns None since it is blocked, the request goes the long way, where all is
+done that can take long.
 
 These functions use the core's queues and the fields of sessions directly, for
 speed.  They rely on taking an item out of a deque, on adding one, and on
@@ -21,8 +22,9 @@ from time import monotonic
 
 from .._base.errors import release_frames
 from .._base.finalizers import collecting
-from .._base.hints import Any, ref
+from .._base.hints import Any, Callable, ref
 from .._core.lease import Lease, hold
+from .._core.slots import note_caller
 from .._core.waiting import FEW, Waiter
 from .._core.ways import none_is_idle
 from .._steady.liveness import (
@@ -31,39 +33,84 @@ from .._steady.liveness import (
     LOOK_AT_CHECKOUT,
     NO_CHECK,
     RECENT,
+    note_ping,
 )
 from .proxy import Proxy
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from typing import TypeVar
+
     from .._core.lease import AnyLease
 
+    Method = TypeVar("Method")
+
 __all__ = [
-    "SteadyLease", "lend_in_line", "looks_well", "needs_nothing",
-    "take_and_ask", "take_and_note", "take_with_care"]
+    "SteadyLease", "declared_by", "frame_at", "lend_in_line", "lend_watched",
+    "looks_well", "needs_nothing", "take_with_care", "way_to_check",
+    "way_to_usual"]
 
-_getframe = sys._getframe  # noqa: SLF001 - nothing public is as cheap
+# How many calls lie between a program and lend_watched(), at least.
+_DEPTH = 3
+
+frame_at = sys._getframe  # noqa: SLF001 - nothing public is as cheap
 
 
-def take_and_note(core: Any) -> Any:
-    """Return an idle permit, and note the caller of the caller as holder."""
-    permit = core.idle.popleft()
+def declared_by(shown: Method) -> Callable[[Callable[..., Any]], Method]:
+    """Show the parameters of another method, which a method collects.
+
+    Python looks up the default of each keyword-only parameter in a dict, which
+    takes an eighth of the time of lending a connection.
+    """
+    def declare(method: Any) -> Any:
+        method.__wrapped__ = shown
+        return method
+    return declare
+
+
+def way_to_check(session: Any) -> Any:
+    """Return the way out if sessions are only checked like this one.
+
+    It is None if that takes long.
+    """
+    if session.ask_ping is not None:
+        return _take_and_ask
+    return None if session.poll is None else _take_and_look
+
+
+def _take_and_look(core: Any) -> Any:
+    """Return an idle permit whose connection has a quiet socket.
+
+    Another socket can have got its number.  The first statement notices that:
+    a read is executed again, and what is no read looks once more.
+    """
+    permit = core.take_idle()
     try:
-        frame = _getframe(2)
-        permit.taken = (
-            monotonic(), frame.f_code, frame.f_lasti, threading.get_ident(),
-            None)
-        return permit
+        session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+        way = session.checkout_check
+        if (way is LOOK_AT_CHECKOUT or (
+                way is LOOK_AFTER_ANSWER
+                and monotonic() - session.answered < RECENT)) and not (
+                session.state or session.poll(0)):
+            session.looked = session.usage
+            return permit
+    except Exception:  # noqa: BLE001, S110 - no answer, so it is doubted
+        pass
     except BaseException:
         permit = None  # not to be kept by the traceback
         raise
+    try:
+        return _take_doubted(core, permit, is_dead=False)
+    finally:
+        permit = None  # not to be kept by the traceback
 
 
-def take_and_ask(core: Any) -> Any:
+def _take_and_ask(core: Any) -> Any:
     """Return an idle permit whose connection answers the driver's ping()."""
-    permit = core.idle.popleft()
+    permit = core.take_idle()
     try:
         alive = permit.slot.con._own_session.ask_ping(False)  # noqa: SLF001 - as session_of()
+        next(core.pings)
         if alive is None or alive:
             return permit
         is_dead = True
@@ -92,17 +139,10 @@ def _take_doubted(core: Any, permit: Any, is_dead: bool) -> Any:
         permit = None  # not to be kept by the traceback
 
 
-def take_with_care(core: Any) -> Any:  # noqa: C901 - the fast way is one short function
-    """Do the same after a look at the connection, and count the request."""
-    permit = core.idle.popleft()
+def take_with_care(core: Any) -> Any:
+    """Return a permit after a look at its connection; count the request."""
+    permit = core.take_idle()
     try:
-        now, maintenance = None, core.maintenance
-        if maintenance is not None:
-            now, slot = maintenance.clock(), permit.slot
-            if now >= slot.expires or (
-                    now - slot.used_at >= maintenance.maxidletime):
-                return _go_the_long_way(core, permit)
-        # not before, since the long way counts, too
         if core.tick is not None and not core.tick():
             core.timer.begin()
             return _go_the_long_way(core, permit)
@@ -112,15 +152,52 @@ def take_with_care(core: Any) -> Any:  # noqa: C901 - the fast way is one short 
                 return _go_the_long_way(core, permit)
         if core.plenty and len(core.idle) < core.plenty:
             core.note_load()
-        if core.tracks:
-            frame = _getframe(2)
-            permit.taken = (
-                now or monotonic(), frame.f_code, frame.f_lasti,
-                threading.get_ident(), None)
         return permit
     except BaseException:
         permit = None  # not to be kept by the traceback
         raise
+
+
+def way_to_usual(core: Any, take: Callable[[], Any]) -> Callable[[], Any]:
+    """Return the way out to idle connections that fit usual requests.
+
+    take: the way out for connections that are all alike
+    """
+    def take_usual() -> Any:
+        permit = take()
+        try:
+            if permit.slot.con._own_session.opener.route.aim is usual:  # noqa: SLF001 - as session_of()
+                return permit
+            return _take_another(core, take, permit)
+        except BaseException:
+            permit = None  # not to be kept by a traceback
+            raise
+
+    usual = core.kinds.usual
+    return take_usual
+
+
+def _take_another(core: Any, take: Callable[[], Any], permit: Any) -> Any:
+    """Return a permit that fits usual requests, this one or another.
+
+    Others go to the end of the line.  If there are none but others, the
+    request goes the long way.
+    """
+    kinds = core.kinds
+    try:
+        for _ in range(len(core.idle) + 1):
+            if kinds.fits(permit.slot.con, None):
+                kinds.assign(permit.slot.con, None)
+                return permit
+            core.idle.append(permit)
+            permit = None
+            if core.waiting:
+                core.serve()
+            permit = take()
+        core.put_back_unused(permit)
+    finally:
+        permit = None  # not to be kept by a traceback
+    raise IndexError
 
 
 def _go_the_long_way(core: Any, permit: Any) -> Any:
@@ -152,18 +229,21 @@ def _seems_well(core: Any, session: Any) -> bool:
 
 def _is_quiet(session: Any) -> bool:
     poll = session.poll
-    if poll is None:
-        return bool(session.is_quiet())
     try:
-        return not poll(0) and session.ask_number() == session.descriptor
+        is_quiet = session.is_quiet() if poll is None else not (
+            poll(0) or session.ask_number() != session.descriptor)
     except Exception:  # noqa: BLE001 - another thread looks, or it is closed
         return False
+    if is_quiet:
+        session.looked = session.usage
+    return bool(is_quiet)
 
 
 def _answers(session: Any) -> bool | None:
     """Ask a driver by its ping(); None means that this is something else."""
     try:
         alive = session.con.ping(False)
+        note_ping(session)
     except (AttributeError, IndexError, TypeError, ValueError):
         return None
     except Exception:  # noqa: BLE001 - any error means not alive
@@ -206,16 +286,18 @@ def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short fu
     This inlines what find() and ready() do in the usual case.
     """
     permit, waiting = None, core.waiting
-    waiter: Any = Waiter(False, None)
+    waiter: Any = Waiter()
     link: Any = ref(waiter)
     try:
         waiting.append(link)
-        pause, timeout = core.queue.other_look * len(waiting), core.timeout
         if len(waiting) <= FEW:  # not before, see pass_on()
             waiter.looks, pause = True, core.queue.first_look
+        else:
+            pause = core.queue.other_look * len(waiting)
         # others may have changed that before it was in the queue
         if core.take is none_is_idle and core.is_plain and not (
                 core.idle or core.lost):
+            timeout = core.timeout
             if timeout is not None and timeout < pause:
                 pause = timeout
             waiter.gate.acquire(True, pause)
@@ -226,18 +308,18 @@ def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short fu
             core.tick()
         permit = waiter.answer[0]
         if permit is None or core.maintenance is not None or (
-                permit.slot.con is None or (
-                    core.is_careful and not core.backend.seems_ready(
-                        permit.slot.con))):
+                permit.slot.con is None or (core.is_careful and not (
+                    core.backend.seems_ready(permit.slot.con)))):
             permit = None
             return hold(lease, pool._acquire_granted(waiter))  # noqa: SLF001 - for this
         if core.tracks:
-            frame = _getframe(2)
+            frame = frame_at(2)
             permit.taken = (
                 monotonic(), frame.f_code, frame.f_lasti,
                 threading.get_ident(), None)
         lease._permit = permit  # noqa: SLF001 - inlined hold()
         permit.checkout = lease._checkout = [pool]  # noqa: SLF001 - inlined, too
+        next(permit.uses)
         return lease
     except BaseException as error:
         if link is not None:
@@ -245,6 +327,35 @@ def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short fu
         permit = waiter = lease = None  # type: ignore[assignment]  # not kept
         release_frames(error)
         raise
+
+
+def lend_watched(
+        pool: Any, core: Any, lease: AnyLease) -> AnyLease | None:
+    """Return a lease of an idle connection, and tell observers of it.
+
+    Return None if there is none, or if more has to be done.
+    """
+    permit = None
+    start = monotonic()
+    try:
+        if not (core.waiting or core.limits.maxshared or core.timer):
+            permit = core.watched_way()
+            if permit is None:
+                return None
+            lease._permit = permit  # noqa: SLF001 - inlined hold()
+            permit.taken = None  # by the last holder
+            permit.checkout = lease._checkout = core.observers.begin(pool)  # noqa: SLF001 - inlined, too
+            next(permit.uses)
+            if core.tracks:
+                note_caller(permit, _DEPTH)
+            core.observers.notify("acquired", monotonic() - start)
+            return lease
+    except IndexError:
+        pass  # nothing is idle, or more has to be done
+    except BaseException:
+        permit = lease = None  # type: ignore[assignment]  # not kept
+        raise
+    return None
 
 
 class SteadyLease(Proxy, Lease):
@@ -259,38 +370,43 @@ class SteadyLease(Proxy, Lease):
         except IndexError:
             return  # it was given back before, or the pool has done that
         try:
-            permit = self._permit
-            self._permit = None
+            permit, self._permit = self._permit, None
             core = pool._core  # noqa: SLF001 - as core_of()
+            if permit.taken is not None and core.times:  # inlined end_use()
+                seconds, uses = monotonic() - permit.taken[0], permit.uses
+                uses.last = permit.taken if core.waiting else None
+                permit.taken, uses.timed = None, uses.timed + 1
+                uses.seconds += seconds
+                if seconds > uses.longest:  # noqa: PLR1730 - max() takes longer
+                    uses.longest = seconds
             session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
-            is_full = len(core.idle) >= core.room
-            if session.is_marked or session.settings_changed or (
-                    session.state or collecting  # the state is not OPEN
-                    or (is_full and not core.waiting)):
+            room = core.room
+            if room is not None and len(core.idle) < room:
+                room = None  # it can become idle
+            if collecting or (room is not None and not core.waiting):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
             leave = session.leave
             if leave is None:
                 session.con.rollback()
-                leave = session  # it has succeeded
-                session.transaction = session.work = False
+                leave = session.transaction = session.work = False  # done
             elif not leave(session):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
-            if is_full:
-                core.place(permit)
-            else:
+            if room is None:
                 core.put(permit)
                 if core.waiting or core.lost:
                     core.after_release()
+            else:
+                core.place(permit)
         except Exception as error:
             if leave is not None:
                 permit = None
                 raise
-            _end_after_error(pool, permit, session, error)
+            _end_after_error(pool, permit, session, error)  # pyright: ignore - bound
         except BaseException as error:
             if leave is None:
-                session.distrust(error)
+                session.distrust(error)  # pyright: ignore - it is bound
             permit = None  # not to be kept by the traceback
             raise
 

@@ -13,7 +13,7 @@ from .._base.errors import log_swallowed
 from .._base.hints import Any
 from .._drivers.creators import is_unsupported
 from .calls import call_begin
-from .cursor import Call, CursorState, execution
+from .cursor import Call, ReplaceableCursor, execution
 from .db_session import DbSession
 from .losses import note_end
 from .safe import SafeFailover
@@ -88,15 +88,17 @@ class OwnAccount(SafeFailover):
         return True
 
     def execute(
-            self, state: CursorState, operation: Any, parameters: Any) -> Any:
-        return self.run(state, execution(operation, parameters))
+            self, session: DbSession, cursor: ReplaceableCursor,
+            operation: Any, parameters: Any) -> Any:
+        return self.run(session, cursor, execution(operation, parameters))
 
-    def run(self, state: CursorState, call: Call) -> Any:
-        session = state.session
+    def run(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            call: Call) -> Any:
         had_work = session.has_work()
         is_done = False
         try:
-            result = super().run(state, call)
+            result = super().run(session, cursor, call)
             is_done = True
         finally:
             if session.state < LOST:

@@ -64,9 +64,9 @@ def _set(
         session: Any, name: str, args: tuple[Any, ...],
         kwargs: dict[str, Any]) -> Any:
     """Call a method that changes the session until the lease ends."""
-    session.settings_changed = True  # also if this is interrupted
-    session.is_marked = session.is_marked or (
-        session.driver.setters[name] in {MARKS, SPOILS})
+    session.note_changes()  # also if this is interrupted
+    if session.driver.setters[name] in {MARKS, SPOILS}:
+        session.mark()
     return session.own_settings().call_setter(session.con, name, args, kwargs)
 
 
@@ -74,7 +74,7 @@ def _pair(
         session: Any, name: str, args: tuple[Any, ...],
         kwargs: dict[str, Any]) -> Any:
     """Call a method whose effect another one undoes, or that one."""
-    session.settings_changed = True  # also if this is interrupted
+    session.note_changes()  # also if this is interrupted
     return session.own_settings().call_paired(session.con, name, args, kwargs)
 
 
@@ -83,5 +83,6 @@ def _call_freely(
         kwargs: dict[str, Any]) -> Any:
     """Call a method that can do anything."""
     if name in _SENDING and Call(name, args, kwargs).kind().marks:
-        session.is_marked = session.settings_changed = True
+        session.mark()
+        session.note_changes()
     return getattr(session.hand_out(), name)(*args, **kwargs)

@@ -11,7 +11,19 @@ from __future__ import annotations
 from .._base.errors import log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs, NamedTuple
 from .calls import call_begin
-from .cursor import NOTHING, Call, CursorState, execution
+from .cursor import (
+    NOTHING,
+    Call,
+    ReplaceableCursor,
+    call_on,
+    change,
+    close_driver_cursor,
+    driver_cursor_of,
+    execution,
+    extras_of,
+    is_closed,
+    move_to,
+)
 from .db_session import DbSession
 from .decisions import Spare
 from .liveness import (
@@ -19,6 +31,7 @@ from .liveness import (
     AT_STATEMENT,
     ask_driver,
     ask_program,
+    note_ping,
     prove_ping,
 )
 from .settings import restore
@@ -62,6 +75,7 @@ class ClassicFailover:
         elif session.options.pinger is not None:
             alive = ask_program(session)
         else:
+            note_ping(session)
             alive = ask_driver(session.con)
         if alive is None:
             session.ask_at(0)  # the driver has no ping(): never ask again
@@ -174,24 +188,25 @@ class ClassicFailover:
             _go_on_with(session, con)
             return cursor
 
-    def run(self, state: CursorState, call: Call) -> Any:
+    def run(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            call: Call) -> Any:
         """Make a call of a cursor, again if the connection was lost."""
-        session = state.session
         in_transaction = session.transaction
         if not call.kind().is_read:
             session.work = True
         if not in_transaction:
             session.check(AT_STATEMENT)
             if session.is_used_up():
-                return self._run_when_due(state, call)
+                return self._run_when_due(session, cursor, call)
         try:
-            if state.closed and state.extras.moved:
+            if is_closed(cursor) and extras_of(cursor).moved:
                 # as in DBUtils 3.x, a cursor that was moved can still be used
-                args, kwargs = state.extras.options
-                state.move_to(session.con.cursor(*args, **kwargs))
-            result = state.call(call, state.cursor)
+                args, kwargs = extras_of(cursor).options
+                move_to(cursor, session.con.cursor(*args, **kwargs))
+            result = call_on(cursor, call)
         except session.opener.failures as error:
-            done = self._after(error, state, call, in_transaction)
+            done = self._after(error, session, cursor, call, in_transaction)
             if done is None:
                 raise
             return done.result
@@ -199,43 +214,47 @@ class ClassicFailover:
         return result
 
     def _after(
-            self, error: Exception, state: CursorState, call: Call,
+            self, error: Exception, session: DbSession,
+            cursor: ReplaceableCursor, call: Call,
             in_transaction: bool) -> _Done | None:
         """Try again after an error that can mean a loss, if that may help.
 
         The error is not raised here, where it would refer to itself.
         """
-        if state.extras.no_failover or (
-                not state.session.options.is_fatal(error)):
+        if extras_of(cursor).no_failover or (
+                not session.options.is_fatal(error)):
             return None
         if in_transaction:
-            self._replace(state)
+            self._replace(session, cursor)
             return None
-        return self.repeat(state, call, type(error))
+        return self.repeat(session, cursor, call, type(error))
 
     def execute(
-            self, state: CursorState, operation: Any, parameters: Any) -> Any:
+            self, session: DbSession, cursor: ReplaceableCursor,
+            operation: Any, parameters: Any) -> Any:
         """Execute a statement; this inlines run() for the usual case."""
-        session = state.session
+        extras, driver_cursor = extras_of(cursor), driver_cursor_of(cursor)
         try:
             kind = seen[operation]
         except (KeyError, TypeError):  # not seen yet, or not hashable
             kind = None
         if kind is None or not (
                 session.is_simple and session.state == OPEN) or (
-                state.extras.moved or state.extras.has_sizes):
-            return self.run(state, execution(operation, parameters))
+                extras.moved or extras.has_sizes):
+            return self.run(
+                session, cursor, execution(operation, parameters))
         if kind is not READ:
             session.work = True
         in_transaction = session.transaction
         try:
             if parameters is NOTHING:
-                result = state.cursor.execute(operation)
+                result = driver_cursor.execute(operation)
             else:
-                result = state.cursor.execute(operation, parameters)
+                result = driver_cursor.execute(operation, parameters)
         except session.opener.failures as error:
             done = self._after(
-                error, state, execution(operation, parameters), in_transaction)
+                error, session, cursor, execution(operation, parameters),
+                in_transaction)
             if done is None:
                 raise
             result = done.result
@@ -243,11 +262,12 @@ class ClassicFailover:
             session.usage += 1
         return result
 
-    def _run_when_due(self, state: CursorState, call: Call) -> Any:
+    def _run_when_due(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            call: Call) -> Any:
         """Make a call on a new connection, since the old one is due."""
-        session = state.session
         text = session.used_up_text()
-        done = self.repeat(state, call, failure=())
+        done = self.repeat(session, cursor, call, failure=())
         if done is None:
             raise session.opener.failure(text)
         return done.result
@@ -255,68 +275,73 @@ class ClassicFailover:
     # The ladder.
 
     def repeat(
-            self, state: CursorState, call: Call, failure:
-            Any) -> _Done | None:
+            self, session: DbSession, cursor: ReplaceableCursor, call: Call,
+            failure: Any) -> _Done | None:
         """Climb the ladder."""
-        done = self._repeat_here(state, call)
+        done = self._repeat_here(session, cursor, call)
         if done is None:
-            done = self._repeat_elsewhere(state, call, failure)
+            done = self._repeat_elsewhere(session, cursor, call, failure)
         if done is not None:
-            state.change(moved=True)
-            state.session.usage += 1
+            change(cursor, moved=True)
+            session.usage += 1
         return done
 
-    def _repeat_here(self, state: CursorState, call: Call) -> _Done | None:
+    def _repeat_here(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            call: Call) -> _Done | None:
         """Try once more with another cursor of this connection."""
-        cursor = done = None
+        other = done = None
         with quietly(f"repeating {call.name} on the same connection"):
-            cursor = state.session.failover.cursor(
-                state.session, *state.extras.options)
-            done = _Done(state.call(call, cursor))
+            other = session.failover.cursor(
+                session, *extras_of(cursor).options)
+            done = _Done(call_on(cursor, call, other))
         if done is not None:
-            state.move_to(cursor)
-        elif cursor is not None:
+            move_to(cursor, other)
+        elif other is not None:
             with quietly("closing a cursor"):
-                cursor.close()
+                other.close()
         return done
 
     def _repeat_elsewhere(
-            self, state: CursorState, call: Call, failure:
-            Any) -> _Done | None:
+            self, session: DbSession, cursor: ReplaceableCursor, call: Call,
+            failure: Any) -> _Done | None:
         """Try once more with another connection.
 
         That connection is kept if the same failure does not come again.
         """
         with Spare(
-                state.session.open_again, *state.extras.options) as spare:
+                session.open_again, *extras_of(cursor).options) as spare:
             if spare.cursor is None:
                 return None
             try:
-                done = _Done(state.call(call, spare.cursor))
+                done = _Done(call_on(cursor, call, spare.cursor))
             except failure:
                 return None
             except Exception:
-                self._take(state, spare)
-                state.session.usage += 1
+                self._take(session, cursor, spare)
+                session.usage += 1
                 raise
-            self._take(state, spare)
+            self._take(session, cursor, spare)
             return done
 
-    def _replace(self, state: CursorState) -> None:
+    def _replace(
+            self, session: DbSession, cursor: ReplaceableCursor) -> None:
         """Replace the connection at the end of a broken transaction."""
         with Spare(
-                state.session.open_again, *state.extras.options) as spare:
+                session.open_again, *extras_of(cursor).options) as spare:
             if spare.cursor is not None:
-                self._take(state, spare)
-        state.session.transaction = False
+                self._take(session, cursor, spare)
+        session.transaction = False
 
-    def _take(self, state: CursorState, spare: Spare) -> None:
+    def _take(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            spare: Spare) -> None:
         """Go on with another connection and a cursor of it."""
-        con, cursor = spare.keep()
-        state.close()
-        _go_on_with(state.session, con)
-        state.move_to(cursor)
-        state.change(moved=True)
+        con, driver_cursor = spare.keep()
+        hold = close_driver_cursor(cursor)
+        _go_on_with(session, con)
+        move_to(cursor, driver_cursor, hold)
+        change(cursor, moved=True)
 
 
 def _go_on_with(session: DbSession, con: Any) -> None:

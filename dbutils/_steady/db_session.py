@@ -10,7 +10,7 @@ from time import monotonic
 
 from .._base.errors import log_swallowed
 from .._base.fork import Orphan
-from .._base.hints import Any, Callable, NamedTuple, WeakSet, partial
+from .._base.hints import Any, Callable, NamedTuple, WeakSet, partial, ref
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
@@ -19,6 +19,7 @@ from .liveness import (
     NO_CHECK,
     RECENT,
     checkout_check_of,
+    note_ping,
     probe_of,
 )
 from .opener import Opener, end_if_possible, shared
@@ -67,13 +68,16 @@ class DbSession(Session):
         self.checkout_check = NO_CHECK  # when it is handed out
         # Whether a look can tell that it is gone.
         self.can_be_gone = False
-        # When the server has answered at the end of the last lease.
+        # When the server was asked last that has answered, if it could.
         self.answered = 0.0
         super().__init__(options)
+        if opener.route is not None:
+            opener.route.session = ref(self)
 
     def save_memory(self, common: dict[str, Any]) -> None:
         """Share with other sessions what is equal and never changed."""
-        self.opener = shared(common, "opener", self.opener)
+        if self.opener.route is None:  # otherwise it has its own place
+            self.opener = shared(common, "opener", self.opener)
         self.options = shared(common, "options", self.options)
         if self.settings.is_plain:
             self.settings = shared(common, "settings", self.settings)
@@ -112,6 +116,11 @@ class DbSession(Session):
     def note_facts(self, **facts: Any) -> None:
         """Note what is known of the checks now."""
         self.checks = self.checks._replace(**facts)
+
+    @property
+    def route(self) -> Any:
+        """The way to one of several servers, None if there is but one."""
+        return self.opener.route
 
     @property
     def is_in_memory(self) -> bool:
@@ -161,24 +170,50 @@ class DbSession(Session):
         self.note_facts(has_pinger=has_pinger, can_just_look=can_just_look)
         self.make_ready()
 
-    def open_again(self) -> Any:
-        """Return another driver connection."""
-        return self.connect(self.own_opener().open)
+    def position(self) -> str | None:
+        """Ask the server how far it has come; None if it does not tell.
+
+        No transaction begins with that.
+        """
+        def ask() -> str | None:
+            driver, con = self.driver, self.con
+            was_open = driver.in_transaction(con)
+            position: str | None = driver.position(con)
+            if was_open is False and driver.in_transaction(con):
+                con.rollback()
+            return position
+
+        position: str | None = self.failover.alter(self, ask)
+        return position
+
+    def open_again(self, reason: str | None = None) -> Any:
+        """Return another driver connection; see connect()."""
+        return self.connect(self.own_opener().open, reason)
+
+    def failure(self, text: str) -> Exception:
+        error: Exception = self.own_opener().failure(text)
+        return error
 
     def reconnect(self) -> None:
         """Close the driver connection, then go on with a new one.
 
         If none can be opened, the error is raised; the next use tries again.
         """
+        reason = self.why_replaced()
+        if not reason:
+            self.note_loss()
         self.close()
         self.enter(LOST)
-        self.store(self.open_again())
+        self.store(self.open_again(reason or self.why_replaced()))
 
     def invalidate(self) -> None:
         """Close a driver connection that is lost; the next use opens one."""
+        self.note_loss()
         self.close()
         self.enter(LOST)
         self.is_marked = self.work = False
+        if self.route is not None:
+            self.route.note_loss()
 
     def distrust(self, error: BaseException) -> None:
         """Doubt the connection if an error is none of the driver.
@@ -215,14 +250,15 @@ class DbSession(Session):
         """Note that the program can use the driver connection directly."""
         if self.work is False:
             self.work = None
-        self.settings_changed = self.settings_changed or bool(
-            self.settings.original)
+        if self.settings.original:
+            self.note_changes()
 
     def hand_out(self) -> Any:
         """Return the driver connection; the program can do anything to it."""
         self.note_direct_use()
         if self.driver.is_known and not self.driver.is_embedded:
-            self.settings_changed = self.is_exposed = True
+            self.note_changes()
+            self.is_exposed = True
             self.own_settings().needs_server = True
         return self.con
 
@@ -292,6 +328,7 @@ class DbSession(Session):
             return is_known and self._check_now(reconnect)
         try:  # as ask_driver() does, in the usual case
             alive = self.con.ping(False)
+            note_ping(self)
         except (AttributeError, IndexError, TypeError, ValueError):
             return self._check_now(reconnect)
         except Exception:  # noqa: BLE001 - any error means not alive
@@ -334,7 +371,7 @@ class DbSession(Session):
         if self.streams is None:
             self.streams = WeakSet()
         self.streams.add(stream)
-        self.settings_changed = True
+        self.note_changes()
 
     def end_checkout(self) -> None:
         """Reset the session for a program that goes on to hold it."""

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from time import monotonic
 
+from .._base.atomic import alive
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
-from .._base.hints import Any, Callable, List
+from .._base.hints import Any, List, ref
 from .._base.threads import (
     Attendant,
     ends,
@@ -24,8 +25,8 @@ from .._base.threads import (
 )
 
 __all__ = [
-    "Limit", "call_in_time", "end_deadline", "load_sockets",
-    "start_deadline"]
+    "LIMIT", "Limit", "end_deadline", "load_sockets", "start_deadline",
+    "watchdog"]
 
 # In seconds: the longest time that a call may take, and the time after which
 # an idle watchdog thread ends.
@@ -69,13 +70,13 @@ class Limit(List[Any]):
         """Start the deadline of the call."""
         session = self._own_session
         if session.descriptor is None or is_ending() or (
-                session in _watchdog.calls):
+                session in watchdog.calls):
             return  # while the interpreter ends, no thread could cut it off
         now = monotonic()
         self[:] = now + self.seconds, session.descriptor
-        _watchdog.calls[session] = self
-        if _watchdog.may_miss(now, self[0]):
-            _watchdog.ensure(session, session.descriptor)
+        watchdog.calls[session] = self
+        if watchdog.may_miss(now, self[0]):
+            watchdog.ensure(session, session.descriptor)
 
     def __exit__(self, *exc: object) -> None:
         """End the deadline."""
@@ -106,6 +107,9 @@ class _Watchdog:
         # The deadlines and descriptors of running calls; setting and popping
         # items is atomic and needs no lock.
         self.calls: dict[object, Any] = {}
+        # The sessions that have a socket, held weakly: each tells itself what
+        # it waits for at the end of a lease.
+        self._sessions: dict[Any, None] = {}
         # Those of them whose sockets were shut down, with their deadlines.
         self._ended: dict[object, tuple[Any, float]] = {}
         # When the thread looks at the calls again; never if there is none.
@@ -117,10 +121,18 @@ class _Watchdog:
         self._attendant.after_fork()
         self._begin()
 
+    def watch(self, session: Any) -> None:
+        """Watch what a session tells by its `call`, for as long as it lives.
+
+        Changing that is one step, and much shorter than one in `calls`.
+        """
+        session.call = None
+        self._sessions[ref(session, self._sessions.__delitem__)] = None
+
     def may_miss(self, now: float, deadline: float) -> bool:
         """Return whether the thread may not look before a deadline.
 
-        It does if it has said so; call_in_time() inlines this.
+        It does if it has said so; the safe policy inlines this.
         """
         return bool(
             not now < self.wakes_at < deadline or vacancies or ends.is_over)
@@ -134,7 +146,7 @@ class _Watchdog:
         self._attendant.fill()
         fill_vacancies()
         self._attendant.wake()
-        call = self.calls.get(key)
+        call = self.calls.get(key) or getattr(key, "call", None)
         if call is not None and is_ending():
             self._end_quietly(key, call, descriptor)
 
@@ -145,7 +157,7 @@ class _Watchdog:
             deadline, descriptor = call
             if deadline <= now or is_ending():
                 self._end_quietly(key, call, descriptor)
-        has_rested, self._has_rested = self._has_rested, not self.calls
+        has_rested, self._has_rested = self._has_rested, not self._is_busy()
         # Set the time first, then read the calls: a call that starts between
         # these steps either sees the time or is among the calls.
         if has_rested and self._has_rested:
@@ -158,11 +170,19 @@ class _Watchdog:
         return self.wakes_at - monotonic()
 
     def _is_busy(self) -> bool:
-        return bool(self.calls)
+        return bool(self._calls_now())
+
+    def _calls_now(self) -> dict[object, Any]:
+        calls = self.calls.copy()
+        for session in alive(self._sessions.copy()):
+            call = session.call
+            if call is not None:
+                calls[session] = call
+        return calls
 
     def _open_calls(self) -> list[tuple[object, Any]]:
         """Return the running calls whose sockets were not shut down."""
-        calls = self.calls.copy()
+        calls = self._calls_now()
         for key, (call, end) in self._ended.copy().items():
             if end != call[0] or calls.get(key) is not call:
                 self._ended.pop(key, None)
@@ -192,7 +212,8 @@ class _Watchdog:
             if isinstance(call, Limit) and call.goes_on(copy):
                 return False
             # only a call that still runs proves the copy is of its socket
-            if self.calls.get(key) is call:
+            if self.calls.get(key) is call or (
+                    getattr(key, "call", None) is call):
                 if isinstance(call, Limit):
                     call.was_cut = True
                 load_sockets().shut_down(copy)
@@ -201,7 +222,7 @@ class _Watchdog:
         return True
 
 
-_watchdog = _Watchdog()
+watchdog = _Watchdog()
 
 
 def start_deadline(
@@ -213,32 +234,11 @@ def start_deadline(
     if descriptor is not None:
         now = monotonic()
         limit = LIMIT if seconds is None else min(max(seconds, 0), LIMIT)
-        _watchdog.calls[key] = now + limit, descriptor
-        if _watchdog.may_miss(now, now + limit):
-            _watchdog.ensure(key, descriptor)
+        watchdog.calls[key] = now + limit, descriptor
+        if watchdog.may_miss(now, now + limit):
+            watchdog.ensure(key, descriptor)
 
 
 def end_deadline(key: object) -> None:
     """End the deadline of a call that is over."""
-    _watchdog.calls.pop(key, None)
-
-
-def call_in_time(session: Any, act: Callable[[], Any]) -> float:
-    """Make a call that ends in LIMIT seconds; return when it has begun.
-
-    Without a descriptor it has no limit, and the answer is 0.
-    """
-    descriptor, calls = session.descriptor, _watchdog.calls
-    if descriptor is None:
-        act()
-        return 0.0
-    now = monotonic()
-    end = now + LIMIT
-    calls[session] = end, descriptor
-    try:
-        if not now < _watchdog.wakes_at < end or vacancies or ends.is_over:
-            _watchdog.ensure(session, descriptor)
-        act()
-    finally:
-        calls.pop(session, None)
-    return now
+    watchdog.calls.pop(key, None)

@@ -167,7 +167,7 @@ class Tied:
     # Attributes are those of the driver's object.
 
     @property  # type: ignore[misc]
-    def __class__(self) -> Any:
+    def __class__(self) -> Any:  # pyright: ignore - nobody sets it
         """The class of the object, for isinstance()."""
         return type(self._thing)
 
@@ -194,7 +194,7 @@ class Tied:
         if not self._can_close:
             set_own(self, "_before", (
                 session.con, session.settings.is_spoiled))
-            session.settings_changed = True
+            session.note_changes()
             session.own_settings().is_spoiled = True
         return self._ours(value)
 

@@ -9,8 +9,10 @@ driver.  ASK_SERVER executes a statement.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from .._base.checks import shown
-from .._base.errors import log_swallowed, logger, quietly
+from .._base.errors import facts, log_swallowed, logger, quietly
 from .._base.hints import Any, Callable
 from .deadlines import end_deadline, load_sockets, start_deadline
 from .state import OPEN, UNREAD
@@ -24,7 +26,7 @@ __all__ = [
     "AT_CHECKOUT", "AT_CURSOR", "AT_STATEMENT", "CHECK_AT_LENGTH", "LOOK",
     "LOOK_AFTER_ANSWER", "LOOK_AT_CHECKOUT", "NO_CHECK", "RECENT",
     "PingError", "SqlPinger", "ask", "ask_driver", "ask_program",
-    "checkout_check_of", "is_alive", "look_and_ask", "probe_of",
+    "checkout_check_of", "is_alive", "look_and_ask", "note_ping", "probe_of",
     "prove_ping", "seems_alive", "still_answers"]
 
 
@@ -106,6 +108,12 @@ def probe_of(descriptor: int | None) -> SocketProbe | None:
         descriptor)
 
 
+def note_ping(session: Any) -> None:
+    """Count a question in the pool, if there is one."""
+    if session.throttle is not None:
+        next(session.throttle.pings)
+
+
 # Asking the driver, or with the question of the program.
 
 
@@ -134,17 +142,27 @@ def ask_program(session: Any) -> bool:
     be wrong, so failures are counted.
     """
     pinger, throttle = session.options.pinger, session.throttle
+    note_ping(session)
     alive = ask(pinger, session.con)
     if alive:
         _trust(session)
         return True
     logger.info(
         "A connection is replaced, since its 'ping' (%s) has failed.",
-        _name_of(pinger))
+        _name_of(pinger), extra=_facts_of(session))
     session.unanswered += 1
     if throttle is not None:
         throttle.failed_pings += 1
     return False
+
+
+def _facts_of(session: Any) -> dict[str, Any]:
+    """Return the fields of a log record about a session."""
+    if session.throttle is None:
+        return facts("ping_failed")
+    found: dict[str, Any] = session.throttle.story.facts(
+        "ping_failed", session.number)
+    return found
 
 
 def _trust(session: Any) -> None:
@@ -188,11 +206,12 @@ def _prove(pinger: Callable[[Any], Any], con: Any) -> None:
     except Exception as error:
         raise PingError(
             f"The option 'ping' ({_name_of(pinger)}) fails on a connection"
-            f" that was just opened, with {type(error).__name__}.") from error
+            f" that was just opened, with {type(error).__name__}."
+            " [DBU-04]") from error
     if not (alive is None or alive):
         raise PingError(
             f"The option 'ping' ({_name_of(pinger)}) takes a connection as"
-            " dead that was just opened.")
+            " dead that was just opened. [DBU-04]")
 
 
 def _name_of(pinger: Callable[[Any], Any]) -> str:
@@ -246,6 +265,7 @@ def ask_server(session: Any) -> bool:
     """Ask with a statement, or with the question of the program."""
     if session.options.pinger is not None:
         return ask_program(session)
+    note_ping(session)
     return ask(SqlPinger(session.driver.question), session.con)
 
 
@@ -272,11 +292,14 @@ def look_and_ask(session: Any) -> bool:
         return False
     if session.descriptor is None:  # no time limit is possible
         return _answers(session)
+    begun = monotonic()
     start_deadline(session, session.descriptor, session.limit)
     try:
-        return _answers(session)
+        is_there = _answers(session)
     finally:
         end_deadline(session)
+    session.answered = begun if is_there else 0.0
+    return is_there
 
 
 def _answers(session: Any) -> bool:
@@ -285,6 +308,7 @@ def _answers(session: Any) -> bool:
         return _ask_between_transactions(session)
     if not session.checks.can_ask:
         return True
+    note_ping(session)
     alive = ask_driver(session.con)
     if alive is None and session.driver.asks:
         session.note_facts(can_ask=False)  # its ping() is for something else
@@ -309,6 +333,7 @@ def still_answers(session: Any) -> bool:
     question = session.options.pinger or SqlPinger(session.driver.question)
     start_deadline(session, session.descriptor, session.limit)
     try:
+        note_ping(session)
         answer = question(session.con)
     except Exception as error:  # noqa: BLE001 - it may say that it lives
         return session.driver.is_loss(error) is False

@@ -17,7 +17,7 @@ __all__ = ["OUTCOME_UNKNOWN", "is_lost", "note_end", "note_error"]
 
 OUTCOME_UNKNOWN = (
     "DBUtils: the connection was lost in commit(),"
-    " it is unknown whether the transaction was committed.")
+    " it is unknown whether the transaction was committed. [DBU-50]")
 
 # Words of errors that come when the time is up, without spaces.
 _LATE = ("timeout", "timedout")
@@ -64,6 +64,8 @@ def note_error(session: Any, error: Exception) -> None:
         session.work = None
     if session.driver.is_read_only(error):
         session.suspect()
+        if session.route is not None:
+            session.route.note_refusal()
     explain_thread(error)
     session.distrust(error)
 

@@ -25,10 +25,10 @@ _US = __name__.partition(".")[0]
 OPTIONS = (
     "mincached", "maxcached", "maxshared", "maxconnections", "blocking",
     "maxusage", "setsession", "reset", "failures", "ping", "isfatal",
-    "failover", "maxwait", "maxwaiting", "maxlifetime", "maxidletime",
-    "keepalive", "refill", "leakafter", "track", "nested",
-    "ondeadlock", "poolname",
-    "onconnect", "features")
+    "failover", "maxwait", "maxwaiting", "connecting", "maxlifetime",
+    "maxidletime", "keepalive", "refill", "leakafter", "reclaim", "idleafter",
+    "track", "nested", "ondeadlock", "poolname", "onconnect", "features",
+    "behind", "targets")
 
 # Their names in other pools, in lower case and without underscores.
 _NAMES_ELSEWHERE = {
@@ -87,22 +87,23 @@ def mistake_in(creator: Any) -> str | None:
         name = creator if creator in drivers_by_name() else "the driver"
         return (
             "The creator is not a connection provider, but"
-            f" {shown(creator)}: import {name} and pass the module instead.")
+            f" {shown(creator)}: import {name} and pass the module instead."
+            " [DBU-05]")
     kind = type(creator)
     if is_connection(creator):
         return (
             f"An open connection ({kind.__module__}.{kind.__qualname__}) is"
             " not a connection provider: pass the module or the function"
-            " that opens it.")
+            " that opens it. [DBU-05]")
     if callable(getattr(creator, "connect", creator)):
         return None
     if isinstance(creator, ModuleType):
         return (
             f"The module {creator.__name__!r} is not a connection provider:"
-            " it has no function connect().")
+            " it has no function connect(). [DBU-05]")
     return (
         f"The creator is not a connection provider, but {shown(creator)}: pass"
-        " a DB-API 2 module, or a function that opens connections.")
+        " a DB-API 2 module, or a function that opens connections. [DBU-05]")
 
 
 def is_connection(thing: Any) -> bool:
@@ -134,7 +135,7 @@ def explain_options(error: Exception, options: Iterable[str]) -> None:
             if meant is not None:
                 explain(
                     error, f"DBUtils: {name!r} is not an option of DBUtils,"
-                    f" so the driver got it; did you mean {meant}?")
+                    f" so the driver got it; did you mean {meant}? [DBU-27]")
                 return
 
 
@@ -156,7 +157,8 @@ def explain_thread(error: BaseException) -> None:
             type(error).__module__.startswith("sqlite3")):
         explain(
             error, "DBUtils: pass check_same_thread=False, so that all the"
-            " threads that borrow this connection in turn can use it.")
+            " threads that borrow this connection in turn can use it."
+            " [DBU-49]")
 
 
 # Errors of psycopg2 and psycopg about anything but their own connections.
@@ -180,7 +182,7 @@ def explain_refusal(error: BaseException | None) -> None:
         text = (
             "DBUtils: a lease of a pool is not the driver's own connection:"
             " pass its dbapi_connection to functions that want one, or"
-            " plugins=['dbutils'] to create_engine() of SQLAlchemy.")
+            " plugins=['dbutils'] to create_engine() of SQLAlchemy. [DBU-29]")
         if text not in getattr(error, "__notes__", ()):
             explain(error, text)
 
@@ -189,4 +191,4 @@ def missing_text(owner: Any, name: str) -> str:
     """Return the error text for an attribute that a pool does not have."""
     hint = _HINTS.get(name)
     return f"{type(owner).__name__!r} object has no attribute {name!r}" + (
-        "" if hint is None else f": {hint}")
+        "" if hint is None else f": {hint} [DBU-28]")

@@ -21,15 +21,15 @@ from .._drivers.registry import driver_in, driver_of
 from .mistakes import check_creator, explain_options
 from .options import as_statements, check_hook
 
-__all__ = ["Opener", "end_if_possible", "shared"]
+__all__ = ["Opener", "end_if_possible", "route_of", "shared"]
 
 
 class Opener:
     """Opens driver connections, and learns from them what the driver is."""
 
     __slots__ = (
-        "args", "creator", "dbapi", "driver", "failures", "kwargs", "maker",
-        "onconnect", "setsession", "threadsafety")
+        "args", "creator", "dbapi", "driver", "failures", "is_pooled",
+        "kwargs", "maker", "onconnect", "route", "setsession", "threadsafety")
 
     def __init__(
             self, creator: Any, setsession: Any, onconnect: Any, failures: Any,
@@ -37,6 +37,9 @@ class Opener:
         self.setsession = as_statements(setsession)
         self.onconnect = check_hook("onconnect", onconnect)
         check_creator(creator)
+        # Where the creator leads to several servers, the way to one of them.
+        self.route = route_of(creator)
+        creator = creator if self.route is None else self.route
         self.creator = connect_of(creator)
         self.args = args
         self.kwargs = kwargs
@@ -45,8 +48,22 @@ class Opener:
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = failures
         self.driver: DriverFacts = NO_DRIVER
+        # Whether it is behind a proxy that shares sessions.
+        self.is_pooled = False
         # The method of a subclass that opens connections instead.
         self.maker: Any = None
+
+    def stand_behind(self) -> None:
+        """Connect to a proxy that gives each transaction another session."""
+        from .._drivers.poolers import (  # noqa: PLC0415 - behind one
+            connecting_with,
+            warn_of_lasting_once,
+        )
+
+        self.is_pooled = True
+        self.setsession, self.kwargs = connecting_with(
+            self.setsession, self.kwargs, self.creator, self.dbapi)
+        warn_of_lasting_once(self.setsession)
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -76,12 +93,19 @@ class Opener:
             self._learn_from(con)
             if limits:
                 self.driver.connected(con)
+            if self.is_pooled:
+                self.join_pooler(con)
             self.prepare(con)
         except BaseException:
             with quietly("closing a connection that could not be prepared"):
                 con.close()
             raise
         return con
+
+    def join_pooler(self, con: Any) -> None:
+        """Switch off what a proxy cannot do, unless the program wants it."""
+        if "prepare_threshold" not in self.kwargs:
+            self.driver.join_pooler(con)
 
     def _connect(self, limits: dict[str, Any]) -> Any:
         """Return a new driver connection.
@@ -122,6 +146,10 @@ class Opener:
             self.threadsafety = getattr(
                 self.dbapi, "threadsafety",
                 getattr(con, "threadsafety", None))
+        if self.is_pooled:
+            from .._drivers.poolers import pooled  # noqa: PLC0415 - behind one
+
+            self.driver = pooled(self.driver)
         if self.failures is None:
             self.failures = failures_of(self.dbapi, self.creator, con)
 
@@ -182,6 +210,12 @@ class Opener:
         inner = self.driver.inside(con)
         return inner is not con and isinstance(
             error, getattr(module_of_connection(inner), "Error", ()))
+
+
+def route_of(creator: Any) -> Any:
+    """Return a new way to one of several servers, None if there is but one."""
+    new_route = getattr(type(creator), "_new_route", None)
+    return None if new_route is None else new_route(creator)
 
 
 def shared(common: dict[str, Any], name: str, value: Any) -> Any:

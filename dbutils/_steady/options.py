@@ -7,12 +7,12 @@ from .._base.hints import Any, Callable, NamedTuple
 from .liveness import ALL_MOMENTS, AT_CHECKOUT, SqlPinger
 
 __all__ = [
-    "Ping", "SteadyOptions", "as_statements", "check_hook", "check_options",
-    "check_reset", "parse_ping"]
+    "Ping", "SteadyOptions", "as_statements", "check_behind", "check_hook",
+    "check_options", "check_reset", "parse_ping"]
 
 _PING_TEXT = (
     "'ping' must be an integer from 0 to 7, an SQL statement, a callable,"
-    " or a pair of such an integer and one of the latter.")
+    " or a pair of such an integer and one of the latter. [DBU-03]")
 
 
 class Ping(NamedTuple):
@@ -45,16 +45,17 @@ def check_options(
     if maxusage is None:
         maxusage = 0
     if not isinstance(maxusage, int):
-        raise TypeError("'maxusage' must be an integer value.")
+        raise TypeError("'maxusage' must be an integer value. [DBU-01]")
     kinds = failures if isinstance(failures, tuple) else (failures,)
     if failures is not None and not all(
             isinstance(kind, type) and issubclass(kind, Exception)
             for kind in kinds):
-        raise TypeError("'failures' must be a tuple of exceptions.")
+        raise TypeError("'failures' must be a tuple of exceptions. [DBU-01]")
     if isfatal is not None and not callable(isfatal):
-        raise TypeError("'isfatal' must be a callable.")
+        raise TypeError("'isfatal' must be a callable. [DBU-01]")
     if failover not in {"safe", "always", "never"}:
-        raise ValueError("'failover' must be 'safe', 'always' or 'never'.")
+        raise ValueError(
+            "'failover' must be 'safe', 'always' or 'never'. [DBU-03]")
     return SteadyOptions(
         maxusage, failures, isfatal, *parse_ping(ping), closeable, failover)
 
@@ -96,14 +97,27 @@ def check_reset(reset: Any, *words: Any) -> None:
         allowed = ", ".join(map(repr, words))
         raise ValueError(
             "'reset' must be a truth value, a number, a callable, or one of"
-            f" these: {allowed}.")
+            f" these: {allowed}. [DBU-03]")
+
+
+def check_behind(behind: Any) -> bool:
+    """Return whether there is a proxy that gives each transaction a session.
+
+    Only a pool finds that out itself.
+    """
+    if behind is None or behind == "transaction-pooler":
+        return behind is not None
+    raise ValueError(
+        "'behind' must be 'transaction-pooler' or None, not"
+        f" {shown(behind)}; only PooledDB finds out what there is. [DBU-03]")
 
 
 def check_hook(name: str, hook: Any) -> Any:
     """Return a function of the program unchanged, or raise an error."""
     if hook is None or callable(hook):
         return hook
-    raise TypeError(f"{name!r} must be a callable, not {shown(hook)}.")
+    raise TypeError(
+        f"{name!r} must be a callable, not {shown(hook)}. [DBU-01]")
 
 
 def as_statements(setsession: Any) -> tuple[Any, ...] | None:
@@ -111,5 +125,5 @@ def as_statements(setsession: Any) -> tuple[Any, ...] | None:
     if isinstance(setsession, str):
         raise TypeError(
             "'setsession' must be a sequence of SQL statements,"
-            " not a single string.")
+            " not a single string. [DBU-01]")
     return None if setsession is None else tuple(setsession)

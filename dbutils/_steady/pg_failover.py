@@ -30,6 +30,8 @@ WORKING = {
 
 RESET_ALWAYS_ROLLBACK = 1
 RESET_COMPLETELY = 2
+# Why a session is replaced that has to be as new.
+_RESET = "it was reset"
 
 
 class PgClassic:
@@ -39,7 +41,10 @@ class PgClassic:
     is_quick = False  # there are no cursors
 
     def reset(self, session: PgSession) -> None:
-        """Open the connection again."""
+        """Open the connection again, with several servers another one."""
+        if session.route is not None:
+            session.reconnect(_RESET)
+            return
         session.con.reset()
         session.begin_session()
 
@@ -51,25 +56,26 @@ class PgClassic:
             self, session: PgSession, name: str,
             args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call a method of the connection, again if that was lost."""
-        method = getattr(session.con, name)
         in_transaction = session.transaction
         if not in_transaction:
             self._refresh(session)
         if is_strict and not call_kind(name, args).is_read:
             session.work = True
         try:
-            result = method(*args, **kwargs)
+            result = getattr(session.con, name)(*args, **kwargs)
         except Exception as error:
             if in_transaction:
                 session.transaction = False
                 raise
             if not self.was_lost(session, error):
+                session.note_error(error)
                 raise
+            session.note_loss()
         else:
             session.usage += 1
             return result
         session.reset()
-        result = method(*args, **kwargs)
+        result = getattr(session.con, name)(*args, **kwargs)
         session.usage += 1
         return result
 
@@ -118,7 +124,7 @@ class PgSafe:
 
         The driver's own reset() blocks all other threads meanwhile.
         """
-        session.reconnect()
+        session.reconnect(_RESET)
 
     def _freshen(self, session: PgSession, moment: int) -> None:
         """Replace a connection that is known to be dead, or is due."""
@@ -157,7 +163,7 @@ class PgSafe:
         if not kind.is_read:
             session.work = True
         if kind.marks:
-            session.is_marked = True
+            session.mark()
         in_transaction = session.transaction or session.has_work()
         try:
             result = getattr(session.con, name)(*args, **kwargs)
@@ -177,15 +183,15 @@ class PgSafe:
             in_transaction: bool) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
         if not self._is_lost(session, error):
-            if session.driver.is_read_only(error):
-                session.suspect()
+            session.note_error(error)
             return None
         loss = Loss(
             in_transaction=in_transaction, has_work=False,
             is_marked=session.is_marked, is_private=False,
             is_read=kind.is_read, is_forbidden=not self._replays,
             is_exhausted=False)
-        session.state = LOST
+        session.note_loss()
+        session.enter(LOST)
         session.transaction = session.is_marked = False
         return loss
 
@@ -222,13 +228,14 @@ class PgSafe:
         if session.settings_changed:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
-            session.reconnect()
+            session.reconnect(_RESET)
             return
         if reset or session.transaction or session.has_work():
             session.query("rollback", None)
         if session.is_marked or reset == "session":
             session.driver.clean(session.con)
-            session.prepare()
+            if session.driver.has_own_session:
+                session.prepare()
             session.is_marked = False
         if callable(reset):
             reset(session.con)

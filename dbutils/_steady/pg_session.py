@@ -1,14 +1,14 @@
 """A session of PostgreSQL through a pg.DB object of classic PyGreSQL.
 
-Such an object can reset and reopen itself, so it is never exchanged.  The
-failover policy decides when this is done, and what is tried again then: that
-of DBUtils 3.x, or the safe one.
+Such an object can reset and reopen itself, so it is only exchanged where
+there are several servers.  The failover policy decides when this is done, and
+what is tried again then: that of DBUtils 3.x, or the safe one.
 """
 
 from __future__ import annotations
 
 from .._base.errors import quietly
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, ref
 from .._drivers.registry import driver_of
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
@@ -20,26 +20,63 @@ from .liveness import (
     probe_of,
     prove_ping,
 )
+from .opener import route_of
 from .options import SteadyOptions, as_statements, check_hook
 from .session import Session
 from .state import GONE, LOST, OPEN
 
-__all__ = ["PgSession"]
+__all__ = ["PgSession", "PgTargets"]
+
+
+class PgTargets:
+    """Opens pg.DB objects that lead to one of several servers."""
+
+    __slots__ = ("_args", "_kwargs", "route")
+
+    def __init__(
+            self, targets: Any, args: tuple[Any, ...],
+            kwargs: dict[str, Any]) -> None:
+        """Set up the way to one of the servers.
+
+        args, kwargs: the parameters of pg.DB()
+        """
+        self.route = route_of(targets)
+        self._args = args
+        self._kwargs = kwargs
+
+    def open(self) -> Any:
+        """Return a new pg.DB object."""
+        return self.route(*self._args, **self._kwargs)
 
 
 class PgSession(Session):
     """A pg.DB object, and what is known of it."""
 
-    __slots__ = ("onconnect", "setsession")
+    __slots__ = ("is_pooled", "onconnect", "opener", "setsession")
 
     def __init__(
             self, options: SteadyOptions, setsession: Any,
-            onconnect: Any) -> None:
+            onconnect: Any, opener: PgTargets | None = None,
+            is_pooled: bool = False) -> None:
+        """Set up a session.
+
+        is_pooled: whether it is behind a proxy that shares sessions
+        """
         super().__init__(options)
+        self.is_pooled = is_pooled
+        # Opens other pg.DB objects, if this one cannot just be opened again.
+        self.opener = opener
+        if opener is not None:
+            opener.route.session = ref(self)
         self.setsession = as_statements(setsession)
         self.onconnect = check_hook("onconnect", onconnect)
         # The attribute "work" says whether more than reading was done since a
         # transaction began or ended; most of that is committed at once.
+
+    @property
+    def route(self) -> Any:
+        """The way to one of several servers, None if there is but one."""
+        return None if self.opener is None else self.opener.route
 
     @property
     def ping(self) -> int:
@@ -63,6 +100,10 @@ class PgSession(Session):
     def store(self, con: Any) -> None:
         """Begin with a pg.DB object."""
         self.driver = driver_of(con)
+        if self.is_pooled:
+            from .._drivers.poolers import pooled  # noqa: PLC0415 - behind one
+
+            self.driver = pooled(self.driver)
         super().store(con)
         self._look_anew()
 
@@ -155,22 +196,55 @@ class PgSession(Session):
 
     def reopen(self) -> None:
         """Reopen the connection, or roll back if that is impossible."""
-        if _works("reopening a connection", self.con.reopen):
+        if _works("reopening a connection", self._open_again):
             self.begin_session()
         elif self.transaction:
             self.transaction = False
             with quietly("rolling back"):
                 self.con.query("rollback")
 
-    def reconnect(self) -> None:
-        """Reopen the connection; if that is impossible, raise the error."""
-        self.connect(self.con.reopen)
+    def reconnect(self, reason: str | None = None) -> None:
+        """Reopen the connection; if that is impossible, raise the error.
+
+        The reason is that of connect().
+        """
+        self.connect(self._open_again, reason)
         self.begin_session()
+
+    def _open_again(self) -> None:
+        """Open the connection again, perhaps to another server."""
+        if self.opener is None:
+            self.con.reopen()
+            return
+        old, con = self.con, self.opener.open()
+        self.store(con)
+        with quietly("closing a connection to another server"):
+            old.close()
+
+    def note_loss(self) -> None:
+        """Tell those who look after it that the connection was lost."""
+        super().note_loss()
+        if self.route is not None:
+            self.route.note_loss()
+
+    def note_error(self, error: Exception) -> None:
+        """Note an error after which the connection stays."""
+        if self.driver.is_read_only(error):
+            self.suspect()
+            if self.route is not None:
+                self.route.note_refusal()
+
+    def position(self) -> str | None:
+        """Ask the server how far it has come; None if it does not tell."""
+        position: str | None = self.driver.position(self.con)
+        return position
 
     def begin_session(self) -> None:
         """Prepare the session of a connection that was opened again."""
         self.transaction = self.closed = False
-        self.state = min(self.state, LOST)  # it is no longer inherited
+        # It is no longer inherited.  With several servers it can be used when
+        # it is prepared; otherwise it goes on as in DBUtils 3.x.
+        self.state = LOST if self.route else min(self.state, LOST)
         self.prepare()
         self.usage = 0
         self.state = OPEN

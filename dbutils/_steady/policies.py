@@ -7,7 +7,7 @@ follows them.
 
 from __future__ import annotations
 
-from .._base.errors import logger
+from .._base.errors import facts, logger
 from .._base.hints import Any
 from .db_session import DbSession
 from .safe import SafeFailover
@@ -58,7 +58,8 @@ def _log_once(session: DbSession, failover: str) -> None:
         known = "does not tell whether work is open, so we keep account"
     else:
         known = "tells whether work is open"
-    logger.info("%s %s: failover=%r.", name, known, failover)
+    logger.info("%s %s: failover=%r.", name, known, failover,
+                extra=facts("driver"))
     warning = driver.warning()
     if warning is not None:
-        logger.warning(warning)
+        logger.warning(warning, extra=facts("driver"))

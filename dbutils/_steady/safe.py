@@ -9,13 +9,28 @@ replaced before a statement is sent, if there is nothing to lose.
 
 from __future__ import annotations
 
+from time import monotonic
+
 from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs
+from .._base.threads import ends, vacancies
 from .._drivers.creators import is_unsupported
+from . import deadlines
 from .calls import call_begin
-from .cursor import NOTHING, Call, CursorState, execution
+from .cursor import (
+    NOTHING,
+    Call,
+    ReplaceableCursor,
+    call_on,
+    driver_cursor_of,
+    execution,
+    extras_of,
+    is_ready,
+    keep_up,
+    open_again,
+)
 from .db_session import DbSession
-from .deadlines import call_in_time
+from .deadlines import watchdog
 from .decisions import Loss, reason_not_to_repeat
 from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
 from .losses import is_lost, note_end, note_error
@@ -34,13 +49,16 @@ class SafeFailover:
     replays: whether statements may be executed again
     """
 
-    is_quick = True  # cursors inline cursor() and run()
     only_rolls_back = False  # if all is clean
     # A question that has failed is asked again on the new connection.
     tolerance = 0
 
     def __init__(self, replays: bool) -> None:
         self._replays = replays
+        # Whether cursors inline cursor() and run().  They do not look at the
+        # socket for a first read that comes after the look at checkout: if the
+        # connection is lost in between, it is executed again.
+        self.is_quick = replays
 
     @property
     def usual(self) -> Any:
@@ -139,7 +157,7 @@ class SafeFailover:
             if verb == "commit":
                 raise session.opener.failure(
                     "The connection was lost, and the transaction with it:"
-                    " nothing was committed.")
+                    " nothing was committed. [DBU-51]")
             return
         try:
             getattr(session.con, verb)()
@@ -195,23 +213,31 @@ class SafeFailover:
         """Do the same with a session that is open and has no changes."""
         if session.driver.checks_types and present_error() is not None:
             explain_refusal(present_error())
-        ask_status = session.ask_status
+        ask_status, descriptor = session.ask_status, session.descriptor
         try:
-            if session.transaction or (
+            if not (session.transaction or (
                     session.driver.in_transaction(session.con) is not False
-                    if ask_status is None else ask_status()):
-                if session.descriptor is None and session.is_unbounded():
-                    return False  # it is closed instead
+                    if ask_status is None else ask_status())):
+                pass  # as after a commit
+            elif descriptor is not None:
                 session.transaction = False
-                begun = call_in_time(session, session.con.rollback)
-                session.answered = begun if session.can_be_gone else 0.0
-        except Exception as error:  # noqa: BLE001 - nothing is changed
-            note_end(session, "rollback", error)
-            log_swallowed("rolling back", error)
+                now = monotonic()
+                end = now + deadlines.LIMIT  # inlined start_deadline()
+                session.call = end, descriptor
+                if not now < watchdog.wakes_at < end or (
+                        vacancies or ends.is_over):
+                    watchdog.ensure(session, descriptor)
+                session.con.rollback()
+                session.call = None
+                session.answered = now
+            elif session.is_unbounded():
+                return False  # it is closed instead
+            else:
+                session.transaction = False
+                session.con.rollback()
+        except BaseException as error:  # noqa: BLE001 - interrupts are raised
+            _note_failure(session, error)
             return False
-        except BaseException as error:
-            session.distrust(error)
-            raise
         session.work = False
         return not session.is_retired  # perhaps since the rollback began
 
@@ -245,83 +271,99 @@ class SafeFailover:
         loss = self.loss(session, error, had_work=had_work)
         return can_repeat(session, error, loss)
 
-    def run(self, state: CursorState, call: Call) -> Any:
+    def run(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            call: Call) -> Any:
         """Make a call of a cursor, again if that loses and doubles nothing.
 
         SteadyDBCursor.execute() inlines this for the usual case.
         """
-        session = state.session
         kind = call.kind()
         had_work = self._replace_if_stale(session, AT_STATEMENT)
-        if state.con is not session.con:
-            state.open()
+        keep_up(cursor, session.con)
         if not kind.is_read:  # also if this is interrupted
             session.work = None
-            session.is_marked = session.is_marked or kind.marks or (
-                kind is AHEAD and session.driver.sets_ahead)
+            if kind.marks or (
+                    kind is AHEAD and session.driver.sets_ahead):
+                session.mark()
         try:
-            result = state.call(call, state.cursor)
+            result = call_on(cursor, call)
         except BaseException as error:
-            if not self.may_repeat(error, state, call, kind, had_work):
+            if not self.may_repeat(
+                    error, session, cursor, call, kind, had_work):
                 raise
-            result = self.make_again(state, call, kind)
+            result = self.make_again(session, cursor, call, kind)
         session.usage += 1
         session.has_work()
         return result
 
     def may_repeat(
-            self, error: BaseException, state: CursorState, call: Call, kind:
-            Kind, had_work: bool) -> bool:
+            self, error: BaseException, session: DbSession,
+            cursor: ReplaceableCursor, call: Call, kind: Kind,
+            had_work: bool) -> bool:
         """Return whether a call can be made again after an error.
 
         The error is not raised here: it would refer to itself through the
         traceback, and a lease that is dropped would wait for the collector.
         """
-        session = state.session
         if not isinstance(error, Exception):
             session.work = had_work or session.work  # also if it is closed now
             session.distrust(error)
             return False
         loss = self.loss(session, error, kind, had_work, call)
-        return not state.extras.no_failover and (
+        return not extras_of(cursor).no_failover and (
             can_repeat(session, error, loss))
 
     def execute(
-            self, state: CursorState, operation: Any, parameters: Any) -> Any:
+            self, session: DbSession, cursor: ReplaceableCursor,
+            operation: Any, parameters: Any) -> Any:
         """Execute a statement; this inlines run() for usual work."""
-        session = state.session
         had_work = session.work
-        if state.ready is not session.ready or had_work is None or (
+        if not is_ready(cursor, session) or had_work is None or (
                 kind_of(operation) is not UNKNOWN_WORK) or (
                 session.can_be_gone and not (had_work or session.transaction)
                 and session.is_gone()):
-            return self.run(state, execution(operation, parameters))
+            return self.run(
+                session, cursor, execution(operation, parameters))
+        driver_cursor = driver_cursor_of(cursor)
         session.work = None  # also if this is interrupted
         try:
             result = (
-                state.cursor.execute(operation) if parameters is NOTHING
-                else state.cursor.execute(operation, parameters))
+                driver_cursor.execute(operation) if parameters is NOTHING
+                else driver_cursor.execute(operation, parameters))
         except BaseException as error:
             call = execution(operation, parameters)
             if not self.may_repeat(
-                    error, state, call, UNKNOWN_WORK, had_work):
+                    error, session, cursor, call, UNKNOWN_WORK, had_work):
                 raise
-            result = self.make_again(state, call, UNKNOWN_WORK)
+            result = self.make_again(session, cursor, call, UNKNOWN_WORK)
         session.usage += 1
         session.has_work()
         return result
 
-    def make_again(self, state: CursorState, call: Call, kind: Kind) -> Any:
+    def make_again(
+            self, session: DbSession, cursor: ReplaceableCursor, call: Call,
+            kind: Kind) -> Any:
         """Make a call a second and last time, on a new connection."""
         try:
-            state.open()
-            return state.call(call, state.cursor)
+            open_again(cursor)
+            return call_on(cursor, call)
         except Exception as error:
-            self.loss(state.session, error, kind)
+            self.loss(session, error, kind)
             raise
         except BaseException as error:
-            state.session.distrust(error)
+            session.distrust(error)
             raise
+
+
+def _note_failure(session: DbSession, error: BaseException) -> None:
+    """Note that a rollback has failed; an interrupt is raised."""
+    session.call = None
+    if not isinstance(error, Exception):
+        session.distrust(error)
+        raise error
+    note_end(session, "rollback", error)
+    log_swallowed("rolling back", error)
 
 
 def can_renew(session: Session, step: str) -> bool:
@@ -337,6 +379,9 @@ def can_renew(session: Session, step: str) -> bool:
 
 def can_repeat(session: Session, error: Exception, loss: Loss | None) -> bool:
     """Return whether there is another connection now to do it again."""
+    if session.taken_back is not None:
+        add_note(error, f"DBUtils: {session.taken_back[1]}")
+        return False
     if loss is None:
         return False
     reason = reason_not_to_repeat(loss)
@@ -344,5 +389,6 @@ def can_repeat(session: Session, error: Exception, loss: Loss | None) -> bool:
         if can_renew(session, "opening another connection"):
             return True
         reason = "no other connection could be opened"
-    add_note(error, f"DBUtils: not executed again, because {reason}.")
+    add_note(
+        error, f"DBUtils: not executed again, because {reason}. [DBU-52]")
     return False

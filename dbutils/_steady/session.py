@@ -11,7 +11,7 @@ from .._base.fork import abandon_socket, register_for_fork
 from .._base.hints import Any, Callable
 from .._base.threads import is_ending
 from .._drivers.driver import NO_DRIVER, DriverFacts
-from .deadlines import end_deadline, load_sockets
+from .deadlines import end_deadline, load_sockets, watchdog
 from .liveness import (
     AT_CURSOR,
     AT_STATEMENT,
@@ -19,7 +19,7 @@ from .liveness import (
 )
 from .options import SteadyOptions
 from .settings import Settings
-from .state import GONE, IN_DOUBT, INHERITED, OPEN, SUSPECT
+from .state import GONE, IN_DOUBT, INHERITED, LOST, OPEN, SUSPECT, state_text
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -37,40 +37,30 @@ class Session:
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
-        "__dict__",
-        "__weakref__",
-        "_probe",
-        "ask_number",
-        "ask_ping",
-        "ask_status",
-        "closed",
-        "con",
-        "descriptor",
-        "driver",
-        "failover",
-        "is_closeable",
-        "is_exposed",
-        "is_marked",
-        "is_simple",
-        "leave",
-        "limit",
-        "options",
-        "poll",
-        "ready",
-        "settings",
-        "settings_changed",
-        "state",
-        "throttle",
-        "transaction",
-        "usage",
-        "work",
-    )
+        "__dict__", "__weakref__", "_probe", "ask_number", "ask_ping",
+        "ask_status", "call", "closed", "con", "descriptor", "driver",
+        "failover", "is_closeable", "is_doubted", "is_exposed", "is_marked",
+        "is_retired", "is_simple", "leave", "limit", "looked", "number",
+        "options", "poll", "ready", "settings", "settings_changed", "state",
+        "taken_back", "throttle", "transaction", "usage", "work")
 
-    # Rare facts are no fields of each session.  Whether the pool was drained,
-    # and does not want it back; and how often in a row the question of the
-    # program has failed.
-    is_retired = False
+    # The socket, and its deadline with it during a rollback after a lease,
+    # which the watchdog reads.
+    descriptor: int | None
+    call: tuple[float, int] | None
+    limit: float | None
+    _probe: SocketProbe | MovingSocketProbe | None
+    # The checkout that the pool has ended, since it had lasted too long, and
+    # the text of errors that says so; the session is not used again.
+    taken_back: tuple[Any, str] | None
+
+    throttle: Any
+
+    # Rare facts are no fields of each session, if other threads do not set
+    # them.  How often in a row the question of the program has failed.
     unanswered = 0
+    # The time in statements, if that is measured.
+    busy: Any = None
 
     def __init__(self, options: SteadyOptions) -> None:
         self.options = options
@@ -85,12 +75,18 @@ class Session:
         self.ask_ping: Any = None
         self.con: Any = None
         self.state, self.closed = OPEN, True
+        # Whether the program has the driver connection itself, so that it is
+        # never replaced silently; whether the server is no longer the one that
+        # is wanted; whether the pool was drained, and does not want it back.
+        self.is_exposed = self.is_doubted = self.is_retired = False
         # Whether nothing has to be checked before a statement.
         self.is_simple = False
         # Whether close() of the steady connection closes it.
         self.is_closeable = options.closeable
         self.limit_usage(options.maxusage)
-        self.usage = 0
+        # How often it was used, and how often at the last look at the socket
+        # when it was handed out: the next statement needs no other look.
+        self.usage, self.looked = 0, -1
         # Whether begin() has begun a transaction, and whether there is work
         # that is not saved; None means that the driver has to be asked.
         self.transaction = False
@@ -100,17 +96,14 @@ class Session:
         self.is_marked = False
         self.settings = Settings()
         self.settings_changed = False
-        # Whether the program has the driver connection itself, so that it is
-        # never replaced silently.
-        self.is_exposed = False
         # The socket, if it is known, and the seconds that a question of the
         # library may take, if that is less than usual.
-        self.descriptor: int | None = None
-        self._probe: SocketProbe | MovingSocketProbe | None = None
-        self.limit: float | None = None
+        self.descriptor = self.call = self.limit = None
+        self._probe = self.taken_back = None
         self.forget_questions()
-        # The knowledge of the pool, if there is one, about the server.
-        self.throttle: Any = None
+        # The knowledge of the pool, if there is one, about the server, and the
+        # number of the connection there.
+        self.throttle, self.number = None, 0
         register_for_fork(self, is_connection=True)
 
     def agree(self, **options: Any) -> None:
@@ -135,6 +128,8 @@ class Session:
         if self.con is None or self.closed:
             return
         abandon_socket(self.con, self.driver.descriptor(self.con))
+        if self.route is not None:
+            self.route.vacate()
         self.closed = True
         self.enter(INHERITED)
         self.is_marked = False
@@ -151,13 +146,14 @@ class Session:
         self.descriptor = self.driver.descriptor(con)
         if self.descriptor is not None:
             load_sockets()  # while that is possible
-        self.usage = 0
+            watchdog.watch(self)
+        self.usage, self.looked = 0, -1
         self.transaction = False
         self.closed = self.is_marked = self.is_exposed = False
         self.enter(OPEN)
         settings = self.own_settings()
         if settings.start(self.driver, self.first_settings()):
-            self.settings_changed = True
+            self.note_changes()
             self.enter(SUSPECT)  # if this fails, the next use tries again
             settings.reapply(con)
             self.enter(OPEN)
@@ -171,6 +167,31 @@ class Session:
         """Change the state."""
         self.state = state
         self.make_ready()
+        if state != OPEN:
+            self.leave = stay_away
+
+    def mark(self) -> None:
+        """Note that a statement changes the session on the server.
+
+        The way back is set before that, in case of an interrupt, and after
+        it, since others may have chosen another one meanwhile.
+        """
+        self.leave = stay_away
+        self.is_marked = True
+        self.leave = stay_away
+
+    def note_changes(self) -> None:
+        """Note that settings are changed until the end of the lease."""
+        self.leave = stay_away
+        self.settings_changed = True
+        self.leave = stay_away  # as in mark()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is open, wanted, and as it was in the beginning."""
+        return not (
+            self.is_marked or self.settings_changed or self.state != OPEN
+            or self.is_doubted)
 
     def follow(self, policy: Any) -> None:
         """Follow a failover policy from now on."""
@@ -182,8 +203,10 @@ class Session:
         is_ready = (
             self.is_simple and not self.options.ping & AT_CURSOR
             and self.failover is not None and self.failover.is_quick
-            and self.state == OPEN and not self.closed)
+            and self.state == OPEN and not (self.closed or self.is_doubted))
         self.ready = self.con if is_ready else None
+        if self.is_doubted:  # meanwhile, by another thread
+            self.ready = None
         self.ask_ping = None
 
     def put(self, con: Any) -> None:
@@ -217,6 +240,39 @@ class Session:
         if self.state == OPEN:
             self.enter(SUSPECT)
 
+    @property
+    def route(self) -> Any:
+        """The way to one of several servers, None if there is but one."""
+        return None
+
+    def doubt(self) -> None:
+        """Replace the driver connection before other work.
+
+        Another thread may call this at any moment, so nothing that the thread
+        of the session decides by is changed but this: its next statement goes
+        the long way, and so does its way back.
+        """
+        self.is_doubted = True
+        self.ready, self.leave = None, stay_away
+
+    def cut(self) -> None:
+        """Shut the socket down, also while another thread is waiting for it.
+
+        Its number may belong to another socket by now; only a connection that
+        is still the same after it was copied proves that it does not.
+        """
+        con, descriptor = self.con, self.descriptor
+        if descriptor is None or self.closed:
+            return
+        sockets = load_sockets()
+        copy = sockets.copy_of(descriptor)
+        try:
+            if self.con is con and not self.closed and (
+                    self.driver.descriptor(con) == descriptor):
+                sockets.shut_down(copy)
+        finally:
+            copy.close()
+
     def first_settings(self) -> dict[str, Any]:
         """Return the settings of a new driver connection."""
         return self.driver.first(self.con)
@@ -230,13 +286,62 @@ class Session:
             mode or self.is_marked or self.settings_changed or
             self.transaction or self.state != OPEN)
 
-    def connect(self, connect: Callable[[], Any]) -> Any:
-        """Connect again, unless that has just failed for all of a pool."""
+    def connect(
+            self, connect: Callable[[], Any],
+            reason: str | None = None) -> Any:
+        """Connect again, unless that has just failed for all of a pool.
+
+        reason: why, as long as the session knows that
+        """
+        self._check_not_taken_back()
         if self.throttle is None:
             return connect()
+        if reason is None:
+            reason = self.why_replaced()
         con = self.throttle.connect(connect, None, bool)  # no wait, no other
-        self.throttle.reconnected()
+        self._check_not_taken_back()  # meanwhile
+        self.throttle.reconnected(self.number, reason)
         return con
+
+    def _check_not_taken_back(self) -> None:
+        if self.taken_back is not None:
+            raise self.failure(self.taken_back[1])
+
+    def failure(self, text: str) -> Exception:
+        """Return an error of the connection."""
+        return RuntimeError(text)
+
+    def take_away(self, checkout: Any, text: str) -> None:
+        """Refuse all later use; end a statement in progress, if possible.
+
+        The driver connection is closed by the thread that uses it, or with
+        the last reference: closing it here could crash a driver that is in
+        the middle of a statement.
+        """
+        self.taken_back = checkout, text
+        if self.descriptor is not None:
+            with quietly("shutting down a connection that was taken back"):
+                load_sockets().cut_off(self.driver, self.con)
+
+    def refusal(self, checkout: Any) -> str | None:
+        """Return the text about a checkout that the pool has ended."""
+        ended = self.taken_back
+        return None if ended is None or ended[0] is not checkout else ended[1]
+
+    def note_loss(self) -> None:
+        """Tell the pool, if there is one, that the connection was lost."""
+        if self.throttle is not None and self.state < LOST:
+            self.throttle.lost(self.number)
+
+    def why_replaced(self) -> str:
+        """Return why the driver connection goes, "" if it was found dead."""
+        if self.state != OPEN or self.closed:
+            return f"it was {state_text(self)}"
+        if not self.is_used_up():
+            return ""
+        return (
+            f"it was used {self.usage} times"
+            f" (maxusage={self.options.maxusage})")
 
     def forgets_work(self) -> bool:
         """Return whether a rollback undoes what a program has done."""
@@ -251,12 +356,16 @@ class Session:
         self.ready = self.ask_ping = None
         if self.closed:
             return
-        end_deadline(self)  # its number may belong to another socket soon
+        # its number may belong to another socket soon
+        end_deadline(self)
+        self.call = None
         # At the end some drivers would roll back, and wait for that.
         if self.state is IN_DOUBT or (is_ending() and self.needs_reset(True)):
             _shut_down(self)
         with quietly("closing a connection"):
             self.driver.close(self.con)
+        if self.route is not None:
+            self.route.vacate()
         self.transaction = False
         self.closed = True
         self.leave = stay_away
@@ -272,7 +381,7 @@ class Session:
 
     def change(self, name: str, value: Any) -> None:
         """Change an attribute until the end of the lease."""
-        self.settings_changed = True  # also if this is interrupted
+        self.note_changes()  # also if this is interrupted
         self.own_settings().change(self.con, name, value)
 
     def own_settings(self) -> Settings:
@@ -330,16 +439,18 @@ class Session:
     def is_used_up(self) -> bool:
         """Return whether a new driver connection is due at the next use."""
         maxusage = self.options.maxusage
-        return self.state != OPEN or bool(
+        return self.state != OPEN or self.is_doubted or bool(
             maxusage and self.usage >= maxusage)
 
     def used_up_text(self) -> str:
         """Return why a new driver connection is due."""
         if self.state != OPEN:
-            return "The connection was marked as not valid."
+            return "The connection was marked as not valid. [DBU-46]"
+        if self.is_doubted:
+            return "The server has another role now. [DBU-46]"
         return (
             f"The connection was used {self.usage} times"
-            f" (maxusage={self.options.maxusage}).")
+            f" (maxusage={self.options.maxusage}). [DBU-46]")
 
 
 def _shut_down(session: Session) -> None:

@@ -146,7 +146,8 @@ class Settings:
         for name, args in handlers:
             getattr(con, driver.pairs[name])(*args)
         for name, value in self.original.items():
-            if not self._is_lasting(name) and (
+            if not (name in driver.unreadable or (
+                    driver.is_coarse and name in driver.readers)) and (
                     driver.read(con, name) != value):
                 driver.write(con, name, value)
 
@@ -176,7 +177,8 @@ def restore(session: Any, reconnect: bool) -> bool:
     else:
         return True
     if is_clean and not session.is_in_memory:
-        opener.prepare(session.con)
+        if driver.has_own_session:
+            opener.prepare(session.con)
         session.is_marked = settings.needs_server = False
     return bool(is_clean)
 

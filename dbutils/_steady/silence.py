@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from .._base.errors import add_note
 from .._base.hints import Any
-from .cursor import Call, CursorState
+from .cursor import Call, ReplaceableCursor
 from .db_session import DbSession
 from .deadlines import Limit
 from .decisions import Loss
@@ -33,17 +33,18 @@ class _LimitedCall(Call):
 class Impatient(SafeFailover):
     """The safe failover policy, with a limit for the server's silence."""
 
-    is_quick = False
-
     def __init__(self, seconds: float) -> None:
         super().__init__(True)
+        self.is_quick = False
         self._seconds = seconds
 
-    def run(self, state: CursorState, call: Call) -> Any:
+    def run(
+            self, session: DbSession, cursor: ReplaceableCursor,
+            call: Call) -> Any:
         """Make a call, and repeat it if that loses and doubles nothing."""
         limited = _LimitedCall(*call)
-        limited.limit = Limit(state.session, self._seconds)
-        return super().run(state, limited)
+        limited.limit = Limit(session, self._seconds)
+        return super().run(session, cursor, limited)
 
     def end(self, session: DbSession, verb: str) -> None:
         """Commit or roll back; neither is ever repeated."""
@@ -73,4 +74,4 @@ class Impatient(SafeFailover):
             add_note(
                 error, "DBUtils: the connection was cut off, because the"
                 f" server was silent for {limit.seconds:g} seconds"
-                " (socket_timeout).")
+                " (socket_timeout). [DBU-48]")

@@ -15,7 +15,8 @@ from .._base.hints import Any, ref
 from .state import GONE, QUIET, UNREAD
 
 __all__ = [
-    "MovingSocketProbe", "SocketProbe", "copy_of", "shut_down", "silence_on"]
+    "MovingSocketProbe", "SocketProbe", "copy_of", "cut_off", "shut_down",
+    "silence_on"]
 
 _HANG_UP = (
     getattr(select, "POLLHUP", 0) | getattr(select, "POLLERR", 0)
@@ -116,3 +117,20 @@ def copy_of(descriptor: int) -> _socket.socket:
 def shut_down(sock: _socket.socket) -> None:
     """Shut a connection down, in both directions."""
     sock.shutdown(_socket.SHUT_RDWR)
+
+
+def cut_off(driver: Any, con: Any) -> None:
+    """Shut the socket of a driver connection down that others may be using.
+
+    If the connection still has the same number after that was copied, the
+    copy is of its socket.
+    """
+    number = driver.descriptor(con)
+    if number is None or number < 0:
+        return
+    copy = copy_of(number)
+    try:
+        if driver.descriptor(con) == number:
+            shut_down(copy)
+    finally:
+        copy.close()

@@ -10,13 +10,21 @@ from .. import __version__
 from .._base.finalizers import note_lost
 from .._base.hints import Any, Callable, attrgetter
 from .._base.threads import is_ending
-from .session import Session
 from .state import OPEN, SUSPECT, state_text
 from .unsaved import Place, forgets_work, place_here, warn_of_work
 
+TYPE_CHECKING = False  # type checkers know the name
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    from .session import Session
+
+    AnySteady = TypeVar("AnySteady", bound="Steady")
+else:
+    AnySteady = Any
+
 __all__ = [
-    "Steady", "inner", "inner_extra", "inner_term", "note_taking",
-    "session_of"]
+    "AnySteady", "Steady", "inner", "inner_term", "note_taking", "session_of"]
 
 
 class _Inner:
@@ -79,14 +87,6 @@ def inner_term(name: str, shown: str | None = None) -> Any:
         "_own_session", attrgetter(shown or f"options.{name}"), write)
 
 
-def inner_extra(name: str) -> Any:
-    """Return a descriptor that shows what a cursor may have."""
-    def write(state: Any, value: Any) -> None:
-        state.change(**{name: value})
-
-    return _Inner("_own_state", attrgetter(f"extras.{name}"), write)
-
-
 # The consequence for the unsaved work of a thread, and what to do.
 _UNSAVED = "the end of a connection rolls back. Call commit()."
 
@@ -115,13 +115,14 @@ class Steady:
     # Where it was taken last, if it is the connection of a thread.
     _taken: Place | None = None
 
-    def __new__(
-            cls, *args: Any, **kwargs: Any,  # noqa: ARG004 - for __init__
-    ) -> Any:
-        """Return an object that has no session yet."""
-        steady = super().__new__(cls)
-        _set_session(steady, None)
-        return steady
+    if not TYPE_CHECKING:  # to whom the parameters are those of __init__()
+        def __new__(
+                cls, *args: Any, **kwargs: Any,  # noqa: ARG004 - for __init__
+        ) -> Any:
+            """Return an object that has no session yet."""
+            steady = super().__new__(cls)
+            _set_session(steady, None)
+            return steady
 
     # Inner names of DBUtils 3.x that programs and their tests read.
     _con = inner("con")

@@ -53,4 +53,5 @@ def warn_of_work(
     path, _, number = position.rpartition(":")
     warnings.warn_explicit(
         f"{event} with work that was neither committed nor rolled back, at"
-        f" {position}: {consequence}", ResourceWarning, path, int(number))
+        f" {position}: {consequence} [DBU-53]", ResourceWarning, path,
+        int(number))

@@ -63,7 +63,7 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Put the clock forward, and begin the maintenance that is due."""
         if seconds < 0:
-            raise ValueError("A clock can only be put forward.")
+            raise ValueError("A clock can only be put forward. [DBU-92]")
         self.ahead += seconds
         housekeeper.wake()
 
@@ -80,4 +80,5 @@ def _all_modules() -> list[Any]:
         for info in walk_packages(package.__path__, _PACKAGE + ".")
         if not info.name.startswith((
             f"{_PACKAGE}.__", f"{_PACKAGE}._cli", f"{_PACKAGE}._testing",
-            f"{_PACKAGE}._pooled.sqlalchemy"))]
+            f"{_PACKAGE}._pooled.sqlalchemy", f"{_PACKAGE}.otel",
+            f"{_PACKAGE}.prometheus"))]

@@ -121,8 +121,9 @@ def check_fault(fault: Any, at: str) -> None:
     if at not in EVENTS:
         raise ValueError(
             f"Nothing can be planned at {at!r}; the events are"
-            f" {', '.join(EVENTS)}.")
+            f" {', '.join(EVENTS)}. [DBU-92]")
     if fault not in _FAULTS and not isinstance(fault, BaseException):
         raise ValueError(
             f"There is no fault {fault!r}; the words are"
-            f" {', '.join(_FAULTS)}, and any exception can be planned.")
+            f" {', '.join(_FAULTS)}, and any exception can be planned."
+            " [DBU-92]")

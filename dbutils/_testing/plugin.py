@@ -28,5 +28,6 @@ def dbutils_pool_guard() -> Iterator[None]:
         left = guard.left()
     if left:
         pytest.fail(
-            "The test has left connections in use:\n- " + "\n- ".join(left),
+            "The test has left connections in use: [DBU-93]\n- "
+            + "\n- ".join(left),
             pytrace=False)

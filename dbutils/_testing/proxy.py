@@ -123,10 +123,15 @@ class _Link:
         # It is open while data is forwarded.
         self.gate = threading.Event()
         self.is_held = True
-        self.is_over = False
+        self._over = threading.Event()
         self._there = threading.Thread(target=self._run, daemon=True)
         self._back = threading.Thread(
             target=self._forward, args=(self._server, client), daemon=True)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it forwards nothing more."""
+        return self._over.is_set()
 
     def start(self) -> None:
         """Begin to forward."""
@@ -134,7 +139,7 @@ class _Link:
 
     def end(self) -> None:
         """Tell both ends that the connection is over."""
-        self.is_over = True
+        self._over.set()
         self.gate.set()
         for sock in (self._client, self._server):
             with suppress(OSError):
@@ -151,7 +156,7 @@ class _Link:
             try:
                 self._server.connect(self._proxy.target)
             except OSError:
-                self.is_over = True
+                self._over.set()
             if self.is_over:
                 self.end()
                 return
@@ -164,9 +169,9 @@ class _Link:
             while not self.is_over:
                 data = source.recv(_PIECE)
                 if self._proxy.delay:
-                    threading.Event().wait(self._proxy.delay)
+                    self._over.wait(self._proxy.delay)
                 self.gate.wait()
-                if not data:
+                if not data or self.is_over:  # or has been cut meanwhile
                     break
                 sink.sendall(data)
         self.end()

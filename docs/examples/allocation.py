@@ -6,7 +6,7 @@ from threading import Thread
 from dbutils.resource_allocation_pooled_db import ResourceAllocationPooledDB
 
 pool = ResourceAllocationPooledDB(
-    sqlite3, maxconnections=2, blocking=True,
+    sqlite3, maxconnections=2, maxwait=60,
     allocation_strategy="priority", database="queue.db",
     check_same_thread=False)
 pool.limit("report", 1)  # of both connections

@@ -6,7 +6,7 @@ from threading import Thread
 from dbutils.pooled_db import PooledDB
 
 pool = PooledDB(
-    sqlite3, maxconnections=4, blocking=True,  # wait if all are in use
+    sqlite3, maxconnections=4, maxwait=60,  # seconds to wait if all are in use
     database="guests.db", check_same_thread=False)
 
 with pool.connection() as db:

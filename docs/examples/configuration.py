@@ -24,7 +24,7 @@ pool = PooledDB(
     leakafter=300,  # seconds until a connection that is kept is reported
     setsession=["pragma foreign_keys = on"],  # for each new connection
     failover="safe",  # repeat only what cannot be lost or done twice
-    database="shop.db", check_same_thread=False, timeout=10)
+    database="configuration.db", check_same_thread=False, timeout=10)
 
 with pool.transaction() as db:  # commits, or rolls back after an error
     db.cursor().execute(

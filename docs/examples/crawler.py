@@ -3,8 +3,8 @@
 The URLs that are still to be visited are in a table, so the crawler can be
 stopped and started again, and it goes on if the server ends its sessions.  It
 crawls a little web that it serves by itself.  DATABASE_URL names the database
-of MySQL or MariaDB, like mysql://user:password@host:3306/name; otherwise it is
-a file.
+of MySQL, MariaDB or PostgreSQL, like mysql://user:password@host:3306/name or
+postgresql://user:password@host/name; otherwise it is a file.
 """
 
 import os
@@ -30,9 +30,13 @@ STATISTICS = {
 
 
 def make_pool(url):
-    """Make the pool for MySQL or MariaDB, or for a file of SQLite."""
+    """Make the pool for MySQL, MariaDB, PostgreSQL or a file of SQLite."""
     # fifty threads share ten connections; each of them has its turn in time
     limits = {"maxconnections": CONNECTIONS, "maxwait": 60}
+    if url.startswith("postgresql:"):
+        import psycopg2
+
+        return PooledDB(psycopg2, **limits, dsn=url)
     if not url.startswith("mysql:"):
         return PooledDB(
             sqlite3, **limits, database=url, check_same_thread=False,
@@ -54,7 +58,7 @@ class Store:
     def __init__(self, pool):
         self.pool = pool
         with pool.connection() as db:
-            self.is_small = db.dbapi() is sqlite3
+            self.driver = db.dbapi().__name__
 
     def run(self, function, *args):
         """Call a function in a transaction, until it surely was committed."""
@@ -66,11 +70,12 @@ class Store:
 
     def execute(self, db, statement, *values):
         """Execute a statement as the database wants it; return the cursor."""
-        if self.is_small:
-            for theirs, ours in (
-                    ("%s", "?"), ("insert ignore", "insert or ignore"),
-                    (" for update skip locked", "")):
-                statement = statement.replace(theirs, ours)
+        if self.driver != "pymysql" and "insert ignore" in statement:
+            statement = statement.replace("insert ignore", "insert")
+            statement += " on conflict do nothing"
+        if self.driver == "sqlite3":
+            statement = statement.replace("%s", "?")
+            statement = statement.replace(" for update skip locked", "")
         cursor = db.cursor()
         cursor.execute(statement, values)
         return cursor

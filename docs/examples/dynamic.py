@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from dbutils.dynamic_pooled_db import DynamicPooledDB
 
 pool = DynamicPooledDB(
-    sqlite3, maxconnections=20, blocking=True, database="dynamic.db",
+    sqlite3, maxconnections=20, maxwait=60, database="dynamic.db",
     check_same_thread=False)
 
 with ExitStack() as stack:  # many at the same time, like at noon

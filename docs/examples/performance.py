@@ -8,7 +8,7 @@ from dbutils.performance_optimized_pooled_db import (
 )
 
 pool = PerformanceOptimizedPooledDB(
-    sqlite3, maxconnections=8, blocking=True, database="speed.db",
+    sqlite3, maxconnections=8, maxwait=60, database="speed.db",
     check_same_thread=False)
 
 

@@ -1,13 +1,18 @@
 """Whether the garbage collector is at work in this thread."""
 
 import gc
+import sys
+from contextlib import contextmanager
 from threading import Event, Thread
 
 import pytest
 from everywhere import Everywhere, interrupt
 from forking import in_child, needs_fork
 
+from dbutils._base import callers
+from dbutils._base.atomic import Sum
 from dbutils._base.finalizers import collecting, is_collecting
+from dbutils._core.slots import Slots
 from dbutils.pooled_db import PooledDB
 
 
@@ -141,3 +146,81 @@ def test_a_fork_in_the_middle_of_a_collection_goes_on_with_it():
     collect(lambda: answers.append(in_child(is_collecting)))
     assert answers == [True]
     assert not collecting
+
+
+def test_nothing_is_collected_while_the_threads_are_looked_at(monkeypatch):
+    seen = []
+
+    def look():
+        seen.append(gc.isenabled())
+        return {}
+
+    monkeypatch.setattr(sys, "_current_frames", look)
+    assert gc.isenabled()
+    assert callers.frames() == {}
+    assert gc.isenabled()
+    assert seen == [sys.version_info >= (3, 12)]
+
+
+# What other threads do while a collection lets them run.
+
+@contextmanager
+def _met(happening, at):
+    """Let something happen in a collection, as if by another thread."""
+    phases, freed = [], []
+
+    def run(phase, info):
+        # new dicts are made of freed ones as long as there are some
+        freed.extend([{} for _ in range(100)])
+        phases.append(phase)
+        if len(phases) == at:
+            happening()
+
+    before = gc.get_threshold()
+    gc.collect()
+    gc.callbacks.append(run)
+    gc.set_threshold(1)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.remove(run)
+
+
+def _each_moment(begin):
+    """Do something twice, the second time in each collection of the first.
+
+    begin: returns the function that does it
+    """
+    for at in range(1, 20):
+        for odd in (False, True):
+            step = begin()
+            with _met(step, at):
+                held = [[]] if odd else None  # the others begin earlier
+                step()
+            del held
+
+
+def test_a_lost_slot_gets_one_permit_also_in_a_collection():
+    permits = []
+
+    def begin():
+        assert sum(permit is not None for permit in permits) <= 1
+        permits.clear()
+        slots = Slots(1)
+        slot = slots.take().slot
+        return lambda: permits.append(slots.reissue(slot))
+
+    _each_moment(begin)
+    begin()
+
+
+def test_a_value_is_added_once_also_in_a_collection():
+    total, steps = Sum(), []
+
+    def add():
+        steps.append(1)
+        total.add(1)
+
+    _each_moment(lambda: add)
+    assert total.read().number == len(steps)

@@ -58,7 +58,7 @@ def test_what_replaces_them_is_used_from_then_on(monkeypatch, dbapi):
     idents.callers.clear()
     pool = PooledDB(dbapi, 1, track=True)
     pool.connection()
-    assert "ways" in idents.callers
+    assert "pooled_db" in idents.callers
 
 
 BEGINNING = """

@@ -9,7 +9,8 @@ from folders import ROOT
 from patience import PATIENCE
 
 BEGIN = """
-import atexit, gc, os, sqlite3, sys, threading
+import atexit, gc, os, signal, sqlite3, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
 from dbutils.pooled_db import PooledDB
 pool = PooledDB(sqlite3, 0, 1, database=":memory:", check_same_thread=False)
 LATE = ["_core.stats", "_pooled.transactions"]
@@ -117,6 +118,46 @@ while was_hit:
         sys.settrace(None)
     use()
 assert number > 20
+""",
+    "in the children of forks while a thread loads the core": """
+del sys.modules["dbutils._core.pool"]
+del sys.modules["dbutils._core"].pool
+has_begun, goes_on = threading.Event(), threading.Event()
+
+class Slow:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name == "dbutils._core.pool":
+            has_begun.set()
+            goes_on.wait()
+
+def make():
+    return PooledDB(
+        sqlite3, 0, 1, database=":memory:", check_same_thread=False)
+
+sys.meta_path.insert(0, Slow)
+thread = threading.Thread(target=make)
+thread.start()
+has_begun.wait()
+threading.Timer(0.2, goes_on.set).start()
+ends = []
+
+def fork():
+    child = os.fork()
+    if not child:
+        signal.alarm(20)
+        sys.meta_path.remove(Slow)
+        with make().connection() as db:
+            db.cursor().execute("select 1")
+        os._exit(7)
+    ends.append(os.waitpid(child, 0)[1] >> 8)
+
+other = threading.Thread(target=fork)
+other.start()
+fork()
+other.join()
+assert ends == [7, 7], ends
+thread.join()
 """,
     "in a forked child": """
 ends = []

@@ -43,7 +43,7 @@ def test_an_error_tells_the_type_of_a_value_and_not_its_text(name):
 def test_an_error_shows_a_number(value, told):
     with pytest.raises(TypeError) as caught:
         PooledDB(sqlite3, value)
-    assert str(caught.value) == told
+    assert str(caught.value) == f"{told} [DBU-01]"
 
 
 @pytest.mark.parametrize("creator", [SECRET, "hunter2"])

@@ -84,7 +84,7 @@ def test_no_interrupt_leaves_it_locked():
 
         return work, check
     assert sweep(prepare, stride=1) > 30
-    assert len(errors) > 30
+    assert len(errors) > 10
 
 
 def test_old_turns_are_forgotten():

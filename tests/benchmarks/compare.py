@@ -214,7 +214,7 @@ def main():
     """Measure, and show what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument(
-        "--quick", action="store_true", help="take less than a minute")
+        "--quick", action="store_true", help="take about two minutes")
     parser.add_argument(
         "--json", action="store_true", help="print all figures as JSON")
     parser.add_argument(

@@ -13,6 +13,7 @@ import tempfile
 import tracemalloc
 from contextlib import suppress
 from functools import partial
+from importlib.util import find_spec
 from operator import methodcaller
 from statistics import mean
 from threading import Barrier, Event, Thread
@@ -339,6 +340,8 @@ def many_idle(library, seconds):
 
 def importing(library, seconds):
     """Return how many milliseconds an import takes."""
+    if find_spec(library.module.partition(".")[0]) is None:
+        raise ImportError(library.module)  # it is left out
     code = (
         "import time; begin = time.perf_counter();"
         f" import {library.module}; print(time.perf_counter() - begin)")

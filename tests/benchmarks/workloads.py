@@ -110,6 +110,32 @@ def steady():
     return connect(nothing_driver(nothing.TellingConnection))
 
 
+def targets(connection=nothing.TellingConnection):
+    """Return a creator that leads to one of two servers."""
+    from dbutils._hosts.targets import cluster_of
+    from dbutils.hosts import Targets
+    driver = nothing_driver(connection)
+    hosts = Targets([driver.connect, driver.connect], role=bool)
+    cluster_of(hosts)._watch = int  # nothing works in the background
+    return hosts
+
+
+def cycle_on_targets(target=None):
+    """Acquire and release with a pool of both servers.
+
+    target: of a request before that
+    """
+    pool = pool_of(targets(nothing.Connection))
+    pool.connection(target=target).close()
+    return cycling(pool.connection)
+
+
+def steady_on_targets():
+    """Return a hardened connection to one of the servers."""
+    from dbutils.steady_db import connect
+    return connect(targets())
+
+
 def kept(con):
     """Execute and fetch with a kept cursor."""
     cursor = con.cursor()
@@ -306,6 +332,10 @@ WORKLOADS = {
     "raw, new cursor": lambda: anew(raw()),
     "steady, kept cursor": lambda: kept(steady()),
     "steady, new cursor": lambda: anew(steady()),
+    "cycle, targets": cycle_on_targets,
+    "cycle, several targets": partial(cycle_on_targets, "any"),
+    "steady, kept cursor, targets": lambda: kept(steady_on_targets()),
+    "steady, new cursor, targets": lambda: anew(steady_on_targets()),
     "hand-over": handing_over_by_pool,
     "hand-over, ping=0": partial(handing_over_by_pool, ping=0),
     "hand-over, smallest": handing_over_smallest,

@@ -2,10 +2,12 @@
 
 import inspect
 import json
+import os
 import subprocess
 import sys
 
 import pytest
+from drivers import BY_NAME, ready
 from folders import BENCHMARKS
 
 from dbutils._drivers.driver import is_socket
@@ -30,6 +32,16 @@ def test_every_scenario_can_be_measured():
         "on psycopg2, times raw", "with a new cursor, times",
         "PostgreSQL, per second", "MariaDB, per second"}
     assert all(figure for figure in figures if figure is not None)
+
+
+def test_a_library_that_is_not_installed_is_left_out():
+    code = (
+        "import sys, worker; sys.modules['psycopg_pool'] = None;"
+        " sys.argv[1:] = ['psycopg_pool', '0.001']; worker.main()")
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=str(BENCHMARKS), check=True,
+        input=b"import, ms\n", stdout=subprocess.PIPE).stdout
+    assert json.loads(answer) is None
 
 
 @pytest.mark.slow
@@ -136,3 +148,17 @@ def test_what_is_shaped_like_a_driver_is_taken_for_it(monkeypatch, name):
         assert driver.is_closed(driver_con) is False
         assert is_socket(driver.descriptor(driver_con))
         con.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "question", ["heals", "resets", "bounds", "reclaims", "forks"])
+def test_the_answers_in_the_readme_are_those_of_this_library(
+        question, servers_running):
+    driver = ready(BY_NAME["psycopg2"], servers_running)
+    answer = subprocess.run(
+        [sys.executable, "answers.py", "dbutils", question],
+        cwd=str(BENCHMARKS), check=True, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "POSTGRESQL": json.dumps(
+            [driver.name, driver.parameters()])}).stdout
+    assert answer == "yes"

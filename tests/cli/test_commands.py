@@ -23,6 +23,7 @@ from dbutils._cli.advice import Case, Load, advise
 from dbutils._cli.demo import demonstrate
 from dbutils._cli.facts import Facts
 from dbutils._cli.main import main
+from dbutils._drivers import poolers
 from dbutils.pool_manager import ConnectionConfig, PoolConfig
 
 pytestmark = pytest.mark.portable
@@ -81,28 +82,53 @@ def _by_work(monkeypatch):
 
 @pytest.mark.usefixtures("_by_work")
 def test_nothing_is_noticed_of_connections_that_are_cut(capsys):
-    assert demonstrate(1) == 0
+    assert demonstrate(seconds=2) == 0
     output = capsys.readouterr().out
-    assert "16 threads use SQLite through a pool of 16" in output
+    assert "32 threads use SQLite through a pool of 8" in output
+    assert max(map(len, output.splitlines())) < 100
     rows = re.findall(r"^(\w[\w ]+?)  +([\d ]+)$", output, re.M)
     figures = {name: list(map(int, values.split())) for name, values in rows}
     assert min(figures["requests"]) > 10
     assert figures["errors seen by the program"] == [0, 0]
     assert figures["connections cut and replaced"][0] >= 1
     opened = figures["connections opened"]
-    assert 1 <= opened[0] <= 16 + figures["connections cut and replaced"][0]
+    assert 1 <= opened[0] <= 8 + figures["connections cut and replaced"][0]
     assert opened[1] == figures["requests"][1]
     assert "waits for a connection" in figures
-    assert re.search(r"^ \d\.\d s: \d+ requests, ", output, re.M)
+    assert re.search(r"^ \d\.\d s: \d+ requests with the pool, ", output, re.M)
     assert "times as many requests" in output
 
 
 @pytest.mark.usefixtures("_by_work")
 def test_errors_are_seen(capsys, monkeypatch):
-    monkeypatch.setattr("dbutils._cli.demo._read", lambda page, con: 1 / 0)
-    assert demonstrate(0.5) == 1
+    monkeypatch.setattr(
+        "dbutils._cli.demo._Shop.work", lambda shop, con: 1 / 0)
+    assert demonstrate(seconds=0.5) == 1
     errors = re.search(r"^errors seen.*?(\d+)", capsys.readouterr().out, re.M)
     assert int(errors[1]) > 0
+
+
+@pytest.mark.usefixtures("_by_work")
+def test_the_demonstration_uses_the_database_of_somebody(capsys, file):
+    before = file.read_bytes()
+    assert main(["--database", f"sqlite:///{file}"]) == 0
+    output = capsys.readouterr().out
+    assert "32 threads use sqlite3 through a pool of 8" in output
+    assert "times as many requests" in output
+    assert file.read_bytes() == before
+
+
+def test_the_demonstration_says_that_a_database_cannot_be_used(capsys):
+    uri = "mysql+a_driver_that_nobody_has://host/database"
+    assert main(["--database", uri]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_running_text_is_broken_between_words(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "30")
+    terminal.tell("What is longer than a line goes on in the next one.", "* ")
+    assert capsys.readouterr().out == (
+        "* What is longer than a line\n  goes on in the next one.\n")
 
 
 def test_a_terminal_shows_a_table_that_changes(capsys, monkeypatch):
@@ -130,6 +156,19 @@ def test_tables_are_drawn_by_rich_on_a_terminal(capsys, monkeypatch):
         "\nTitle\n\nwhat  number\n----  ------\none        7\n")
 
 
+def test_the_chart_of_the_doctor_fits_into_80_columns(capsys, monkeypatch):
+    pytest.importorskip("rich")
+    monkeypatch.setattr(terminal, "_is_terminal", lambda: True)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "80")
+    doctor._show_chart(16, [
+        Load(size, 1_000_000.0 / size, 0.01 * size, 0) for size in (1, 16)])
+    output = capsys.readouterr().out
+    assert output.count("#" * 16) == 2
+    assert "\N{HORIZONTAL ELLIPSIS}" not in output
+    assert max(map(len, output.splitlines())) <= 80
+
+
 @pytest.mark.skipif(os.name == "nt", reason="there are other signals")
 def test_ctrl_c_ends_the_demonstration():
     # it is ignored in programs in the background, and so in their children
@@ -141,7 +180,7 @@ def test_ctrl_c_ends_the_demonstration():
     with process:
         lines = iter(process.stdout.readline, "")
         assert next(lines).startswith("DBUtils ")
-        assert "requests" in next(lines)
+        assert any("requests with the pool" in line for line in lines)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
         assert process.stderr.read() == "\nThat was the end.\n"
@@ -304,7 +343,8 @@ def test_a_missing_driver_is_told(capsys, monkeypatch):
     assert main(["doctor", "mysql://host/db"]) == 2
     assert capsys.readouterr().err == (
         "No driver for mysql is installed; known are: pymysql, MySQLdb,"
-        " mysql.connector, mariadb. Install one, like: pip install PyMySQL\n")
+        " mysql.connector, mariadb. Install one, like: pip install PyMySQL"
+        " [DBU-07]\n")
 
 
 def test_a_refused_password_is_not_shown(servers_running, capsys):
@@ -540,17 +580,17 @@ class FakeCon:
 def test_a_proxy_that_changes_sessions_is_noticed():
     free = [1, 2, 3]
     cons = FakeCon(free), FakeCon(free)
-    assert _server_facts._sessions(cons, "select session")
+    assert poolers.are_shared(cons, "select session")
     steady = FakeCon([1]), FakeCon([2])
     for con in steady:
         con.rollback = lambda: None
-    assert not _server_facts._sessions(steady, "select session")
+    assert not poolers.are_shared(steady, "select session")
 
 
 def test_what_a_server_does_not_say_is_unknown():
     con = FakeCon([5])
-    assert _server_facts._answer(con, "nonsense") is None
-    assert _server_facts._answer(con, "select session") == 5
+    assert poolers.answer(con, "nonsense") is None
+    assert poolers.answer(con, "select session") == 5
     assert _server_facts._flag(b"OFF") is False
     assert _server_facts._flag("TLS_AES_256") is True
 

@@ -24,6 +24,8 @@ if not hasattr(socket, "AF_UNIX"):
 from dbutils import top
 from dbutils._cli.main import main
 
+pytestmark = pytest.mark.portable
+
 SECRET = "TopSecret"
 
 PROGRAM = f"""
@@ -70,9 +72,9 @@ def start():
         process.stdout.close()
 
 
-def tell(capsys, *arguments):
-    """Return the status of the command, and what it prints."""
-    status = main(["top", *map(str, arguments)])
+def tell(capsys, *arguments, command="top"):
+    """Return the status of a command, and what it prints."""
+    status = main([command, *map(str, arguments)])
     return (status, *capsys.readouterr())
 
 
@@ -81,7 +83,7 @@ def test_a_process_is_looked_at_once(start, capsys):
     status, text, errors = tell(capsys, "--once")
     assert (status, errors) == (0, "")
     assert f"Pools of process {process.pid}" in text
-    assert re.search(r"shop +1 +3 +1 +0 +2 +0 +0 +0\n", text)
+    assert re.search(r"shop +1 +3 +1 +0 +2 +0 +0 +0 +0 +0\n", text)
     assert re.search(r"<string>:10 +MainThread +shop +[\d.e-]+ s", text)
     assert SECRET not in text
 
@@ -107,6 +109,17 @@ def test_the_socket_can_be_named(start, capsys, home):
     start(str(path))
     assert tell(capsys, path, "--once")[0] == 0
     assert stat.S_IMODE(os.lstat(path).st_mode) == 0o600
+
+
+def test_a_process_that_was_killed_is_not_asked(start, capsys):
+    process = start()
+    folder = Path(tempfile.gettempdir(), f"dbutils-{os.getuid()}")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(folder / "1.sock"))  # and is closed, but stays
+    assert (folder / "1.sock").exists()
+    status, text, errors = tell(capsys, "--once")
+    assert (status, errors) == (0, "")
+    assert f"Pools of process {process.pid}" in text
 
 
 def test_of_several_processes_one_has_to_be_named(start, capsys):
@@ -143,6 +156,19 @@ def test_it_is_shown_again_until_the_process_ends(start):
     assert (looking.returncode, errors.count("No process serves")) == (0, 1)
 
 
+@pytest.mark.parametrize("command", ["top", "explain"])
+def test_a_reader_may_end_early(start, command):
+    process = start()
+    receiving, sending = os.pipe()
+    os.close(receiving)
+    with os.fdopen(sending) as gone:
+        done = subprocess.run(
+            [sys.executable, "-m", "dbutils", command, str(process.pid)],
+            check=False, stdout=gone, stderr=subprocess.PIPE, text=True,
+            timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_events_are_shown_by_the_second(
         capsys, monkeypatch, home):
     from dbutils._cli import top as command
@@ -174,6 +200,51 @@ def test_a_process_without_pools_says_so(capsys, monkeypatch, home):
     path = home / "here"
     with top.serve(path):
         assert "has no pools" in tell(capsys, path, "--once")[1]
+
+
+# The command "explain".
+
+def test_pools_are_explained(start, capsys):
+    process = start()
+    status, text, errors = tell(capsys, process.pid, command="explain")
+    assert (status, errors) == (0, "")
+    first, second, *_ = text.splitlines()
+    assert first == "PooledDB 'shop' 1 of 3 in use, 1 idle, 0 waiting"
+    assert second == "Nothing seems to be wrong."
+    assert re.search(
+        r"\n- MainThread, for \d+.* m?s, taken at <string>:10 in <module>\(\)",
+        text)
+    assert SECRET not in text
+    status, text, errors = tell(capsys, "--json", command="explain")
+    assert (status, errors) == (0, "")
+    state = json.loads(text)
+    assert state["pid"] == process.pid
+    pool, = state["pools"]
+    assert pool.keys() == {"name", "class", "explanation"}
+    assert pool["explanation"].startswith(first)
+
+
+def test_it_is_told_if_there_is_nothing_to_explain(capsys, monkeypatch, home):
+    status, text, errors = tell(capsys, command="explain")
+    assert (status, text) == (2, "")
+    assert "dbutils.top.serve()" in errors
+    status, text, errors = tell(capsys, 123456, command="explain")
+    assert (status, text) == (2, "")
+    assert "123456.sock" in errors
+    path = home / "here"
+    monkeypatch.setattr(top, "pools", list)
+    with top.serve(path):
+        assert "has no pools" in tell(capsys, path, command="explain")[1]
+
+
+def test_a_pool_that_explains_nothing_is_told(capsys, monkeypatch, home):
+    pool = PooledDB(sqlite3, database=":memory:")
+    monkeypatch.setattr(top, "pools", lambda: [pool])
+    monkeypatch.setattr(PooledDB, "explain", lambda pool: 1 / 0)
+    path = home / "here"
+    with top.serve(path):
+        status, text, _ = tell(capsys, path, command="explain")
+    assert (status, text) == (0, "This pool cannot be explained.\n")
 
 
 # The side of the process.

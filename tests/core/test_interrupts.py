@@ -18,7 +18,7 @@ from tokens import wait_for_waiters
 
 from dbutils._core.refusals import PoolTimeout
 from dbutils._steady import statements
-from dbutils._steady.cursor import CursorState
+from dbutils._steady.cursor import ReplaceableCursor
 from dbutils.pooled_db import PooledDB
 
 # what is interrupted may just be ending, where nobody can catch anything
@@ -333,7 +333,7 @@ def test_a_connection_whose_repeated_statement_was_interrupted_does_not_stay(
         db.rollback()
         cursor = failing_cursor(
             db, driver.load().OperationalError, db.dbapi_connection.close)
-        monkeypatch.setattr(CursorState, "call", interrupted_call)
+        monkeypatch.setattr(ReplaceableCursor, "_own_call", interrupted_call)
         with pytest.raises(Interrupt):
             cursor.execute("select 1")
         monkeypatch.undo()

@@ -12,7 +12,7 @@ from patience import PATIENCE, in_threads, join, wait_until
 from refusals import Driver, RefusedError
 
 from dbutils._core.throttle import ConnectThrottle, Elsewhere
-from dbutils._drivers.outages import is_outage
+from dbutils._drivers.outages import is_full, is_outage
 from dbutils.pooled_db import PooledDB
 
 THREADS = 16
@@ -254,3 +254,49 @@ def test_after_a_restart_nobody_sees_an_error(server):
         load.wait(200)
     assert load.errors == []
     pool.close()
+
+
+class Coded(RefusedError):  # noqa: N818 - its repr is short
+    """An error with an SQLSTATE."""
+
+    def __init__(self, sqlstate):
+        super().__init__("A text in any language")
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [
+        (RefusedError("FATAL:  sorry, too many clients already"), True),
+        (RefusedError(
+            "FATAL:  remaining connection slots are reserved for roles with"
+            " the SUPERUSER attribute"), True),
+        (RefusedError('FATAL:  too many connections for role "shop"'), True),
+        (RefusedError("FATAL:  tut mir leid, schon zu viele Verbindungen"),
+         True),
+        (RefusedError("no more connections allowed (max_client_conn)"), True),
+        (RefusedError("ERROR:  no more connections allowed"), True),
+        (Coded("53300"), True),
+        (RefusedError(1040, "Too many connections"), True),
+        (RefusedError(1203, "User shop already has more than"
+                      " 'max_user_connections' active connections"), True),
+        (RefusedError(1226, "User 'shop' has exceeded the"
+                      " 'max_user_connections' resource"), True),
+        (RefusedError(1226, "User 'shop' has exceeded the"
+                      " 'max_connections_per_hour' resource"), False),
+        (RefusedError("ORA-00018: maximum number of sessions exceeded"), True),
+        (RefusedError("ORA-00020: maximum number of processes (9) exceeded"),
+         True),
+        (RefusedError("ORA-12519: TNS:no appropriate service handler found"),
+         True),
+        (RefusedError(10928, "The request limit for the database is 60"),
+         True),
+        (RefusedError(17809, "Could not connect because the maximum number"
+                      " of '10' user connections has already been reached"),
+         True),
+        (OSError(24, "Too many open files"), False),
+        (RefusedError("connection refused"), False),
+        (RefusedError(1045, "Access denied"), False),
+        (KeyboardInterrupt("too many connections"), False)], ids=repr)
+def test_a_full_server_is_told_from_others(error, expected):
+    assert is_full(error) is expected
+    assert is_outage(error) or not expected

@@ -10,6 +10,7 @@ from stand_ins import Driver, Server, Shape
 
 from dbutils._pooled import ways
 from dbutils._steady import db_session
+from dbutils._steady.steady import session_of
 from dbutils.pooled_db import PooledDB
 
 MYSQL = Shape(
@@ -90,3 +91,67 @@ def test_without_another_look_each_checkout_asks(make, server):
     with pool.connection():
         assert len(server.sessions) == 2
         assert server.sessions[-1].is_alive
+
+
+# One look is enough for the first read of a lease.
+
+@pytest.fixture
+def looks(monkeypatch):
+    """The looks at the socket of a connection of a pool."""
+    def looks(pool):
+        seen = []
+        session = session_of(pool._idle_cache[0])
+        real = session.poll
+
+        def poll(seconds):
+            seen.append(seconds)
+            return real(seconds)
+
+        monkeypatch.setattr(session, "poll", poll)
+        return seen
+    return looks
+
+
+@pytest.mark.portable
+@pytest.mark.parametrize("options", [{}, {"track": True}], ids=str)
+def test_a_read_after_the_look_at_checkout_needs_no_other(
+        make, looks, options):
+    pool = make(SOCKET, **options)
+    seen = looks(pool)
+    with pool.connection() as con:
+        cursor = con.cursor()
+        assert len(seen) == 1
+        cursor.execute("select x")
+        assert len(seen) == 1
+        con.rollback()
+        cursor.execute("select x")
+        assert len(seen) == 2
+
+
+def lost_after_checkout(pool, server, read):
+    """Read with a connection that is lost after it was handed out."""
+    with pool.connection() as con:
+        cursor = con.cursor()
+        server.sessions[-1].kill()
+        read(cursor)
+    return len(server.sessions)
+
+
+def read(cursor):
+    cursor.execute("select x")
+
+
+def read_once(cursor):
+    with cursor.no_failover():
+        read(cursor)
+
+
+@pytest.mark.portable
+@pytest.mark.parametrize("shape", [MYSQL, SOCKET], ids=str)
+@pytest.mark.parametrize(("options", "act"), [
+    ({}, read), ({"failover": "never"}, read), ({}, read_once)], ids=[
+        "safe", "never", "no_failover"])
+def test_a_read_of_a_connection_lost_since_checkout_finds_another(
+        make, server, shape, options, act):
+    """Where nothing is executed again, there is another look."""
+    assert lost_after_checkout(make(shape, **options), server, act) == 2

@@ -370,7 +370,7 @@ def test_the_short_ways_are_open_again_when_nobody_waits(make):
         requests.order()
     core = pool._core
     assert is_open(core)
-    assert core.room > 10**6
+    assert core.room is None
 
 
 def test_nobody_is_forgotten_while_others_overtake(make):
@@ -405,6 +405,7 @@ def look(pool, waits=(), times=1):
 def test_the_strategy_is_chosen_from_what_is_observed(make, caplog):
     caplog.set_level(logging.INFO)
     pool = make(1)
+    caplog.clear()
     assert not pool._dynamic_strategy_enabled
     pool.dynamic_adjust_strategy()
     assert pool._dynamic_strategy_enabled
@@ -482,7 +483,7 @@ def test_a_tag_has_so_many_connections_at_most(make):
     assert len(batch) == 5
     give_back(batch)
     # the short ways are open again
-    assert pool._core.room > 10**6
+    assert pool._core.room is None
 
 
 @pytest.mark.parametrize("mincached", [0, 5])

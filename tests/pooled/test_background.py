@@ -16,6 +16,8 @@ from dbutils.health_check_pooled_db import HealthCheck
 from dbutils.pooled_db import PooledDB
 from dbutils.testing import Proxy
 
+pytestmark = pytest.mark.portable
+
 HEALTHY = 20
 ROUNDS = 12
 # By how many seconds work may be late, besides what the machine is late.

@@ -178,7 +178,7 @@ def test_the_short_ways_are_open_again_after_a_change(make):
         pool.dynamic_adjust_config(**options)
         checkout(pool, 1)
         assert (core.take.__self__ is core or core.take.__self__ is core.idle)
-        assert core.room == core.limits.maxcached or core.room > 10**6
+        assert core.room == core.limits.maxcached
 
 
 def test_the_short_ways_are_open_again_when_nothing_is_too_much(make):
@@ -186,7 +186,7 @@ def test_the_short_ways_are_open_again_when_nothing_is_too_much(make):
     leases = [pool.connection(shareable=False) for _ in range(3)]
     pool.dynamic_adjust_config(maxconnections=1)
     while leases:
-        assert bool(pool._core.room) is (len(leases) == 1)
+        assert (pool._core.room != 0) is (len(leases) == 1)
         leases.pop().close()
 
 
@@ -405,7 +405,8 @@ def test_fewer_connections_are_opened_than_in_a_fixed_pool(dbapi, server):
     connects, sizes = [], []
     for scaling in (None, FAST):
         pool = DynamicPooledDB(
-            dbapi, maxcached=2, maxconnections=60, scaling=scaling)
+            dbapi, maxcached=2, maxconnections=60, scaling=scaling,
+            connecting=0)  # a few at a time are fewer in both
         before = server.calls["connect"]
         work_with(pool, 2, 20)
         work_with(pool, 40, 40)

@@ -107,7 +107,7 @@ class Line:
         self.pool.connection().close()
         self.pool.connection().close()
         assert not self.core.waiting
-        assert self.core.room
+        assert self.core.room != 0
         assert self.core.take is self.core.way_out
 
 
@@ -169,7 +169,7 @@ def test_an_interrupt_of_a_request_that_waits_in_vain_loses_nothing(dbapi):
             line.check()
         return work, check
 
-    assert sweep(prepare, stride=2) > 100
+    assert sweep(prepare, stride=STRIDE) > 100
 
 
 def test_an_interrupt_of_the_one_that_finds_a_deadlock_loses_nothing(dbapi):
@@ -326,7 +326,8 @@ def test_somebody_looks_although_the_others_leave_at_any_moment(dbapi):
                 line.pool.connection()
         return work, line.check
 
-    assert sweep(prepare, lambda: lines[-1].let_others_leave()) > 50
+    assert sweep(
+        prepare, lambda: lines[-1].let_others_leave(), STRIDE) > 50
 
 
 def test_one_that_comes_takes_back_what_was_lost_without_notice(dbapi):

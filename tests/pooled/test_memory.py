@@ -3,6 +3,7 @@
 import gc
 import sys
 import tracemalloc
+from types import ModuleType
 
 import pytest
 from folders import BENCHMARKS
@@ -12,8 +13,10 @@ from dbutils._base.fork import is_orphan
 from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 
-# The bytes of an idle connection besides those of the driver.
-BUDGET = 790
+# The bytes of an idle connection besides those of the driver and of the story:
+# in a pool without a limit, in one that has noted holders, and if it was never
+# in use.
+BUDGETS = {"unlimited": 1090, "noted": 1120, "unused": 1110}
 
 
 def use(pool, number):
@@ -21,25 +24,48 @@ def use(pool, number):
         lease.close()
 
 
+def make_and_use(case, creator, number):
+    sizes = {
+        "unlimited": {"maxconnections": 0},
+        "noted": {"maxconnections": number},
+        "unused": {"mincached": number}}
+    pool = PooledDB(creator, **sizes[case])
+    if case != "unused":
+        use(pool, number)
+    return pool
+
+
 @pytest.mark.skipif(
     sys.version_info[:2] != (3, 13), reason="sizes differ between versions")
-def test_an_idle_connection_keeps_to_its_budget(monkeypatch):
+@pytest.mark.parametrize("case", BUDGETS)
+def test_an_idle_connection_keeps_to_its_budget(monkeypatch, case):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import nothing
-    number = 1000
-    kept = [nothing.Connection() for _ in range(number + 1)]
-    pool = PooledDB(nothing, maxconnections=0)
-    pool._creator = kept.pop
-    use(pool, 1)  # what is there only once
+    number = 300
+    kept = [nothing.Connection() for _ in range(number + 2)]
+    creator = ModuleType("creator")
+    vars(creator).update(vars(nothing), connect=kept.pop)
+    make_and_use(case, creator, 2)  # what is there only once
     gc.collect()
     tracemalloc.start()
     try:
-        use(pool, number)
+        pool = make_and_use(case, creator, number)
+        of_story = sum(
+            sys.getsizeof(event)
+            for ring in pool._core.story._rings.values() for event in ring)
         gc.collect()
-        size = tracemalloc.get_traced_memory()[0]
+        size = tracemalloc.get_traced_memory()[0] - of_story
     finally:
         tracemalloc.stop()
-    assert size / number <= BUDGET
+    assert size / number <= BUDGETS[case]
+
+
+@pytest.mark.parametrize("mincached", [1, 3])
+def test_connections_that_were_opened_ahead_leave_no_lost_slots(
+        dbapi, mincached):
+    pool = PooledDB(dbapi, mincached)
+    assert not pool._core.lost
+    assert len(pool._idle_cache) == mincached
 
 
 @needs_fork

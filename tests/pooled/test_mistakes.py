@@ -22,6 +22,8 @@ from dbutils.pooled_pg import PooledPg
 from dbutils.steady_db import InvalidCursorError, connect
 from dbutils.steady_pg import SteadyPgConnection
 
+pytestmark = pytest.mark.portable
+
 
 def in_thread(function):
     """Return what a function returns or raises in another thread."""

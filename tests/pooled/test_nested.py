@@ -2,23 +2,30 @@
 
 import logging
 import threading
+from contextlib import contextmanager
+from functools import partial
+from operator import add
 from threading import Event, Thread
+from time import monotonic
 
 import pytest
 from forking import in_child, needs_fork
 from kinds import for_every_kind
 from patience import PATIENCE, in_threads, join, wait_until
 
+from dbutils._core.lease import permit_of
+
 pytestmark = for_every_kind
 
 
 @pytest.fixture
 def log(caplog):
-    """The messages of the library that are at least warnings."""
+    """The warnings of the library that are not about refusals."""
     def messages():
         return [
             record.getMessage() for record in caplog.records
-            if record.name == "dbutils" and record.levelno >= logging.WARNING]
+            if record.name == "dbutils" and record.levelno >= logging.WARNING
+            and record.event != "refused"]
 
     return messages
 
@@ -142,11 +149,17 @@ def test_a_deadlock_of_two_threads_raises_an_error_in_one_of_them(kind, log):
     error, = errors
     assert type(error) is kind.module.PoolDeadlockError
     assert isinstance(error, kind.module.TooManyConnectionsError)
-    assert str(error).count("test_nested.py:") == 2
+    assert str(error).count("\n- ") == 2
     assert served == [True]  # the other thread has gone on
     message, = log()
     assert message.count("\nThe stack of ") == 2
     assert message.count("in nest\n") == 2
+    headline = message.partition("\n")[0]
+    line = nest.__code__.co_firstlineno
+    assert f"{__file__}:{line + 1}, the other one is asked for at" in headline
+    assert f"asked for at {__file__}:{line + 4}." in headline
+    assert "_bootstrap" not in message
+    assert "serving.py" not in message
     assert kind.in_use(pool) == 0
 
 
@@ -188,12 +201,102 @@ def test_a_thread_alone_can_be_in_a_deadlock(kind, log):
     with pool.connection(), pytest.raises(
             kind.module.PoolDeadlockError, match="The only connection"):
         pool.connection()
+    story = pool._core.story
     assert len(log()) == 1
-    pool.connection().close()
-    with pool.connection(), pytest.raises(kind.module.PoolDeadlockError):
-        pool.connection()
-    assert len(log()) == 2
+    for seconds in 0, 0, 61:
+        story.clock = partial(add, monotonic(), seconds)
+        with pool.connection(), pytest.raises(kind.module.PoolDeadlockError):
+            pool.connection()
+    first, second = log()
+    assert "more since" not in first
+    assert "(2 more since the last such message) [DBU-35]\n" in second
+    assert "There were 4 deadlocks" in pool.explain()
     assert kind.in_use(pool) == 0
+
+
+def get(pool, kept):
+    """Take a connection and keep it."""
+    kept.append(pool.connection())  # it is got here
+
+
+def leak(pool, errors, seconds=60):
+    """Start a thread that leaks the only connection and asks for another."""
+    kept = []
+
+    def work():
+        get(pool, kept)
+        permit = permit_of(kept[0])
+        permit.taken = (permit.taken[0] - seconds, *permit.taken[1:])
+        del permit
+        try:
+            pool.connection()
+        except Exception as error:
+            errors.append(error)
+
+    return in_threads(work, 1), kept
+
+
+@pytest.mark.parametrize("reclaim", [False, True])
+def test_a_leak_of_those_who_wait_is_no_deadlock(kind, log, reclaim):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise",
+        leakafter=1000, reclaim=reclaim, poolname="shop"))
+    errors = []
+    threads, kept = leak(pool, errors)
+    wait_until(log)
+    text = pool.explain()
+    if reclaim:  # which would end the wait
+        pool._core.queue.refuse_all()
+    join(threads)
+    error, = errors
+    assert (type(error) is kind.module.PoolDeadlockError) is not reclaim
+    message, = log()
+    line = get.__code__.co_firstlineno + 2
+    told = (
+        f"A leak: 1 connection was probably never given back, taken at"
+        f" {__file__}:{line}.")
+    assert message.startswith(f"shop: {told}")
+    assert (told in str(error)) is not reclaim
+    if reclaim:
+        assert "reclaim takes each back after 1000 s." in text
+    assert "adlock" not in text + message
+    assert len(kept) == 1
+
+
+def test_helpers_that_borrow_can_be_in_a_deadlock(kind, log):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise"))
+    errors = []
+    threads, kept = leak(pool, errors, 0)
+    join(threads)
+    message, = log()
+    assert "A deadlock: The only connection of the pool is held" in message
+    assert type(errors[0]) is kind.module.PoolDeadlockError
+    assert len(kept) == 1
+
+
+def test_contexts_and_recursions_can_be_in_a_deadlock(kind, log):
+    def walk(depth):
+        with pool.connection():
+            depth += 1
+            walk(depth)
+
+    @contextmanager
+    def borrow():
+        with pool.connection() as db:
+            yield db
+
+    def enter(depth):
+        with borrow():
+            enter(depth)
+
+    for work in walk, enter:
+        pool = quickly(kind.make(
+            maxconnections=2, blocking=True, ondeadlock="raise"))
+        with pytest.raises(kind.module.PoolDeadlockError):
+            work(0)
+        assert "A deadlock: All 2 connections" in log()[-1]
+        assert kind.in_use(pool) == 0
 
 
 def wait_for_oneself(pool, errors):

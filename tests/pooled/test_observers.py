@@ -79,11 +79,43 @@ def test_the_fast_ways_are_those_of_a_pool_that_was_never_observed(kind):
     assert ways == (core.take, core.take_dedicated, core.put, core.is_plain)
 
 
+@pytest.mark.parametrize("options", [
+    {"track": True}, {"track": True, "maxidletime": 60}])
+def test_the_holders_of_a_pool_that_is_observed_are_known(kind, options):
+    """Also of connections that were idle, for which there is a short way."""
+    pool = kind.make(maxconnections=2, **options)
+    diary = observed(pool)
+    pool.connection().close()
+    lease = pool.connection()
+    holder, = pool.holders()
+    assert (holder.file, holder.function) == (
+        __file__, "test_the_holders_of_a_pool_that_is_observed_are_known")
+    lease.close()
+    assert diary.names[1:] == ["acquired", "released"] * 2
+
+
+def test_a_shared_connection_stays_shared_when_the_pool_is_observed(dbapi):
+    pool = PooledDB(dbapi, maxshared=1, maxconnections=2)
+    observed(pool)
+    pool.dedicated_connection().close()
+    first, second = pool.connection(), pool.connection()
+    assert first._con is second._con
+    assert pool.stats().shared == 1
+
+
 def test_an_observer_of_rare_events_leaves_the_fast_way_open(kind):
     pool = kind.make(1)
     take = pool._core.take
     observed(pool, "opened", "closed", "refused")
     assert pool._core.take == take
+
+
+def test_an_observer_is_told_of_no_other_events(kind):
+    pool = kind.make(1)
+    diary = observed(pool, "created", "drained", "retired", "opened")
+    pool.drain()
+    pool.connection().close()
+    assert diary.names == ["opened"]
 
 
 def test_an_observer_needs_one_method(kind):
@@ -121,7 +153,7 @@ def test_an_observer_that_fails_disturbs_nothing(kind, caplog, name):
     [message] = caplog.messages
     assert message == (
         f"{name}() of an observer of a pool, a Diary, failed with"
-        " RuntimeError")
+        " RuntimeError [DBU-62]")
     assert pool.stats().in_use == 0
 
 

@@ -1,11 +1,15 @@
 """What is special to the pool of DB-API 2 connections."""
 
+import re
 import sqlite3
 import threading
 from threading import Thread
 
 import pytest
+from folders import ROOT
 
+from dbutils._steady.session import Session, stay_away
+from dbutils._steady.steady import session_of
 from dbutils.pooled_db import (
     InvalidConnectionError,
     NotSupportedError,
@@ -363,3 +367,37 @@ def test_a_kept_error_of_a_cursor_keeps_no_place(monkeypatch):
         pool.connection(maxwait=0).close()
         assert permit is None
         assert kept.tb is not None
+
+
+# The fast way back is for sessions with which nothing has happened.
+
+
+@pytest.mark.parametrize("happens", [
+    Session.mark, Session.note_changes, Session.suspect, Session.close],
+    ids=lambda method: method.__name__)
+def test_what_happens_to_a_session_ends_its_fast_way_back(dbapi, happens):
+    pool = PooledDB(dbapi, 1)
+    session = session_of(pool._idle_cache[0])
+    assert session.leave is not stay_away
+    happens(session)
+    assert session.leave is stay_away
+    pool._choose_way_back()  # others may do so at any moment
+    assert session.leave is stay_away
+
+
+def test_a_clean_session_comes_back_the_fast_way_again(dbapi):
+    pool = PooledDB(dbapi, 1)
+    con = pool.connection()
+    session = session_of(con._con)
+    session.note_changes()
+    con.close()
+    assert session.is_clean
+    assert session.leave is not stay_away
+
+
+def test_only_the_session_notes_that_it_is_changed():
+    fact = re.compile(r"\.(is_marked|settings_changed)\b.*= True|\.leave = ")
+    writers = {
+        path.name for path in (ROOT / "dbutils/_steady").glob("*.py")
+        if fact.search(path.read_text(encoding="utf-8"))}
+    assert writers == {"session.py"}

@@ -260,7 +260,8 @@ class Crowd:
 
     def add(self, *tags):
         for tag in tags:
-            waiter = Waiter(False, self.allocation.request(None, tag))
+            waiter = Waiter().ask(
+                False, self.allocation.request(None, tag), None)
             self.waiting.append(waiter)
 
     def serve(self):

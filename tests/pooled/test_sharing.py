@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from threading import Event, Thread
+from weakref import ref
 
 import drivers
 import pytest
@@ -283,6 +284,48 @@ def test_moving_to_another_connection_is_no_nested_request(shared):
         pool.connection()
 
 
+def test_a_limited_wait_for_what_is_prepared_for_sharing_ends(dbapi):
+    begins, goes_on = Event(), Event()
+
+    def connect():
+        begins.set()
+        assert goes_on.wait(PATIENCE)
+        return dbapi.connect()
+
+    connect.dbapi = dbapi
+    pool = PooledDB(connect, maxshared=1, maxconnections=1, blocking=True)
+    thread = Thread(target=lambda: pool.connection().close())
+    thread.start()
+    try:
+        assert begins.wait(PATIENCE)
+        with pytest.raises(TooManyConnectionsError):
+            pool.connection(maxwait=0.01)
+    finally:
+        goes_on.set()
+        thread.join(PATIENCE)
+    pool.connection().close()
+    assert pool.stats().opened == 1
+
+
+def test_a_connection_that_was_shared_dies_without_the_collector(dbapi):
+    pool = PooledDB(dbapi, maxshared=1, maxconnections=1)
+    for _ in range(2):  # also if it was shared more than once
+        lease = pool.connection()
+        con, record = ref(lease._con), lease._shared_con
+        lease.close()
+    assert pool.connection()._shared_con is record
+    gc.collect()
+    gc.disable()
+    try:
+        lease = pool.connection()
+        pool.close()
+        del lease, record
+        pool.stats()
+        assert con() is None
+    finally:
+        gc.enable()
+
+
 def test_what_is_shared_is_in_no_certain_deadlock(shared, caplog):
     pool = shared(ondeadlock="raise", maxwait=0.1)
     queue = pool._core.queue
@@ -293,4 +336,4 @@ def test_what_is_shared_is_in_no_certain_deadlock(shared, caplog):
         with pytest.raises(TooManyConnectionsError) as caught:
             pool.connection()
     assert type(caught.value) is TooManyConnectionsError
-    assert "are held by" not in caplog.text
+    assert [record.event for record in caplog.records] == ["refused"]

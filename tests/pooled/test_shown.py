@@ -89,6 +89,7 @@ def test_a_pool_shows_what_is_shared():
     ({"database": f"mysql://me:{SECRET}@db1/shop"},
      "sqlite3 mysql://me:***@db1/shop"),
     ({"dbname": f"host=db1 password={SECRET}"}, "sqlite3"),
+    ({"host": f"me:{SECRET}@db1"}, "sqlite3 db1"),
     ({"password": SECRET, "dsn": f"password={SECRET}"}, "sqlite3")])
 def test_the_name_of_a_pool_is_the_place(parameters, name):
     with PooledDB(sqlite3, **parameters) as pool:

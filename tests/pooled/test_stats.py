@@ -1,5 +1,6 @@
 """The state of a pool in numbers."""
 
+import gc
 import pickle
 from threading import Event, Thread
 
@@ -111,6 +112,17 @@ def test_a_shared_connection_is_closed_only_once(dbapi, end):
     assert (stats.opened, stats.closed) == (1, 1)
 
 
+def test_a_shared_connection_that_has_left_is_closed_by_the_collector(dbapi):
+    pool = PooledDB(dbapi, maxshared=1)
+    lease = pool.connection()
+    lease.itself = lease
+    pool.drain()
+    del lease
+    gc.collect()
+    stats = pool.stats()
+    assert (stats.opened, stats.closed, stats.closed_cleared) == (1, 1, 1)
+
+
 def test_a_connection_that_was_put_in_counts_neither_way(pg):
     pool = PooledPg()
     pool._cache.put_nowait(pool.steady_connection())
@@ -129,7 +141,7 @@ def test_a_snapshot_can_be_pickled():
 
 def test_what_has_come_back_since_is_not_told_to_be_shared(dbapi):
     pool = PooledDB(dbapi, 1, maxconnections=1)
-    text = too_many_text(pool.stats(), 0.5, holders=[])
+    text = too_many_text(pool._core.filling(), 0.5, holders=[])
     assert text.startswith("All connections of the pool were in use (")
     assert "Raise maxconnections" in text
 

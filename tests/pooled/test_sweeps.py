@@ -9,9 +9,11 @@ import sys
 from collections import deque
 from contextlib import suppress
 from functools import partial
+from itertools import cycle
 
 import pytest
 from everywhere import sweep
+from folders import BENCHMARKS
 from patience import PATIENCE
 
 from dbutils import (
@@ -20,7 +22,13 @@ from dbutils import (
     PerformanceOptimizedPooledDB,
 )
 from dbutils._core.observing import EVENTS
-from dbutils.pooled_db import PooledDB, TooManyConnectionsError
+from dbutils._hosts.targets import cluster_of
+from dbutils.hosts import Targets
+from dbutils.pooled_db import (
+    InvalidConnectionError,
+    PooledDB,
+    TooManyConnectionsError,
+)
 from dbutils.pooled_pg import PooledPg
 from dbutils.pooled_pg import TooManyConnectionsError as TooManyPgError
 from dbutils.resource_allocation_pooled_db import ResourceAllocationPooledDB
@@ -30,7 +38,8 @@ TOO_MANY = (TooManyConnectionsError, TooManyPgError)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnhandledThreadExceptionWarning",
-    "ignore::pytest.PytestUnraisableExceptionWarning")
+    "ignore::pytest.PytestUnraisableExceptionWarning",
+    "ignore:A connection was not given back:ResourceWarning")
 
 
 class Use:
@@ -126,6 +135,36 @@ class MaintainedSharing(Sharing, Maintained):
     pass
 
 
+class Overdue(Use):
+    """Has its leases taken back, which it closes, uses or drops after it."""
+
+    def make(self, dbapi, **options):
+        return super().make(dbapi, leakafter=1000, reclaim=True, **options)
+
+    def prepare(self):
+        super().prepare()
+        self.pool._core.maintenance._leases._leakafter = 0
+
+    def check(self):
+        self.pool._core.maintenance._leases._leakafter = 1000
+        super().check()
+
+    def work(self):
+        with suppress(*TOO_MANY):
+            lease, other = self.borrow(), self.borrow()
+            self.use(lease)
+            self.pool._core.maintenance._tick()
+            with suppress(InvalidConnectionError):
+                self.use(lease)
+            lease.close()
+            del other
+            lease = self.borrow()
+
+
+class OverdueSharing(Overdue, Sharing):
+    pass
+
+
 class Prioritized(Use):
     wishes = {"priority": 1}  # noqa: RUF012 - never changed
 
@@ -183,6 +222,53 @@ class ObservedSharing(Observed, Sharing):
     pass
 
 
+class Targeted(Use):
+    """Asks for connections to two servers in turn."""
+
+    def make(self, dbapi, **options):
+        def primary():
+            return dbapi.connect()
+
+        def standby():
+            con = dbapi.connect()
+            con.is_standby = True
+            return con
+
+        primary.dbapi = standby.dbapi = dbapi
+        targets = Targets(
+            [primary, standby], limits={"standby": 1},
+            role=lambda con: not hasattr(con, "is_standby"))
+        cluster_of(targets)._watch = int  # without a monitor
+        self.targets = cycle([None, "prefer-standby", "any"])
+        return PooledDB(targets, maxconnections=LIMIT, **options)
+
+    def borrow(self):
+        return self.pool.connection(target=next(self.targets))
+
+    def check(self):
+        super().check()
+        hosts = cluster_of(self.pool._creator).hosts
+        idle = self.pool.stats().idle
+        assert sum(host.number for host in hosts) == idle
+
+
+class Pausing(Use):
+    """Pauses the pool while a connection is in use."""
+
+    def work(self):
+        lease = self.borrow()
+        self.pool.pause()
+        with suppress(*TOO_MANY):
+            self.borrow()
+        lease.close()
+        self.pool.resume()
+        super().work()
+
+    def check(self):
+        self.pool.resume()
+        super().check()
+
+
 class Richer(Use):
     """Uses all that the richer pools can do in the thread of the program."""
 
@@ -201,6 +287,15 @@ class RichPool(
     """Three of the four richer pools; the fourth is used on its own."""
 
 
+class Looking(Use):
+    """Looks at the socket of a driver before each use."""
+
+    def make(self, dbapi, **options):
+        import shaped
+        dbapi = shaped.driver(shaped.Psycopg2Connection)
+        return super().make(dbapi, track=False)
+
+
 class Classic(Use):
     def make(self, dbapi, **options):
         return PooledPg(maxconnections=LIMIT)
@@ -213,6 +308,7 @@ KINDS = {
     "plain": Use,
     "mortal": partial(Maintained, maxlifetime=1000, maxidletime=1000),
     "sharing": Sharing,
+    "looking": Looking,
     "tagged": Tagged,
     "classic": Classic,
     "observed": Observed,
@@ -234,6 +330,9 @@ OPTIONS = {
     "keepalive": partial(Maintained, keepalive=1000),
     "refill": partial(Maintained, refill=True, mincached=2),
     "leakafter": partial(Maintained, leakafter=1000),
+    "reclaim": Overdue,
+    "reclaim,sharing": OverdueSharing,
+    "idleafter": partial(Maintained, idleafter=1000),
     "nested": partial(Use, nested="warn"),
     "maxusage": partial(Use, maxusage=1),
     "setsession": partial(Use, setsession=["set it"]),
@@ -245,6 +344,8 @@ OPTIONS = {
     "priority": Prioritized,
     "weighted": Weighted,
     "richer": Richer,
+    "pausing": Pausing,
+    "targeted": Targeted,
     "sharing,maxlifetime": partial(MaintainedSharing, maxlifetime=1000),
     "sharing,maxusage": partial(Sharing, maxusage=1),
     "sharing,reset=False": partial(Sharing, reset=False),
@@ -256,13 +357,13 @@ OPTIONS = {
 @pytest.mark.parametrize(("kind", "stride"), [
     *((kind, 41) for kind in KINDS),
     *((kind, 149) for kind in OPTIONS),
-    *(pytest.param(kind, 23, marks=pytest.mark.slow) for kind in KINDS),
-    *(pytest.param(kind, 83, marks=pytest.mark.slow) for kind in OPTIONS)])
+    *(pytest.param(kind, 211, marks=pytest.mark.slow) for kind in KINDS)])
 def test_an_exception_anywhere_in_the_use_loses_no_place(
         monkeypatch, dbapi, kind, stride):
     # what hits a finalizer can only be reported
     monkeypatch.setattr(
         sys, "unraisablehook", deque(maxlen=0).append, raising=False)
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
 
     def prepare():
         use = {**KINDS, **OPTIONS}[kind](dbapi)

@@ -19,6 +19,8 @@ from folders import TESTS
 
 import dbutils
 
+pytestmark = pytest.mark.portable
+
 IN_CI = bool(os.environ.get("CI"))
 REFERENCE = "3.2.0"
 # the newest Python compares more than the others

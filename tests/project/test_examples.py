@@ -3,20 +3,22 @@
 import importlib
 import json
 import os
-import signal
+import re
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from functools import partial
-from http.client import HTTPConnection
 from threading import Thread
 
 import drivers
 import pytest
+from drivers import ask as ask_for
 from drivers import ready
 from folders import EXAMPLES
+from manuals import blocks
 from patience import wait_until
 from servers import HOST, free_port
+from serving import ask, environment, gunicorn, run_example, url_of
 
 pytestmark = pytest.mark.slow
 
@@ -27,17 +29,22 @@ LAST_LINES = {
     "configuration": "all came back: True",
     "crawler": "200 pages",
     "dynamic": "3 are kept from now on",
-    "errors": "This pool was shut down and hands out no connections.",
+    "errors": "This pool was shut down and hands out no connections. [DBU-33]",
     "health": "healthy",
+    "keyed": "ann takes ['bread', 'tea']",
     "manager": (
         "{'total_pools': 2, 'total_pools_created': 3,"
         " 'total_pools_destroyed': 1, 'total_connections_served': 4}"),
     "performance": "100% were there already",
+    "replicas": "tea was read",
 }
 # and those that print something else when they are run again
 SECOND_LAST_LINES = {"basic": "40 guests", "crawler": "400 pages"}
-# those that are run by other tests, since they need a server
-OTHERS = {"psycopg2_pool", "flask_app", "flask_shop"}
+# those that are run by other tests, since they serve others, or print more
+OTHERS = {
+    "celery_tasks", "database", "django_app", "fastapi_app", "flask_app",
+    "flask_shop", "lambda_handler", "metrics", "psycopg2_pool", "telemetry"}
+DATABASES = ["sqlite", "postgresql+psycopg2", "mysql+pymysql"]
 
 if not EXAMPLES.is_dir():
     pytest.skip(
@@ -49,48 +56,123 @@ def test_all_examples_are_known():
     assert found == set(LAST_LINES) | OTHERS
 
 
+def test_examples_with_different_tables_have_files_of_their_own():
+    """One tries them one after the other, in the same folder."""
+    files = [
+        name for path in EXAMPLES.glob("*.py") for name in set(
+            re.findall(r"\w+\.db(?=\")", path.read_text(encoding="utf-8")))]
+    assert len(files) > 10
+    assert {name for name in files if files.count(name) > 1} == {"notes.db"}
+
+
 @pytest.mark.parametrize("name", sorted(LAST_LINES))
 def test_an_example_runs_and_runs_again(name, tmp_path):
     for lines in (LAST_LINES, {**LAST_LINES, **SECOND_LAST_LINES}):
-        done = subprocess.run(
-            [sys.executable, "-W", "error", str(EXAMPLES / f"{name}.py")],
-            cwd=str(tmp_path), capture_output=True, text=True, timeout=120,
-            check=False)
-        assert done.stderr == ""
-        assert done.returncode == 0
-        assert lines[name] in done.stdout.splitlines()
+        assert lines[name] in run_example(name, tmp_path)
 
 
-def ask(port, method, path):
-    """Return the status and the answer of a web server."""
-    connection = HTTPConnection(HOST, port, timeout=20)
-    try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.read().decode()
-    finally:
-        connection.close()
+def on_server(kind, servers_running, *tables):
+    """Return a driver, and the URL of its database without the driver."""
+    url = url_of(kind, None, servers_running, *tables)
+    family, _, name = kind.partition("+")
+    return drivers.BY_NAME[name], url.replace(kind, family)
+
+
+@pytest.mark.parametrize("kind", DATABASES[1:])
+@pytest.mark.parametrize("name", ["keyed", "replicas"])
+def test_an_example_runs_on_servers(name, kind, tmp_path, servers_running):
+    _, url = on_server(kind, servers_running)
+    assert LAST_LINES[name] in run_example(
+        name, tmp_path, DATABASE_URL=url, DATABASE_URLS=url)
+
+
+@pytest.mark.parametrize("kind", DATABASES[1:])
+def test_the_manager_runs_on_servers(kind, tmp_path, servers_running):
+    driver, url = on_server(kind, servers_running)
+    shops = "north", "south", "west"
+    con = driver.connect()
+    if driver.family == "postgresql":
+        con.autocommit = True  # such statements want no transaction
+    for shop in shops:
+        ask_for(con, f"create database {shop}")
+    url = f"{url.rpartition('/')[0]}/{{}}"
+    assert LAST_LINES["manager"] in run_example(
+        "manager", tmp_path, DATABASE_URL=url)
+    for shop in shops:
+        ask_for(con, f"drop database {shop}")
+    con.close()
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_the_metrics_of_a_pool_are_shown(kind, tmp_path, servers_running):
+    drivers.load("prometheus_client")
+    lines = run_example(
+        "metrics", tmp_path, PORT=str(free_port()),
+        DATABASE_URL=url_of(kind, tmp_path, servers_running))
+    figures = {
+        name.partition("{")[0]: float(number)
+        for name, _, number in (line.rpartition(" ") for line in lines)}
+    assert figures["db_client_connection_wait_time_seconds_count"] == 200
+    assert figures["db_client_connection_max"] == 8
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_the_telemetry_of_a_pool_is_shown(kind, tmp_path, servers_running):
+    drivers.load("opentelemetry.sdk")
+    found = json.loads("".join(run_example(
+        "telemetry", tmp_path,
+        DATABASE_URL=url_of(kind, tmp_path, servers_running))))
+    metrics = found["resource_metrics"][0]["scope_metrics"][0]["metrics"]
+    use, = (metric for metric in metrics
+            if metric["name"] == "db.client.connection.use_time")
+    assert use["data"]["data_points"][0]["count"] == 1
+
+
+# calls a handler for each line, as AWS Lambda does for each event
+RUNTIME = """
+import json, sys
+from lambda_handler import handler
+for line in sys.stdin:
+    print(json.dumps(handler(json.loads(line), None)), flush=True)
+"""
 
 
 @contextmanager
-def gunicorn(folder, port, url, name="flask_app"):
-    """Run a web application with two processes of several threads."""
-    log = folder / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--workers", "2", "--threads",
-             "4", "--preload", "--chdir", str(EXAMPLES), "--bind",
-             f"{HOST}:{port}", f"{name}:app"], stderr=stream,
-            stdout=stream, env={
-                **os.environ, "PYTHONDONTWRITEBYTECODE": "1",
-                "DATABASE_URL": url})
-        try:
-            wait_until(lambda: log.read_text().count("Booting worker") == 2)
-            yield
-        finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(60)
-    assert "Traceback" not in log.read_text()
+def handler(url):
+    """Yield a function that calls the handler in a process of its own."""
+    def call(name):
+        print(json.dumps({"name": name}), file=runtime.stdin, flush=True)
+        return json.loads(runtime.stdout.readline())["name"]
+
+    with subprocess.Popen(
+            [sys.executable, "-W", "error", "-c", RUNTIME],
+            cwd=str(EXAMPLES), stdin=subprocess.PIPE, text=True,
+            stdout=subprocess.PIPE,
+            env=environment(DATABASE_URL=url)) as runtime:
+        yield call
+    assert runtime.returncode == 0
+
+
+@pytest.mark.parametrize("kind", DATABASES)
+def test_the_handler_for_lambda_runs(kind, tmp_path, servers_running):
+    with handler(url_of(kind, tmp_path, servers_running)) as call:
+        assert [call(name) for name in ("ann", "bob")] == ["ann", "bob"]
+
+
+def test_the_handler_keeps_its_connection_and_replaces_it(servers_running):
+    driver, url = on_server("postgresql+psycopg2", servers_running)
+    sessions = []
+    with handler(f"{url}?application_name=function") as call:
+        for name in "ann", "bob", "cy":
+            assert call(name) == name
+            (session,), = driver.run(
+                "select pid from pg_stat_activity"
+                " where application_name = 'function'")
+            sessions.append(session)
+            if name == "bob":  # before the process goes on
+                driver.kill(session)
+    first, second, third = sessions
+    assert first == second != third
 
 
 @pytest.fixture(params=[
@@ -98,17 +180,7 @@ def gunicorn(folder, port, url, name="flask_app"):
     "mysql+mysql.connector"])
 def url(request, tmp_path, servers_running):
     """A database without the table of the web application."""
-    kind, _, name = request.param.partition("+")
-    if kind == "sqlite":
-        return f"sqlite:///{tmp_path / 'visits.db'}"
-    driver = ready(
-        drivers.BY_NAME["pg8000.dbapi" if name == "pg8000" else name],
-        servers_running)
-    driver.run("drop table if exists visits")
-    user, base = (
-        ("postgres", "postgres") if kind == "postgresql"
-        else ("root", "test"))
-    return f"{request.param}://{user}@{HOST}:{driver.port}/{base}"
+    return url_of(request.param, tmp_path, servers_running, "visits")
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
@@ -135,16 +207,31 @@ def test_the_web_application_runs_in_several_processes(tmp_path, url):
     assert answer["visits"] == {"index": len(statuses)}
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@pytest.mark.parametrize("page", ["start.rst", "howto/flask.rst"])
+def test_the_web_applications_of_the_manual_run_with_gunicorn(
+        page, tmp_path, servers_running):
+    drivers.load("gunicorn")
+    (_, code), = (block.values for block in blocks(page, "web_on_postgresql"))
+    (tmp_path / "notes.py").write_text(code, encoding="utf-8")
+    driver = ready(drivers.BY_NAME["psycopg2"], servers_running)
+    driver.run("drop table if exists notes")
+    port = free_port()
+    url = f"postgresql://postgres@{HOST}:{driver.port}/postgres"
+    with gunicorn(tmp_path, port, url, "notes", tmp_path):
+        for _ in range(8):
+            assert ask(port, "POST", "/notes", "text=buy+milk")[0] == 204
+        assert json.loads(ask(port, "GET", "/notes")[1]) == ["buy milk"] * 8
+
+
 @contextmanager
-def crawler(driver):
+def crawler(kind, servers_running):
     """Run the crawler, which finds everything once, on an empty database."""
-    for table in "queue", "pages", "links":
-        driver.run(f"drop table if exists {table}")
+    _, url = on_server(kind, servers_running, "queue", "pages", "links")
     process = subprocess.Popen(
         [sys.executable, "-W", "error", str(EXAMPLES / "crawler.py")],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={
-            **os.environ,
-            "DATABASE_URL": f"mysql://root@{HOST}:{driver.port}/test"})
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment(DATABASE_URL=url))
     with process:
         try:
             yield process
@@ -169,15 +256,16 @@ def end_sessions(driver):
     return len(others)
 
 
-def test_the_crawler_runs_on_mariadb(servers_running):
-    with crawler(ready(drivers.BY_NAME["pymysql"], servers_running)):
+@pytest.mark.parametrize("kind", DATABASES[1:])
+def test_the_crawler_runs_on_servers(kind, servers_running):
+    with crawler(kind, servers_running):
         pass
 
 
 def test_the_crawler_goes_on_when_its_sessions_are_ended(servers_running):
     driver = ready(drivers.BY_NAME["pymysql"], servers_running)
     ended = 0
-    with crawler(driver) as process:
+    with crawler("mysql+pymysql", servers_running) as process:
         while process.poll() is None and ended < 40:
             ended += end_sessions(driver)
     assert ended

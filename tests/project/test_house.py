@@ -34,7 +34,9 @@ def last_name(node):
 # Base classes.
 
 # What one part asks for and another one provides, or type checkers read.
-INTERFACES = {"AdmissionPolicy", "Backend", "CursorNames", "Driver"}
+INTERFACES = {
+    "AdmissionPolicy", "Backend", "CursorNames", "Driver", "Kinds",
+    "SimpleNames"}
 
 
 def test_a_private_base_class_has_two_subclasses_or_objects_of_its_own():
@@ -65,7 +67,7 @@ def test_a_public_class_is_that_of_a_public_module(name):
 def test_private_folders_export_nothing():
     folders = [path for path in PACKAGE.iterdir() if (
         path.is_dir() and path.name != "__pycache__")]
-    assert len(folders) == 8
+    assert len(folders) == 9
     for folder in folders:
         assert (folder / "__init__.py").read_text(encoding="utf-8") == ""
 

@@ -92,13 +92,29 @@ def test_an_option_loads_its_module(name, program):
     assert name in ours(loaded_by(f"{FIRST}; {program}"))
 
 
-@pytest.mark.parametrize(("module", "made"), [
-    ("steady_db", "connect"), ("pooled_db", "PooledDB"),
-    ("persistent_db", "PersistentDB")])
-def test_what_decides_after_errors_is_loaded_with_a_pool(module, made):
+# What is loaded with the first pool or connection, so that a program that only
+# imports the library does not pay for it; by the parts that need it.
+POLICIES = {"_steady.policies", "_steady.safe", "_steady.replaced"}
+OPENING = {"_steady.db_session", "_steady.opener"}
+CORE = {
+    "_core.acquiring", "_core.leaving", "_core.opener", "_core.pool",
+    "_core.releasing", "_core.serving", "_core.sharing", "_core.story",
+    "_core.throttle", "_pooled.backends"}
+
+
+@pytest.mark.parametrize(("module", "made", "late"), [
+    ("steady_db", "connect", POLICIES | OPENING),
+    ("pooled_db", "PooledDB", POLICIES | OPENING | CORE),
+    ("persistent_db", "PersistentDB", POLICIES | OPENING)])
+def test_what_a_request_needs_is_loaded_with_a_pool(module, made, late):
     """A request could be interrupted while it is loaded."""
     loaded = f"import sqlite3; from dbutils import {module}"
-    made = f"{loaded}; {module}.{made}(sqlite3, database=':memory:')"
-    for name in ("policies", "safe", "replaced"):
-        assert f"_steady.{name}" in ours(loaded_by(made)) - ours(
-            loaded_by(loaded))
+    made = f"{loaded}; {module}.{made}(sqlite3, 0, database=':memory:')"
+    assert ours(loaded_by(loaded)) & late == set()
+    assert late <= ours(loaded_by(made))
+
+
+def test_a_request_of_a_pool_without_options_loads_nothing():
+    before, after = FIRST.rsplit(";", 1)
+    assert "connection()" in after
+    assert loaded_by(f"{before}; import sqlite3") == loaded_by(FIRST)

@@ -1,24 +1,31 @@
 """What the manual shows works, in both languages."""
 
+import ast
 import importlib
 import inspect
+import os
 import re
 import sqlite3
 import subprocess
 import sys
 from functools import partial
+from pathlib import Path
 
 import drivers
 import pytest
 from drivers import ready
 from folders import DOCS
-from manuals import BLOCK, MANUALS, both
+from manuals import BLOCK, PAGES, every, german, texts
 
+import dbutils
+import dbutils.drivers
 from dbutils import (
     ConnectionConfig,
     ConnectionPool,
+    DBConnectionPoolManager,
     DynamicPooledDB,
     HealthCheckPooledDB,
+    LeaseHolder,
     PerformanceOptimizedPooledDB,
     PersistentDB,
     PersistentPg,
@@ -29,30 +36,57 @@ from dbutils import (
     Scaling,
     SimplePooledDB,
     SimplePooledPg,
+    SteadyDBConnection,
+    SteadyDBCursor,
     SteadyPgConnection,
+    simple_pooled_db,
+    top,
 )
+from dbutils._pooled.metering import FACTS, TIMEOUTS, TIMES
+from dbutils.drivers import Driver, register
+from dbutils.hosts import Targets
 from dbutils.keyed_pool import ThreadedConnectionPool
 from dbutils.steady_db import connect
+from dbutils.testing import Clock, Proxy, ScriptedDriver
+
+pytest.importorskip("opentelemetry")
+pytest.importorskip("prometheus_client")
+
+from dbutils import otel, prometheus
+from dbutils.otel import instrument_all
 
 pytestmark = [
     pytest.mark.portable, pytest.mark.skipif(
         not DOCS.is_dir(), reason="there is no checkout around these tests")]
 
-@pytest.mark.parametrize("code", both())
+
+def in_both(name):
+    return [name, german(name)]
+
+
+def read(name):
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", every())
 def test_the_code_in_the_manual_runs_and_runs_again(
         code, tmp_path, monkeypatch, caplog):
-    """It raises no exception, holds no connection, and nothing is logged."""
+    """It raises no exception, holds no connection, and nothing is logged.
+
+    Only losses are, which are what the code is about.
+    """
     monkeypatch.chdir(tmp_path)
     for _ in range(2):  # in the same folder, as one does who tries it
         names = {"__name__": "a_manual"}
         exec(compile(code, "manual", "exec"), names)
         if "pool" in names:
             close_pool(names["pool"])
-        elif "db" in names:
+        elif hasattr(names.get("db"), "_close"):
             names["db"]._close()
         elif "top" in names:
             names["top"].serve().close()
-    assert caplog.messages == []
+    assert [
+        record for record in caplog.records if record.event != "lost"] == []
 
 
 def close_pool(pool):
@@ -83,7 +117,8 @@ def shop(request, monkeypatch, servers_running):
         """Ignore who wants to go where, but not what else is said."""
         wishes = {
             name: value for name, value in kwargs.items()
-            if name not in {"host", "dbname", "database", "user"}}
+            if name not in {
+                "host", "port", "dbname", "database", "user", "password"}}
         assert len(args) <= 1
         return real(**dict(there, **wishes))
     monkeypatch.setattr(module, function, connect)
@@ -92,14 +127,20 @@ def shop(request, monkeypatch, servers_running):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("shop", "code"), both("psycopg2", "pymysql", "pg"), indirect=["shop"])
+    ("shop", "code"), every(
+        "psycopg2", "psycopg", "pymysql", "mysql.connector", "pg"),
+    indirect=["shop"])
 def test_the_code_for_servers_runs(shop, code):
+    shop.run("drop table if exists pages")
     for table in "stock", "lager":
         shop.run(f"drop table if exists {table}")
         shop.run(f"create table {table} (item text)")
     names = {}
     exec(compile(code, "manual", "exec"), names)
     pool = names.get("connections", names.get("pool"))
+    if pool is None:
+        assert "db" in names  # a single connection, which was closed
+        return
     if hasattr(pool, "getconn"):
         with pool.connection() as db:
             assert drivers.ask(db, "select 1") == 1
@@ -129,7 +170,7 @@ def pages(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("_", "code"), both("flask"))
+@pytest.mark.parametrize(("_", "code"), every("flask"))
 def test_the_code_for_flask_runs(_, code, pages):
     flask = drivers.load("flask")
     app = flask.Flask("manual")
@@ -155,7 +196,7 @@ def test_the_code_for_flask_runs(_, code, pages):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("_", "code"), both("fastapi"))
+@pytest.mark.parametrize(("_", "code"), every("fastapi"))
 def test_the_code_for_fastapi_runs(_, code, pages):
     fastapi = drivers.load("fastapi")
     drivers.load("httpx")
@@ -171,21 +212,71 @@ def test_the_code_for_fastapi_runs(_, code, pages):
     assert pages._connections == 0
 
 
+READ = """
+from opentelemetry import metrics
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+reader = InMemoryMetricReader()
+metrics.set_meter_provider(MeterProvider([reader]))
+pool.connection().close()
+data = reader.get_metrics_data().resource_metrics[0].scope_metrics[0]
+print(*sorted(metric.name for metric in data.metrics))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("_", "code"), every("opentelemetry"))
+def test_the_code_for_opentelemetry_runs(_, code, tmp_path):
+    """A provider that is set after the example gets the metrics."""
+    drivers.load("opentelemetry.sdk")
+    done = subprocess.run(
+        [sys.executable, "-c", code + READ], check=True, text=True,
+        stdout=subprocess.PIPE, cwd=str(tmp_path), env={
+            **os.environ, "PYTHONPATH": str(
+                Path(dbutils.__file__).resolve().parents[1])})
+    assert done.stdout.split()[-1] == "db.client.connection.wait_time"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("_", "code"), every("prometheus_client"))
+def test_the_code_for_prometheus_runs(_, code, pages, monkeypatch):
+    client = drivers.load("prometheus_client")
+    registry, ports = client.CollectorRegistry(), []
+    monkeypatch.setattr(client, "REGISTRY", registry)
+    monkeypatch.setattr(client, "start_http_server", ports.append)
+    names = {}
+    exec(compile(code, "manual", "exec"), names)
+    assert ports == [9100]
+    text = client.generate_latest(registry).decode()
+    assert "pages.db" in text
+    assert "db_client_connection_max" in text
+
+
+METRIC = re.compile(r"^``db\.client\.connection\.(\S+)``  ", re.M)
+
+
+@pytest.mark.parametrize("name", in_both("reference/metrics.rst"))
+def test_all_metrics_are_in_a_table(name):
+    assert sorted(METRIC.findall(read(name))) == sorted(
+        thing.name for thing in (*FACTS, *TIMES, TIMEOUTS))
+
+
 def shape(name):
     """Return what both languages must have in common, in order."""
-    text = (DOCS / name).read_text(encoding="utf-8")
-    underlines = re.findall(r"^([+=-])\1{4,}$", text, re.MULTILINE)
+    text = read(name)
     terms = re.findall(r"^``(\w+).*\n   \S", text, re.MULTILINE)
     signatures = re.findall(r"^ *``\w+\([^`]*``$", text, re.MULTILINE)
-    return underlines, terms, signatures, len(BLOCK.findall(text))
+    return terms, [" ".join(signature.split()) for signature in signatures]
 
 
-def test_both_languages_say_the_same_things():
-    english, german = map(shape, MANUALS)
-    assert english == german
-    assert len(english[0]) > 30
-    assert len(english[1]) > 30
-    assert len(english[2]) > 5
+def test_both_languages_explain_the_same_things():
+    terms, signatures = [], []
+    for name in PAGES:
+        assert shape(name) == shape(german(name)), name
+        terms += shape(name)[0]
+        signatures += shape(name)[1]
+    assert len(terms) > 100
+    assert len(signatures) > 15
 
 
 def test_pictures_are_those_that_are_drawn():
@@ -195,14 +286,13 @@ def test_pictures_are_those_that_are_drawn():
     assert done.stdout.decode() == ""
     assert done.returncode == 0
     drawn = {path.name for path in DOCS.glob("*.png")}
-    for name in MANUALS:
-        text = (DOCS / name).read_text(encoding="utf-8")
-        assert set(re.findall(r"^\.\. image:: (.+)$", text, re.M)) == drawn
+    for text in texts():
+        assert set(re.findall(
+            r"^\.\. image:: \.\./(.+)$", text, re.M)) == drawn
 
 
 def test_all_code_of_the_manual_is_run_but_what_not_to_do():
-    for name in MANUALS:
-        text = (DOCS / name).read_text(encoding="utf-8")
+    for text in texts():
         found = list(BLOCK.finditer(text))
         assert len(found) == text.count(".. code:: python")
         assert sum(1 for block in found if block["reason"]) == 1
@@ -222,14 +312,12 @@ CLASSES = [
 
 
 def tables(name):
-    """Return the tables of all parameters, as lists of rows."""
-    text = (DOCS / name).read_text(encoding="utf-8")
-    chapter = text.split("\n.. rst-class:: small upright\n")[1]
+    """Return the tables of a page that begin with code, as lists of rows."""
     found = re.findall(
-        r"^(==[= ]+)\n(.+)\n\1\n((?:``.+\n)+)\1$", chapter, re.MULTILINE)
+        r"^(==[= ]+)\n(.+)\n\1\n((?:``.+\n)+)\1$", read(name), re.MULTILINE)
     return [
         [cells(bar, line) for line in [head, *body.splitlines()]]
-        for bar, head, body in found[:2]]
+        for bar, head, body in found]
 
 
 def cells(bar, line):
@@ -258,7 +346,7 @@ def told(parameter):
     return f"{text}`` k" if is_by_name else text
 
 
-@pytest.mark.parametrize("name", MANUALS)
+@pytest.mark.parametrize("name", in_both("reference/parameters.rst"))
 def test_all_parameters_of_all_modules_are_in_one_table(name):
     rows = tables(name)[0]
     names = [row[0] for row in rows[1:]]
@@ -276,7 +364,7 @@ def test_all_parameters_of_all_modules_are_in_one_table(name):
     assert all(row[1] for row in rows)
 
 
-@pytest.mark.parametrize("name", MANUALS)
+@pytest.mark.parametrize("name", in_both("reference/parameters.rst"))
 def test_what_other_modules_have_in_addition_is_there_as_well(name):
     rows = tables(name)[1]
     expected = [
@@ -289,11 +377,146 @@ def test_what_other_modules_have_in_addition_is_there_as_well(name):
     assert all(row[1] for row in rows)
 
 
+# the pages of modules, with what their tables of parameters are about
+REFERENCE = {
+    "steady-db": [connect], "persistent-db": [PersistentDB],
+    "pooled-db": [PooledDB],
+    "classic-pygresql": [SteadyPgConnection, PersistentPg, PooledPg],
+    "simple-pools": [simple_pooled_db.PooledDB],
+    "keyed-pool": [ThreadedConnectionPool],
+    "dynamic-pooled-db": [DynamicPooledDB, Scaling],
+    "health-check-pooled-db": [HealthCheckPooledDB],
+    "resource-allocation-pooled-db": [ResourceAllocationPooledDB],
+    "performance-optimized-pooled-db": [PerformanceOptimizedPooledDB],
+    "pool-manager": [PoolConfig], "connection-config": [ConnectionConfig],
+    "uri-pool": [ConnectionPool], "hosts": [Targets], "drivers": [register],
+    "metrics": [instrument_all], "testing": [ScriptedDriver]}
+RICHER = (
+    DynamicPooledDB, HealthCheckPooledDB, ResourceAllocationPooledDB,
+    PerformanceOptimizedPooledDB)
+PAGE = pytest.mark.parametrize("page", [
+    name for page in REFERENCE for name in in_both(f"reference/{page}.rst")])
+
+
+def explained_on(page):
+    """Return the functions and classes that a page of the reference has."""
+    return REFERENCE[re.search(r"/([\w-]+)\.", page)[1]]
+
+
+def defaults_of(thing):
+    """Return the parameters and defaults, as a table tells them."""
+    left_out = {"args", "kwargs", "self"}
+    if thing in RICHER:  # these are told with the others of "PooledDB"
+        left_out |= {"creator", "features"}
+    return {
+        name: told(parameter)
+        for name, parameter in parameters_of(thing).items()
+        if name not in left_out}
+
+
+@PAGE
+def test_a_page_begins_with_a_table_of_the_parameters(page):
+    found, columns = [], []
+    for head, *rows in tables(page):
+        if head[0] != "Parameter":
+            continue
+        assert all(row[-1] for row in rows)
+        last = len(head) - 1 if len(head) > 4 else 2
+        columns += head[1:last]
+        found += [
+            {row[0]: row[column].replace("nötig", "needed")
+             for row in rows if row[column]} for column in range(1, last)]
+    assert len(columns) == len(found)
+    assert found == [defaults_of(thing) for thing in explained_on(page)]
+    first = re.search(r"^==.*\n(.+)", read(page), re.MULTILINE)[1]
+    assert first.startswith("Parameter")
+
+
+def written(thing):
+    """Return the parameters of a function as the manual writes them."""
+    parameters = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in parameters_of(thing).values()
+        if parameter.name != "self"]
+    text = str(inspect.Signature(parameters)).replace("'", '"')
+    return text.replace("<factory>", "{}")
+
+
+@PAGE
+def test_signatures_are_those_of_the_code(page):
+    for thing in explained_on(page):
+        if thing in {*RICHER, Scaling}:
+            continue
+        name = {connect: "connect", register: "register"}.get(
+            thing, thing.__name__)
+        found = re.search(
+            rf"``(?:\w+\.)?{name}(\([^`]+\))``\n\n", read(page))
+        assert " ".join(found[1].split()) == written(thing)
+
+
+# the pages that explain methods, with where these are found
+METHODS = {
+    "pool-methods": [PooledDB], "pool-state": [PooledDB, LeaseHolder],
+    "steady-db": [SteadyDBConnection, SteadyDBCursor],
+    "dynamic-pooled-db": [DynamicPooledDB],
+    "health-check-pooled-db": [HealthCheckPooledDB],
+    "resource-allocation-pooled-db": [ResourceAllocationPooledDB],
+    "performance-optimized-pooled-db": [PerformanceOptimizedPooledDB],
+    "keyed-pool": [ThreadedConnectionPool],
+    "pool-manager": [DBConnectionPoolManager],
+    "connection-config": [ConnectionConfig], "uri-pool": [ConnectionPool],
+    "drivers": [dbutils.drivers, Driver],
+    "metrics": [otel, prometheus], "command-line": [top],
+    "testing": [ScriptedDriver, Clock, Proxy]}
+
+
+def terms_of(text):
+    """Yield the names and parameters of the functions that are explained."""
+    for line in re.findall(r"^(``\w+\(.+)\n   \S", text, re.MULTILINE):
+        yield from re.findall(r"``(\w+)\((.*?)\)``", line)
+
+
+def parameters_in(text):
+    """Yield the parameters that a text tells, with their defaults."""
+    arguments = ast.parse(f"def function({text}): pass").body[0].args
+    names = [argument.arg for argument in arguments.args]
+    missing = [None] * (len(names) - len(arguments.defaults))
+    yield from zip(names, missing + arguments.defaults)
+    yield from zip(
+        [argument.arg for argument in arguments.kwonlyargs],
+        arguments.kw_defaults)
+
+
+def check_parameter(name, default, parameters):
+    """Check what is told about a parameter of a function."""
+    value = default and ast.literal_eval(default)
+    if default is None:
+        assert parameters[name].default is inspect.Parameter.empty
+    elif value is not ...:
+        assert parameters[name].default == value
+    else:  # "name=..." is one of several
+        assert name in parameters or any(
+            other.kind is other.VAR_KEYWORD for other in parameters.values())
+
+
+@pytest.mark.parametrize(("page", "name"), [
+    (page, name) for page in METHODS
+    for name in in_both(f"reference/{page}.rst")])
+def test_methods_have_the_parameters_that_are_told(page, name):
+    terms = list(terms_of(read(name)))
+    assert terms
+    for function, text in terms:
+        thing = next(
+            getattr(place, function) for place in METHODS[page]
+            if hasattr(place, function))
+        for parameter, default in parameters_in(text):
+            check_parameter(parameter, default, parameters_of(thing))
+
+
 def test_all_modules_and_parts_are_in_the_table_of_what_is_inside():
     package = DOCS.parent / "dbutils"
     modules = {path.stem for path in package.glob("*.py")} | {
         path.parent.name for path in package.glob("*/__init__.py")}
-    for name in MANUALS:
-        text = (DOCS / name).read_text(encoding="utf-8")
+    for text in texts("contributing/house"):
         told_of = set(re.findall(r"``(\w+)``", text))
         assert modules - told_of - {"__init__", "__main__"} == set()

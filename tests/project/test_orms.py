@@ -8,7 +8,7 @@ import drivers
 import pytest
 from drivers import ready
 from folders import DOCS, ROOT, TESTS
-from manuals import MANUALS, blocks
+from manuals import blocks
 
 from dbutils.pooled_db import PooledDB
 
@@ -24,23 +24,23 @@ def driver(request, servers_running):
     return ready(drivers.BY_NAME[request.param], servers_running)
 
 
-def of_the_manual(manual, name):
+def of_the_manual(name):
     """Return the code that the manual shows."""
-    (_, code), = (block.values for block in blocks(manual, name))
+    (_, code), = (
+        block.values for block in blocks("reference/frameworks.rst", name))
     return code
 
 
 @pytest.mark.slow
 @without_docs
-@pytest.mark.parametrize("manual", MANUALS)
 @pytest.mark.parametrize("name", ["django", "sqlalchemy"])
-def test_programs_run_on_a_pool(name, manual, driver, tmp_path):
+def test_programs_run_on_a_pool(name, driver, tmp_path):
     drivers.load(name)
     package = tmp_path / "lending"
     package.mkdir()
     code = package / "base.py"
     code.write_text(
-        of_the_manual(manual, name), encoding="utf-8")
+        of_the_manual(name), encoding="utf-8")
     path = os.pathsep.join(filter(None, [
         str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(

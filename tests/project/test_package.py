@@ -132,7 +132,7 @@ def test_type_checkers_know_the_names_of_the_package(tmp_path):
         *(f"reveal_type({name})" for name in names),
         "from dbutils import PooledDb", "import dbutils",
         "dbutils.nonsense", "reveal_type(dbutils.uri_pool.ConnectionPool)",
-        "PooledDB()"])
+        "PooledDB(5)"])
     types = [said.pop(str(number)) for number in range(2, len(names) + 2)]
     for name, told in zip(names, types):
         assert told.startswith('Revealed type is "'), name
@@ -141,8 +141,8 @@ def test_type_checkers_know_the_names_of_the_package(tmp_path):
         if isinstance(thing, type) and name != "local":
             assert re.search(
                 rf"(?:-> |=)dbutils\..*\b{thing.__name__}\b", told)
-    unknown, member, public, missing = said.values()
+    unknown, member, public, wrong = said.values()
     assert 'has no attribute "PooledDb"' in unknown
     assert 'has no attribute "nonsense"' in member
     assert "-> dbutils.uri_pool.ConnectionPool" in public
-    assert missing.startswith('Missing positional argument "creator"')
+    assert wrong.startswith('Argument 1 to "PooledDB" has incompatible type')

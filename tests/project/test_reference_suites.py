@@ -16,6 +16,8 @@ import pytest
 
 import dbutils
 
+pytestmark = pytest.mark.portable
+
 IN_CI = bool(os.environ.get("CI"))
 PATIENCE = 600  # seconds
 PACKAGE = Path(dbutils.__file__).resolve().parent

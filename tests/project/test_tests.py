@@ -1,23 +1,29 @@
 """Rules that the tests themselves keep."""
 
 import ast
+from functools import lru_cache
 
 import pytest
 from folders import SUPPORT, TESTS
 from sources import MODULES as SOURCES
 from sources import parse
 
+pytestmark = pytest.mark.portable
+
 MODULES = sorted(TESTS.rglob("test_*.py"))
 NAMES = [path.stem for path in MODULES]
 
 
+@lru_cache(maxsize=None)
 def imports_of(path):
-    """Yield the names of the modules that are imported anywhere."""
+    """Return the names of the modules that are imported anywhere."""
+    names = set()
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module
+            names.add(node.module)
+    return names
 
 
 def name_of(path):

@@ -6,6 +6,7 @@ import tokenize
 from pathlib import Path
 
 import pytest
+from manuals import PAGES
 
 import dbutils
 
@@ -140,6 +141,28 @@ def test_the_readme_has_subjects():
     prose = re.sub(r"```.*?```|[*|]", "", text, flags=re.DOTALL)
     assert len(sentences_in(prose)) > 20
     assert complaints_about(prose) == []
+
+
+# what is no prose in the source of a page: headings, tables, directives and
+# literal blocks, and the targets of links
+NO_PROSE = re.compile(
+    r"""^.+\n([=+-])\1{3,}$|^=+\ [\ =]+\n(?:.*\n)*?=+\ [\ =]+$(?=\n\n|\Z)
+    |^\ *\.\.\ .*\n(?:\n|\ +.*\n)*|::\n\n(?:\ +.*\n|\n)+
+    |\s<[^>]+>(?=`_)|[`*_]""",
+    re.MULTILINE | re.VERBOSE)
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.skipif(
+    not README.exists(), reason="there is no checkout around the package")
+def test_the_pages_of_the_manual_have_subjects(name):
+    text = (README.parent / "docs" / name).read_text(encoding="utf-8")
+    prose = re.sub(r"^(\d+\.|\*) ", "\n", NO_PROSE.sub("", text), flags=re.M)
+    assert len(sentences_in(prose)) > 5
+    questions = [part for part in sentences_in(prose) if part.endswith("?")]
+    assert [
+        part for part in complaints_about(prose) if part not in questions
+    ] == []
 
 
 # The rules themselves.

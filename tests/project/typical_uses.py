@@ -9,8 +9,24 @@ from __future__ import annotations
 import sqlite3
 from typing import Any
 
-from dbutils import PersistentDB, get_pool_manager
+from dbutils import (
+    ConnectionPool,
+    DBConnectionPoolManager,
+    PersistentDB,
+    PersistentPg,
+    PooledPg,
+    ResourceAllocationPooledDB,
+    SimpleConnectionPool,
+    SimplePooledDB,
+    SimplePooledPg,
+    SteadyDBConnection,
+    SteadyPgConnection,
+    ThreadedConnectionPool,
+    connect,
+    get_pool_manager,
+)
 from dbutils.dynamic_pooled_db import DynamicPooledDB
+from dbutils.hosts import Targets
 from dbutils.pooled_db import PooledDB, PooledDedicatedDBConnection
 
 pool = PooledDB(sqlite3, mincached=1, maxconnections=5, database="a.db")
@@ -58,23 +74,136 @@ with PooledDB(lambda: sqlite3.connect("a.db"), 1) as of_function:
 
 PooledDB(sqlite3, failover="never", isfatal=lambda error: True)
 PooledDB(sqlite3, failover="sometimes")  # mistake
+PooledDB(sqlite3, nested="warn", ondeadlock="raise")
+PooledDB(sqlite3, nested="warm")  # mistake
+PooledDB(sqlite3, ondeadlock="rise")  # mistake
 PooledDB(sqlite3, maxconnections="5")  # mistake
-PooledDB(maxconnections=5)  # mistake
 PooledDB("sqlite3")  # mistake
 pool.connection(maxwait="1")  # mistake
+read = pool.connection(target="prefer-standby", maxlag=5, after="1/2")
+reveal_type(read)  # PooledDedicatedDBConnection[Connection]
+reveal_type(read.position())  # str
+pool.dedicated_connection(target="standby", maxlag=0.5)
+pool.connection(target="replica")  # mistake
+pool.dedicated_connection(after=5)  # mistake
+with pool.transaction(target="prefer-standby", maxlag=5, after="1/2") as db:
+    reveal_type(db)  # PooledDedicatedDBConnection[Connection]
+reveal_type(pool.run(count, 5, target="any", maxlag=0.5, after="1/2"))  # int
+pool.transaction(target="replica")  # mistake
+pool.run(count, target="replica")  # mistake
+pool.run(count, after=5)  # mistake
 pool.conection()  # mistake
+
+targets = Targets([{"database": "a.db"}], sqlite3)
+reveal_type(PooledDB(targets=targets, maxconnections=5))  # PooledDB[Any]
+of_hosts = PooledDB(sqlite3, targets=[{"database": "a.db"}])
+reveal_type(of_hosts)  # PooledDB[Connection]
+PooledDB(sqlite3, targets=5)  # mistake
+PooledDB(sqlite3, behind="pooler")  # mistake
 
 dynamic = DynamicPooledDB(sqlite3, 1, database="a.db")
 reveal_type(dynamic)  # DynamicPooledDB[Connection]
 reveal_type(dynamic.connection())  # PooledDedicatedDBConnection[Connection]
 
+ResourceAllocationPooledDB(sqlite3, allocation_strategy="priority")
+ResourceAllocationPooledDB(sqlite3, allocation_strategy="first")  # mistake
+
+steady = connect(sqlite3, database="a.db")
+reveal_type(steady)  # SteadyDBConnection[Connection]
+reveal_type(steady.dbapi_connection)  # Connection
+reveal_type(SteadyDBConnection(sqlite3))  # SteadyDBConnection[Connection]
+with steady as same:
+    reveal_type(same)  # SteadyDBConnection[Connection]
+    reveal_type(same.cursor())  # SteadyDBCursor
+    same.create_function("double", 1, lambda x: 2 * x)
+steady.comit()  # mistake
+connect(sqlite3, failover="sometimes")  # mistake
+
 persistent = PersistentDB(sqlite3, database="a.db")
-reveal_type(persistent.connection())  # SteadyDBConnection
+reveal_type(persistent)  # PersistentDB[Connection]
+reveal_type(persistent.connection())  # SteadyDBConnection[Connection]
+own = persistent.dedicated_connection()
+reveal_type(own)  # SteadyDBConnection[Connection]
+own = persistent.steady_connection()
+reveal_type(own)  # SteadyDBConnection[Connection]
+with persistent.connection() as own:
+    reveal_type(own)  # SteadyDBConnection[Connection]
+persistent.conection()  # mistake
 PersistentDB(sqlite3, failover="sometimes")  # mistake
+PersistentDB("sqlite3")  # mistake
+
+
+def save(generator: PersistentDB, db: SteadyDBConnection) -> None:
+    reveal_type(generator)  # PersistentDB[Any]
+    reveal_type(db.dbapi_connection)  # Any
+
+
+simple = SimplePooledDB(sqlite3, 5, database="a.db")
+reveal_type(simple)  # PooledDB
+reveal_type(simple.connection())  # PooledDBConnection
+with simple.connection() as plain:
+    reveal_type(plain)  # PooledDBConnection
+    plain.cursor().execute("select 1")
+    plain.comit()  # mistake
+simple.conection()  # mistake
+SimplePooledDB(sqlite3, "5")  # mistake
+
+keyed = ThreadedConnectionPool(1, 5, creator=sqlite3, database="a.db")
+reveal_type(keyed)  # ThreadedConnectionPool[Connection]
+conn = keyed.getconn("key", maxwait=1)
+reveal_type(conn)  # KeyedConnection[Connection]
+reveal_type(conn.dbapi_connection)  # Connection
+reveal_type(conn.cursor())  # SteadyDBCursor
+conn.comit()  # mistake
+keyed.putconn(conn)
+with keyed.connection() as conn:
+    reveal_type(conn)  # KeyedConnection[Connection]
+reveal_type(SimpleConnectionPool(1, 5, dsn=""))  # SimpleConnectionPool[Any]
+ThreadedConnectionPool(1, "5")  # mistake
 
 manager = get_pool_manager()
-reveal_type(manager.get_pool("sqlite:///a.db"))  # ManagedPool
+reveal_type(manager)  # DBConnectionPoolManager
+reveal_type(DBConnectionPoolManager())  # DBConnectionPoolManager
+managed = manager.get_pool("sqlite:///a.db")
+reveal_type(managed)  # ManagedPool
+reveal_type(managed.get_connection())  # PooledDedicatedDBConnection[Any]
+managed.get_connection(target="any", maxlag=5, after="1/2")
+managed.get_connection(target="replica")  # mistake
+with managed.transaction() as db_of_any:
+    reveal_type(db_of_any)  # PooledDedicatedDBConnection[Any]
+with manager.get_connection("sqlite:///a.db") as db_of_any:
+    reveal_type(db_of_any)  # PooledDedicatedDBConnection[Any]
+    db_of_any.comit()  # mistake
+manager.get_conection()  # mistake
+
+of_uri = ConnectionPool("sqlite:///a.db", pool_size=5)
+reveal_type(of_uri.connection)  # PooledDedicatedDBConnection[Any]
+reveal_type(of_uri.cursor)  # SteadyDBCursor
+of_uri.cursor.excute("select 1")  # mistake
+
+pg = SteadyPgConnection(dbname="a")
+reveal_type(pg)  # SteadyPgConnection
+with pg as same_pg:
+    reveal_type(same_pg)  # SteadyPgConnection
+    same_pg.query("select 1")
+    same_pg.qery("select 1")  # mistake
+reveal_type(PersistentPg(dbname="a").connection())  # SteadyPgConnection
+pg_pool = PooledPg(1, dbname="a")
+with pg_pool.transaction() as pg_lease:
+    reveal_type(pg_lease)  # PooledPgConnection
+    pg_lease.query("select 1")
+    pg_lease.qery("select 1")  # mistake
+reveal_type(pg_pool.run(lambda pg: 1))  # int
+reveal_type(pg_pool.connection(target="standby"))  # PooledPgConnection
+reveal_type(pg_pool.connection(after="1/2").position())  # str
+pg_pool.connection(target="replica")  # mistake
+with SimplePooledPg(5, dbname="a").connection() as simple_pg:
+    reveal_type(simple_pg)  # PooledPgConnection
+    simple_pg.query("select 1")
+    simple_pg.qery("select 1")  # mistake
 
 
 def of_any(creator: Any) -> None:
     reveal_type(PooledDB(creator))  # PooledDB[Any]
+    reveal_type(PersistentDB(creator))  # PersistentDB[Any]
+    reveal_type(connect(creator))  # SteadyDBConnection[Any]

@@ -116,7 +116,7 @@ class Calls(dict):
 def test_a_call_that_ends_in_time_is_left_alone(make, monkeypatch):
     monkeypatch.setattr(deadlines, "LIMIT", NEVER)
     calls = Calls()
-    monkeypatch.setattr(deadlines._watchdog, "calls", calls)
+    monkeypatch.setattr(deadlines.watchdog, "calls", calls)
     pool = make(mincached=1, ping="select 1")
     for number in 1, 2:
         with pool.connection() as db:

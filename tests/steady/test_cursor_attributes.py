@@ -52,15 +52,15 @@ def test_the_array_size_is_used_also_after_a_reconnect(steady, name):
     cursor = con.cursor()
     cursor.arraysize = 2
     # looking at cursor._cursor would hand out the driver's cursor
-    assert cursor.arraysize == cursor._own_state.cursor.arraysize == 2
-    inner = cursor._own_state.cursor
+    assert cursor.arraysize == cursor._own_cursor.arraysize == 2
+    inner = cursor._own_cursor
     for _ in range(2):
         cursor.execute(ROWS)
         assert len(cursor.fetchmany()) == 2
         cursor.fetchall()
         kill(con, name)
     cursor.execute(ROWS)
-    assert cursor._own_state.cursor is not inner
+    assert cursor._own_cursor is not inner
     assert cursor.arraysize == cursor._cursor.arraysize == 2
 
 
@@ -162,12 +162,75 @@ def test_what_the_driver_refuses_is_kept(con):
 
 def test_what_the_driver_takes_can_be_deleted(dbapi):
     cursor = connect(dbapi).cursor()
+    usual = cursor.arraysize
+    cursor.arraysize = usual + 1
+    assert cursor._cursor.arraysize == usual + 1
+    del cursor.arraysize
+    assert cursor._cursor.arraysize == usual
+    cursor._own_open()
+    assert cursor.arraysize == usual
+    with pytest.raises(AttributeError):
+        del cursor.arraysize
+
+
+def test_a_name_that_the_driver_does_not_have_stays_ours(dbapi):
+    """As with connections: only the names of the driver are looked at."""
+    cursor = connect(dbapi).cursor()
     cursor.remark = "mine"
-    assert cursor._cursor.remark == "mine"
-    del cursor.remark
     assert not hasattr(cursor._cursor, "remark")
-    cursor._own_state.open()
-    assert not hasattr(cursor, "remark")
+    cursor._own_open()
+    assert cursor.remark == "mine"
+
+
+class _WithFixedSize:
+    """Makes the size of the cursors of a driver one that cannot be set."""
+
+    @property
+    def fixed(self):
+        return 1
+
+
+class _Early(SteadyDBCursor):
+    """A cursor that sets an attribute of the driver before it is opened."""
+
+    def __init__(self, *args, **kwargs):
+        self.fixed = 2
+        super().__init__(*args, **kwargs)
+
+
+def test_what_the_cursor_of_the_driver_has_but_refuses_is_kept(
+        dbapi, monkeypatch):
+    kind = type("Cursor", (_WithFixedSize, dbapi.Cursor), {})
+    monkeypatch.setattr(dbapi, "Cursor", kind)
+    con = connect(dbapi)
+    cursor = con.cursor()
+    assert cursor.fixed == 1
+    cursor.fixed = 3
+    assert (cursor.fixed, con.cursor().fixed, _Early(con).fixed) == (3, 1, 2)
+    cursor.fixed = 4
+    assert cursor.fixed == 4
+    assert cursor._cursor.fixed == 1
+    del cursor.fixed
+    assert cursor.fixed == 1
+    assert "fixed" not in dir(cursor)
+
+
+def test_cursors_of_another_class_bring_their_own_attributes(dbapi):
+    """Also if many classes were seen before."""
+    for number in range(1002):
+        class Other(dbapi.Cursor):
+            """A cursor with a setting."""
+
+            setting = 0
+
+        dbapi.Cursor, before = Other, dbapi.Cursor
+        try:
+            cursor = connect(dbapi).cursor()
+        finally:
+            dbapi.Cursor = before
+        if number % 1000 == 1:
+            cursor.setting = number
+            assert cursor._cursor.setting == number
 
 
 def test_inner_names_and_names_of_the_class_stay_ours(dbapi):
@@ -218,3 +281,25 @@ def test_reading_what_was_written_does_not_count_as_work(steady):
     assert cursor.itersize == 3
     assert con._own_session.work is False
     assert not con._own_session.settings_changed
+
+
+def test_what_a_driver_computes_is_not_read_before_the_program_does(con):
+    asked = []
+
+    class Odd(sqlite3.Cursor):
+        @property
+        def plan(self):
+            asked.append(self)
+            raise sqlite3.NotSupportedError("not with this cursor")
+
+        def __init__(self, *args):
+            super().__init__(*args)
+            self.pages = 7
+
+    cursor = con.cursor(Odd)
+    assert cursor.execute("select 1").fetchone() == (1,)
+    assert asked == []
+    with pytest.raises(sqlite3.NotSupportedError):
+        cursor.plan  # noqa: B018 - it is asked
+    cursor.pages = 8
+    assert cursor._own_cursor.pages == cursor.pages == 8

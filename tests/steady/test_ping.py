@@ -3,9 +3,14 @@
 import sqlite3
 
 import pytest
+from folders import BENCHMARKS
 
-from dbutils._steady.liveness import ask
+from dbutils._steady.liveness import RECENT, ask
 from dbutils._steady.options import parse_ping
+from dbutils._steady.steady import session_of
+from dbutils.pooled_db import PooledDB
+
+LONG = 3600  # seconds, more than any test takes
 
 
 @pytest.mark.parametrize(("ping", "when"), [
@@ -70,3 +75,40 @@ def test_what_a_callable_answers(answer, alive):
 
 def test_an_exception_is_a_no():
     assert ask(parse_ping(lambda con: 1 / 0).pinger, object()) is False
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """A driver with sockets, and the answers to its ping()."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import shaped
+    answers = []
+    monkeypatch.setattr(
+        shaped.PyMySqlConnection, "ping",
+        lambda con, reconnect=True: answers.append(con))
+    return shaped.driver(shaped.PyMySqlConnection), answers
+
+
+def test_a_server_that_has_just_answered_a_ping_is_not_asked_again(asked):
+    module, answers = asked
+    pool = PooledDB(module, 1)
+    session = session_of(pool._idle_cache[0])
+    assert not session.answered
+    pool.connection().close()
+    assert len(answers) == 1
+    session.answered += LONG
+    pool.connection().close()
+    assert len(answers) == 1
+    session.answered -= LONG + RECENT
+    pool.connection().close()
+    assert len(answers) == 2
+    pool.close()
+
+
+def test_a_question_of_the_program_is_asked_each_time(asked):
+    module, answers = asked
+    pool = PooledDB(module, 1, ping=lambda con: con.ping(False))
+    for _ in range(3):
+        pool.connection().close()
+    assert len(answers) == 3
+    pool.close()

@@ -16,8 +16,8 @@ from dbutils.pooled_db import PooledDB
 from dbutils.pooled_pg import PooledPg
 from dbutils.steady_db import connect
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:DB-API extension", "ignore:'set_charset' is deprecated")
+pytestmark = [pytest.mark.portable, pytest.mark.filterwarnings(
+    "ignore:DB-API extension", "ignore:'set_charset' is deprecated")]
 kept = []
 
 
@@ -467,6 +467,30 @@ class TestSqlite:
             assert db.dbapi_connection is raw
             assert raw.row_factory is None
             assert raw.isolation_level == ""
+
+
+def test_what_only_mysql_connector_knows_is_restored(servers_running):
+    driver = ready(drivers.BY_NAME["mysql.connector"], servers_running)
+    pool = PooledDB(driver.load(), maxconnections=1, **driver.parameters())
+    with pool.connection() as db:
+        raw = db.dbapi_connection
+        changes = {name: value for name, value in (
+            ("can_consume_results", True), ("raise_on_warnings", True),
+            ("use_unicode", False), ("read_timeout", 77),
+            ("write_timeout", 78)) if hasattr(raw, name)}
+        before = raw.get_warnings, [getattr(raw, name) for name in changes]
+    for reach in ("lease", "dbapi_connection"):
+        if reach != "lease":  # nothing tells that this one was changed
+            del changes["can_consume_results"], before[1][0]
+        with pool.connection() as db:
+            for name, value in changes.items():
+                setattr(REACHES[reach](db), name, value)
+            assert raw.get_warnings
+        with pool.connection() as db:
+            assert db.dbapi_connection is raw
+            after = [getattr(raw, name) for name in changes]
+            assert (raw.get_warnings, after) == before
+    pool.close()
 
 
 def test_a_connection_of_another_user_is_not_kept(servers_running):

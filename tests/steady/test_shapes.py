@@ -15,6 +15,8 @@ from dbutils._steady import statements as _sql
 from dbutils._steady.account import _effect_of
 from dbutils._steady.statements import AHEAD, READ, UNKNOWN_WORK, kind_of, seen
 
+pytestmark = pytest.mark.portable
+
 STATEMENTS = [
     statement for name, table in vars(classified).items() if name.isupper()
     for statement in table if isinstance(statement, str)]

@@ -206,9 +206,9 @@ def test_a_limit_is_not_left_behind(config, manager):
         assert ask(con, "select 1") == 1
         with pytest.raises(Exception, match="division"):
             ask(con, "select 1 / 0")
-        assert session_of(con._con) not in deadlines._watchdog.calls
+        assert session_of(con._con) not in deadlines.watchdog.calls
         con.commit()
-        assert session_of(con._con) not in deadlines._watchdog.calls
+        assert session_of(con._con) not in deadlines.watchdog.calls
 
 
 def test_the_system_looks_for_a_server_that_is_gone(
@@ -265,7 +265,7 @@ def test_a_server_that_hangs_does_not_keep_own_questions_waiting(
     class Spy:
         def __getattr__(self, name):
             if name == "rollback":
-                seen.append(type(deadlines._watchdog.calls.get(line)))
+                seen.append(type(deadlines.watchdog.calls.get(line)))
             return getattr(real, name)
 
     line.con = Spy()

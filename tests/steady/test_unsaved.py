@@ -8,6 +8,8 @@ import drivers
 import pytest
 from drivers import ready
 
+pytestmark = pytest.mark.portable
+
 # What the programs begin with: {file} is a database of SQLite, {port} is that
 # of a server.
 BEGINNING = """

@@ -20,7 +20,7 @@ def ask(con, sql, *args):
     return row and row[0]
 
 
-def load(name):
+def load(name, is_required=IN_CI):
     """Return a module, or skip the test; in CI that is a failure."""
     if name == "duckdb" and sys.version_info < (3, 9):
         pytest.skip("it is not built for this Python")
@@ -28,7 +28,7 @@ def load(name):
         return importlib.import_module(name)
     except ImportError as error:
         problem = f"{name} cannot be imported: {error}"
-        if IN_CI:
+        if is_required:
             pytest.fail(problem)
         pytest.skip(problem)
 

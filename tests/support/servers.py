@@ -18,6 +18,7 @@ from patience import wait_until
 
 HOST = "127.0.0.1"
 PATIENCE = 60  # seconds
+MODES = ("session", "transaction")  # of PgBouncer
 
 
 class MissingServerError(Exception):
@@ -29,6 +30,12 @@ def free_port():
     with socket.socket() as sock:
         sock.bind((HOST, 0))
         return sock.getsockname()[1]
+
+
+def is_listening(port):
+    """Return whether a program can be reached on a port."""
+    with socket.socket() as sock:
+        return sock.connect_ex((HOST, port)) == 0
 
 
 def find(program, *folders):
@@ -136,12 +143,68 @@ class PostgreSql:
                 "-m", "immediate", "stop")
 
 
+class Standby(PostgreSql):
+    """A PostgreSQL server that follows another one."""
+
+    def __init__(self, owner, folder, primary):
+        backup = find("pg_basebackup", *Path("/usr/lib/postgresql").glob(
+            "*/bin"))
+        if not backup:
+            raise MissingServerError("pg_basebackup is not installed")
+        self.port = free_port()
+        self._owner = owner
+        self._folder = folder
+        self._data = folder / "data"
+        self._control = primary._control
+        self._run(
+            backup, "-h", HOST, "-p", str(primary.port), "-U", "postgres",
+            "-D", str(self._data), "-R", "-X", "stream", "-c", "fast")
+
+    def promote(self):
+        """Make it a primary, and wait until it is."""
+        self._run(self._control, "-D", str(self._data), "-w", "promote")
+
+
+class Replication:
+    """A PostgreSQL server and two standbys."""
+
+    owners = PostgreSql.owners
+
+    def __init__(self, owner, folder):
+        self.servers = []
+        self._owner, self._folder = owner, folder
+        self.primary = PostgreSql(owner, self._room("primary"))
+
+    def _room(self, name):
+        room = self._folder / name
+        room.mkdir()
+        self._owner.take(room)
+        return room
+
+    def start(self):
+        self._start(self.primary)
+        for name in "first", "second":
+            self._start(Standby(self._owner, self._room(name), self.primary))
+
+    def _start(self, server):
+        server.start()
+        self.servers.append(server)
+
+    def stop(self):
+        for server in reversed(self.servers):
+            server.stop()
+
+
 class MariaDb:
     """A MariaDB server that can be killed and started again."""
 
     owners = ("mysql",)
 
-    def __init__(self, owner, folder):
+    def __init__(self, owner, folder, other=None):
+        """Set up a server.
+
+        other: one that does not run, and whose data this one begins with
+        """
         install = find("mariadb-install-db")
         self._server = find("mariadbd", Path("/usr/sbin"))
         if not (install and self._server):
@@ -153,19 +216,26 @@ class MariaDb:
         self._options = [
             "--no-defaults", f"--datadir={folder / 'data'}",
             f"--tmpdir={folder}"]
+        if other is not None:
+            owner.run("cp", "-r", str(other._folder / "data"), str(folder))
+            return
         owner.run(
             install, *self._options,
             "--auth-root-authentication-method=normal", cwd=str(folder),
             stderr=subprocess.DEVNULL)
 
+    def options(self):
+        return ["--skip-log-bin"]
+
     def start(self):
         self._process = subprocess.Popen(
             self._owner.command(
                 self._server, *self._options, f"--port={self.port}",
-                f"--bind-address={HOST}", "--skip-log-bin",
+                f"--bind-address={HOST}",
                 f"--socket={self._folder / 'socket'}",
                 "--innodb-flush-log-at-trx-commit=0",
-                "--max-connections=200", "--innodb-lock-wait-timeout=5"),
+                "--max-connections=200", "--innodb-lock-wait-timeout=5",
+                *self.options()),
             cwd=str(self._folder), text=True, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
         wait_until_ready(self._process)
@@ -173,11 +243,11 @@ class MariaDb:
         self._reader = Thread(target=self._process.stderr.read)
         self._reader.start()
 
-    def kill(self):
+    def kill(self, number=signal.SIGKILL):
         """End it at once, without a chance to tidy up."""
         process, reader = self._process, self._reader
         if process:
-            process.send_signal(signal.SIGKILL)
+            process.send_signal(number)
             process.wait(PATIENCE)
             if reader:
                 reader.join(PATIENCE)
@@ -242,6 +312,84 @@ class SecureMariaDb(MariaDb):
             f"--ssl-key={files.server_key}"]
 
 
+class PgBouncer:
+    """PgBouncer before a PostgreSQL server of its own.
+
+    Its databases have the names of the modes: session and transaction.
+    """
+
+    owners = ("postgres",)
+
+    def __init__(self, owner, folder):
+        self._program = find("pgbouncer", Path("/usr/sbin"))
+        if not self._program:
+            raise MissingServerError("PgBouncer is not installed")
+        self._server = PostgreSql(owner, folder)
+        self._owner = owner
+        self._folder = folder
+        self._process = None
+        self.port = free_port()
+
+    def start(self):
+        self._server.start()
+        target = f"host={HOST} port={self._server.port} dbname=postgres"
+        path = self._folder / "pgbouncer.ini"
+        path.write_text("\n".join([
+            "[databases]",
+            *(f"{mode} = {target} pool_mode={mode}"
+              for mode in MODES),
+            "[pgbouncer]", f"listen_addr = {HOST}",
+            f"listen_port = {self.port}", "unix_socket_dir =",
+            "auth_type = trust", "auth_file = users",
+            "max_client_conn = 60",
+            "default_pool_size = 10", "query_wait_timeout = 20", ""]))
+        (self._folder / "users").write_text('"postgres" ""')
+        self._process = subprocess.Popen(
+            self._owner.command(self._program, str(path)),
+            cwd=str(self._folder), text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: is_listening(self.port))
+
+    def stop(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+        self._server.stop()
+
+    kill = stop
+
+
+class Redis:
+    """A server of Redis, which keeps nothing."""
+
+    owners = ("redis",)
+
+    def __init__(self, owner, folder):
+        self._program = find("redis-server")
+        if not self._program:
+            raise MissingServerError("Redis is not installed")
+        self._owner = owner
+        self._folder = folder
+        self._process = None
+        self.port = free_port()
+
+    def start(self):
+        self._process = subprocess.Popen(
+            self._owner.command(
+                self._program, "--port", str(self.port), "--bind", HOST,
+                "--save", "", "--appendonly", "no"),
+            cwd=str(self._folder), stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        wait_until(lambda: is_listening(self.port))
+
+    def stop(self):
+        if self._process:
+            self._process.kill()
+            self._process.wait(PATIENCE)
+            self._process = None
+
+
 def children_of(process):
     """Return the processes that this one has started."""
     children = []
@@ -280,11 +428,14 @@ def wait_until_ready(process):
     said = []
     for line in process.stderr:
         said.append(line)
-        if "ready for connections" in line:
+        # Galera says so as well, when the server is not ready yet.
+        if ": ready for connections" in line:
             return
     raise MissingServerError("MariaDB did not start:\n" + "".join(said))
 
 
 KINDS = {
     "postgresql": PostgreSql, "mariadb": MariaDb,
-    "secure postgresql": SecurePostgreSql, "secure mariadb": SecureMariaDb}
+    "replication": Replication, "secure postgresql": SecurePostgreSql,
+    "secure mariadb": SecureMariaDb, "pgbouncer": PgBouncer,
+    "redis": Redis}

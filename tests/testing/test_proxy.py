@@ -145,6 +145,22 @@ def test_it_delays(proxy, connect, monkeypatch):
     assert pauses == [5, 5]  # there and back
 
 
+def test_a_delay_does_not_outlast_a_cut(proxy, connect, monkeypatch):
+    client = connect()
+    ask(client)
+    pauses, wait = [], threading.Event.wait
+
+    def note(self, seconds=None):
+        pauses.append(seconds)
+        return wait(self, seconds)
+    monkeypatch.setattr(threading.Event, "wait", note)
+    proxy.delay = 10 * PATIENCE
+    client.sendall(b"hello")
+    wait_until(lambda: proxy.delay in pauses)
+    proxy.cut()
+    assert hear(client, 1) == b""
+
+
 def _noting(pauses):
     wait = threading.Event.wait
 

@@ -1,0 +1,63 @@
+"""The use of connections behind a proxy that shares sessions."""
+
+from __future__ import annotations
+
+from .._base.errors import logger, quietly
+from .._base.hints import Any
+from .._drivers.poolers import (
+    TRANSACTION_POOLER,
+    are_shared,
+    connecting_with,
+    pooled,
+    warn_of_lasting,
+)
+from .._steady.deadlines import end_deadline, start_deadline
+
+__all__ = ["adapt", "recognise", "warn"]
+
+_TEXT = (
+    "The server is behind a proxy that gives each transaction another session"
+    " (such as PgBouncer in transaction mode). What belongs to a session does"
+    " not work there: LISTEN, advisory locks, temporary tables, prepared"
+    " statements, and SET without LOCAL."
+    f" The option behind={TRANSACTION_POOLER!r} of the pool says that this is"
+    " known. [DBU-25]")
+
+
+def recognise(session: Any) -> str | None:
+    """Return what the server of a session is behind.
+
+    The other connection, of which this needs two, may have to wait for ever
+    for a session of its own, so that it has a time limit.
+    """
+    other = session.opener.copy().open()
+    driver, key = session.driver, object()
+    start_deadline(key, driver.descriptor(other), None)
+    try:
+        is_shared = are_shared(
+            (session.con, other), driver.server_questions.get("session"))
+    finally:
+        end_deadline(key)
+        with quietly("closing a connection that was only asked"):
+            driver.close(other)
+    return TRANSACTION_POOLER if is_shared else None
+
+
+def adapt(session: Any) -> None:
+    """Do without what only works in a session of its own."""
+    opener = session.opener
+    opener.is_pooled = True
+    # the options first, so that an interrupt does not lose both
+    rest, opener.kwargs = connecting_with(
+        opener.setsession, opener.kwargs, opener.creator, opener.dbapi)
+    opener.setsession = rest
+    session.driver = opener.driver = pooled(session.driver)
+    opener.join_pooler(session.con)
+    session.own_settings().start(session.driver, session.first_settings())
+
+
+def warn(is_told: bool, setsession: Any) -> None:
+    """Say what does not work; the program can tell that it knows."""
+    if not is_told:
+        logger.warning(_TEXT)
+    warn_of_lasting(setsession)
