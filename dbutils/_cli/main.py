@@ -133,7 +133,8 @@ def _bench(arguments: Any) -> int:
             " the repository. Run this command there.")
         return 2
     return subprocess.call(  # noqa: S603 - our own program
-        [sys.executable, str(_BENCHMARK), *arguments.others])
+        [sys.executable, str(_BENCHMARK), *arguments.others],
+        env={**os.environ, "DBUTILS_COMMAND": "python -m dbutils bench"})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

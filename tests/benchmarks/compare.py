@@ -1,6 +1,6 @@
 """Compare this library with others that do the same.
 
-Usage: python tests/benchmarks/compare.py
+Usage: python -m dbutils bench, or python tests/benchmarks/compare.py
     [--quick] [--json | --chart] [--rounds N] [--only TEXT]
     [--options | --texts | --instructions]
 
@@ -212,7 +212,9 @@ def charted(table):
 
 def main():
     """Measure, and show what came out."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(
+        prog=os.environ.get("DBUTILS_COMMAND"),
+        description=__doc__.split("\n")[0])
     parser.add_argument(
         "--quick", action="store_true", help="take about two minutes")
     parser.add_argument(

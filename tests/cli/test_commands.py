@@ -601,7 +601,7 @@ def test_the_benchmarks_are_run(monkeypatch, capsys):
     called = []
     monkeypatch.setattr(
         "dbutils._cli.main.subprocess.call",
-        lambda command: called.append(command) or 0)
+        lambda command, env: called.append(command) or 0)
     benchmark = BENCHMARKS / "compare.py"
     monkeypatch.setattr("dbutils._cli.main._BENCHMARK", benchmark)
     assert main(["bench", "--quick", "--only", "import"]) == 0
@@ -610,6 +610,11 @@ def test_the_benchmarks_are_run(monkeypatch, capsys):
     monkeypatch.setattr("dbutils._cli.main._BENCHMARK", Path("no/where"))
     assert main(["bench"]) == 2
     assert "source distribution" in capsys.readouterr().err
+
+
+def test_the_benchmarks_help_with_the_command_that_was_typed(capfd):
+    assert main(["bench", "--rounds", "many"]) == 2
+    assert "usage: python -m dbutils bench " in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [
