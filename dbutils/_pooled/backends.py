@@ -97,8 +97,10 @@ class SteadyBackend(Backend):
     def take_away(self, con: Any, checkout: Any, text: str) -> None:
         session_of(con).take_away(checkout, text)
 
-    def enter(self, con: Any) -> None:
-        entrust(session_of(con))
+    def enter(self, con: Any) -> Any:
+        session = session_of(con)
+        entrust(session)
+        return session
 
     def leave(self, con: Any) -> None:
         register_for_fork(session_of(con), is_connection=True)
