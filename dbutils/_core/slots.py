@@ -278,21 +278,21 @@ class Slots:
 
     def lent(self) -> int:
         """Return how often places were lent, also those that are empty."""
-        slots = self._slots.copy()
-        return sum(_last(slot).lent for slot in slots.values()) + sum(
-            lent for number, lent in self._lent.copy().items()
-            if number not in slots)
+        slots, lent = self._slots.copy(), self._lent.copy()
+        lent.update({
+            number: _last(slot).lent for number, slot in slots.items()})
+        return sum(lent.values())
 
     def uses_of(self, permit: Permit) -> Uses:
         """Return the times of the place of a permit.
 
         Threads that do this at the same time can make more than are needed.
         """
-        number, uses = permit.slot.number, self._uses
-        while len(uses) <= number:
-            uses.append(Uses())
-        permit.uses = uses[number]
-        return uses[number]
+        number: int = permit.slot.number
+        while len(self._uses) <= number:
+            self._uses.append(Uses())
+        uses = permit.uses = self._uses[number]
+        return uses
 
     def is_oversized(self) -> bool:
         """Return whether there are more slots than the limit allows."""

@@ -10,7 +10,6 @@ from .._base.errors import quietly
 from .._base.fork import abandon_socket, register_for_fork
 from .._base.hints import Any, Callable
 from .._base.threads import is_ending
-from .._drivers.driver import NO_DRIVER, DriverFacts
 from .deadlines import end_deadline, load_sockets, watchdog
 from .liveness import (
     AT_CURSOR,
@@ -24,6 +23,7 @@ from .terms import Terms, shared, term
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from .._drivers.driver import DriverFacts
     from .sockets import MovingSocketProbe, SocketProbe
 
 __all__ = ["Session", "stay_away"]
@@ -39,11 +39,10 @@ class Session:
 
     __slots__ = (
         "__dict__", "__weakref__", "_probe", "ask_number", "ask_ping",
-        "ask_status", "call", "closed", "con", "descriptor", "driver",
-        "failover", "is_closeable", "is_doubted", "is_marked", "is_retired",
-        "leave", "limit", "looked", "number", "poll", "ready", "settings",
-        "settings_changed", "state", "taken_back", "terms", "transaction",
-        "usage", "work")
+        "ask_status", "call", "closed", "con", "descriptor", "is_closeable",
+        "is_doubted", "is_marked", "is_retired", "leave", "limit", "looked",
+        "number", "poll", "ready", "settings", "settings_changed", "state",
+        "taken_back", "terms", "transaction", "usage", "work")
 
     # The socket, and its deadline with it during a rollback after a lease,
     # which the watchdog reads.
@@ -56,6 +55,9 @@ class Session:
     taken_back: tuple[Any, str] | None
 
     options: SteadyOptions = term("options")
+    driver: DriverFacts = term("driver")
+    # The failover policy decides when the connection is replaced.
+    failover: Any = term("failover")
     # The knowledge of the pool, if there is one, about the server.
     throttle: Any = term("throttle")
     # Whether nothing has to be checked before a statement.
@@ -76,8 +78,6 @@ class Session:
         checks: facts about its checks, which seldom change
         """
         self.terms = Terms(options, checks)
-        # The failover policy decides when the connection is replaced.
-        self.failover: Any = None
         # The end of a clean checkout in a pool: a function of the session that
         # returns whether that was all, or None for the driver's rollback().
         self.leave: Any = None
@@ -100,7 +100,6 @@ class Session:
         # that is not saved; None means that the driver has to be asked.
         self.transaction = False
         self.work: bool | None = False
-        self.driver: DriverFacts = NO_DRIVER
         # Whether statements have changed the session on the server.
         self.is_marked = False
         self.settings = Settings()

@@ -7,6 +7,7 @@ its terms are changed, so the others do not notice.
 from __future__ import annotations
 
 from .._base.hints import Any, attrgetter
+from .._drivers.driver import NO_DRIVER, DriverFacts
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -19,12 +20,15 @@ class Terms:
     """What a session is told, and what follows from that."""
 
     __slots__ = (
-        "checks", "is_shared", "is_simple", "options", "ping", "throttle")
+        "checks", "driver", "failover", "is_shared", "is_simple", "options",
+        "ping", "throttle")
 
     def __init__(self, options: SteadyOptions, checks: Any = None) -> None:
         self.options = options
         self.checks = checks
         self.ping = options.ping
+        self.driver: DriverFacts = NO_DRIVER
+        self.failover: Any = None
         self.throttle: Any = None
         self.is_simple = self.is_shared = False
 
@@ -39,15 +43,17 @@ class Terms:
     def copy(self) -> Terms:
         """Return a copy that is not shared, to be changed."""
         other = Terms(self.options, self.checks)
-        other.ping, other.throttle = self.ping, self.throttle
-        other.is_simple = self.is_simple
+        for name in Terms.__slots__:
+            if name != "is_shared":
+                setattr(other, name, getattr(self, name))
         return other
 
 
 def term(name: str) -> Any:
     """Return a property that shows one of the terms as that of a session."""
     def change(session: Any, value: Any) -> None:
-        setattr(session.own_terms(), name, value)
+        if getattr(session.terms, name) is not value:
+            setattr(session.own_terms(), name, value)
 
     return property(attrgetter(f"terms.{name}"), change)
 
