@@ -217,7 +217,7 @@ class DbBackend(SteadyBackend):
         forward(session.con, self._lease_class)
         if self.behind is not None:
             self._look_behind(session)
-        session.save_memory(self._common)
+        session.join(self._common)
 
     def _look_behind(self, session: Any) -> None:
         """Adapt a session to a proxy, once it is known that there is one."""
@@ -274,7 +274,7 @@ class PgBackend(SteadyBackend):
     def after_open(
             self, con: Any, throttle: ConnectThrottle, number: int) -> None:
         super().after_open(con, throttle, number)
-        session_of(con).save_memory(self._common)
+        session_of(con).join(self._common)
 
     def _leave_of(self, session: Any) -> Any:
         return session.failover.quick_reset if self.mode == 0 else stay_away

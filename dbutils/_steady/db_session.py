@@ -77,7 +77,7 @@ class DbSession(Session):
             opener.route.session = ref(self)
 
     def save_memory(self, common: dict[str, Any]) -> None:
-        """Share with other sessions what is equal and never changed."""
+        """Share what is equal and seldom changed."""
         if self.opener.route is None:  # otherwise it has its own place
             self.opener = shared(common, "opener", self.opener)
         super().save_memory(common)

@@ -113,8 +113,16 @@ class Session:
         self.number = 0
         register_for_fork(self, is_connection=True)
 
+    def join(self, common: dict[str, Any]) -> None:
+        """Share with the other sessions of a pool what is equal, from now on.
+
+        common: what they share; empty for the first session
+        """
+        self.own_terms().common = common
+        self.save_memory(common)
+
     def save_memory(self, common: dict[str, Any]) -> None:
-        """Share with other sessions what is equal and seldom changed."""
+        """Share what is equal and seldom changed."""
         if self.settings.is_plain:
             self.settings = shared(common, "settings", self.settings)
             self.settings.is_shared = True
@@ -179,6 +187,13 @@ class Session:
             self.enter(SUSPECT)  # if this fails, the next use tries again
             settings.reapply(con)
             self.enter(OPEN)
+        self._share_again()
+
+    def _share_again(self) -> None:
+        """Share what was copied for another driver connection, in a pool."""
+        common = self.terms.common
+        if common is not None:
+            self.save_memory(common)
 
     @property
     def is_inherited(self) -> bool:

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 __all__ = ["Terms", "shared", "term"]
 
 
+_OF_SHARING = {"common", "is_shared"}
+
+
 class Terms:
     """What a session is told, and what follows from that."""
 
     __slots__ = (
-        "checks", "driver", "failover", "is_shared", "is_simple", "options",
-        "ping", "throttle")
+        "checks", "common", "driver", "failover", "is_shared", "is_simple",
+        "options", "ping", "throttle")
 
     def __init__(self, options: SteadyOptions, checks: Any = None) -> None:
         self.options = options
@@ -30,6 +33,8 @@ class Terms:
         self.driver: DriverFacts = NO_DRIVER
         self.failover: Any = None
         self.throttle: Any = None
+        # All that the sessions of the pool share, if there is one.
+        self.common: dict[str, Any] | None = None
         self.is_simple = self.is_shared = False
 
     __hash__ = None  # type: ignore[assignment]
@@ -38,7 +43,7 @@ class Terms:
         """Return whether other terms say the same, shared or not."""
         return isinstance(other, Terms) and all(
             getattr(self, name) == getattr(other, name)
-            for name in Terms.__slots__ if name != "is_shared")
+            for name in Terms.__slots__ if name not in _OF_SHARING)
 
     def copy(self) -> Terms:
         """Return a copy that is not shared, to be changed."""
