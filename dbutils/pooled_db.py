@@ -386,7 +386,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
                     lease = PooledDedicatedDBConnection()
                     lease._permit = permit  # noqa: SLF001 - inlined hold()
                     permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
-                    next(permit.uses)
+                    permit.slot.lent += 1
                     return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done

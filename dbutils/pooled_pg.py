@@ -246,7 +246,7 @@ class PooledPg(Pooled["PooledPgConnection"]):
                     lease._lender = self  # noqa: SLF001 - of this module
                     lease._permit = permit  # noqa: SLF001 - inlined hold()
                     permit.checkout = lease._checkout = [self]  # noqa: SLF001 - inlined, too
-                    next(permit.uses)
+                    permit.slot.lent += 1
                     return lease
         except IndexError:
             pass  # nothing is idle, or more has to be done

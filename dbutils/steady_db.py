@@ -416,7 +416,7 @@ class SteadyDBCursor(ReplaceableCursor, CursorNames):
     def _own_open_first(self, args: Args, kwargs: Kwargs) -> None:
         """Open the first driver cursor as the failover policy says."""
         session = self._own_session
-        self._own_cursor = session.failover.cursor(session, args, kwargs)
+        self._own_cursor = session.terms.failover.cursor(session, args, kwargs)
         show_attributes(self._own_cursor, SteadyDBCursor)
         if args or kwargs:
             self._own_extras = self._own_extras._replace(

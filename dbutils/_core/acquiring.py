@@ -226,7 +226,7 @@ def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - 
             return None
         share = sharing.publish(permit, core.backend.share(slot.con))
         share.checkout = [pool]
-        next(share.uses)
+        next(sharing.lent)
         if core.tracks:
             note_caller(share, _DEPTH)
         if core.waiting:
@@ -247,4 +247,4 @@ def share_idle(core: Pool, pool: Any) -> Any:  # noqa: C901, PLR0912, PLR0915 - 
 def hold_permit(core: Pool, permit: Permit) -> None:
     """Keep a connection in use until it is released explicitly."""
     core.held[id(permit.slot.con)] = permit
-    next(permit.uses)
+    permit.slot.lent += 1

@@ -126,8 +126,11 @@ class Backend:
 
     # Forks.  A connection is told of them by the pool while it is in a slot.
 
-    def enter(self, con: Any) -> None:
-        """Note that a connection is in a slot now."""
+    def enter(self, con: Any) -> Any:
+        """Note that a connection is in a slot now.
+
+        Return what the fast ways use of it.
+        """
 
     def leave(self, con: Any) -> None:
         """Note that a connection is about to leave its slot."""

@@ -88,7 +88,7 @@ def close(core: Any, slot: Slot, reason: str | None = None) -> None:
     if con is not None:
         reason = reason or _reason_for(core, slot)
         core.backend.leave(con)  # before that, in case of a fork
-        slot.con = None
+        slot.con = slot.inside = None
         core.close_counted(con, slot.is_counted, reason, slot.number)
         if reason == EXPIRED:
             make_way(core)
@@ -146,7 +146,7 @@ def detach_idle(core: Any) -> Any:
 def _detach(core: Any, permit: Permit) -> Any:
     con = permit.slot.con
     core.backend.leave(con)
-    permit.slot.con = None
+    permit.slot.con = permit.slot.inside = None
     core.give_up(permit.slot)
     return con
 
@@ -156,7 +156,7 @@ def adopt(core: Any, con: Any) -> None:
     permit: Any = core.slots.take(is_surplus=True)
     permit.slot.round = core.round
     permit.slot.con = con
-    core.backend.enter(con)
+    permit.slot.inside = core.backend.enter(con)
     if core.slots.is_oversized():
         core.choose_ways()
     core.put_back(permit)

@@ -51,8 +51,10 @@ def ready(
     permit.taken = None  # by the last holder
     permit.checkout = (
         core.observers.begin(pool) if core.observers else [pool])
-    if pool is not None:
-        next(permit.uses)
+    if permit.is_share:
+        next(core.sharing.lent)
+    elif pool is not None:
+        permit.slot.lent += 1
     if core.tracks or (
             core.tracks is None and core.limits.maxconnections):
         note_caller(permit, _DEPTH)  # which costs nothing here
@@ -242,7 +244,7 @@ def _begin_with(
         is_ahead: bool) -> None:
     """Fill a slot with a connection that was just opened."""
     slot.con = con
-    core.backend.enter(con)
+    slot.inside = core.backend.enter(con)
     slot.is_counted = True
     core.opened.add(seconds)
     core.backend.after_open(con, core.throttle, slot.number)
@@ -251,7 +253,9 @@ def _begin_with(
     core.story.tell("opened", seconds, seconds=seconds, connection=slot.number)
     if core.observers and not is_ahead:
         core.observers.notify("missed")
-    if core.maintenance is not None:
+    if core.maintenance is None:
+        slot.used_at = 0.0  # it is not needed from now on
+    else:
         core.maintenance.opened(slot)
 
 

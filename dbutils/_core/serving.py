@@ -147,7 +147,8 @@ def _note_wait(core: Pool, waiter: Waiter) -> None:
         if not core.is_closed:
             core.timeouts.step()
     elif waited > LONG_WAIT:
-        note_wait(core.story, permit.uses.last, waited)
+        last = None if permit.is_share else core.slots.uses_of(permit).last
+        note_wait(core.story, last, waited)
 
 
 def queue_up(core: Pool, link: Any) -> None:

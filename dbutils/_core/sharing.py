@@ -13,7 +13,6 @@ from itertools import count
 from .._base.atomic import Count, alive, remove
 from .._base.hints import Any, Callable, Tuple, ref
 from .slots import Permit, Slot
-from .uses import Uses
 
 __all__ = ["Group", "Share", "Sharing"]
 
@@ -100,7 +99,7 @@ class Sharing:
         self.slots: dict[int, Slot] = {}
         self._turns = count(1)
         # How many shares there were, and how many of them have ended.
-        self.lent, self.ended = Uses(), Count()
+        self.lent, self.ended = Count(), Count()
         # The places of the connections, sorted.  Some of them are out of date.
         # It is empty until it is needed.
         self._order: list[_Place] = []
@@ -142,7 +141,6 @@ class Sharing:
         if group is None:
             group = permit.group = Group()
         share = Share(permit, group.links)
-        share.uses = self.lent
         group.record = record
         group.turn = next(self._turns)
         group.attached.append(True)
@@ -188,7 +186,6 @@ class Sharing:
                     remove(order, place)
                 elif self.is_shareable(con):
                     share = Share(permit, permit.group.links)
-                    share.uses = self.lent
                     permit.group.turn = next(self._turns)
                     self._note(permit, permit.group)
                 else:

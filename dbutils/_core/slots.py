@@ -127,24 +127,24 @@ class Permit:
     """The right to use a slot, for as long as something refers to it."""
 
     __slots__ = (
-        "__weakref__", "admission", "checkout", "group", "slot", "taken",
-        "uses")
+        "__dict__", "__weakref__", "checkout", "slot", "taken", "uses")
 
     is_share = False
 
     slot: Any
-    # The numbers of its place.
-    uses: Uses
+
+    # Rare facts are no fields of each permit.  The tokens that are given back
+    # with it, and those who share the connection, if it was ever shared.
+    admission: Any = None
+    group: Any = None
 
     def __init__(self) -> None:
-        # None before the first checkout, empty after the last one.
+        # Empty after a checkout, None when the connection is idle.
         self.checkout: Checkout | None = None
         # The fields of its holder, if the pool keeps track of them.
         self.taken: Taken | None = None
-        # The tokens that are given back with it.
-        self.admission: Any = None
-        # Those who share the connection, if it was ever shared.
-        self.group: Any = None
+        # The times of its place, if any were noted since it was issued.
+        self.uses: Uses | None = None
 
     @property
     def is_known(self) -> bool:
@@ -199,19 +199,24 @@ class Slot(AnyRef, Link):
     """
 
     __slots__ = (
-        "con", "expires", "heirs", "is_counted", "number", "round", "used_at")
+        "con", "expires", "heirs", "inside", "is_counted", "lent", "number",
+        "round", "used_at")
 
-    # The connection, None if the slot is empty, and in which round of the
-    # pool it was opened.
+    # The connection, None if the slot is empty; what the fast ways of the
+    # backend use of it; and in which round of the pool it was opened.
     con: Any
+    inside: Any
     round: int
     # Whether the pool has opened the connection itself.
     is_counted: bool
     # When the connection has to go, and when it was last in use.
     expires: float
     used_at: float
-    # The place in the table of the pool.
+    # The place in the table of the pool, and how often it was lent.
     number: int
+    lent: int
+    # As those of a Link, made when first needed.
+    heirs: Any
 
     def __repr__(self) -> str:
         return f"<slot {self.number} with {self.con!r}>"
@@ -253,8 +258,12 @@ class Slots:
         # The callback of all slots is one object.
         self._lose = self.lost.append
         self._slots: dict[int, Slot] = {}
-        # The numbers of each place, also of one that is empty now.
+        # The times of each place that has some, also of one that is empty now.
         self._uses: list[Uses] = []
+        # How often places had been lent when they became empty.
+        self._lent: dict[int, int] = {}
+        # The heirs of slots, while they are being made, by id().
+        self._heirs: dict[int, list[Slot]] = {}
 
     def __len__(self) -> int:
         return len(self._slots)
@@ -264,18 +273,26 @@ class Slots:
         return [_last(slot) for slot in list(self._slots.values())]
 
     def uses(self) -> list[Uses]:
-        """Return the numbers of all places that there were."""
+        """Return the times of all places."""
         return list(self._uses)
 
-    def _uses_at(self, number: int) -> Uses:
-        """Return the numbers of a place.
+    def lent(self) -> int:
+        """Return how often places were lent, also those that are empty."""
+        slots, lent = self._slots.copy(), self._lent.copy()
+        lent.update({
+            number: _last(slot).lent for number, slot in slots.items()})
+        return sum(lent.values())
+
+    def uses_of(self, permit: Permit) -> Uses:
+        """Return the times of the place of a permit.
 
         Threads that do this at the same time can make more than are needed.
         """
-        uses = self._uses
-        while len(uses) <= number:
-            uses.append(Uses())
-        return uses[number]
+        number: int = permit.slot.number
+        while len(self._uses) <= number:
+            self._uses.append(Uses())
+        uses = permit.uses = self._uses[number]
+        return uses
 
     def is_oversized(self) -> bool:
         """Return whether there are more slots than the limit allows."""
@@ -320,9 +337,9 @@ class Slots:
         # The callback is written in C, so that nothing else runs and nothing
         # can go wrong when a permit dies, wherever that happens.
         slot = permit.slot = Slot(permit, self._lose)
-        slot.number, slot.heirs = number, []
-        permit.uses = self._uses_at(number)
-        slot.con = None
+        slot.number, slot.heirs = number, None
+        slot.lent = self._lent.get(number, 0)
+        slot.con = slot.inside = None
         slot.is_counted = False
         slot.expires, slot.used_at, slot.round = _NEVER, 0.0, 0
         return permit
@@ -338,6 +355,8 @@ class Slots:
             if number not in self._slots:
                 permit = self._issue(number)
                 if self._slots.setdefault(number, permit.slot) is permit.slot:
+                    # others may have had the place in between
+                    permit.slot.lent = self._lent.get(number, 0)
                     break
         else:
             return None
@@ -363,6 +382,7 @@ class Slots:
     def give_up(self, slot: Slot) -> None:
         """Remove a slot; only the holder of its permit may do that."""
         if self.has(slot):
+            self._lent[slot.number] = slot.lent  # before others get the place
             self._slots.pop(slot.number, None)
 
     def reissue(self, slot: Slot) -> Permit | None:
@@ -375,13 +395,28 @@ class Slots:
             return None
         permit = self._issue(slot.number)
         new = permit.slot
-        new.con, new.is_counted = slot.con, slot.is_counted
-        new.expires = slot.expires
+        new.con, new.inside = slot.con, slot.inside
+        new.is_counted = slot.is_counted
+        new.expires, new.lent = slot.expires, slot.lent
         new.round, new.used_at = slot.round, slot.used_at
-        if not slot.precede(new):
+        heirs = self._heirs_of(slot)
+        heirs.append(new)
+        if heirs[0] is not new:
             return None
         self._slots[slot.number] = new  # only makes the way shorter
         return permit
+
+    def _heirs_of(self, slot: Slot) -> list[Slot]:
+        """Return the heirs of a slot, which most slots never need.
+
+        All threads get the same list.  Others can get a second one only after
+        the first was dropped here, and then the slot has that.
+        """
+        heirs = self._heirs.setdefault(id(slot), [])
+        if slot.heirs is None:
+            slot.heirs = heirs
+        self._heirs.pop(id(slot), None)
+        return slot.heirs  # type: ignore[no-any-return]
 
     def reissue_lost(self) -> Permit | None:
         """Return another permit for a lost slot, None if there is none.

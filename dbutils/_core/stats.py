@@ -121,7 +121,7 @@ def _totals_of(core: Any) -> _UseTotals:
     # A use is counted when its checkout has begun, and they are read in the
     # same order, so that "returned" is never too high; nor does it sink.
     ended = core.sharing.ended.read()
-    borrowed = sum(use.read() for use in uses)
+    borrowed = core.slots.lent()
     held = sum(1 for slot in core.slots.all() if slot.is_in_use)
     returned = core.returned = max(core.returned, borrowed - held + ended)
     borrowed += core.sharing.lent.read()

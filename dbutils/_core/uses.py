@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from time import monotonic
 
-from .._base.atomic import Count
 from .._base.hints import Any
 
 TYPE_CHECKING = False  # type checkers know the name
@@ -23,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["Uses", "end_use"]
 
 
-class Uses(Count):
-    """The uses of a place; next() counts another one, which is one step."""
+class Uses:
+    """The times of the uses of a place."""
 
     __slots__ = ("last", "longest", "seconds", "timed")
 
@@ -51,7 +50,7 @@ def end_use(core: Pool, permit: Any) -> None:
     if permit.is_share:
         core.shared_uses.add(seconds)
         return
-    uses = permit.uses
+    uses = permit.uses or core.slots.uses_of(permit)
     uses.last = taken if core.waiting else None
     uses.timed += 1
     uses.seconds += seconds

@@ -44,6 +44,7 @@ class SteadyBackend(Backend):
         self._is_elsewhere = False
         # Whether the time in statements is measured.
         self.is_timing = False
+        self._common: dict[str, Any] = {}  # shared by all connections
 
     def is_outage(self, error: BaseException) -> bool:
         return is_outage(error)
@@ -97,8 +98,10 @@ class SteadyBackend(Backend):
     def take_away(self, con: Any, checkout: Any, text: str) -> None:
         session_of(con).take_away(checkout, text)
 
-    def enter(self, con: Any) -> None:
-        entrust(session_of(con))
+    def enter(self, con: Any) -> Any:
+        session = session_of(con)
+        entrust(session)
+        return session
 
     def leave(self, con: Any) -> None:
         register_for_fork(session_of(con), is_connection=True)
@@ -167,7 +170,6 @@ class DbBackend(SteadyBackend):
         self._lease_class = lease_class
         self._new_record = new_record
         self.come_from(creator)
-        self._common: dict[str, Any] = {}  # shared by all connections
         # The kind of proxy before the server, None for none, "auto" as long as
         # that is to be found out; and the word of the program.  The
         # first thread that sets the only item warns.
@@ -215,7 +217,7 @@ class DbBackend(SteadyBackend):
         forward(session.con, self._lease_class)
         if self.behind is not None:
             self._look_behind(session)
-        session.save_memory(self._common)
+        session.join(self._common)
 
     def _look_behind(self, session: Any) -> None:
         """Adapt a session to a proxy, once it is known that there is one."""
@@ -268,6 +270,11 @@ class DbBackend(SteadyBackend):
 
 class PgBackend(SteadyBackend):
     """The use that a pool makes of steady PyGreSQL connections."""
+
+    def after_open(
+            self, con: Any, throttle: ConnectThrottle, number: int) -> None:
+        super().after_open(con, throttle, number)
+        session_of(con).join(self._common)
 
     def _leave_of(self, session: Any) -> Any:
         return session.failover.quick_reset if self.mode == 0 else stay_away

@@ -86,7 +86,7 @@ def _take_and_look(core: Any) -> Any:
     """
     permit = core.take_idle()
     try:
-        session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+        session = permit.slot.inside
         way = session.checkout_check
         if (way is LOOK_AT_CHECKOUT or (
                 way is LOOK_AFTER_ANSWER
@@ -109,7 +109,7 @@ def _take_and_ask(core: Any) -> Any:
     """Return an idle permit whose connection answers the driver's ping()."""
     permit = core.take_idle()
     try:
-        alive = permit.slot.con._own_session.ask_ping(False)  # noqa: SLF001 - as session_of()
+        alive = permit.slot.inside.ask_ping(False)
         next(core.pings)
         if alive is None or alive:
             return permit
@@ -130,7 +130,7 @@ def _take_and_ask(core: Any) -> Any:
 def _take_doubted(core: Any, permit: Any, is_dead: bool) -> Any:
     """Return a permit after a longer check of its connection."""
     try:
-        session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+        session = permit.slot.inside
         is_well = (
             _is_replaced(core, session, is_dead) if is_dead
             else _seems_well(core, session))
@@ -147,7 +147,7 @@ def take_with_care(core: Any) -> Any:
             core.timer.begin()
             return _go_the_long_way(core, permit)
         if core.is_careful:
-            session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+            session = permit.slot.inside
             if not _seems_well(core, session):
                 return _go_the_long_way(core, permit)
         if core.plenty and len(core.idle) < core.plenty:
@@ -166,7 +166,7 @@ def way_to_usual(core: Any, take: Callable[[], Any]) -> Callable[[], Any]:
     def take_usual() -> Any:
         permit = take()
         try:
-            if permit.slot.con._own_session.opener.route.aim is usual:  # noqa: SLF001 - as session_of()
+            if permit.slot.inside.opener.route.aim is usual:
                 return permit
             return _take_another(core, take, permit)
         except BaseException:
@@ -319,7 +319,7 @@ def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short fu
                 threading.get_ident(), None)
         lease._permit = permit  # noqa: SLF001 - inlined hold()
         permit.checkout = lease._checkout = [pool]  # noqa: SLF001 - inlined, too
-        next(permit.uses)
+        permit.slot.lent += 1
         return lease
     except BaseException as error:
         if link is not None:
@@ -345,7 +345,7 @@ def lend_watched(
             lease._permit = permit  # noqa: SLF001 - inlined hold()
             permit.taken = None  # by the last holder
             permit.checkout = lease._checkout = core.observers.begin(pool)  # noqa: SLF001 - inlined, too
-            next(permit.uses)
+            permit.slot.lent += 1
             if core.tracks:
                 note_caller(permit, _DEPTH)
             core.observers.notify("acquired", monotonic() - start)
@@ -370,16 +370,18 @@ class SteadyLease(Proxy, Lease):
         except IndexError:
             return  # it was given back before, or the pool has done that
         try:
-            permit, self._permit = self._permit, None
+            permit = self._permit
+            permit.checkout = self._permit = None
             core = pool._core  # noqa: SLF001 - as core_of()
             if permit.taken is not None and core.times:  # inlined end_use()
-                seconds, uses = monotonic() - permit.taken[0], permit.uses
+                seconds = monotonic() - permit.taken[0]
+                uses = permit.uses or core.slots.uses_of(permit)
                 uses.last = permit.taken if core.waiting else None
                 permit.taken, uses.timed = None, uses.timed + 1
                 uses.seconds += seconds
                 if seconds > uses.longest:  # noqa: PLR1730 - max() takes longer
                     uses.longest = seconds
-            session = permit.slot.con._own_session  # noqa: SLF001 - as session_of()
+            session = permit.slot.inside
             room = core.room
             if room is not None and len(core.idle) < room:
                 room = None  # it can become idle

@@ -208,7 +208,7 @@ class ReplaceableCursor:
     def _own_policy(self) -> Any:
         """Return the policy or runner that executes the statements."""
         runner = self._own_extras.runner
-        return self._own_session.failover if runner is None else runner
+        return self._own_session.terms.failover if runner is None else runner
 
     def _own_con(self) -> Any:
         """Return the driver connection of the driver cursor."""

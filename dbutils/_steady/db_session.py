@@ -22,12 +22,13 @@ from .liveness import (
     note_ping,
     probe_of,
 )
-from .opener import Opener, end_if_possible, shared
+from .opener import Opener, end_if_possible
 from .options import SteadyOptions
 from .session import Session
 from .settings import end_streams
 from .state import IN_DOUBT, LOST, QUIET
 from .statements import READ, Kind
+from .terms import shared, term
 
 __all__ = ["DbSession"]
 
@@ -50,8 +51,13 @@ class DbSession(Session):
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
-        "answered", "can_be_gone", "checkout_check", "checks", "moment",
-        "opener", "ping")
+        "answered", "can_be_gone", "checkout_check", "opener")
+
+    checks: Checks = term("checks")
+    # The moments of the checks; the present one is only noted for a method of
+    # the program.
+    ping: int = term("ping")
+    moment = AT_CHECKOUT
 
     # In which order it is used if several share it, and the answers that the
     # program reads while they are sent.
@@ -60,29 +66,21 @@ class DbSession(Session):
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
-        self.checks = Checks(
-            options.ping, has_pinger=options.pinger is not None)
-        # The moments of the checks, and the present one.
-        self.ping = options.ping
-        self.moment = AT_CHECKOUT
         self.checkout_check = NO_CHECK  # when it is handed out
         # Whether a look can tell that it is gone.
         self.can_be_gone = False
         # When the server was asked last that has answered, if it could.
         self.answered = 0.0
-        super().__init__(options)
+        super().__init__(options, Checks(
+            options.ping, has_pinger=options.pinger is not None))
         if opener.route is not None:
             opener.route.session = ref(self)
 
     def save_memory(self, common: dict[str, Any]) -> None:
-        """Share with other sessions what is equal and never changed."""
+        """Share what is equal and seldom changed."""
         if self.opener.route is None:  # otherwise it has its own place
             self.opener = shared(common, "opener", self.opener)
-        self.options = shared(common, "options", self.options)
-        if self.settings.is_plain:
-            self.settings = shared(common, "settings", self.settings)
-            self.settings.is_shared = True
-        self.checks = shared(common, "checks", self.checks)
+        super().save_memory(common)
 
     def own_opener(self) -> Opener:
         """Return the opener as one that no other session has."""
@@ -115,7 +113,9 @@ class DbSession(Session):
 
     def note_facts(self, **facts: Any) -> None:
         """Note what is known of the checks now."""
-        self.checks = self.checks._replace(**facts)
+        checks = self.checks._replace(**facts)
+        if checks != self.checks:  # which others may share
+            self.checks = checks
 
     @property
     def route(self) -> Any:
@@ -268,7 +268,7 @@ class DbSession(Session):
         A program with the driver connection itself knows if that is closed.
         """
         if self.is_exposed and self.driver.is_closed(self.con):
-            self.is_exposed = False
+            self.cover()
         return self.is_marked or self.is_exposed
 
     def alter(self, act: Callable[[], Any], kind: Kind = READ) -> Any:
@@ -303,7 +303,8 @@ class DbSession(Session):
         """
         if not moment & self.ping:
             return None
-        self.moment = moment
+        if self.checks.is_outside:
+            self.moment = moment
         return self.failover.check(self, reconnect)
 
     def is_well(self, reconnect: bool, may_ask: bool = True) -> bool:

@@ -21,7 +21,7 @@ from .._drivers.registry import driver_in, driver_of
 from .mistakes import check_creator, explain_options
 from .options import as_statements, check_hook
 
-__all__ = ["Opener", "end_if_possible", "route_of", "shared"]
+__all__ = ["Opener", "end_if_possible", "route_of"]
 
 
 class Opener:
@@ -216,15 +216,6 @@ def route_of(creator: Any) -> Any:
     """Return a new way to one of several servers, None if there is but one."""
     new_route = getattr(type(creator), "_new_route", None)
     return None if new_route is None else new_route(creator)
-
-
-def shared(common: dict[str, Any], name: str, value: Any) -> Any:
-    """Return what is shared under that name if it is equal to the value.
-
-    common: the shared values; empty for the first session
-    """
-    known = common.setdefault(name, value)
-    return known if known == value else value
 
 
 def end_if_possible(con: Any, verb: str) -> None:

@@ -211,12 +211,13 @@ class SafeFailover:
 
     def leave(self, session: DbSession) -> bool:
         """Do the same with a session that is open and has no changes."""
-        if session.driver.checks_types and present_error() is not None:
+        driver = session.terms.driver
+        if driver.checks_types and present_error() is not None:
             explain_refusal(present_error())
         ask_status, descriptor = session.ask_status, session.descriptor
         try:
             if not (session.transaction or (
-                    session.driver.in_transaction(session.con) is not False
+                    driver.in_transaction(session.con) is not False
                     if ask_status is None else ask_status())):
                 pass  # as after a commit
             elif descriptor is not None:

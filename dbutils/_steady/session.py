@@ -10,7 +10,6 @@ from .._base.errors import quietly
 from .._base.fork import abandon_socket, register_for_fork
 from .._base.hints import Any, Callable
 from .._base.threads import is_ending
-from .._drivers.driver import NO_DRIVER, DriverFacts
 from .deadlines import end_deadline, load_sockets, watchdog
 from .liveness import (
     AT_CURSOR,
@@ -20,9 +19,11 @@ from .liveness import (
 from .options import SteadyOptions
 from .settings import Settings
 from .state import GONE, IN_DOUBT, INHERITED, LOST, OPEN, SUSPECT, state_text
+from .terms import Terms, shared, term
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from .._drivers.driver import DriverFacts
     from .sockets import MovingSocketProbe, SocketProbe
 
 __all__ = ["Session", "stay_away"]
@@ -38,11 +39,10 @@ class Session:
 
     __slots__ = (
         "__dict__", "__weakref__", "_probe", "ask_number", "ask_ping",
-        "ask_status", "call", "closed", "con", "descriptor", "driver",
-        "failover", "is_closeable", "is_doubted", "is_exposed", "is_marked",
-        "is_retired", "is_simple", "leave", "limit", "looked", "number",
-        "options", "poll", "ready", "settings", "settings_changed", "state",
-        "taken_back", "throttle", "transaction", "usage", "work")
+        "ask_status", "call", "closed", "con", "descriptor", "is_closeable",
+        "is_doubted", "is_marked", "is_retired", "leave", "limit", "looked",
+        "number", "poll", "ready", "settings", "settings_changed", "state",
+        "taken_back", "terms", "transaction", "usage", "work")
 
     # The socket, and its deadline with it during a rollback after a lease,
     # which the watchdog reads.
@@ -54,18 +54,30 @@ class Session:
     # the text of errors that says so; the session is not used again.
     taken_back: tuple[Any, str] | None
 
-    throttle: Any
+    options: SteadyOptions = term("options")
+    driver: DriverFacts = term("driver")
+    # The failover policy decides when the connection is replaced.
+    failover: Any = term("failover")
+    # The knowledge of the pool, if there is one, about the server.
+    throttle: Any = term("throttle")
+    # Whether nothing has to be checked before a statement.
+    is_simple: bool = term("is_simple")
 
     # Rare facts are no fields of each session, if other threads do not set
     # them.  How often in a row the question of the program has failed.
     unanswered = 0
     # The time in statements, if that is measured.
     busy: Any = None
+    # Whether the program has the driver connection itself, so that it is never
+    # replaced silently.
+    is_exposed = False
 
-    def __init__(self, options: SteadyOptions) -> None:
-        self.options = options
-        # The failover policy decides when the connection is replaced.
-        self.failover: Any = None
+    def __init__(self, options: SteadyOptions, checks: Any = None) -> None:
+        """Set up a session.
+
+        checks: facts about its checks, which seldom change
+        """
+        self.terms = Terms(options, checks)
         # The end of a clean checkout in a pool: a function of the session that
         # returns whether that was all, or None for the driver's rollback().
         self.leave: Any = None
@@ -75,12 +87,9 @@ class Session:
         self.ask_ping: Any = None
         self.con: Any = None
         self.state, self.closed = OPEN, True
-        # Whether the program has the driver connection itself, so that it is
-        # never replaced silently; whether the server is no longer the one that
-        # is wanted; whether the pool was drained, and does not want it back.
-        self.is_exposed = self.is_doubted = self.is_retired = False
-        # Whether nothing has to be checked before a statement.
-        self.is_simple = False
+        # Whether the server is no longer the one that is wanted; whether the
+        # pool was drained, and does not want it back.
+        self.is_doubted = self.is_retired = False
         # Whether close() of the steady connection closes it.
         self.is_closeable = options.closeable
         self.limit_usage(options.maxusage)
@@ -91,7 +100,6 @@ class Session:
         # that is not saved; None means that the driver has to be asked.
         self.transaction = False
         self.work: bool | None = False
-        self.driver: DriverFacts = NO_DRIVER
         # Whether statements have changed the session on the server.
         self.is_marked = False
         self.settings = Settings()
@@ -101,10 +109,31 @@ class Session:
         self.descriptor = self.call = self.limit = None
         self._probe = self.taken_back = None
         self.forget_questions()
-        # The knowledge of the pool, if there is one, about the server, and the
-        # number of the connection there.
-        self.throttle, self.number = None, 0
+        # The number of the connection in its pool.
+        self.number = 0
         register_for_fork(self, is_connection=True)
+
+    def join(self, common: dict[str, Any]) -> None:
+        """Share with the other sessions of a pool what is equal, from now on.
+
+        common: what they share; empty for the first session
+        """
+        self.own_terms().common = common
+        self.save_memory(common)
+
+    def save_memory(self, common: dict[str, Any]) -> None:
+        """Share what is equal and seldom changed."""
+        if self.settings.is_plain:
+            self.settings = shared(common, "settings", self.settings)
+            self.settings.is_shared = True
+        self.terms = shared(common, "terms", self.terms)
+        self.terms.is_shared = True
+
+    def own_terms(self) -> Terms:
+        """Return the terms as an object that no other session has."""
+        if self.terms.is_shared:
+            self.terms = self.terms.copy()
+        return self.terms
 
     def agree(self, **options: Any) -> None:
         """Change the options that are given."""
@@ -149,7 +178,8 @@ class Session:
             watchdog.watch(self)
         self.usage, self.looked = 0, -1
         self.transaction = False
-        self.closed = self.is_marked = self.is_exposed = False
+        self.closed = self.is_marked = False
+        self.cover()
         self.enter(OPEN)
         settings = self.own_settings()
         if settings.start(self.driver, self.first_settings()):
@@ -157,6 +187,13 @@ class Session:
             self.enter(SUSPECT)  # if this fails, the next use tries again
             settings.reapply(con)
             self.enter(OPEN)
+        self._share_again()
+
+    def _share_again(self) -> None:
+        """Share what was copied for another driver connection, in a pool."""
+        common = self.terms.common
+        if common is not None:
+            self.save_memory(common)
 
     @property
     def is_inherited(self) -> bool:
@@ -393,7 +430,13 @@ class Session:
     def restore_settings(self) -> None:
         """Restore the settings, as far as their old values can be written."""
         self.settings.write_back(self.con)
-        self.settings_changed = self.is_exposed = False
+        self.settings_changed = False
+        self.cover()
+
+    def cover(self) -> None:
+        """Note that the program does not have the driver connection itself."""
+        if self.is_exposed:
+            self.is_exposed = False
 
     def check(self, moment: int, reconnect: bool = True) -> bool | None:
         """Return whether the connection is alive, if "ping" says to check it.
