@@ -532,12 +532,15 @@ class Pooled(Generic[Con]):
         if is_ending():
             return  # the permit dies, with the connection
         self._core.leaked.step()
+        holder = _by(permit) if is_strict else ""
+        if anywhere:  # first, since the warning may be an error
+            self._core.lose(permit)
         if is_strict:
             warnings.warn(
-                "A connection was dropped instead of closed"
-                f"{_by(permit)}. [DBU-39]", ResourceWarning, stacklevel=3)
-        if anywhere:  # the permit dies, and a waiter finds its slot
-            self._core.lose(permit)
+                f"A connection was dropped instead of closed{holder}."
+                " [DBU-39]", ResourceWarning, stacklevel=3 + anywhere)
+        if anywhere:
+            pass  # a waiter finds its slot
         elif permit.is_share:
             self._core.release_share(permit)
         elif self._has_own_cache:
