@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib import import_module
 from time import monotonic
-from weakref import WeakKeyDictionary, WeakValueDictionary, ref
+from weakref import ref
 
-from ._base.atomic import alive
 from ._base.checks import check_seconds, check_size, whole_number
 from ._base.errors import release_frames
 from ._base.fork import register_for_fork
@@ -27,6 +26,7 @@ from ._base.hints import (
     Iterator,
     NamedTuple,
 )
+from ._base.links import Links
 from ._base.mutex import Mutex
 from ._base.threads import Token
 from ._core.lease import core_of, is_released, permit_of
@@ -178,7 +178,7 @@ class AbstractConnectionPool(Generic[Con]):
                 "minconn and maxconn must not both be 0. [DBU-11]")
         self.closed = False
         # The steady connections that were put back with autocommit.
-        self._autocommit: Any = WeakKeyDictionary()
+        self._autocommit = Links()
         self._health = HealthCheck(None)
         self._pool: PooledDB[Con] = PooledDB(
             driver, self.minconn, self.minconn, 0, limit, False,
@@ -194,10 +194,10 @@ class AbstractConnectionPool(Generic[Con]):
 
     def _after_fork(self) -> None:
         """Start with nothing lent, also in a forked child."""
-        # The leases in use by their identities, and those that were taken
-        # by a key.  Only one thread at a time changes the latter.
+        # The leases in use, held weakly, and those that were taken by a key.
+        # Only one thread at a time changes the latter.
         self._mutex = Mutex()
-        self._out: Any = WeakValueDictionary()
+        self._out = Links()
         self._keyed: dict[Any, KeyedConnection[Con]] = {}
         self._attempts = _Attempts()
 
@@ -289,7 +289,7 @@ class AbstractConnectionPool(Generic[Con]):
             if self._autocommit and self._autocommit.get(
                     permit_of(lease).slot.con) and not lease.autocommit:
                 lease.autocommit = True
-            self._out[id(lease)] = lease
+            self._out.add(lease, True)
             first = lease if key is None else self._first_of(key, lease)
             if first is not lease:  # another thread was faster
                 lease.close()
@@ -322,10 +322,10 @@ class AbstractConnectionPool(Generic[Con]):
         lease: Any = conn
         if conn is None:
             lease = self._keyed.get(key)
-        if lease is not None and self._out.get(id(lease)) is lease:
+        if lease is not None and self._out.get(lease):
             # First: the key would keep the lease alive after an interrupt.
             self._forget(lease)
-        if lease is None or self._out.pop(id(lease), None) is not lease:
+        if lease is None or not self._out.drop(lease):
             raise self._error(
                 "The connection that was put back is not in use, or not of"
                 " this pool. [DBU-47]" if conn is not None else
@@ -346,9 +346,9 @@ class AbstractConnectionPool(Generic[Con]):
             return
         con = permit.slot.con
         if con.autocommit:
-            self._autocommit[con] = True
+            self._autocommit.add(con, True)
         elif self._autocommit:
-            self._autocommit.pop(con, None)
+            self._autocommit.drop(con)
 
     def _forget(self, lease: KeyedConnection[Con]) -> None:
         key = lease._key  # noqa: SLF001 - of this module
@@ -361,7 +361,7 @@ class AbstractConnectionPool(Generic[Con]):
         self._check_open()
         self.closed = True
         self._pool.shutdown(0)
-        for lease in alive(self._out.valuerefs()):
+        for lease in self._out.things():
             core_of(self._pool).destroy(lease)
         self._keyed.clear()
 
@@ -419,7 +419,7 @@ class ThreadedConnectionPool(AbstractConnectionPool[Con]):
         try:
             yield conn
         finally:
-            if not self.closed and self._out.get(id(conn)) is conn:
+            if not self.closed and self._out.get(conn):
                 self.putconn(conn)
 
     def stats(self) -> dict[str, Any]:

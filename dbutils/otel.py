@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 from opentelemetry import metrics, trace
 
 from . import __version__
+from ._base.atomic import alive
 from ._base.hints import Any, Callable, Iterator, partial
 from ._pooled.base import follow_pools, unfollow_pools
 from ._pooled.metering import (
@@ -208,7 +209,7 @@ def _pools_for(
 
 def _all_pools() -> list[_Pools]:
     return [
-        pools for instruments in list(_instruments.values())
+        pools for instruments in alive(_instruments.valuerefs())
         for pools in list(instruments.pools.values())]
 
 

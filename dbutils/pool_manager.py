@@ -11,13 +11,13 @@ import atexit
 from operator import attrgetter
 from time import monotonic, time
 from types import MethodType
-from weakref import WeakSet, ref
 
 from ._base.checks import check_seconds, check_size, shown
 from ._base.errors import logger
 from ._base.fork import register_for_fork
 from ._base.hints import Any, Iterable, Mapping, Sequence, Target
 from ._base.housekeeper import Chore
+from ._base.links import Links
 from ._base.mutex import Mutex
 from ._core.examining import has_idle, is_away, is_in_use
 from ._core.lease import core_of
@@ -174,7 +174,7 @@ class ManagedPool(PooledDB[Any]):
     def _acquire(self, *args: Any, **kwargs: Any) -> Any:
         request = Request()  # it ends with this function
         try:
-            self._usage.requests.add(request)
+            self._usage.expect(request)
             return super()._acquire(*args, **kwargs)
         except BaseException:
             self._usage.note_failure()
@@ -228,7 +228,7 @@ class _Entry:
 
         Work in the background, such as a check of the server, does not count.
         """
-        return bool(len(self.usage.requests)) or is_in_use(self.core)
+        return self.usage.pending > 0 or is_in_use(self.core)
 
     @property
     def used_at(self) -> float:
@@ -293,7 +293,7 @@ class _Entry:
     def after_fork(self) -> None:
         """Forget checks and requests in a forked child."""
         self._probe = None
-        self.usage.requests = WeakSet()
+        self.usage.begin_anew()
 
 
 class _OneInAProcess(type):
@@ -329,7 +329,7 @@ class DBConnectionPoolManager(metaclass=_OneInAProcess):
         # It removes unused pools in the background.
         self._chore = Chore(self, "_tick")
         register_for_fork(self, method="_after_fork")
-        _managers.append(ref(self, _managers.remove))
+        _managers.add(self)
 
     @classmethod
     def isolated(cls) -> DBConnectionPoolManager:
@@ -691,15 +691,13 @@ def _end(
 
 
 # All living managers, oldest first.
-_managers: list[ref[DBConnectionPoolManager]] = []
+_managers = Links()
 
 
 def _shut_all_down() -> None:
     """Shut all managers down at the exit of the program."""
-    for reference in reversed(list(_managers)):
-        manager = reference()
-        if manager is not None:
-            manager.shutdown(0)
+    for manager in reversed(_managers.things()):
+        manager.shutdown(0)
 
 
 atexit.register(_shut_all_down)

@@ -38,7 +38,7 @@ __all__ = ["GLOBAL_LOCKER", "THREAD_LOCAL", "ConnectionPool"]
 GLOBAL_LOCKER: Any  # made at its first use
 
 # Weak references to all instances.  The callback that removes one is in C.
-_instances: dict[Any, None] = {}
+_instances: set[Any] = set()
 # The holdings of threads, by the identities of their ConnectionPools.
 _holdings: WeakValueDictionary[int, Any] = WeakValueDictionary()
 _FOLDER = "_pydal_folder_"  # the attribute for the folder of a thread
@@ -351,7 +351,7 @@ class ConnectionPool:
         self._first_connection = False
         self._turn = [True]
         self._after_fork()
-        _instances[ref(self, _instances.pop)] = None
+        _instances.add(ref(self, _instances.discard))
         register_for_fork(self, method="_after_fork")
 
     def __repr__(self) -> str:
@@ -585,7 +585,7 @@ class ConnectionPool:
 
 
 def _close_all(kind: type[ConnectionPool], action: Any) -> Iterator[Exception]:
-    for pool in alive(_instances.copy()):
+    for pool in alive(list(_instances)):
         if isinstance(pool, kind):
             try:
                 pool.close(action)

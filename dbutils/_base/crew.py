@@ -102,7 +102,7 @@ class Crew:
         self._tasks: deque[Task] = deque()
         # Weak references to the workers, which only their threads hold.  The
         # callback that removes one is written in C: nothing can interrupt it.
-        self._links: dict[Any, None] = {}
+        self._links: set[Any] = set()
         # The times at which threads were started that do not run yet.
         self._attempts: deque[float] = deque(maxlen=_THREADS)
 
@@ -159,7 +159,7 @@ class Crew:
             for worker in self._workers())
 
     def _workers(self) -> list[_Worker]:
-        return alive(self._links.copy())
+        return alive(list(self._links))
 
     def _wake_all(self) -> None:
         for worker in self._workers():
@@ -168,7 +168,7 @@ class Crew:
     def _run(self) -> None:
         links, tasks = self._links, self._tasks
         worker = _Worker()
-        links[ref(worker, links.pop)] = None
+        links.add(ref(worker, links.discard))
         pop(self._attempts)
         while self._do_next(worker, tasks) and not is_useless():
             pass

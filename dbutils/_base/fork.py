@@ -14,19 +14,18 @@ from __future__ import annotations
 
 import os
 
-from .atomic import alive
 from .errors import orphan_text, quietly
-from .hints import Any, ref
+from .hints import Any
+from .links import Links
 
 __all__ = [
     "Orphan", "abandon_socket", "entrust", "is_orphan", "load_before_fork",
     "register_for_fork", "registered"]
 
-# The objects to be told of a fork, connections before their holders.  They are
-# held weakly.  The callback at the death of one of them is written in C, so
-# that no exception thrown into a thread can hit it.
-_connections: dict[Any, str] = {}
-_holders: dict[Any, str] = {}
+# The objects to be told of a fork, with the names of the methods for that,
+# connections before their holders.
+_connections = Links()
+_holders = Links()
 
 # Connections whose sockets are not known must not even be destroyed.
 _inherited: list[Any] = []
@@ -66,14 +65,15 @@ def register_for_fork(
         thing: Any, is_connection: bool = False,
         method: str = "after_fork") -> None:
     """Arrange for a method to be called in every forked child."""
-    things = _connections if is_connection else _holders
-    things[ref(thing, things.__delitem__)] = method
+    (_connections if is_connection else _holders).add(thing, method)
 
 
 def registered(kind: type) -> list[Any]:
     """Return the objects of a class that are told of a fork."""
-    things = {**_connections.copy(), **_holders.copy()}
-    return [thing for thing in alive(things) if isinstance(thing, kind)]
+    things = {
+        id(thing): thing
+        for thing in _connections.things() + _holders.things()}
+    return [thing for thing in things.values() if isinstance(thing, kind)]
 
 
 def entrust(thing: Any) -> None:
@@ -81,7 +81,7 @@ def entrust(thing: Any) -> None:
 
     The holder has to be registered as a connection itself.
     """
-    _connections.pop(ref(thing), None)
+    _connections.drop(thing)
 
 
 def abandon_socket(con: Any, descriptor: int | None) -> None:
@@ -116,11 +116,11 @@ def _load_all() -> None:
 
 def _call_all() -> None:
     """Call the registered methods in a forked child."""
-    for link, method in (*_connections.items(), *_holders.items()):
+    for link in _connections.all() + _holders.all():
         thing = link()
         if thing is not None:
             with quietly("starting empty after a fork"):
-                getattr(thing, method)()
+                getattr(thing, link.value)()
 
 
 if hasattr(os, "register_at_fork"):

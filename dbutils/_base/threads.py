@@ -59,12 +59,12 @@ class _Ends:
         """Forget all threads in a forked child."""
         # Threads that were started and do not run yet, and running ones.
         self.newborn: deque[None] = deque()
-        self.running: dict[Any, None] = {}
+        self.running: set[Any] = set()
 
     def count_me(self) -> None:
         """Record that the current thread runs."""
         self._own.token = token = Token()
-        self.running[ref(token, self.running.pop)] = None
+        self.running.add(ref(token, self.running.discard))
         pop(self.newborn)
 
     def begin(self) -> None:

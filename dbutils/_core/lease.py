@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .._base.atomic import first
 from .._base.errors import closed_text, orphan_text
+from .._base.finalizers import anywhere, note_lost
 from .._base.fork import is_orphan
 from .._base.hints import Any, Callable
 from .slots import end, note_caller
@@ -44,6 +45,24 @@ class Lease:
     @property
     def _pool(self) -> Any:
         return first(self._checkout)
+
+    if anywhere:
+        def __del__(self) -> None:
+            """Take the connection back at once, unless that was done.
+
+            The permit does that where it dies with the lease.  Without the
+            GIL it lives on for as long as the thread waits that has made it.
+            """
+            try:
+                if self._checkout:
+                    self._permit.take_back()
+            except AttributeError:
+                pass  # nothing was lent
+            except Warning:  # which the program wants to be an error
+                raise
+            except BaseException as error:  # noqa: BLE001 - nobody is above
+                if note_lost is not None:  # as when modules were emptied
+                    note_lost("taking back what was dropped", error)
 
     def _held(self) -> Any:
         """Return the permit of the connection, None after the release."""

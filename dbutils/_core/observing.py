@@ -147,8 +147,7 @@ class Observers(List[Any]):
         return _Checkout(pool, self) if self.watches else [pool]
 
     def end_later(self, checkout: Any) -> None:
-        """End a checkout in a finalizer that can run at any moment."""
+        """Note that a finalizer has ended a checkout, at any moment."""
         since = getattr(checkout, "since", None)
-        if checkout and since is not None:
-            list.pop(checkout)
+        if since is not None:
             self._late.append(("released", (monotonic() - since,)))

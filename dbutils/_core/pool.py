@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
-from .._base.atomic import Count, Sum, pop, snapshot
+from .._base.atomic import Count, Sum, pop, pop_last, snapshot
 from .._base.errors import quietly
 from .._base.fork import register_for_fork
 from .._base.hints import Any, Callable, Deque, Iterator
@@ -41,6 +41,7 @@ from .slots import (
     Slot,
     Slots,
     end,
+    end_in_silence,
 )
 from .story import Story
 from .throttle import ConnectThrottle
@@ -354,10 +355,24 @@ class Pool:
         return [group.record for group in groups if group.count()]
 
     def lose(self, permit: Permit) -> None:
-        """Leave a permit that dies to the request that finds its slot."""
+        """Leave the slot of a dropped lease to the request that finds it.
+
+        This is done at any moment, so nothing is reset here.  The permit is
+        void from now on: it dies later if a thread has made it that waits.
+        """
+        checkout = permit.checkout
+        if not end_in_silence(checkout):
+            return
         end_use(self, permit)
         if self.observers:
-            self.observers.end_later(permit.checkout)
+            self.observers.end_later(checkout)
+        lost: Permit | None = permit
+        if permit.is_share:
+            lost = self.sharing.leave(permit)  # type: ignore[arg-type]
+            if lost is not None and pop_last(lost.group.attached) is None:
+                lost = None  # it has left the pool, and ends with its users
+        if lost is not None:
+            self.lost.append(lost.slot)
         self.nudge()
 
     def nudge(self) -> None:

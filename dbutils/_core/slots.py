@@ -34,8 +34,8 @@ from .uses import Uses
 
 __all__ = [
     "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
-    "Holder", "Permit", "Slot", "Slots", "end", "holder_of", "note_caller",
-    "note_tag"]
+    "Holder", "Permit", "Slot", "Slots", "end", "end_in_silence", "holder_of",
+    "note_caller", "note_tag"]
 
 # Why a connection is closed: the program wanted that, the server has ended it
 # or it could not be cleaned, its lifetime was over, it was idle for too long,
@@ -123,6 +123,16 @@ def end(checkout: Checkout | None) -> bool:
     return is_first
 
 
+def end_in_silence(checkout: Checkout | None) -> bool:
+    """Do the same without telling observers of it."""
+    is_first = True
+    try:
+        list.pop(checkout)  # type: ignore[arg-type]
+    except (IndexError, TypeError):
+        is_first = False
+    return is_first
+
+
 class Permit:
     """The right to use a slot, for as long as something refers to it."""
 
@@ -178,6 +188,9 @@ class Permit:
             if note_lost is not None:  # as when modules were emptied
                 release_frames(error)
                 note_lost("taking back what was dropped", error)
+
+    # Does the same before the permit is dead.
+    take_back = __del__
 
 
 def holder_of(permit: Permit | None) -> Holder | None:

@@ -99,8 +99,8 @@ class Cluster:
         self.is_plain = all(host.dbapi is not None for host in hosts)
         # Weak references to the routes of connections, and to the members of
         # pools.
-        self._routes: dict[Any, None] = {}
-        self._pools: dict[Any, None] = {}
+        self._routes: set[Any] = set()
+        self._pools: set[Any] = set()
         # The parameters of the last connection.
         self.arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
         # Looks at the servers in the background.
@@ -118,12 +118,12 @@ class Cluster:
 
     def add_route(self, route: Route) -> None:
         """Know a route for as long as it exists."""
-        self._routes.setdefault(ref(route, self._routes.pop), None)
+        self._routes.add(ref(route, self._routes.discard))
 
     def routes_to(self, host: Host) -> list[Route]:
         """Return the routes that lead to a host."""
         return [
-            route for route in alive(self._routes.copy())
+            route for route in alive(list(self._routes))
             if route.host is host]
 
     def aim_at(self, target: Any, maxlag: Any) -> Aim:
@@ -182,12 +182,12 @@ class Cluster:
         It has the methods sweep(), which closes idle connections that are to
         be replaced, and is_in_use().
         """
-        self._pools[ref(member, self._pools.pop)] = None
+        self._pools.add(ref(member, self._pools.discard))
 
     def is_in_use(self) -> bool:
         """Return whether a pool has lent connections."""
         return any(member.is_in_use() for member in alive(
-            self._pools.copy()))
+            list(self._pools)))
 
     def use(self, host: Host | None = None) -> Any:
         """Return what is another value after connections were used.
@@ -195,7 +195,7 @@ class Cluster:
         host: the one to which they lead, None for all
         """
         sessions = [
-            route.session() for route in alive(self._routes.copy())
+            route.session() for route in alive(list(self._routes))
             if host in {None, route.host}]
         return len(sessions), sum(
             session.usage for session in sessions if session is not None)
@@ -418,7 +418,7 @@ class Cluster:
         for route in self.routes_to(host):
             if route.aim.is_missed(before, host.role):
                 route.leave()
-        for member in alive(self._pools.copy()):
+        for member in alive(list(self._pools)):
             with quietly("closing idle connections to another server"):
                 member.sweep()
 

@@ -7,9 +7,9 @@ from copy import copy
 from os import urandom
 from time import monotonic
 
-from .._base.atomic import alive
 from .._base.checks import whole
-from .._base.hints import Any, Callable, ref
+from .._base.hints import Any, Callable
+from .._base.links import Links
 from .._base.opening import time_limit
 from .._base.secrets import hide_secrets, secrets_in, wrap_secrets
 from .._drivers.registry import driver_in, driver_of
@@ -52,7 +52,7 @@ class Host:
         self._connect_to = connect
         self._parameters = wrap_secrets(parameters)
         self._limit = limit
-        self._seats: dict[Any, None] = {}
+        self._seats = Links()
         self.clock = monotonic
         # Its role, when that was learnt, and what else it has said.
         self.role = UNKNOWN
@@ -87,9 +87,9 @@ class Host:
         seat = Seat()
         # first, so that of two that come at the same time none is overlooked,
         # and the first of them gets the last place
-        self._seats[ref(seat, self._seats.pop)] = None
-        if self._limit is not None and seat not in alive(
-                self._seats.copy())[:self._limit]:
+        self._seats.add(seat)
+        if self._limit is not None and (
+                seat not in self._seats.things()[:self._limit]):
             return None
         return seat
 
@@ -111,7 +111,7 @@ class Host:
     @property
     def number(self) -> int:
         """How many connections there are, or are being opened."""
-        return len(alive(self._seats.copy()))
+        return len(self._seats)
 
     def open(
             self, args: tuple[Any, ...], kwargs: dict[str, Any],
@@ -145,6 +145,10 @@ class Host:
                 option in text for text in given if isinstance(text, str)):
             return {}
         return {option: whole(time_limit() or _CONNECT)}
+
+    def give_up(self, seat: Seat) -> None:
+        """Free a seat at once, also if another thread has made it."""
+        self._seats.drop(seat)
 
     # Learning.
 

@@ -44,7 +44,9 @@ class Route:
 
     def vacate(self) -> None:
         """Leave the place at the server to others."""
-        self._seat = None
+        host, seat, self._seat = self.host, self._seat, None
+        if host is not None and seat is not None:
+            host.give_up(seat)
 
     def settle(self, host: Host, seat: Seat) -> None:
         """Note to which server the connection leads.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from functools import partial
 from time import monotonic
-from weakref import WeakSet, ref
+from weakref import ref
 
 from .._base.atomic import Count
 from .._base.errors import quietly
@@ -33,13 +33,26 @@ class UsageStats:
 
     def __init__(self) -> None:
         self.latest = monotonic()
-        # The pending requests that were not served at once.
-        self.requests: WeakSet[Request] = WeakSet()
+        self.begin_anew()
         # The reason for which the manager has removed the pool.
         self.eviction: str | None = None
         self._asked = Count()
         self._asked.step()  # note() must never return 0
         self._failed = Count()
+
+    def begin_anew(self) -> None:
+        """Forget the pending requests, also in a forked child."""
+        # Weak references to those that were not served at once.
+        self._requests: set[Any] = set()
+
+    def expect(self, request: Request) -> None:
+        """Record a pending request, for as long as it lives."""
+        self._requests.add(ref(request, self._requests.discard))
+
+    @property
+    def pending(self) -> int:
+        """Return the number of pending requests."""
+        return len(self._requests)
 
     def note(self) -> int:
         """Record a request for a connection, and return its number."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 
-from .._base.atomic import alive
 from .._base.checks import check_seconds, check_size, shown
 from .._base.errors import ended_text
 from .._base.finalizers import anywhere, is_collecting, note_lost
@@ -22,6 +21,7 @@ from .._base.hints import (
     partial,
     ref,
 )
+from .._base.links import Links
 from .._base.threads import is_ending
 from .._core.lease import core_of, return_by
 from .._core.limits import Limits, limits_text
@@ -216,13 +216,13 @@ def limit_name(field: str, nothing: Any = None) -> PoolName:
     return PoolName(read, write)
 
 
-# Weak references to all pools.
-_pools: dict[Any, None] = {}
+# All pools, held weakly.
+_pools = Links()
 
 
 def pools() -> list[Any]:
     """Return all pools of the process."""
-    return alive(_pools.copy())
+    return _pools.things()
 
 
 # They are told of each new pool.
@@ -312,7 +312,7 @@ class Pooled(Generic[Con]):
         self._open_ahead(limits.mincached)
         # not before, since the first ones are held by one thread
         watch_holders(self._core, options.nested, options.ondeadlock)
-        _pools[ref(self, _pools.__delitem__)] = None
+        _pools.add(self)
         if _followers:
             _followers.tell(self)
         # only now, since opening the first ones may take longer
@@ -532,12 +532,15 @@ class Pooled(Generic[Con]):
         if is_ending():
             return  # the permit dies, with the connection
         self._core.leaked.step()
+        holder = _by(permit) if is_strict else ""
+        if anywhere:  # first, since the warning may be an error
+            self._core.lose(permit)
         if is_strict:
             warnings.warn(
-                "A connection was dropped instead of closed"
-                f"{_by(permit)}. [DBU-39]", ResourceWarning, stacklevel=3)
-        if anywhere:  # the permit dies, and a waiter finds its slot
-            self._core.lose(permit)
+                f"A connection was dropped instead of closed{holder}."
+                " [DBU-39]", ResourceWarning, stacklevel=3 + anywhere)
+        if anywhere:
+            pass  # a waiter finds its slot
         elif permit.is_share:
             self._core.release_share(permit)
         elif self._has_own_cache:

@@ -8,6 +8,7 @@ clients of databases, and in addition the holders of connections.  The modules
 from __future__ import annotations
 
 from .._base.hints import Any, Callable, Mapping, NamedTuple, partial, ref
+from .._base.links import Links
 from .._core.holders import lease_holders
 from .._core.lease import core_of
 from .shown import name_of
@@ -158,19 +159,18 @@ class Meters:
         make: returns an observer for a pool, of which it gets a weak reference
         """
         self._make = make
-        self._observers: dict[Any, Any] = {}
+        self._observers = Links()
         self._has_ended = False
 
     def add(self, pool: Any) -> None:
         """Add a pool, unless it is there already."""
         if self._has_ended:
             return
-        link = ref(pool, self._observers.__delitem__)
-        pool.observe(self._observers.setdefault(link, self._make(ref(pool))))
+        pool.observe(self._observers.add(pool, self._make(ref(pool))))
 
     def drop(self, pool: Any) -> None:
         """Remove a pool, if it is there."""
-        observer = self._observers.pop(ref(pool), None)
+        observer = self._observers.drop(pool)
         if observer is not None:
             pool.unobserve(observer)
 
@@ -182,9 +182,7 @@ class Meters:
 
     def read(self) -> list[tuple[Any, Any]]:
         """Return the pools that are alive, with their observers."""
-        pairs = [
-            (link(), observer)
-            for link, observer in self._observers.copy().items()]
+        pairs = [(link(), link.value) for link in self._observers.all()]
         return [
             (pool, observer) for pool, observer in pairs if pool is not None]
 

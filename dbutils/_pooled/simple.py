@@ -67,7 +67,7 @@ class Queued:
     def take_away(self, permit: Permit) -> None:
         """Take back the permit of a lease that was dropped."""
         if anywhere:
-            self._core.nudge()
+            self._core.lose(permit)
         else:
             self._core.release_dropped(permit)
 
@@ -104,6 +104,9 @@ class _Turn:
 
     checkout: Any
     slot: Any
+
+    def take_back(self) -> None:
+        """Do nothing when the lease was dropped: the turn ends with it."""
 
 
 # The core of a store from which nothing is lent the fast way.

@@ -10,7 +10,8 @@ from time import monotonic
 
 from .._base.errors import log_swallowed
 from .._base.fork import Orphan
-from .._base.hints import Any, Callable, NamedTuple, WeakSet, partial, ref
+from .._base.hints import Any, Callable, NamedTuple, partial, ref
+from .._base.links import Links
 from .deadlines import end_deadline, start_deadline
 from .liveness import (
     ALL_MOMENTS,
@@ -62,7 +63,7 @@ class DbSession(Session):
     # In which order it is used if several share it, and the answers that the
     # program reads while they are sent.
     turns: Any = None
-    streams: WeakSet[Any] | None = None
+    streams: Links | None = None
 
     def __init__(self, opener: Opener, options: SteadyOptions) -> None:
         self.opener = opener
@@ -370,7 +371,7 @@ class DbSession(Session):
     def add_stream(self, stream: Any) -> None:
         """Note what has to be closed at the end of the lease."""
         if self.streams is None:
-            self.streams = WeakSet()
+            self.streams = Links()
         self.streams.add(stream)
         self.note_changes()
 

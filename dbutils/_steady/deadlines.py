@@ -109,7 +109,7 @@ class _Watchdog:
         self.calls: dict[object, Any] = {}
         # The sessions that have a socket, held weakly: each tells itself what
         # it waits for at the end of a lease.
-        self._sessions: dict[Any, None] = {}
+        self._sessions: set[Any] = set()
         # Those of them whose sockets were shut down, with their deadlines.
         self._ended: dict[object, tuple[Any, float]] = {}
         # When the thread looks at the calls again; never if there is none.
@@ -127,7 +127,7 @@ class _Watchdog:
         Changing that is one step, and much shorter than one in `calls`.
         """
         session.call = None
-        self._sessions[ref(session, self._sessions.__delitem__)] = None
+        self._sessions.add(ref(session, self._sessions.discard))
 
     def may_miss(self, now: float, deadline: float) -> bool:
         """Return whether the thread may not look before a deadline.
@@ -174,7 +174,7 @@ class _Watchdog:
 
     def _calls_now(self) -> dict[object, Any]:
         calls = self.calls.copy()
-        for session in alive(self._sessions.copy()):
+        for session in alive(list(self._sessions)):
             call = session.call
             if call is not None:
                 calls[session] = call

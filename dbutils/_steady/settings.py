@@ -186,7 +186,7 @@ def restore(session: Any, reconnect: bool) -> bool:
 def end_streams(session: Any) -> None:
     """Close the answers that were not read to their ends."""
     streams, session.streams = session.streams, None
-    for stream in list(streams or ()):
+    for stream in () if streams is None else streams.things():
         with quietly("ending a stream"):
             plain(stream).close()
 

@@ -9,12 +9,12 @@ import time
 from contextlib import suppress
 from functools import partial
 from types import SimpleNamespace
-from weakref import ref
 
 import pytest
 from hosting import FakeHost, host_of, insert, role_of
 from patience import in_threads, join, wait_until
 
+from dbutils._base.links import Links
 from dbutils._core import acquiring, leaving
 from dbutils._core.lease import core_of
 from dbutils._drivers.registry import driver_in
@@ -259,12 +259,12 @@ def test_one_of_two_that_come_at_the_same_time_gets_the_last_place(a):
     only, = cluster_of(targets_of(a, limits={"a": 1})).hosts
     later = []
 
-    class Seats(dict):
-        def copy(self):
+    class Seats(Links):
+        def things(self):
             if not later:  # another thread has begun, too
                 later.append(Seat())
-                self[ref(later[0], self.pop)] = None
-            return super().copy()
+                self.add(later[0])
+            return super().things()
 
     only._seats = Seats()
     first = only.take_seat()
