@@ -50,7 +50,8 @@ class PoolStats(NamedTuple):
         none, or if that is unknown
     borrowed: how many leases there were
     returned: how many of them have ended, in whatever way
-    leaked: how many of these were dropped instead of closed
+    leaked: how many leases were dropped instead of closed, or lasted for
+        longer than "leakafter", each counted once
     pings: how often the server was asked whether a connection is alive
     errors: how often connecting has failed; errors of statements are not
         counted

@@ -531,7 +531,10 @@ class Pooled(Generic[Con]):
         """
         if is_ending():
             return  # the permit dies, with the connection
-        self._core.leaked.step()
+        maintenance = self._core.maintenance
+        if maintenance is None or not maintenance.has_reported(
+                permit.checkout):
+            self._core.leaked.step()
         if is_strict:
             warnings.warn(
                 "A connection was dropped instead of closed"

@@ -14,7 +14,7 @@ from time import monotonic
 from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs
 from .._base.threads import ends, vacancies
-from .._drivers.creators import is_unsupported
+from .._drivers.creators import has_nothing_open, is_unsupported
 from . import deadlines
 from .calls import call_begin
 from .cursor import (
@@ -199,7 +199,8 @@ class SafeFailover:
         try:
             session.end("rollback")
         except Exception as error:
-            if not (session.driver.asks and is_unsupported(error)):
+            if not (has_nothing_open(error) or (
+                    session.driver.asks and is_unsupported(error))):
                 raise
             log_swallowed("rolling back", error)
             session.work = False
@@ -236,8 +237,7 @@ class SafeFailover:
                 session.transaction = False
                 session.con.rollback()
         except BaseException as error:  # noqa: BLE001 - interrupts are raised
-            _note_failure(session, error)
-            return False
+            return _bears(session, error)
         session.work = False
         return not session.is_retired  # perhaps since the rollback began
 
@@ -356,14 +356,21 @@ class SafeFailover:
             raise
 
 
-def _note_failure(session: DbSession, error: BaseException) -> None:
-    """Note that a rollback has failed; an interrupt is raised."""
+def _bears(session: DbSession, error: BaseException) -> bool:
+    """Return whether a session can stay after its rollback has failed.
+
+    An interrupt is raised.
+    """
     session.call = None
     if not isinstance(error, Exception):
         session.distrust(error)
         raise error
+    if has_nothing_open(error):
+        session.work = False
+        return not session.is_retired
     note_end(session, "rollback", error)
     log_swallowed("rolling back", error)
+    return False
 
 
 def can_renew(session: Session, step: str) -> bool:

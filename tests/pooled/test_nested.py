@@ -1,5 +1,6 @@
 """Threads that have a connection and ask for another one, and deadlocks."""
 
+import gc
 import logging
 import threading
 from contextlib import contextmanager
@@ -234,6 +235,26 @@ def leak(pool, errors, seconds=60):
             errors.append(error)
 
     return in_threads(work, 1), kept
+
+
+def test_an_error_of_a_deadlock_that_was_logged_keeps_no_connection(
+        kind, log):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise"))
+
+    def nest():
+        lease = pool.connection()  # noqa: F841 - which is dropped
+        pool.connection()
+
+    gc.disable()  # the collector would find it
+    try:
+        with pytest.raises(kind.module.PoolDeadlockError) as raised:
+            nest()
+        assert len(log()) == 1
+        del raised
+        assert kind.in_use(pool) == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("reclaim", [False, True])
