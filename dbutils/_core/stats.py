@@ -118,14 +118,16 @@ class _UseTotals(NamedTuple):
 
 def _totals_of(core: Any) -> _UseTotals:
     """Return the numbers of all uses."""
-    uses, shared = core.slots.uses(), core.shared_uses.read()
+    uses, shared, sharing = (
+        core.slots.uses(), core.shared_uses.read(), core.sharing)
+    moved = sharing.moved.read()  # first, so that "borrowed" is not too low
     # A use is counted when its checkout has begun, and they are read in the
     # same order, so that "returned" is never too high; nor does it sink.
-    ended = core.sharing.ended.read()
+    ended = sharing.ended.read() - sharing.moved.read()
     borrowed = sum(use.read() for use in uses)
     held = sum(1 for slot in core.slots.all() if slot.is_in_use)
     returned = core.returned = max(core.returned, borrowed - held + ended)
-    borrowed += core.sharing.lent.read()
+    borrowed += sharing.lent.read() - moved
     return _UseTotals(
         borrowed, min(returned, borrowed),  # others may have read it later
         sum(use.seconds for use in uses) + shared.total,

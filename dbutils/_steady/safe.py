@@ -185,7 +185,8 @@ class SafeFailover:
     def _reset(self, session: DbSession, reset: Any) -> bool:
         is_dirty = session.is_marked or session.settings_changed or (
             reset == "session")
-        if reset or is_dirty or session.transaction:
+        if reset or is_dirty or session.transaction or (
+                session.driver.is_aborted(session.con)):
             self._roll_back(session)
         if is_dirty and not restore(
                 session, session.is_marked or reset == "session"):

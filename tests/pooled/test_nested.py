@@ -347,7 +347,7 @@ def test_a_deadlock_that_ends_is_only_logged(kind, log, caplog):
 
 
 def test_nothing_is_said_of_a_deadlock_that_ends_in_a_moment(kind, log):
-    pool = quickly(kind.make(maxconnections=1, maxwait=0.1))
+    pool = quickly(kind.make(1, maxconnections=1, maxwait=0.1))
     errors = []
     join(wait_for_oneself(pool, errors))
     assert errors == [kind.module.TooManyConnectionsError]
