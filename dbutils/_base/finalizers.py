@@ -46,7 +46,7 @@ collecting: set[str] = set()
 # The dict of the latest collection, and the last dict that this thread saw.
 # If both are the same object, this is the thread that collects.
 _latest: dict[str, Any] = {}
-_local = _thread._local  # noqa: SLF001 - gevent replaces that of threading
+_local: Any = _thread._local  # noqa: SLF001 - gevent replaces that of threading
 if _local.__module__ != "_thread":  # and this one, too, if it comes first
     _local = next(
         kind for kind in object.__subclasses__()
