@@ -747,7 +747,10 @@ class PooledSharedDBConnection(_PooledDBConnection[Con]):
             old = self._permit
             other = _borrow_instead(pool, old)
             self._checkout, self._permit = hand_over(other)
-            core_of(pool).release_share(old)
+            taken, old.taken = old.taken, None
+            if taken is not None:  # the same holder goes on
+                self._permit.taken = (*taken[:4], None, *taken[5:])
+            core_of(pool).release_share(old, is_moved=True)
 
     def _run_shared(self, cursor: Any, call: Any) -> Any:
         """Execute a statement of a cursor of this connection."""

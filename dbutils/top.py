@@ -82,7 +82,7 @@ class Server:
         self._listener.bind(str(path))
         path.chmod(0o600)
         self._listener.listen(5)
-        self._end = finalize(self, _remove, path, os.getpid())
+        self._end = finalize(self, _remove, path, os.getpid(), _link_to(path))
         _servers.add(self)
         register_for_fork(self, method="_after_fork")
         if not start_thread(
@@ -125,6 +125,8 @@ def _make_private(path: Path) -> None:
 def _remove_stale(path: Path) -> None:
     """Remove a socket that a process has left behind."""
     with suppress(FileNotFoundError):
+        if path.is_symlink() and path.parent == folder():
+            path.unlink()
         if not stat.S_ISSOCK(path.lstat().st_mode):
             raise FileExistsError(
                 f"{path} is there, and is no socket. [DBU-91]")
@@ -132,6 +134,20 @@ def _remove_stale(path: Path) -> None:
             raise FileExistsError(
                 f"{path} is used by another process. [DBU-91]")
         path.unlink()
+
+
+def _link_to(path: Path) -> Path | None:
+    """Make a link by which the command finds a socket elsewhere."""
+    link = default_path(os.getpid())
+    if path == link:
+        return None
+    with quietly("making a link to a socket"):
+        _make_private(link.parent)
+        if not is_served(link):
+            _remove_stale(link)
+            link.symlink_to(path.absolute())
+            return link
+    return None
 
 
 def is_served(path: Path) -> bool:
@@ -144,11 +160,15 @@ def is_served(path: Path) -> bool:
     return True
 
 
-def _remove(path: Path, process: int) -> None:
+def _remove(path: Path, process: int, link: Path | None) -> None:
     """Remove a socket when it is not needed; a child does not do that."""
-    if os.getpid() == process:
+    if os.getpid() != process:
+        return
+    with suppress(FileNotFoundError):
+        path.unlink()
+    if link is not None and link.is_symlink():
         with suppress(FileNotFoundError):
-            path.unlink()
+            link.unlink()
 
 
 def _serve(listener: socket.socket) -> None:

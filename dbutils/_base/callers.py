@@ -83,9 +83,9 @@ def _present_frames() -> dict[int, FrameType]:
     look = sys._current_frames  # noqa: SLF001 - the only way
     if sys.version_info >= (3, 12) or not gc.isenabled():
         return look()
-    present: dict[int, FrameType] = list(map(
+    # not kept in a variable, since one of them is that of this function
+    return list(map(  # type: ignore[no-any-return]  # those of the second
         methodcaller("__call__"), (gc.disable, look, gc.enable)))[1]
-    return present
 
 
 def frames() -> dict[int, FrameType]:
@@ -110,7 +110,11 @@ def stack_of(ident: int | None) -> str:
     frame = frames().get(ident or 0)
     if frame is None:
         return ""
-    stack = extract_stack(frame)
+    try:
+        stack = extract_stack(frame)
+    finally:
+        # it may be our own, which would keep the variables of all callers
+        del frame
     own = [entry for entry in stack if not (
         entry.filename.startswith(_HERE) or (
             entry.name in _STARTS and entry.filename == threading.__file__))]

@@ -46,7 +46,12 @@ collecting: set[str] = set()
 # The dict of the latest collection, and the last dict that this thread saw.
 # If both are the same object, this is the thread that collects.
 _latest: dict[str, Any] = {}
-_here = _thread._local()  # noqa: SLF001 - gevent replaces that of threading
+_local: Any = _thread._local  # noqa: SLF001 - gevent replaces that of threading
+if _local.__module__ != "_thread":  # and this one, too, if it comes first
+    _local = next(
+        kind for kind in object.__subclasses__()
+        if (kind.__module__, kind.__name__) == ("_thread", "_local"))
+_here = _local()
 
 # The order matters: the set becomes true when all other facts are known.
 gc.callbacks += [

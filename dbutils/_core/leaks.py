@@ -53,14 +53,15 @@ class LeaseWatch:
         self._leakafter = leakafter or float("inf")
         self._idleafter = idleafter
         self._takes_back = takes_back
-        # The checkouts that were reported and go on, by their numbers.
+        # The checkouts that were reported, by their numbers: those that go
+        # on, and those that have ended since the last look.
         self._reported: dict[int, Any] = {}
         # The places of which it was reported that they do nothing for long.
         self._places: set[str] = set()
 
     def look(self, core: Any) -> None:
         """Look at all leases."""
-        reported, self._reported = self._reported, {}
+        reported, present = self._reported, {}
         for use in map(_use_of, core.permits_in_use()):
             if use is None:
                 continue
@@ -68,11 +69,18 @@ class LeaseWatch:
                 self._look_for_rest(core, use, self._idleafter)
             if use.holder.seconds >= self._leakafter:
                 number = id(use.checkout)
-                self._reported[number] = use.checkout
+                present[number] = use.checkout
                 if number not in reported:
+                    reported[number] = use.checkout
+                    core.leaked.step()
                     _report(core, use.holder)
                 if self._takes_back:
                     _take_back(core, use)
+        self._reported = present
+
+    def has_reported(self, checkout: Any) -> bool:
+        """Return whether a checkout was reported, and counted so."""
+        return id(checkout) in self._reported
 
     def _look_for_rest(self, core: Any, use: _Use, limit: float) -> None:
         """Report the place of a lease that is held without a statement."""
@@ -120,13 +128,24 @@ def _tell(
         held=holder.seconds, code=holder.code, instruction=holder.instruction)
 
 
+class _Left:
+    """The slot of a permit that was taken back, which nobody reissues.
+
+    The connection stays open as long as its holder has it.
+    """
+
+    __slots__ = ("con",)
+
+    def __init__(self, con: Any) -> None:
+        self.con = con
+
+
 def _take_back(core: Any, use: _Use) -> None:
     """End a lease, unless its holder does so at the same moment."""
     permit, checkout, holder = use
     if not end(checkout):
         return
     end_use(core, permit)
-    core.leaked.step()
     text = (
         "This connection was taken back by its pool after"
         f" {duration(holder.seconds)} (see 'reclaim')."
@@ -148,4 +167,5 @@ def _take_back(core: Any, use: _Use) -> None:
         core.backend.leave(con)
         core.give_up(permit.slot)
         core.count_end(permit.slot, DEAD)
+        permit.slot = _Left(con)
     _tell(core, "reclaimed", holder, text)  # at last, since a handler is slow

@@ -116,6 +116,10 @@ class Maintenance(Feature):
                 core.throttle.lost(permit.slot.number)
                 core.discard(permit, DEAD)
 
+    def has_reported(self, checkout: Any) -> bool:
+        """Return whether a checkout was reported, and counted so."""
+        return self._leases.has_reported(checkout)
+
     @property
     def needs_times(self) -> bool:
         """Whether something is to be done before and after each use."""

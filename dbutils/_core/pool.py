@@ -181,8 +181,9 @@ class Pool:
         self.closed = {reason: Count() for reason in REASONS}
         # How often connections were asked whether they are alive.
         self.pings = self.throttle.pings
-        # How many leases were dropped; how many uses have ended, as it was
-        # read last; and the time of those of shared connections.
+        # How many leases were dropped or reported as leaks; how many uses
+        # have ended, as it was read last; and the time of those of shared
+        # connections.
         self.leaked, self.returned, self.shared_uses = Count(), 0, Sum()
         self.choose_ways()
 

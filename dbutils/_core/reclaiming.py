@@ -46,8 +46,12 @@ def _take_back(core: Any, permit: Permit) -> None:
         core.reset(permit)
 
 
-def release_share(core: Any, share: Any) -> None:
-    """Take back one share of a connection, like release()."""
+def release_share(core: Any, share: Any, *, is_moved: bool = False) -> None:
+    """Take back one share of a connection, like release().
+
+    is_moved: whether its lease goes on with another share, which is counted
+        as well
+    """
     if collecting and is_collecting():  # the share dies with its holder
         if end(share.checkout):
             end_use(core, share)
@@ -59,6 +63,8 @@ def release_share(core: Any, share: Any) -> None:
     permit = None  # not to be kept by a traceback
     if end(share.checkout):
         end_use(core, share)
+        if is_moved:
+            next(core.sharing.moved)
         leave_share(core, share)
 
 

@@ -98,8 +98,9 @@ class Sharing:
         # connection is being opened or reset.
         self.slots: dict[int, Slot] = {}
         self._turns = count(1)
-        # How many shares there were, and how many of them have ended.
-        self.lent, self.ended = Count(), Count()
+        # How many shares there were, how many of them have ended, and how
+        # many of these since their leases went on with others.
+        self.lent, self.ended, self.moved = Count(), Count(), Count()
         # The places of the connections, sorted.  Some of them are out of date.
         # It is empty until it is needed.
         self._order: list[_Place] = []

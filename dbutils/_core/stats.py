@@ -50,7 +50,8 @@ class PoolStats(NamedTuple):
         none, or if that is unknown
     borrowed: how many leases there were
     returned: how many of them have ended, in whatever way
-    leaked: how many of these were dropped instead of closed
+    leaked: how many leases were dropped instead of closed, or lasted for
+        longer than "leakafter", each counted once
     pings: how often the server was asked whether a connection is alive
     errors: how often connecting has failed; errors of statements are not
         counted
@@ -117,14 +118,16 @@ class _UseTotals(NamedTuple):
 
 def _totals_of(core: Any) -> _UseTotals:
     """Return the numbers of all uses."""
-    uses, shared = core.slots.uses(), core.shared_uses.read()
+    uses, shared, sharing = (
+        core.slots.uses(), core.shared_uses.read(), core.sharing)
+    moved = sharing.moved.read()  # first, so that "borrowed" is not too low
     # A use is counted when its checkout has begun, and they are read in the
     # same order, so that "returned" is never too high; nor does it sink.
-    ended = core.sharing.ended.read()
+    ended = sharing.ended.read() - sharing.moved.read()
     borrowed = core.slots.lent()
     held = sum(1 for slot in core.slots.all() if slot.is_in_use)
     returned = core.returned = max(core.returned, borrowed - held + ended)
-    borrowed += core.sharing.lent.read()
+    borrowed += sharing.lent.read() - moved
     return _UseTotals(
         borrowed, min(returned, borrowed),  # others may have read it later
         sum(use.seconds for use in uses) + shared.total,

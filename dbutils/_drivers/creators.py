@@ -15,8 +15,9 @@ from .._base.hints import Any, Args, Callable, Iterator
 
 __all__ = [
     "connect_of", "connect_pg", "creator_threadsafety", "driver_module",
-    "failures_of", "has_base", "is_clear", "is_driver", "is_unsupported",
-    "module_of_connection", "module_of_creator", "split_isfatal"]
+    "failures_of", "has_base", "has_nothing_open", "is_clear", "is_driver",
+    "is_unsupported", "module_of_connection", "module_of_creator",
+    "split_isfatal"]
 
 # The exceptions that stand for a lost connection unless 'failures' is given.
 _FAILURES = ("OperationalError", "InterfaceError", "InternalError")
@@ -108,7 +109,17 @@ def is_unsupported(error: BaseException) -> bool:
     PEP 249 allows that where there are no transactions.
     """
     return isinstance(error, AttributeError) or has_base(
-        error, "NotSupportedError")
+        error, "NotSupportedError") or has_nothing_open(error)
+
+
+def has_nothing_open(error: BaseException) -> bool:
+    """Return whether an error says that no transaction was open.
+
+    DuckDB refuses to roll back then, and so does SQLite a statement.
+    """
+    return any(
+        isinstance(text, str) and "no transaction is active" in text
+        for text in error.args)
 
 
 def driver_module(dbapi: Any, con: Any, failures: Any) -> Any:

@@ -163,8 +163,10 @@ class Driver:
     autocommit_name: str | None = None
     closed_name: str | None = None
     socket_name: str | None = None
-    # The values that transaction_name tells when no transaction is open.
+    # The values that transaction_name tells when no transaction is open, and
+    # when it can only be rolled back.
     idle: tuple[Any, ...] = (False, 0)
+    aborted: tuple[Any, ...] = ()
 
     # Whether there are transactions at all, and whether the database is in
     # the same process.
@@ -189,6 +191,14 @@ class Driver:
             return False if self.autocommit(con) else None
         answer = ask(con, self.transaction_name)
         return None if answer is None else answer not in self.idle
+
+    def is_aborted(self, con: Any) -> bool:
+        """Return whether a transaction is open that can only be rolled back.
+
+        Most servers roll back only the statement that has failed.
+        """
+        return bool(self.aborted and self.transaction_name) and (
+            ask(con, self.transaction_name or "") in self.aborted)
 
     def autocommit(self, con: Any) -> bool | None:
         """Return whether each statement is committed at once."""

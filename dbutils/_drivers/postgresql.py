@@ -20,7 +20,8 @@ from .standing import PRIMARY, READ_ONLY, STANDBY, Standing, rows_of
 
 __all__ = ["DRIVERS"]
 
-_UNKNOWN = 4  # the status of the transaction of a bad connection
+# The status of a failed transaction, and that of a bad connection.
+_FAILED, _UNKNOWN = 3, 4
 # The first release of libpq that knows tcp_user_timeout.
 _USER_TIMEOUT = 120000
 # The greatest number of a process.  Where a proxy does not tell which session
@@ -132,6 +133,7 @@ class _PostgreSql(ExactDriver):
 class _LibPq(_PostgreSql):
     """The base of the drivers that use libpq."""
 
+    aborted = (_FAILED,)
     parameter_names: Mapping[str, str] = {
         "host": "host", "port": "port", "database": "dbname", "user": "user",
         "charset": "client_encoding", "application_name": "application_name"}
@@ -269,6 +271,9 @@ class _Pg8000(_WithStream, _PostgreSql):
         "user": "user", "application_name": "application_name"}
     add_charset = accept_utf8
 
+    def is_aborted(self, con: Any) -> bool:
+        return getattr(con, "_transaction_status", None) == b"E"
+
     def session_number(self, con: Any) -> Any:
         data = getattr(con, "_backend_key_data", None)
         return data and int.from_bytes(data[:4], "big")
@@ -371,6 +376,7 @@ class _Relative(DriverFacts):
 
 class _LikePsycopg2(_Relative):
     transaction_name = "get_transaction_status"
+    aborted = (_FAILED,)
     closed_name = "closed"
     socket_name = "fileno"
 

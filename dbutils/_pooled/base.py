@@ -531,7 +531,10 @@ class Pooled(Generic[Con]):
         """
         if is_ending():
             return  # the permit dies, with the connection
-        self._core.leaked.step()
+        maintenance = self._core.maintenance
+        if maintenance is None or not maintenance.has_reported(
+                permit.checkout):
+            self._core.leaked.step()
         holder = _by(permit) if is_strict else ""
         if anywhere:  # first, since the warning may be an error
             self._core.lose(permit)

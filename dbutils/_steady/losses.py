@@ -12,6 +12,7 @@ from .._base.hints import Any
 from .._drivers.creators import is_clear, is_unsupported
 from .liveness import still_answers
 from .mistakes import explain_thread
+from .session import stay_away
 
 __all__ = ["OUTCOME_UNKNOWN", "is_lost", "note_end", "note_error"]
 
@@ -62,6 +63,8 @@ def note_error(session: Any, error: Exception) -> None:
     """Note an error after which the connection stays."""
     if session.driver.in_transaction(session.con) is not None:
         session.work = None
+        if session.driver.is_aborted(session.con):
+            session.leave = stay_away  # it is rolled back, whatever "reset"
     if session.driver.is_read_only(error):
         session.suspect()
         if session.route is not None:

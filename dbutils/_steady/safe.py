@@ -14,7 +14,7 @@ from time import monotonic
 from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs
 from .._base.threads import ends, vacancies
-from .._drivers.creators import is_unsupported
+from .._drivers.creators import has_nothing_open, is_unsupported
 from . import deadlines
 from .calls import call_begin
 from .cursor import (
@@ -185,7 +185,8 @@ class SafeFailover:
     def _reset(self, session: DbSession, reset: Any) -> bool:
         is_dirty = session.is_marked or session.settings_changed or (
             reset == "session")
-        if reset or is_dirty or session.transaction:
+        if reset or is_dirty or session.transaction or (
+                session.driver.is_aborted(session.con)):
             self._roll_back(session)
         if is_dirty and not restore(
                 session, session.is_marked or reset == "session"):
@@ -199,7 +200,8 @@ class SafeFailover:
         try:
             session.end("rollback")
         except Exception as error:
-            if not (session.driver.asks and is_unsupported(error)):
+            if not (has_nothing_open(error) or (
+                    session.driver.asks and is_unsupported(error))):
                 raise
             log_swallowed("rolling back", error)
             session.work = False
@@ -237,8 +239,7 @@ class SafeFailover:
                 session.transaction = False
                 session.con.rollback()
         except BaseException as error:  # noqa: BLE001 - interrupts are raised
-            _note_failure(session, error)
-            return False
+            return _bears(session, error)
         session.work = False
         return not session.is_retired  # perhaps since the rollback began
 
@@ -357,14 +358,21 @@ class SafeFailover:
             raise
 
 
-def _note_failure(session: DbSession, error: BaseException) -> None:
-    """Note that a rollback has failed; an interrupt is raised."""
+def _bears(session: DbSession, error: BaseException) -> bool:
+    """Return whether a session can stay after its rollback has failed.
+
+    An interrupt is raised.
+    """
     session.call = None
     if not isinstance(error, Exception):
         session.distrust(error)
         raise error
+    if has_nothing_open(error):
+        session.work = False
+        return not session.is_retired
     note_end(session, "rollback", error)
     log_swallowed("rolling back", error)
+    return False
 
 
 def can_renew(session: Session, step: str) -> bool:

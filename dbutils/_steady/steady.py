@@ -198,6 +198,8 @@ class Steady:
         is_forgotten = self._taken is not None and forgets_work(session)
         if is_closeable:
             session.close()
+            # nothing is left that the next use could lose
+            session.is_marked = session.work = False
         else:
             session.end_checkout()
         if is_forgotten:

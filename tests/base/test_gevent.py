@@ -165,3 +165,34 @@ def test_who_waits_does_not_stop_the_others(before, program):
         capture_output=True, text=True,
         timeout=PATIENCE * 2, cwd=str(SUPPORT), check=False)
     assert process.stdout.strip() == expected, process.stderr
+
+
+REPLACED = """
+import threading, _thread
+
+class Local:
+    def __setattr__(self, name, value):
+        raise RuntimeError("this greenlet has ended")
+
+_thread._local = Local
+import gc
+from dbutils._base import finalizers
+
+class Cycle:
+    def __del__(self):
+        print(finalizers.is_collecting())
+
+cycle = Cycle()
+cycle.itself = cycle
+del cycle
+gc.collect()
+print(finalizers.is_collecting())
+"""
+
+
+def test_a_collection_is_noted_though_gevent_has_replaced_all_before():
+    process = subprocess.run(
+        [sys.executable, "-c", REPLACED], capture_output=True, text=True,
+        timeout=PATIENCE * 2, cwd=str(SUPPORT), check=False)
+    assert process.stdout.split() == ["True", "False"], process.stderr
+    assert not process.stderr

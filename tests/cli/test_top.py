@@ -111,6 +111,15 @@ def test_the_socket_can_be_named(start, capsys, home):
     assert stat.S_IMODE(os.lstat(path).st_mode) == 0o600
 
 
+def test_a_process_whose_socket_was_named_is_found_by_its_number(
+        start, capsys, home):
+    process = start(str(home / "mine"))
+    for arguments in [(process.pid,), ()]:
+        status, text, errors = tell(capsys, *arguments, "--once")
+        assert (status, errors) == (0, "")
+        assert f"Pools of process {process.pid}" in text
+
+
 def test_a_process_that_was_killed_is_not_asked(start, capsys):
     process = start()
     folder = Path(tempfile.gettempdir(), f"dbutils-{os.getuid()}")
@@ -282,6 +291,24 @@ def test_after_the_end_the_socket_is_gone(path):
     server.close()
     server.close()
     assert not path.exists()
+    with top.serve(path):
+        assert ask(path)["version"]
+
+
+def test_the_link_to_a_socket_is_gone_with_it(path, home):
+    link = top.default_path(os.getpid())
+    with top.serve(path), top.serve(home / "other"):
+        assert link.resolve() == path.resolve()
+        assert ask(link)["version"]
+    assert not list(top.folder().iterdir())
+    with top.serve(path), top.serve():
+        assert not link.is_symlink()
+        assert ask(link)["version"]
+    assert not list(top.folder().iterdir())
+
+
+def test_a_link_that_cannot_be_made_is_left_out(path):
+    top.folder().write_text("this is no folder")
     with top.serve(path):
         assert ask(path)["version"]
 

@@ -121,6 +121,23 @@ def test_duckdb_works_out_of_the_box(tmp_path):
     pool.close()
 
 
+@pytest.mark.parametrize("reset", [True, False, "session"])
+def test_duckdb_stays_open_after_a_lease_without_a_transaction(reset):
+    duckdb = pytest.importorskip("duckdb")
+    pool = PooledDB(duckdb, maxconnections=1, reset=reset)
+    with pool.connection() as db:
+        ask(db, "create table it as select 1")
+    for _ in range(3):
+        with pool.connection() as db:
+            ask(db, "select 1")
+    with pool.connection() as db:
+        db.begin()
+        ask(db, "insert into it values (2)")
+    stats = pool.stats()
+    assert (stats.opened, stats.closed) == (1, 0)
+    pool.close()
+
+
 def test_a_private_duckdb_is_not_replaced():
     duckdb = pytest.importorskip("duckdb")
     db = connect(duckdb, maxusage=1)

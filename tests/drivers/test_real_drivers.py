@@ -150,6 +150,21 @@ def test_the_socket_of_another_is_not_taken_for_its_own(
     assert session.con is not lost
 
 
+@pytest.mark.parametrize("kind", ["session", "work", "both"])
+def test_nothing_is_left_to_lose_after_close(make, driver, kind):
+    table = driver.new_table("closed")
+    db = make()
+    for number in range(2):
+        if kind != "work":
+            ask(db, "create temporary table mine (id integer)")
+        if kind != "session":
+            insert(db, table, number)
+        db.close()
+        assert ask(db, "select 42") == 42
+    db.close()
+    assert numbers_in(driver, table) == []
+
+
 def test_an_error_of_a_statement_is_raised_as_it_is(make, driver):
     table = driver.new_table("wrong")
     db = make()

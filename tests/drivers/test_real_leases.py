@@ -81,3 +81,21 @@ def test_so_does_one_of_classic_pygresql(servers_running):
         user="postgres")
     take_back_in_statement(
         pool, lambda lease: lease.query("select pg_sleep(120)"))
+
+
+@pytest.mark.parametrize("maxshared", [0, 1])
+def test_an_aborted_transaction_does_not_reach_the_next_lease(
+        driver, maxshared):
+    pool = PooledDB(
+        driver.load(), maxconnections=1, maxshared=maxshared, reset=False,
+        **driver.parameters())
+    for _ in range(2):
+        with pool.connection() as db:
+            ask(db, "select 1")
+            with pytest.raises(driver.error):
+                ask(db, "select nonsense from nowhere")
+        with pool.connection() as db:
+            assert ask(db, "select 42") == 42
+    stats = pool.stats()
+    assert (stats.opened, stats.reconnects) == (1, 0)
+    pool.close()

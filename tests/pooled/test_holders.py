@@ -1,5 +1,6 @@
 """Who has the connections of a pool, as programs can ask."""
 
+import gc
 import linecache
 import sys
 import threading
@@ -41,6 +42,22 @@ def test_a_pool_tells_who_has_its_connections_the_longest_first(kind):
     assert [holder.line for holder in pool.holders()] == [two.line]
     second.close()
     assert pool.holders() == []
+
+
+def test_a_thread_that_reads_its_own_stack_keeps_no_connection(kind):
+    pool = kind.make(maxconnections=2, track=True)
+
+    def look():
+        lease = pool.connection()  # noqa: F841 - which is dropped
+        holder, = pool.holders()
+        return holder.stack()
+
+    gc.disable()  # the collector would find it
+    try:
+        assert "in look" in look()
+        assert pool.holders() == []
+    finally:
+        gc.enable()
 
 
 def test_the_present_stack_of_a_holder_can_be_read(kind):

@@ -125,6 +125,26 @@ def test_an_overdue_lease_is_taken_back_and_its_slot_is_free(kind):
     assert pool.stats().opened == 2
 
 
+def test_a_lease_is_counted_once_when_it_is_reported_and_dropped(kind):
+    pool = kind.make(leakafter=LONG)
+    lease = pool.connection()
+    age(lease)
+    for _ in range(2):
+        look(pool)
+        assert counts(pool) == (1, 1, 0, 1)
+    del lease
+    assert counts(pool) == (0, 1, 1, 1)
+    for number in range(2, 4):
+        lease = pool.connection()
+        age(lease)
+        look(pool)
+        lease.close()
+        assert counts(pool) == (0, number, number, number)
+    lease = pool.connection()
+    del lease
+    assert counts(pool) == (0, 4, 4, 4)
+
+
 def test_a_slot_is_free_before_it_is_told_that_it_was_taken_back(kind):
     pool = make(kind)
     lease = pool.connection()
@@ -473,6 +493,6 @@ def test_a_lease_that_ends_while_it_is_reported_is_not_taken_back(kind):
         warnings.showwarning = lambda *args, **kwargs: lease.close()
         warnings.simplefilter("always")
         look(pool)
-    assert counts(pool) == (0, 1, 1, 0)
+    assert counts(pool) == (0, 1, 1, 1)
     with pool.connection() as other:
         assert other._con is con

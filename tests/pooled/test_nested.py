@@ -1,5 +1,6 @@
 """Threads that have a connection and ask for another one, and deadlocks."""
 
+import gc
 import logging
 import threading
 from contextlib import contextmanager
@@ -236,6 +237,26 @@ def leak(pool, errors, seconds=60):
     return in_threads(work, 1), kept
 
 
+def test_an_error_of_a_deadlock_that_was_logged_keeps_no_connection(
+        kind, log):
+    pool = quickly(kind.make(
+        maxconnections=1, blocking=True, ondeadlock="raise"))
+
+    def nest():
+        lease = pool.connection()  # noqa: F841 - which is dropped
+        pool.connection()
+
+    gc.disable()  # the collector would find it
+    try:
+        with pytest.raises(kind.module.PoolDeadlockError) as raised:
+            nest()
+        assert len(log()) == 1
+        del raised
+        assert kind.in_use(pool) == 0
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("reclaim", [False, True])
 def test_a_leak_of_those_who_wait_is_no_deadlock(kind, log, reclaim):
     pool = quickly(kind.make(
@@ -326,7 +347,7 @@ def test_a_deadlock_that_ends_is_only_logged(kind, log, caplog):
 
 
 def test_nothing_is_said_of_a_deadlock_that_ends_in_a_moment(kind, log):
-    pool = quickly(kind.make(maxconnections=1, maxwait=0.1))
+    pool = quickly(kind.make(1, maxconnections=1, maxwait=0.1))
     errors = []
     join(wait_for_oneself(pool, errors))
     assert errors == [kind.module.TooManyConnectionsError]

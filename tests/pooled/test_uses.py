@@ -70,6 +70,29 @@ def test_a_slot_that_ends_takes_no_count_along(kind):
     assert counts(pool) == (4, 4, 0)
 
 
+def test_a_lease_that_moves_to_another_connection_is_counted_once(dbapi):
+    dbapi.threadsafety = 2
+    pool = PooledDB(dbapi, maxshared=2, maxconnections=2, track=True)
+    dedicated = pool.connection(shareable=False)
+    first, second = pool.connection(), pool.connection()
+    assert first._con is second._con
+    dedicated.close()
+    permit = permit_of(second)
+    since = permit.taken[0] - 1000
+    permit.taken = (since, *permit.taken[1:])
+    first.begin()
+    second.begin()
+    assert first._con is not second._con
+    assert counts(pool) == (3, 1, 0)
+    assert pool.holders()[0].seconds >= 1000
+    second.close()
+    first.close()
+    stats = pool.stats()
+    assert counts(pool) == (3, 3, 0)
+    assert stats.timed == 3
+    assert stats.use_max >= 1000
+
+
 def test_shares_are_counted_each(dbapi):
     pool = PooledDB(dbapi, maxshared=1)
     leases = [pool.connection() for _ in range(3)]
