@@ -579,6 +579,12 @@ def test_in_turn_each_one_is_used(a, b, c):
     assert order_of(6, a, b, c, order="round-robin") == list("abcabc")
 
 
+def test_in_turn_each_one_is_used_of_those_that_fit(a, b, c):
+    pool = PooledDB(targets_of(a, b, c, order="round-robin"))
+    leases = [pool.connection(target="standby") for _ in range(6)]
+    assert [host_of(lease) for lease in leases] == list("bcbcbc")
+
+
 def test_at_random_each_one_is_used(a, b, c):
     assert set(order_of(100, a, b, c, order="random")) == set("abc")
 
@@ -1106,6 +1112,13 @@ def test_urls_and_configurations_are_hosts(tmp_path):
         db.cursor().execute("create table t (n)")
     assert targets.dbapi is sqlite3
     assert driver_in(targets.dbapi).is_embedded
+
+
+def test_a_partial_function_has_the_name_of_its_host():
+    hosts = [
+        partial(sqlite3.connect, host="db1"),
+        partial(sqlite3.connect, host="db2", port=5433)]
+    assert list(Targets(hosts).states()) == ["db1", "db2:5433"]
 
 
 def test_hosts_of_the_same_name_are_told_apart(a):
