@@ -48,7 +48,7 @@ def _in_order(hosts: list[Host]) -> list[Host]:
 
 
 def _in_turn(hosts: list[Host]) -> list[Host]:
-    """The one that was tried longest ago is the first, whichever roles fit."""
+    """Return first the one that was tried longest ago, whatever its role."""
     return sorted(hosts, key=attrgetter("turn"))
 
 
