@@ -99,6 +99,8 @@ class Pool:
     # was begun last, if that takes its time.
     is_paused = False
     slow_drain: Any = None
+    # Leaves places to other processes, once the pool has been full.
+    yielding: Any = None
 
     def __init__(
             self, backend: Backend, limits: Limits,
