@@ -99,7 +99,9 @@ class Pool:
     # was begun last, if that takes its time.
     is_paused = False
     slow_drain: Any = None
-    # Leaves places to other processes, once the pool has been full.
+    # Whether the pool leaves places to other processes when it is always full,
+    # and what does that once it has been full.
+    yields = False
     yielding: Any = None
 
     def __init__(
