@@ -53,9 +53,8 @@ class Yielding:
     def look(self) -> None:
         """Leave a place to others, or take it back."""
         core = self._link()
-        limit = None if core is None else core.limits.maxconnections
-        if limit is None or core.is_closed or (
-                core.ceiling is None and len(core.slots) < limit):
+        if core is None or core.is_closed or not (
+                core.ceiling or _is_full(core)):
             self._chore.end()
             self._is_looking = False
             return
@@ -68,7 +67,7 @@ class Yielding:
                 self._pause, self._next_at = _FIRST, 0.0
         elif left > 0:
             self._chore.plan(left)
-        elif len(core.idle) * _BUSY > limit:
+        elif len(core.idle) * _BUSY > core.limits.maxconnections:
             self._chore.plan(_LATER)
         else:
             self._pause = min(_GROWTH * self._pause, _LONGEST)
@@ -82,13 +81,19 @@ def begin_yielding(core: Any, con: Any) -> None:
 
     That is done where requests may wait, and only for a known server.
     """
-    limit = core.limits.maxconnections or 0
-    if core.timeout == 0 or limit < _FEWEST or len(core.slots) < limit or (
-            not core.backend.has_known_server(con)):
+    if core.timeout == 0 or not _is_full(core) or (
+            core.limits.maxconnections < _FEWEST
+            or not core.backend.has_known_server(con)):
         return
     if core.yielding is None:
         core.yielding = Yielding(core)
     core.yielding.begin()
+
+
+def _is_full(core: Any) -> bool:
+    """Return whether a pool has all connections that it may have."""
+    limit = core.limits.maxconnections
+    return limit is not None and len(core.slots) >= limit
 
 
 def _leave_one(core: Any) -> None:
