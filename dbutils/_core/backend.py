@@ -92,6 +92,10 @@ class Backend:
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""
 
+    def has_known_server(self, con: Any) -> bool:
+        """Return whether it leads to a server, which others may use, too."""
+        return False
+
     def opens_at_once(self, con: Any) -> bool:
         """Return whether opening such connections takes no time."""
         return False

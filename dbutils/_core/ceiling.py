@@ -16,13 +16,15 @@ from .throttle import again
 
 __all__ = [
     "Ceiling", "is_making_way", "limit_of", "lower", "make_way",
-    "number_of", "rise"]
+    "number_of", "rise", "vary"]
 
-# In seconds: the time until a pool allows itself one connection more, for each
-# that it would have then, so that those with few of them catch up; and the
-# time until one without any makes another attempt.  Each varies from that to
-# twice that, so that processes do not act at the same time.
-_STEP = 0.5
+# In seconds: the time until a pool allows itself one connection more, for the
+# fourth power of the number that it would have then, so that those with few of
+# them catch up; the longest such time; and the time until a pool without any
+# makes another attempt.  Each varies from that to twice that, so that not all
+# processes act at the same time.
+_STEP = 0.01
+_LONGEST_STEP = 20.0
 _RETRY = 0.1
 # In seconds, the same for a place that is left to others, if they need it.
 _WAY = 0.3
@@ -85,20 +87,22 @@ def lower(core: Any, error: Exception, start: float) -> None:
     core.after_release()
 
 
-def make_way(core: Any) -> None:
+def make_way(core: Any, is_loaded: bool) -> None:
     """Leave the place of an expired connection to others for a moment.
+
+    is_loaded: whether it is known that the pool is under load
 
     A pool that has all connections that it may have is not told that the
     server is full.  If others take the place, opening another one tells it.
     This is only done under load, and where requests wait.
     """
     now, limit = monotonic(), core.limits.maxconnections
-    if not limit or core.timeout == 0 or core.idle:
+    if not limit or core.timeout == 0 or (core.idle and not is_loaded):
         return
     with core.changing.take():
         number = _opened(core)
         if core.ceiling is None and 0 < number == limit - 1:
-            core.ceiling = Ceiling(number, now, now + _vary(_WAY), None)
+            core.ceiling = Ceiling(number, now, now + vary(_WAY), None)
             core.slots.limit = number
 
 
@@ -153,8 +157,10 @@ def _opened(core: Any) -> int:
 
 def _pause(number: int) -> float:
     """Return the time until a pool with some connections gets one more."""
-    return _vary(_STEP * (number + 1) if number else _RETRY)
+    return vary(
+        min(_STEP * (number + 1) ** 4, _LONGEST_STEP) if number else _RETRY)
 
 
-def _vary(seconds: float) -> float:
+def vary(seconds: float) -> float:
+    """Return a time that varies from this one to twice it."""
     return seconds * (1 + urandom(1)[0] / 256)

@@ -13,6 +13,7 @@ from .slots import (
     DEAD,
     EXPIRED,
     SURPLUS,
+    YIELDED,
     Permit,
     Slot,
     end,
@@ -90,8 +91,8 @@ def close(core: Any, slot: Slot, reason: str | None = None) -> None:
         core.backend.leave(con)  # before that, in case of a fork
         slot.con = slot.inside = None
         core.close_counted(con, slot.is_counted, reason, slot.number)
-        if reason == EXPIRED:
-            make_way(core)
+        if reason == EXPIRED or slot.round == YIELDED:
+            make_way(core, slot.round == YIELDED)
 
 
 def close_counted(
@@ -112,6 +113,8 @@ def close_counted(
 def _reason_for(core: Any, slot: Slot) -> str:
     """Return why a connection is closed that comes back."""
     maintenance = core.maintenance
+    if slot.round == YIELDED:
+        return SURPLUS
     if core.is_closed or slot.round != core.round:
         return CLEARED
     if maintenance is not None and maintenance.is_expired(slot):

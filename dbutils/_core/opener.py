@@ -251,6 +251,10 @@ def _begin_with(
     if slot.round != core.round:  # the pool was drained meanwhile
         core.backend.retire(con)
     core.story.tell("opened", seconds, seconds=seconds, connection=slot.number)
+    if core.yields:
+        from .yielding import begin_yielding  # noqa: PLC0415 - loaded
+
+        begin_yielding(core, con)
     if core.observers and not is_ahead:
         core.observers.notify("missed")
     if core.maintenance is None:

@@ -100,6 +100,10 @@ class Pool:
     # was begun last, if that takes its time.
     is_paused = False
     slow_drain: Any = None
+    # Whether the pool leaves places to other processes when it is always full,
+    # and what does that once it has been full.
+    yields = False
+    yielding: Any = None
 
     def __init__(
             self, backend: Backend, limits: Limits,

@@ -33,9 +33,9 @@ from .._base.opening import HANGS_AFTER
 from .uses import Uses
 
 __all__ = [
-    "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
-    "Holder", "Permit", "Slot", "Slots", "end", "end_in_silence", "holder_of",
-    "note_caller", "note_tag"]
+    "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "YIELDED",
+    "Checkout", "Holder", "Permit", "Slot", "Slots", "end", "end_in_silence",
+    "holder_of", "note_caller", "note_tag"]
 
 # Why a connection is closed: the program wanted that, the server has ended it
 # or it could not be cleaned, its lifetime was over, it was idle for too long,
@@ -43,6 +43,9 @@ __all__ = [
 CLEARED, DEAD, EXPIRED = "cleared", "dead", "expired"
 IDLE, SURPLUS = "idle", "surplus"
 REASONS = (CLEARED, DEAD, EXPIRED, IDLE, SURPLUS)
+
+# The round of a connection whose place is to be left to other processes.
+YIELDED = -2
 
 _NEVER = float("inf")
 

@@ -45,7 +45,7 @@ class PoolStats(NamedTuple):
         wanted that, by close(), drain() or shutdown()
     closed_dead: because they were dead, or could not be cleaned
     closed_expired, closed_idle: because of maxlifetime and of maxidletime
-    closed_surplus: because there were too many
+    closed_surplus: because there were too many, also on the server
     oldest: for how many seconds the oldest lease has lasted; None if there is
         none, or if that is unknown
     borrowed: how many leases there were

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from .resetting import ResetWorkers
 
 __all__ = [
-    "allow_helpers", "close_idle", "divide", "drain", "limit_usage", "observe",
-    "set_admission_policy", "set_kinds", "set_paused", "set_reset_workers",
-    "set_service",
-    "start_maintenance", "unobserve", "watch_holders"]
+    "allow_helpers", "allow_yielding", "close_idle", "divide", "drain",
+    "limit_usage", "observe", "set_admission_policy", "set_kinds",
+    "set_paused", "set_reset_workers", "set_service", "start_maintenance",
+    "unobserve", "watch_holders"]
 
 
 def start_maintenance(
@@ -33,6 +33,18 @@ def start_maintenance(
 def allow_helpers(core: Any, are_allowed: bool) -> None:
     """Connect in helper threads for requests that have a deadline, or not."""
     core.has_helpers = are_allowed
+
+
+def allow_yielding(core: Any) -> None:
+    """Leave places to others if the pool is always full, and requests wait.
+
+    What that needs is loaded now, as an interrupt of an import can block all.
+    """
+    if core.limits.maxconnections and core.timeout != 0 and not (
+            core.backend.is_embedded):
+        from . import yielding  # noqa: F401, PLC0415 - an option
+
+        core.yields = True
 
 
 def watch_holders(core: Any, nested: str, ondeadlock: str) -> None:

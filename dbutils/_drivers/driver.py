@@ -45,7 +45,7 @@ LOST = frozenset((
     # and the sockets of Windows
     10053, 10054))
 _TRANSIENT = frozenset(("40001", "40P01", "55P03", 1205, 1213, 8177))
-_READ_ONLY = frozenset(("25006", 1290, 1792, 1836, 3906, 16000))
+_READ_ONLY = frozenset(("25006", 1047, 1290, 1792, 1836, 3906, 16000))
 
 # The characters of an SQLSTATE, and their number.
 _LENGTH = 5

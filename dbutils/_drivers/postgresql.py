@@ -38,6 +38,21 @@ _STANDING = (
     " else pg_current_wal_insert_lsn() end - '0/0'::pg_lsn)::bigint")
 
 
+# The length of the second half of a position, in bits.
+_HALF = 32
+
+
+def _lsn(offset: int) -> str:
+    """Return a position in the log as the server writes it."""
+    return f"{offset >> _HALF:X}/{offset & 2 ** _HALF - 1:X}"
+
+
+def _offset(lsn: str) -> int:
+    """Return a position in the log as a number."""
+    upper, _, lower = lsn.partition("/")
+    return (int(upper, 16) << _HALF) + int(lower, 16)
+
+
 class _PostgreSql(ExactDriver):
     """The base of the drivers for PostgreSQL."""
 
@@ -98,11 +113,12 @@ class _PostgreSql(ExactDriver):
     def position(self, con: Any) -> str | None:
         standing = self.standing(con)
         reached = None if standing is None else standing.position
-        return None if reached is None else str(reached)
+        return None if reached is None else _lsn(reached)
 
     def has_reached(self, con: Any, position: str) -> bool | None:
         reached = self.position(con)
-        return None if reached is None else int(reached) >= int(position)
+        return None if reached is None else (
+            _offset(reached) >= _offset(position))
 
     def is_closed(self, con: Any) -> bool | None:
         closed = getattr(con, "closed", None)

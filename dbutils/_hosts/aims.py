@@ -9,7 +9,7 @@ from .._drivers.standing import PRIMARY, READ_ONLY, STANDBY
 __all__ = ["Aim", "Wish", "check_after", "check_aim"]
 
 # The characters of positions, of which statements are made.
-_TOKEN = frozenset("0123456789ABCDEFabcdef:,-")
+_TOKEN = frozenset("0123456789ABCDEFabcdef:,-/")
 
 _WRITES = frozenset((PRIMARY,))
 _READS = frozenset((READ_ONLY, STANDBY))

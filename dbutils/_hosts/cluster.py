@@ -43,29 +43,29 @@ _TRUST = 2
 _HISTORY = 1000
 
 
-def _in_order(hosts: list[Host], turn: int) -> list[Host]:  # noqa: ARG001 - as others
+def _in_order(hosts: list[Host]) -> list[Host]:
     return hosts
 
 
-def _in_turn(hosts: list[Host], turn: int) -> list[Host]:
-    first = turn % len(hosts)
-    return hosts[first:] + hosts[:first]
+def _in_turn(hosts: list[Host]) -> list[Host]:
+    """Return first the one that was tried longest ago, whatever its role."""
+    return sorted(hosts, key=attrgetter("turn"))
 
 
-def _at_random(hosts: list[Host], turn: int) -> list[Host]:  # noqa: ARG001 - as others
+def _at_random(hosts: list[Host]) -> list[Host]:
     return sample(hosts, len(hosts))
 
 
-def _least_first(hosts: list[Host], turn: int) -> list[Host]:
-    return sorted(_in_turn(hosts, turn), key=attrgetter("number"))
+def _least_first(hosts: list[Host]) -> list[Host]:
+    return sorted(hosts, key=attrgetter("number", "turn"))
 
 
-def _fastest_first(hosts: list[Host], turn: int) -> list[Host]:  # noqa: ARG001 - as others
+def _fastest_first(hosts: list[Host]) -> list[Host]:
     return sorted(hosts, key=attrgetter("seconds"))
 
 
 # The order in which the hosts are asked for a connection.
-ORDERS: dict[str, Callable[[list[Host], int], list[Host]]] = {
+ORDERS: dict[str, Callable[[list[Host]], list[Host]]] = {
     "in-order": _in_order, "round-robin": _in_turn, "random": _at_random,
     "least": _least_first, "fastest": _fastest_first}
 
@@ -91,7 +91,7 @@ class Cluster:
         self._role = role
         self._cuts = cuts
         self._catchup = catchup
-        self._turns = count()
+        self._turns = count(1)
         self.has_limits = any(host.is_limited for host in hosts)
         # Whether roles matter.
         self.asks = role is not None or len(hosts) > 1 or aim.target != "any"
@@ -209,7 +209,7 @@ class Cluster:
         """
         self.arguments = route.arguments
         self._watch()
-        aim, hosts = route.aim, self._order(self.hosts, next(self._turns))
+        aim, hosts = route.aim, self._order(self.hosts)
         is_at_limit = False
         full: dict[Host, Exception] = {}
         for trust, roles, host in product(
@@ -220,6 +220,7 @@ class Cluster:
             if seat is None:
                 is_at_limit = is_at_limit or trust > 0
                 continue
+            host.turn = next(self._turns)
             con = self._try(host, route, roles, seat, full)
             if con is not None:
                 return con

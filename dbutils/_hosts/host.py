@@ -59,8 +59,10 @@ class Host:
         self.known_at = _NEVER
         self.standing = Standing(UNKNOWN)
         self.lag: float | None = None
-        # How long it usually takes to answer.
+        # How long it usually takes to answer, and when it was tried last, as
+        # the number of the attempt.
         self.seconds = 0.0
+        self.turn = 0
         # Why it cannot be used, how often in a row, and how long it rests.
         self.error: BaseException | None = None
         self.failures = 0

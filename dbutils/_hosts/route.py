@@ -77,6 +77,13 @@ class Route:
         if self.host is not None:
             self.cluster.note_refusal(self.host)
 
+    @property
+    def was_left(self) -> bool:
+        """Whether others have left the server, or are leaving it."""
+        session = self.session()
+        return self.host is not None and (
+            self.host.is_accused or bool(session and session.is_doubted))
+
     def cut(self) -> None:
         """End what is going on, since the server does not answer."""
         session = self.session()

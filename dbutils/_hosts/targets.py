@@ -159,9 +159,11 @@ def _ways_to(host: Any, creator: Any) -> Iterable[_Way]:
 
 
 def _way_by_function(host: Any) -> _Way:
+    given = getattr(host, "keywords", None)  # of a partial function
+    name = _name_of(given) if isinstance(given, Mapping) else (
+        getattr(host, "__name__", type(host).__name__))
     return _Way(
-        getattr(host, "__name__", type(host).__name__), host, {},
-        module_of_creator(host), creator_threadsafety(host))
+        name, host, {}, module_of_creator(host), creator_threadsafety(host))
 
 
 def _way_by_parameters(host: Any, creator: Any) -> _Way:

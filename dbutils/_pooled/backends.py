@@ -91,6 +91,10 @@ class SteadyBackend(Backend):
         if session.options.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
 
+    def has_known_server(self, con: Any) -> bool:
+        driver = session_of(con).driver
+        return driver.is_known and not driver.is_embedded
+
     def busy_of(self, con: Any, checkout: Any) -> Busy | None:
         busy: Busy | None = session_of(con).busy
         return None if busy is None else busy.of(checkout)

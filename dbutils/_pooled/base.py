@@ -34,6 +34,7 @@ from .._core.refusals import (
 from .._core.slots import end, holder_of
 from .._core.tuning import (
     allow_helpers,
+    allow_yielding,
     close_idle,
     drain,
     observe,
@@ -308,6 +309,7 @@ class Pooled(Generic[Con]):
         self._choose_way_back()
         self._core.timeout = options.timeout
         _load_for(limits)
+        allow_yielding(self._core)
         start_maintenance(self._core, options.maintenance, self._open)
         self._open_ahead(limits.mincached)
         # not before, since the first ones are held by one thread

@@ -312,7 +312,12 @@ class SafeFailover:
             session.work = had_work or session.work  # also if it is closed now
             session.distrust(error)
             return False
-        loss = self.loss(session, error, kind, had_work, call)
+        refused = None
+        if session.route is not None and self._replays and not had_work:
+            from .refused import refusal  # noqa: PLC0415 - several servers
+
+            refused = refusal(session, error, call)
+        loss = self.loss(session, error, kind, had_work, call) or refused
         return not extras_of(cursor).no_failover and (
             can_repeat(session, error, loss))
 

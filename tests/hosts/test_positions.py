@@ -197,6 +197,20 @@ def test_what_is_no_position_is_named(a, b, after):
         pool.connection(after=after)
 
 
+@pytest.mark.parametrize("target", ["primary", "any"])
+def test_all_connections_leave_a_node_without_quorum(a, b, target):
+    """The first statement that is refused tells that of a driver unknown."""
+    b.role = "primary"
+    pool = pool_of(a, b)
+    one, two = (pool.connection(target=target) for _ in range(2))
+    a.dbapi.plan(NodeError(1047), matching="insert")
+    a.role = "offline"
+    with pytest.raises(NodeError):
+        insert(one, 1)
+    insert(two, 2)
+    assert (host_of(two), b.rows) == ("b", [2])
+
+
 # Whole transactions.
 
 def test_a_transaction_is_repeated_on_another_server(a, b):

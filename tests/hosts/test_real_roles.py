@@ -33,11 +33,14 @@ def test_postgresql_tells_how_far_it_has_come(targets, driver):
     before = db.position()
     ask(db, "create temporary table t (n integer)")
     db.commit()
-    assert int(db.position()) > int(before)
     facts = db._own_session.driver
     con = db._own_session.con
     assert facts.has_reached(con, before)
-    assert not facts.has_reached(con, str(int(before) * 2))
+    assert facts.has_reached(con, ask(
+        db, "select cast(pg_current_wal_lsn() as text)"))
+    assert ask(db, "select cast(%s as pg_lsn) > cast(%s as pg_lsn)",
+               db.position(), before)
+    assert not facts.has_reached(con, "FFFFFFFF/0")
 
 
 def test_the_question_leaves_no_transaction(targets, driver):

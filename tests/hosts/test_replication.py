@@ -1,7 +1,7 @@
 """A real primary of PostgreSQL with two standbys."""
 
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from threading import Event, Thread
 
@@ -9,6 +9,7 @@ import drivers
 import pytest
 from drivers import ask, start
 from folders import EXAMPLES
+from manuals import every
 from patience import join, wait_until
 from servers import HOST
 from serving import run_example
@@ -93,6 +94,25 @@ def test_the_example_reads_what_it_has_written(replication, tmp_path):
     assert read == "tea was read"
     assert len(states) == 3
     assert sum(state.endswith("is primary") for state in states) == 1
+
+
+@pytest.mark.parametrize(("_", "code"), every("replicas"))
+def test_the_manual_shows_programs_that_run(_, code, replication):
+    """They find the servers and the database of the tests instead."""
+    primary, *standbys = replication.servers
+    for name, server in zip(
+            ("db1", "db2", "db3"), [*standbys, primary]):
+        code = code.replace(
+            f'"host": "{name}"', f'"host": "{HOST}", "port": {server.port}')
+    names = {}
+    with directly(primary) as db:
+        ask(db, "create table if not exists orders (item text)")
+    try:
+        exec(code.replace('"shop"', '"postgres", user="postgres"'), names)
+        assert set(names["targets"].states().values()) >= {
+            "primary", "standby"}
+    finally:
+        names["pool"].shutdown(0)
 
 
 def test_a_standby_is_read_that_has_replayed_the_last_write(
@@ -208,11 +228,18 @@ def most_often(pool):
             " group by n) as counted")
 
 
-def turn(server):
-    """Let a primary refuse to write, as one that is switched over does."""
+@contextmanager
+def directly(server):
+    """Use a connection to a server that commits each statement."""
     con = psycopg2.load().connect(
         host=HOST, port=server.port, user="postgres", dbname="postgres")
     con.autocommit = True
-    ask(con, "alter system set default_transaction_read_only = on")
-    ask(con, "select pg_reload_conf()")
+    yield con
     con.close()
+
+
+def turn(server):
+    """Let a primary refuse to write, as one that is switched over does."""
+    with directly(server) as con:
+        ask(con, "alter system set default_transaction_read_only = on")
+        ask(con, "select pg_reload_conf()")

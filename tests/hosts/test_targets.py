@@ -579,6 +579,12 @@ def test_in_turn_each_one_is_used(a, b, c):
     assert order_of(6, a, b, c, order="round-robin") == list("abcabc")
 
 
+def test_in_turn_each_one_is_used_of_those_that_fit(a, b, c):
+    pool = PooledDB(targets_of(a, b, c, order="round-robin"))
+    leases = [pool.connection(target="standby") for _ in range(6)]
+    assert [host_of(lease) for lease in leases] == list("bcbcbc")
+
+
 def test_at_random_each_one_is_used(a, b, c):
     assert set(order_of(100, a, b, c, order="random")) == set("abc")
 
@@ -901,6 +907,69 @@ def test_the_first_refusal_to_write_turns_all_connections(a, b):
     assert b.rows == [1, 2, 3, 4, 5]
 
 
+def errors_on_its_way(a, b, act, prepare=lambda db: None):
+    """Let a statement be on its way when its server is left.
+
+    act, prepare: execute it on a connection, and what comes before it
+    Return the errors of the statement.
+    """
+    pool = PooledDB(targets_of(a, b, probe=1000))
+    first, second, errors = pool.connection(), pool.connection(), []
+    prepare(second)
+
+    def work():
+        try:
+            act(second)
+        except a.dbapi.Error as error:
+            errors.append(error)
+
+    a.dbapi.silence()
+    threads = in_threads(work, 1)
+    wait_until(lambda: a.dbapi._silent)
+    (waiting,), a.dbapi._silent = a.dbapi._silent, None
+    swap(a, b)
+    with pytest.raises(a.dbapi.OperationalError):
+        insert(first, 0)
+    waiting.wake()
+    join(threads)
+    return errors
+
+
+def test_a_statement_on_its_way_is_executed_by_the_new_primary(a, b):
+    """So a pool gets one error, and not one for each thread."""
+    assert not errors_on_its_way(a, b, lambda db: insert(db, 1))
+    assert (a.rows, b.rows) == ([], [1])
+
+
+@pytest.mark.parametrize("statement", [
+    "replace into t values (1)", "insert into t values (1) -- ; select 1"])
+def test_a_statement_that_may_be_more_than_one_gets_its_error(
+        a, b, statement):
+    error, = errors_on_its_way(
+        a, b, lambda db: db.cursor().execute(statement))
+    assert "readonly" in str(error)
+    assert b.rows == []
+
+
+def test_statements_of_which_some_may_be_done_get_their_error(a, b):
+    error, = errors_on_its_way(a, b, lambda db: db.cursor().executemany(
+        "insert into t values (?)", [(1,), (2,)]))
+    assert "readonly" in str(error)
+    assert b.rows == []
+
+
+@pytest.mark.parametrize("prepare", [
+    lambda db: db.begin(),
+    lambda db: db.cursor().execute("create temporary table u (n integer)"),
+    lambda db: db.cursor().execute("insert into t values (2)")],
+    ids=["begun", "marked", "with work"])
+def test_what_was_done_before_goes_to_no_other_server(a, b, prepare):
+    error, = errors_on_its_way(a, b, lambda db: db.cursor().execute(
+        "insert into t values (1)"), prepare)
+    assert "readonly" in str(error)
+    assert b.rows == []
+
+
 def test_a_transaction_is_not_turned_in_the_middle(a, b):
     pool = PooledDB(targets_of(a, b))
     one, two = pool.connection(), pool.connection()
@@ -1106,6 +1175,13 @@ def test_urls_and_configurations_are_hosts(tmp_path):
         db.cursor().execute("create table t (n)")
     assert targets.dbapi is sqlite3
     assert driver_in(targets.dbapi).is_embedded
+
+
+def test_a_partial_function_has_the_name_of_its_host():
+    hosts = [
+        partial(sqlite3.connect, host="db1"),
+        partial(sqlite3.connect, host="db2", port=5433)]
+    assert list(Targets(hosts).states()) == ["db1", "db2:5433"]
 
 
 def test_hosts_of_the_same_name_are_told_apart(a):

@@ -8,7 +8,8 @@ import pytest
 from everywhere import sweep
 from patience import PATIENCE, in_threads, join, wait_until
 
-from dbutils._core import ceiling
+from dbutils._core import ceiling, yielding
+from dbutils._pooled.backends import DbBackend
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.testing import ScriptedDriver
 
@@ -27,6 +28,7 @@ def clock(monkeypatch):
     """A clock for what is allowed to a pool, which is put on by the test."""
     now = [1000.0]
     monkeypatch.setattr(ceiling, "monotonic", lambda: now[0])
+    monkeypatch.setattr(yielding, "monotonic", lambda: now[0])
     monkeypatch.setattr(ceiling, "urandom", bytes)  # nothing varies
     return now
 
@@ -171,12 +173,12 @@ def test_one_more_is_allowed_every_few_seconds(driver, clock):
     driver.max_connections = None
     with pytest.raises(TooManyConnectionsError):
         pool.connection()
-    clock[0] += 3 / 2
+    clock[0] += 1
     leases += take(pool, 1)
     assert pool.stats().ceiling == 3
     with pytest.raises(TooManyConnectionsError):
         pool.connection()
-    clock[0] += 2 + 5 / 2 + 3
+    clock[0] += 22
     leases += take(pool, 3)  # as before the refusal
     assert pool.stats().ceiling is None
     with pytest.raises(TooManyConnectionsError, match="Raise maxconnections"):
@@ -231,6 +233,119 @@ def test_the_place_of_an_expired_connection_is_left_to_others(
     assert opened(pool) == 2
     other.close()
     close(served)
+
+
+class NoChore:
+    """Work in the background that only the test does."""
+
+    def __init__(self, owner, method):
+        self.look = getattr(owner, method)
+        self.pauses = []
+        self.is_over = False
+
+    def plan(self, pause):
+        self.pauses.append(pause)
+
+    def begin(self, pause):
+        self.pauses.append(pause)
+
+    def end(self):
+        self.is_over = True
+
+
+@pytest.fixture
+def chores(monkeypatch):
+    """The driver counts as known; return the chores of pools."""
+    made = []
+
+    def new(owner, method):
+        made.append(NoChore(owner, method))
+        return made[-1]
+
+    monkeypatch.setattr(yielding, "Chore", new)
+    monkeypatch.setattr(
+        DbBackend, "has_known_server", lambda self, con: True)
+    return made
+
+
+def test_a_pool_that_is_always_full_leaves_a_place_to_others(
+        driver, clock, chores):
+    """It has no lifetime, so it would never learn that the server is full."""
+    driver.max_connections = 4
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    leases = take(pool, 4)
+    chores[0].look()
+    close(leases)
+    assert (opened(pool), pool.stats().closed_surplus) == (3, 1)
+    other = driver.connect()
+    leases = take(pool, 3)
+    served = []
+    threads = in_threads(lambda: served.append(pool.connection()), 1)
+    wait_until(lambda: pool.stats().waiting)
+    assert pool.stats().ceiling is None
+    clock[0] += 1
+    chores[0].look()
+    wait_until(lambda: pool.stats().ceiling == 2)
+    close(leases)
+    join(threads)
+    assert opened(pool) == 2
+    other.close()
+    close(served)
+
+
+def test_a_place_that_nobody_takes_is_taken_back(driver, clock, chores):
+    """Also if connections come back so soon that requests hardly wait."""
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    leases = take(pool, 4)
+    chore, = chores
+    assert chore.pauses == [0.5]
+    chore.look()
+    close(leases)
+    assert opened(pool) == 3
+    clock[0] += 0.7
+    chore.look()
+    leases = take(pool, 4)
+    assert (opened(pool), pool.stats().ceiling) == (4, None)
+    before = pool.stats().closed_surplus
+    chore.look()  # not so soon again
+    close(leases)
+    assert pool.stats().closed_surplus == before == 1
+    clock[0] += 1
+    leases = take(pool, 4)
+    chore.look()
+    close(leases)
+    assert pool.stats().closed_surplus == 2
+    assert len(chores) == 1
+
+
+def test_a_pool_that_is_not_under_load_leaves_no_place(driver, clock, chores):
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    close(take(pool, 4))
+    leases = take(pool, 2)
+    chores[0].look()
+    close(leases)
+    assert (opened(pool), pool.stats().closed_surplus) == (4, 0)
+    pool.close()
+    chores[0].look()
+    assert chores[0].is_over
+
+
+@pytest.mark.parametrize("options", [
+    {"maxconnections": 4}, {"maxconnections": 4, "maxwait": 0},
+    {"maxconnections": 3, "blocking": True}, {"blocking": True}], ids=str)
+def test_some_pools_leave_no_places(driver, chores, options):
+    """Neither small ones, nor those where requests may not wait."""
+    pool = PooledDB(driver, **options)
+    close(take(pool, options.get("maxconnections", 10)))
+    assert not chores
+
+
+def test_a_driver_that_is_not_known_has_no_server_for_others(
+        driver, monkeypatch):
+    monkeypatch.setattr(yielding, "Chore", None)
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    close(take(pool, 4))
+    assert pool._core.yielding is None
 
 
 def test_a_pool_with_a_ceiling_can_be_resized(driver, clock):

@@ -13,7 +13,6 @@ from patience import PATIENCE, in_threads
 from dbutils import PooledDB
 
 THREADS = 8
-LIFETIME = 2  # seconds
 
 
 class Worker:
@@ -22,7 +21,6 @@ class Worker:
     def __init__(self, driver, port):
         self.pool = PooledDB(
             driver, maxconnections=THREADS, maxwait=PATIENCE,
-            maxlifetime=LIFETIME,
             host="127.0.0.1", port=port, user="postgres")
         self.served = []
         self.errors = []

@@ -18,7 +18,8 @@ CHINESE = "zh/start.rst"
 # or only compiled; it can go on with the code before it, or be on one side
 BLOCK = re.compile(
     r"(?:^\.\. (?:not run: (?P<reason>.+)|compiled: (?P<obstacle>.+)"
-    r"|run with: (?P<needs>[\w.]+)|(?P<goes_on>continues the code above))"
+    r"|run with: (?P<needs>[\w.]+)(?P<after>, after the code above)?"
+    r"|(?P<goes_on>continues the code above))"
     r"\n\n)?^\.\. code:: python\n(?:   :class: (?P<side>\w+)\n)?\n"
     r"(?P<code>(?:   .*\n|\n)+)", re.MULTILINE)
 
@@ -38,7 +39,7 @@ def blocks(name, *needs):
     found, before = [], ""
     for block, place in all_blocks(name):
         code = dedent(block["code"])
-        if block["goes_on"]:
+        if block["goes_on"] or block["after"]:
             code = before + code
         before = code
         is_of_others = block["side"] == "before" and not block["needs"]
