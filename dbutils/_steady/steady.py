@@ -199,7 +199,7 @@ class Steady:
         if is_closeable:
             session.close()
             # nothing is left that the next use could lose
-            session.is_marked = session.work = False
+            session.is_marked = session.is_exposed = session.work = False
         else:
             session.end_checkout()
         if is_forgotten:

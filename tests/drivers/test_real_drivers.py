@@ -150,11 +150,13 @@ def test_the_socket_of_another_is_not_taken_for_its_own(
     assert session.con is not lost
 
 
-@pytest.mark.parametrize("kind", ["session", "work", "both"])
+@pytest.mark.parametrize("kind", ["session", "work", "both", "exposed"])
 def test_nothing_is_left_to_lose_after_close(make, driver, kind):
     table = driver.new_table("closed")
     db = make()
     for number in range(2):
+        if kind == "exposed":
+            ask(db.dbapi_connection, "select 1")
         if kind != "work":
             ask(db, "create temporary table mine (id integer)")
         if kind != "session":
