@@ -378,7 +378,8 @@ class DbSession(Session):
     def end_checkout(self) -> None:
         """Reset the session for a program that goes on to hold it."""
         is_dirty = (
-            self.transaction or self.is_marked or self.settings_changed)
+            self.transaction or self.is_marked or self.settings_changed
+            or self.has_failed())
         if is_dirty and not self._reset(reset=False):
             self.invalidate()
 

@@ -7,18 +7,23 @@ on the same connection.
 
 from __future__ import annotations
 
-from .._base.errors import add_note
+from .._base.errors import add_note, quietly
 from .._base.hints import Any
 from .._drivers.creators import is_clear, is_unsupported
+from .._drivers.standing import rows_of
 from .liveness import still_answers
 from .mistakes import explain_thread
 from .session import stay_away
 
-__all__ = ["OUTCOME_UNKNOWN", "is_lost", "note_end", "note_error"]
+__all__ = [
+    "OUTCOME_UNKNOWN", "begins_anew", "is_lost", "note_end", "note_error"]
 
 OUTCOME_UNKNOWN = (
     "DBUtils: the connection was lost in commit(),"
     " it is unknown whether the transaction was committed. [DBU-50]")
+
+# The SQLSTATE of a statement in a transaction that has failed before.
+_HAD_FAILED = "25P02"
 
 # Words of errors that come when the time is up, without spaces.
 _LATE = ("timeout", "timedout")
@@ -59,18 +64,40 @@ def _verdict(session: Any, error: Exception) -> bool | None:
     return None if isinstance(error, (errors, OSError, EOFError)) else False
 
 
-def note_error(session: Any, error: Exception) -> None:
-    """Note an error after which the connection stays."""
+def note_error(
+        session: Any, error: Exception, had_work: bool = True) -> None:
+    """Note an error after which the connection stays.
+
+    had_work: whether there was work before the statement that has failed
+    """
     if session.driver.in_transaction(session.con) is not None:
         session.work = None
         if session.driver.is_aborted(session.con):
             session.leave = stay_away  # it is rolled back, whatever "reset"
+            if not had_work:
+                session.work = False  # nothing was done
     if session.driver.is_read_only(error):
         session.suspect()
         if session.route is not None:
             session.route.note_refusal()
     explain_thread(error)
     session.distrust(error)
+
+
+def begins_anew(session: Any, error: Exception) -> bool:
+    """Begin another transaction if this one had failed before a statement.
+
+    Return whether that was so, and the statement can be executed after all.
+    It cannot be if it relies on what the transaction had read before.
+    """
+    driver, con = session.driver, session.con
+    if driver.code(error) != _HAD_FAILED or not driver.is_aborted(con):
+        return False
+    with quietly("ending a transaction that has failed"):
+        session.end("rollback")
+        (level,), = rows_of(con, "show transaction_isolation")
+        return bool(level == "read committed")
+    return False
 
 
 def note_end(session: Any, verb: str, error: Exception) -> None:

@@ -33,7 +33,7 @@ from .db_session import DbSession
 from .deadlines import watchdog
 from .decisions import Loss, reason_not_to_repeat
 from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
-from .losses import is_lost, note_end, note_error
+from .losses import begins_anew, is_lost, note_end, note_error
 from .mistakes import explain_refusal, present_error
 from .session import Session
 from .settings import restore
@@ -74,7 +74,7 @@ class SafeFailover:
             had_work: bool = False, call: Call | None = None) -> Loss | None:
         """Return what would be lost or doubled, None if nothing was lost."""
         if not is_lost(session, error):
-            note_error(session, error)
+            note_error(session, error, had_work)
             return None
         loss = Loss(
             in_transaction=session.transaction, has_work=had_work,
@@ -313,13 +313,18 @@ class SafeFailover:
             session.distrust(error)
             return False
         refused = None
-        if session.route is not None and self._replays and not had_work:
+        is_first = self._replays and not (had_work or session.transaction)
+        if is_first and session.route is not None:
             from .refused import refusal  # noqa: PLC0415 - several servers
 
             refused = refusal(session, error, call)
         loss = self.loss(session, error, kind, had_work, call) or refused
-        return not extras_of(cursor).no_failover and (
-            can_repeat(session, error, loss))
+        if extras_of(cursor).no_failover:
+            return False
+        return (
+            loss is None and is_first and call.can_be_repeated
+            and begins_anew(session, error)
+        ) or can_repeat(session, error, loss)
 
     def execute(
             self, session: DbSession, cursor: ReplaceableCursor,

@@ -314,6 +314,13 @@ class Session:
         """Return the settings of a new driver connection."""
         return self.driver.first(self.con)
 
+    def has_failed(self) -> bool:
+        """Return whether a transaction is open that can only be rolled back.
+
+        Each error of a statement in one changes "leave".
+        """
+        return self.leave is not None and self.driver.is_aborted(self.con)
+
     def needs_reset(self, mode: Any) -> bool:
         """Return whether the server has to be asked to reset the session.
 

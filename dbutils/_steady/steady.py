@@ -193,13 +193,13 @@ class Steady:
         session = self._own_session
         is_closeable = session.is_closeable
         if not (is_closeable or session.transaction or session.is_marked
-                or session.settings_changed):
+                or session.settings_changed or session.has_failed()):
             return
         is_forgotten = self._taken is not None and forgets_work(session)
         if is_closeable:
             session.close()
             # nothing is left that the next use could lose
-            session.is_marked = session.work = False
+            session.is_marked = session.is_exposed = session.work = False
         else:
             session.end_checkout()
         if is_forgotten:

@@ -150,11 +150,13 @@ def test_the_socket_of_another_is_not_taken_for_its_own(
     assert session.con is not lost
 
 
-@pytest.mark.parametrize("kind", ["session", "work", "both"])
+@pytest.mark.parametrize("kind", ["session", "work", "both", "exposed"])
 def test_nothing_is_left_to_lose_after_close(make, driver, kind):
     table = driver.new_table("closed")
     db = make()
     for number in range(2):
+        if kind == "exposed":
+            ask(db.dbapi_connection, "select 1")
         if kind != "work":
             ask(db, "create temporary table mine (id integer)")
         if kind != "session":
@@ -177,6 +179,53 @@ def test_an_error_of_a_statement_is_raised_as_it_is(make, driver):
             insert(db, table, 2)
     db.rollback()
     assert numbers_in(driver, table) == []
+
+
+def test_a_failed_transaction_in_which_nothing_was_done_is_begun_anew(
+        make, driver):
+    table = driver.new_table("anew")
+    db = make()
+    insert(db, table, 1)
+    db.commit()
+    for number in (2, 3):
+        ask(db, "select 1")
+        for _ in range(2):
+            with pytest.raises(driver.error):
+                insert(db, table, 1)
+        insert(db, table, number)
+        db.commit()
+    assert numbers_in(driver, table) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("before", ["begin", "isolation", "no failover"])
+def test_a_failed_transaction_is_not_always_begun_anew(make, driver, before):
+    if driver.family != "postgresql":
+        pytest.skip("other servers roll back only the statement")
+    strict = (
+        "set session characteristics as transaction isolation level"
+        " repeatable read")
+    db = make(
+        setsession=[strict] if before == "isolation" else None,
+        failover="never" if before == "no failover" else "safe")
+    if before == "begin":
+        db.begin()
+    for sql in ("select nonsense", "select 1"):
+        with pytest.raises(driver.error):
+            ask(db, sql)
+    db.rollback()
+    assert ask(db, "select 1") == 1
+
+
+def test_close_ends_a_failed_transaction(driver):
+    table = driver.new_table("ended")
+    persistent = PersistentDB(driver.load(), **driver.parameters())
+    db = persistent.connection()
+    insert(db, table, 1)
+    with pytest.raises(driver.error):
+        insert(db, table, 1)
+    db.close()
+    assert ask(db, "select 1") == 1
+    db.rollback()
 
 
 def test_a_statement_that_takes_too_long_is_not_executed_again(make, driver):
