@@ -24,7 +24,7 @@ __all__ = [
 # makes another attempt.  Each varies from that to twice that, so that not all
 # processes act at the same time.
 _STEP = 0.01
-_LONGEST_STEP = 20.0
+_LONGEST_STEP = 10.0
 _RETRY = 0.1
 # In seconds, the same for a place that is left to others, if they need it.
 _WAY = 0.3
