@@ -140,22 +140,23 @@ class Permit:
     """The right to use a slot, for as long as something refers to it."""
 
     __slots__ = (
-        "__dict__", "__weakref__", "checkout", "slot", "taken", "uses")
+        "__dict__", "__weakref__", "checkout", "group", "slot", "taken",
+        "uses")
 
     is_share = False
 
     slot: Any
 
-    # Rare facts are no fields of each permit.  The tokens that are given back
-    # with it, and those who share the connection, if it was ever shared.
+    # The tokens that are given back with it; no field, since few have some.
     admission: Any = None
-    group: Any = None
 
     def __init__(self) -> None:
         # Empty after a checkout, None when the connection is idle.
         self.checkout: Checkout | None = None
         # The fields of its holder, if the pool keeps track of them.
         self.taken: Taken | None = None
+        # Those who share the connection, if it was ever shared.
+        self.group: Any = None
         # The times of its place, if any were noted since it was issued.
         self.uses: Uses | None = None
 

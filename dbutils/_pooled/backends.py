@@ -121,7 +121,7 @@ class SteadyBackend(Backend):
         session = session_of(con)
         if not session.is_clean:
             return False
-        leave = session.leave or session.failover.quick_reset
+        leave = session.leave or session.terms.failover.quick_reset
         return bool(leave(session))
 
     def seems_ready(self, con: Any) -> bool:

@@ -110,8 +110,9 @@ def probe_of(descriptor: int | None) -> SocketProbe | None:
 
 def note_ping(session: Any) -> None:
     """Count a question in the pool, if there is one."""
-    if session.throttle is not None:
-        next(session.throttle.pings)
+    throttle = session.terms.throttle
+    if throttle is not None:
+        next(throttle.pings)
 
 
 # Asking the driver, or with the question of the program.

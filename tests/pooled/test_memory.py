@@ -16,7 +16,7 @@ from dbutils.pooled_pg import PooledPg
 # The bytes of an idle connection besides those of the driver, of the pool and
 # of the story, which keeps the last events only: in a pool without a limit, in
 # one that has noted holders, and if it was never in use.
-BUDGETS = {"unlimited": 645, "noted": 770, "unused": 648}
+BUDGETS = {"unlimited": 653, "noted": 778, "unused": 656}
 
 
 def use(pool, number):
