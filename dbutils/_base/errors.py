@@ -31,8 +31,8 @@ class _Logger:
         logging = loaded("logging")
         if not hasattr(logging, _LAST):
             return _ignore
-        log = logging.getLogger("dbutils")  # type: ignore[union-attr]
-        silent = logging.NullHandler  # type: ignore[union-attr]
+        log = logging.getLogger("dbutils")
+        silent = logging.NullHandler
         if not any(isinstance(other, silent) for other in list(log.handlers)):
             log.addHandler(silent())
         method = getattr(log, name)
