@@ -74,6 +74,7 @@ __all__ = [
     "SteadyDBError", "connect"]
 
 load_before_fork(
+    "_drivers.unknown", "_steady.account", "_steady.classic",
     "_steady.db_session", "_steady.opener", "_steady.policies",
     "_steady.replaced")
 

@@ -45,8 +45,8 @@ else:
     _IntCount = count  # which takes no parameter in Python 3.8
 
 __all__ = [
-    "Count", "Link", "Sum", "Total", "alive", "first", "pop", "pop_last",
-    "remove", "snapshot"]
+    "Count", "Link", "Sum", "Total", "alive", "first", "loaded", "pop",
+    "pop_last", "remove", "snapshot"]
 
 
 def first(queue: deque[Any] | list[Any]) -> Any:
@@ -125,6 +125,21 @@ def alive(links: Iterable[Any]) -> list[Any]:
     """Return the objects of weak references, without the dead ones."""
     things = [link() for link in links]
     return [thing for thing in things if thing is not None]
+
+
+def loaded(name: str) -> Any:
+    """Return a module, None if it was not loaded.
+
+    Before Python 3.14, get() locks a dict without the GIL.  A child that was
+    forked while another thread did that would wait for the lock for ever.
+    """
+    modules, module = sys.modules, None
+    try:
+        if name in modules:  # an error would take longer
+            module = modules[name]
+    except KeyError:
+        pass  # another thread has just removed it
+    return module
 
 
 class Count(_IntCount):

@@ -5,9 +5,11 @@ The messages are those that more than one module raises.
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
+from .atomic import loaded
 from .hints import Any, Callable, partial, ref
 
 __all__ = [
@@ -26,11 +28,11 @@ class _Logger:
 
     def __getattr__(self, name: str) -> Any:
         """Return a method of the logger."""
-        logging = sys.modules.get("logging")
+        logging = loaded("logging")
         if not hasattr(logging, _LAST):
             return _ignore
-        log = logging.getLogger("dbutils")  # type: ignore[union-attr]
-        silent = logging.NullHandler  # type: ignore[union-attr]
+        log = logging.getLogger("dbutils")
+        silent = logging.NullHandler
         if not any(isinstance(other, silent) for other in list(log.handlers)):
             log.addHandler(silent())
         method = getattr(log, name)
@@ -55,9 +57,22 @@ class _Mark:
     __slots__ = ("__weakref__",)
 
 
-# Weak references to the marks, by thread: if an interrupt keeps a thread from
-# tidying up, its mark is gone all the same.
-_telling: dict[int, Any] = {}
+class _Tellers:
+    """The threads that are within a handler of the program."""
+
+    def __init__(self) -> None:
+        self.after_fork()
+
+    def after_fork(self) -> None:
+        """Forget all threads in a forked child."""
+        # Weak references to the marks, by thread: if an interrupt keeps a
+        # thread from tidying up, its mark is gone all the same.
+        self.marks: dict[int, Any] = {}
+
+
+_tellers = _Tellers()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_tellers.after_fork)
 
 
 def tell(log: Callable[[], object]) -> None:
@@ -66,19 +81,19 @@ def tell(log: Callable[[], object]) -> None:
     A handler that fails is shown as the module logging shows it.  One that
     uses a pool itself has nothing more to log, or that would never end.
     """
-    me = threading.get_ident()
-    outer = _telling.get(me)
+    me, marks = threading.get_ident(), _tellers.marks
+    outer = marks.get(me)
     if outer is not None and outer() is not None:
         return
     mark = _Mark()
     try:
-        _telling[me] = ref(mark)
+        marks[me] = ref(mark)
         log()
     except Exception:  # noqa: BLE001 - of the program
         _show_failure()
     finally:
         del mark
-        _telling.pop(me, None)
+        marks.pop(me, None)
 
 
 def _show_failure() -> None:

@@ -45,7 +45,7 @@ anywhere = "free-threading" in sys.version
 collecting: set[str] = set()
 # The dict of the latest collection, and the last dict that this thread saw.
 # If both are the same object, this is the thread that collects.
-_latest: dict[str, Any] = {}
+_latest: dict[str, Any] = {"start": {}}
 _local: Any = _thread._local  # noqa: SLF001 - gevent replaces that of threading
 if _local.__module__ != "_thread":  # and this one, too, if it comes first
     _local = next(
@@ -61,8 +61,9 @@ gc.callbacks += [
 
 def is_collecting() -> bool:
     """Return whether the garbage collector is the caller."""
+    # get() would lock the dict without the GIL
     return bool(collecting) and (
-        _latest.get("start") is getattr(_here, "start", None))
+        _latest["start"] is getattr(_here, "start", None))
 
 
 def _forget_others() -> None:

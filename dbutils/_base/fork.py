@@ -13,6 +13,7 @@ first pool or connection loads is loaded before the first fork.
 from __future__ import annotations
 
 import os
+import sys
 
 from .errors import orphan_text, quietly
 from .hints import Any
@@ -107,11 +108,17 @@ def load_before_fork(*names: str) -> None:
 def _load_all() -> None:
     """Load what other threads could be loading during the fork.
 
-    All are asked for each time: what another thread is loading is waited for.
+    All are asked for each time: what another thread is loading is waited for,
+    also if few need it.
     """
-    for name in _late.copy():
+    names = [f"{_PACKAGE}.{name}" for name in _late.copy()]
+    names += [
+        name for name, module in sys.modules.copy().items()
+        if name.startswith(_PACKAGE) and getattr(
+            getattr(module, "__spec__", None), "_initializing", False)]
+    for name in names:
         with quietly("loading modules before a fork"):
-            __import__(f"{_PACKAGE}.{name}")
+            __import__(name)
 
 
 def _call_all() -> None:

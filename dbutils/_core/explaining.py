@@ -189,8 +189,8 @@ def _outage(scene: _Scene) -> _Finding | None:
 
 
 def _deadlock(scene: _Scene) -> _Finding | None:
-    holders = scene.holders
-    if not all(found.waits for found in holders) or (
+    holders = scene.holders  # none if they have come a moment ago
+    if not (holders and all(found.waits for found in holders)) or (
             any(map(is_leak, holders))):
         return None
     deadlock = certain(scene.core)

@@ -7,10 +7,10 @@ exceptions and its thread safety.
 
 from __future__ import annotations
 
-import sys
 from itertools import chain
 from types import FunctionType
 
+from .._base.atomic import loaded
 from .._base.hints import Any, Args, Callable, Iterator
 
 __all__ = [
@@ -50,7 +50,7 @@ def module_of_creator(creator: Any) -> Any:
         return creator
     if declared is not None:
         return declared
-    module = sys.modules.get(getattr(creator, "__module__", None) or "")
+    module = loaded(getattr(creator, "__module__", None) or "")
     return module if getattr(module, "connect", None) == creator else None
 
 
@@ -142,7 +142,7 @@ def driver_module(dbapi: Any, con: Any, failures: Any) -> Any:
 def _module_named(name: Any) -> Any:
     """Return the innermost package with a connect function, or None."""
     while name:
-        module = sys.modules.get(name)
+        module = loaded(name)
         if callable(getattr(module, "connect", None)):
             return module
         name = name.rpartition(".")[0]

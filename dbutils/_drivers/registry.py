@@ -31,6 +31,8 @@ _ALIASES = {
 # in which the class of a connection is defined; and the loaded families.
 _drivers: dict[str, DriverFacts] = {}
 _loaded: set[str] = set()
+# The module for other drivers, as soon as it is loaded.
+_unknown: list[Any] = []
 
 
 def driver_of(con: Any, dbapi: Any = None) -> DriverFacts:
@@ -43,10 +45,11 @@ def driver_of(con: Any, dbapi: Any = None) -> DriverFacts:
     """
     driver = find_driver(con)
     if driver is None:
-        from importlib import import_module  # noqa: PLC0415 - rarely needed
+        if not _unknown:
+            from importlib import import_module  # noqa: PLC0415 - rarely needed
 
-        unknown = import_module(".unknown", __package__)
-        driver = unknown.driver_behind(con, dbapi)
+            _unknown.append(import_module(".unknown", __package__))
+        driver = _unknown[0].driver_behind(con, dbapi)
     return driver or (
         TELLING if isinstance(ask(con, "in_transaction"), bool)
         else NO_DRIVER)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 
+from .._base.atomic import loaded
 from .._base.checks import whole
 from .._base.hints import Any, Kwargs
 from .._base.secrets import Secret
@@ -171,7 +171,7 @@ class _MsSqlPython(DriverFacts):
         return super().is_loss(error)
 
     def warning(self) -> str | None:
-        pooling = sys.modules.get("mssql_python.pooling")
+        pooling = loaded("mssql_python.pooling")
         if not ask(pooling, "PoolingManager.is_enabled"):
             return None
         return (

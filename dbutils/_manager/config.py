@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import sys
 from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from functools import partial
 from types import ModuleType
 
+from .._base.atomic import loaded
 from .._base.checks import check_seconds, check_size, shown
 from .._base.hints import Any, Args, Dict, Mapping
 from .._base.secrets import Secret, drop_secrets, wrap_secrets
@@ -339,7 +339,7 @@ def _name_of_driver(driver: Any) -> str | None:
         raise TypeError(
             f"'driver' must be a module or its name, not {shown(driver)}."
             " [DBU-01]")
-    if sys.modules.get(name) is not driver:
+    if loaded(name) is not driver:
         raise ValueError(
             f"'driver' is not what is imported as {name!r}. [DBU-08]")
     return name

@@ -159,6 +159,54 @@ other.join()
 assert ends == [7, 7], ends
 thread.join()
 """,
+    "in the child of a fork while a thread loads what few need": """
+from importlib.machinery import PathFinder
+from types import ModuleType
+has_begun, goes_on = threading.Event(), threading.Event()
+
+class Slow:
+    @staticmethod
+    def find_spec(name, path, target=None):
+        if name != "dbutils._drivers.unknown":
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        run = spec.loader.exec_module
+
+        def exec_module(module):
+            has_begun.set()
+            goes_on.wait()
+            run(module)
+
+        spec.loader.exec_module = exec_module
+        return spec
+
+class Connection:
+    def cursor(self):
+        raise LookupError
+
+    rollback = close = object
+
+driver = ModuleType("driver")
+driver.threadsafety = 2
+driver.connect = Connection
+
+def make():
+    with PooledDB(driver, 0, 1, failures=LookupError).connection() as db:
+        db.dbapi_connection.close()
+
+sys.meta_path.insert(0, Slow)
+thread = threading.Thread(target=make)
+thread.start()
+has_begun.wait()
+threading.Timer(0.2, goes_on.set).start()
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    make()
+    os._exit(7)
+assert os.waitpid(child, 0)[1] >> 8 == 7
+thread.join()
+""",
     "in a forked child": """
 ends = []
 for _ in range(3):

@@ -8,6 +8,7 @@ from weakref import getweakrefs
 import pytest
 from folders import ROOT
 
+from dbutils._base.atomic import loaded
 from dbutils._base.followers import Followers
 from dbutils._base.fork import entrust, register_for_fork
 from dbutils._base.links import Links
@@ -129,6 +130,18 @@ def test_a_pool_that_dies_while_others_read_of_it_prints_nothing(
     gc.collect()
     assert held
     assert printed() == []
+
+
+def test_the_modules_of_python_are_not_locked():
+    """A child forked at that moment would wait for ever without the GIL."""
+    wrong = re.compile(r"sys\.modules\.(?:get|pop|setdefault)\(")
+    sources = sorted((ROOT / "dbutils").rglob("*.py"))
+    assert len(sources) > 100
+    assert [
+        path.name for path in sources
+        if wrong.search(path.read_text(encoding="utf-8"))] == []
+    assert loaded("sys") is sys
+    assert loaded("sys.nothing") is loaded("") is None
 
 
 def test_no_callback_can_fail():
