@@ -54,7 +54,7 @@ def ready(
     if pool is not None:
         next(permit.uses)
     if core.tracks or (
-            core.tracks is None and core.limits.maxconnections):
+            core.may_track and core.limits.maxconnections):
         note_caller(permit, _DEPTH)  # which costs nothing here
         core.note_growth()
     try:

@@ -13,7 +13,7 @@ from itertools import count
 from .._base.atomic import Count, alive, remove
 from .._base.hints import Any, Callable, Tuple, ref
 from .slots import Permit, Slot
-from .uses import Uses
+from .uses import SharedUses
 
 __all__ = ["Group", "Share", "Sharing"]
 
@@ -100,7 +100,7 @@ class Sharing:
         self.slots: dict[int, Slot] = {}
         self._turns = count(1)
         # How many shares there were, and how many of them have ended.
-        self.lent, self.ended = Uses(), Count()
+        self.lent, self.ended = SharedUses(), Count()
         # The places of the connections, sorted.  Some of them are out of date.
         # It is empty until it is needed.
         self._order: list[_Place] = []

@@ -30,7 +30,7 @@ from .._base.hints import (
     Tuple,
 )
 from .._base.opening import HANGS_AFTER
-from .uses import Uses
+from .uses import SharedUses, Uses
 
 __all__ = [
     "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
@@ -134,7 +134,7 @@ class Permit:
 
     slot: Any
     # The numbers of its place.
-    uses: Uses
+    uses: Uses | SharedUses
 
     def __init__(self) -> None:
         # None before the first checkout, empty after the last one.

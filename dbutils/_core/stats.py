@@ -113,6 +113,7 @@ class _UseTotals(NamedTuple):
     seconds: float
     longest: float
     timed: int
+    pings: int
 
 
 def _totals_of(core: Any) -> _UseTotals:
@@ -129,7 +130,8 @@ def _totals_of(core: Any) -> _UseTotals:
         borrowed, min(returned, borrowed),  # others may have read it later
         sum(use.seconds for use in uses) + shared.total,
         max([shared.greatest, *(use.longest for use in uses)]),
-        sum(use.timed for use in uses) + shared.number)
+        sum(use.timed for use in uses) + shared.number,
+        sum(use.pings for use in uses))
 
 
 def state_of(core: Any, name: str, oldest: float | None) -> PoolStats:
@@ -148,7 +150,7 @@ def state_of(core: Any, name: str, oldest: float | None) -> PoolStats:
         opened.total, opened.greatest, closed[CLEARED], closed[DEAD],
         closed[EXPIRED], closed[IDLE], closed[SURPLUS], oldest,
         uses.borrowed, uses.returned, core.leaked.read(),
-        core.throttle.pings.read(), core.throttle.errors.read(),
+        uses.pings + core.throttle.pings.read(), core.throttle.errors.read(),
         uses.seconds, uses.longest, uses.timed, number_of(core.ceiling))
 
 
