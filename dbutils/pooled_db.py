@@ -72,7 +72,13 @@ from ._pooled.ways import (
     lend_watched,
 )
 from ._steady.calls import opens_cursor
-from ._steady.cursor import FOREVER, NOTHING, execution, settle
+from ._steady.cursor import (
+    FOREVER,
+    NOTHING,
+    execution,
+    kinds,
+    settle,
+)
 from ._steady.driver_methods import execute_on, lend, names_of
 from ._steady.mistakes import check_creator
 from ._steady.options import (
@@ -90,6 +96,7 @@ from .steady_db import (
     bind,
     connect,
     cursor_for,
+    kind_for,
 )
 
 __all__ = [
@@ -376,9 +383,11 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
         core = self._core
         try:  # noqa: PLR1702 - the fast way is one short function
             if not options or self._may_take(**options):
-                permit = core.take() if shareable else core.take_dedicated()
+                permit = core.take()
+                if permit is None and not shareable:
+                    permit = core.take_dedicated()
                 if permit is not None:
-                    if core.tracks:
+                    if core.tracks is not None:
                         frame = frame_at(1)
                         permit.taken = (
                             monotonic(), frame.f_code, frame.f_lasti,
@@ -613,19 +622,36 @@ class _PooledDBConnection(SteadyLease, ConnectionNames[Con]):
 
     valid = Forwarded("valid")
 
-    def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:
+    def cursor(self, *args: Any, **kwargs: Any) -> SteadyDBCursor:  # noqa: PLR0915 - the fast way is one short function
         """Return a hardened cursor that can be used until close()."""
         permit, checkout = self._permit, self._checkout
         if not checkout:  # then there is no permit, either
             raise self._closed_error("cursor")
         con = permit.slot.con
         permit = None  # not to be kept by a traceback
-        if type(con) is _usual:  # as nearly always
-            return cursor_for(con, self, checkout, args, kwargs, UsualCursor)  # type: ignore[no-any-return]
-        cursor: SteadyDBCursor = con.cursor(*args, **kwargs)
-        if isinstance(cursor, SteadyDBCursor):
-            bind(cursor, self, checkout)
-        return cursor
+        session = con._own_session  # noqa: SLF001 - as session_of()
+        ready = session.ready
+        if args or kwargs or type(con) is not _usual or (
+                session.work is None or ready is None):
+            return _open_cursor(self, con, checkout, args, kwargs)
+        try:  # this inlines cursor_for()
+            driver_cursor = ready.cursor()
+        except Exception as error:
+            if not session.failover.may_reopen(session, error, session.work):
+                raise
+            ready = session.con
+            driver_cursor = ready.cursor()
+        try:
+            new = kinds[type(driver_cursor)]()
+        except KeyError:  # the first one of its class
+            new = kind_for(driver_cursor, session)()
+        new._own_session = session  # noqa: SLF001 - as bind()
+        new._own_cursor = driver_cursor  # noqa: SLF001 - as bind()
+        new._own_ready = ready  # noqa: SLF001 - as bind()
+        new._own_steady = con  # noqa: SLF001 - as bind()
+        new._own_checkout = checkout  # noqa: SLF001 - as bind()
+        new._own_hold = self  # noqa: SLF001 - as bind()
+        return new  # type: ignore[no-any-return]  # of a class in kinds
 
     def __dir__(self) -> list[str]:
         """Return the names of this connection, without those of others."""
@@ -682,6 +708,20 @@ class _PooledDBConnection(SteadyLease, ConnectionNames[Con]):
 
     def _closed_error(self, name: str) -> Exception:
         return InvalidConnectionError(self._closed_text(name))
+
+
+def _open_cursor(
+        lease: Any, con: Any, checkout: Any, args: Args,
+        kwargs: Kwargs) -> SteadyDBCursor:
+    """Return a cursor of a lease in a way that is not the usual one."""
+    cursor: SteadyDBCursor
+    if type(con) is _usual:  # as nearly always
+        cursor = cursor_for(con, lease, checkout, args, kwargs, UsualCursor)
+        return cursor
+    cursor = con.cursor(*args, **kwargs)
+    if isinstance(cursor, SteadyDBCursor):
+        bind(cursor, lease, checkout)
+    return cursor
 
 
 class PooledDedicatedDBConnection(_PooledDBConnection[Con]):

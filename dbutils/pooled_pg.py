@@ -237,7 +237,7 @@ class PooledPg(Pooled["PooledPgConnection"]):
             if not options or self._may_take(**options):
                 permit = core.take()
                 if permit is not None:
-                    if core.tracks:
+                    if core.tracks is not None:
                         frame = frame_at(1)
                         permit.taken = (
                             monotonic(), frame.f_code, frame.f_lasti,

@@ -56,7 +56,7 @@ def ready(
     elif pool is not None:
         permit.slot.lent += 1
     if core.tracks or (
-            core.tracks is None and core.limits.maxconnections):
+            core.may_track and core.limits.maxconnections):
         note_caller(permit, _DEPTH)  # which costs nothing here
         core.note_growth()
     try:

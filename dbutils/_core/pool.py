@@ -85,12 +85,11 @@ class Pool:
     # The fields of the fast ways, which are read more quickly in slots.
     __slots__ = (
         "__dict__", "__weakref__", "backend", "idle", "is_careful", "is_plain",
-        "limits", "lost", "maintenance", "pings", "plenty", "put", "room",
+        "limits", "lost", "maintenance", "plenty", "put", "room",
         "sharing", "take", "take_dedicated", "take_idle", "tick", "timeout",
         "times", "tracks", "trust", "waiting")
 
     is_plain: bool
-    pings: Count
     room: int | None
     # The limit that a server with too many connections has set, if any.
     ceiling: Any = None
@@ -123,9 +122,11 @@ class Pool:
         # Whether connections are to be looked at when they are taken; and the
         # way out if checking them is all that is done then, or None.
         self.is_careful, self.way_to_check = False, None
-        # Whether it notes who has a connection; and whether it reads the clock
-        # once more when such a use has ended.
-        self.tracks, self.times = tracks, tracks is True
+        # Whether it notes who has a connection: True, or None, which is tested
+        # quickly; whether it begins with that by itself; and whether it reads
+        # the clock once more when such a use has ended.
+        self.tracks, self.may_track, self.times = (
+            tracks or None, tracks is None, tracks is True)
         # The timer measures how long requests take, each time when tick()
         # returns 0; trust knows which connections are alive.
         self.timer: Any = None
@@ -183,8 +184,6 @@ class Pool:
         self.opened, self.waits = Sum(), Sum()
         self.refused, self.timeouts = Count(), Count()
         self.closed = {reason: Count() for reason in REASONS}
-        # How often connections were asked whether they are alive.
-        self.pings = self.throttle.pings
         # How many leases were dropped or reported as leaks; how many uses
         # have ended, as it was read last; and the time of those of shared
         # connections.

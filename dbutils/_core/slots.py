@@ -217,7 +217,7 @@ class Slot(AnyRef, Link):
 
     __slots__ = (
         "con", "expires", "heirs", "inside", "is_counted", "lent", "number",
-        "round", "used_at")
+        "pings", "round", "used_at")
 
     # The connection, None if the slot is empty; what the fast ways of the
     # backend use of it; and in which round of the pool it was opened.
@@ -229,9 +229,11 @@ class Slot(AnyRef, Link):
     # When the connection has to go, and when it was last in use.
     expires: float
     used_at: float
-    # The place in the table of the pool, and how often it was lent.
+    # The place in the table of the pool, how often it was lent, and how often
+    # the driver was asked in the fast way out.
     number: int
     lent: int
+    pings: int
     # As those of a Link, made when first needed.
     heirs: Any
 
@@ -256,6 +258,10 @@ def _last(slot: Slot) -> Any:
     return slot
 
 
+def _counts_of(slot: Slot) -> tuple[int, int]:
+    return slot.lent, slot.pings
+
+
 class Slots:
     """The slots of a pool by number.
 
@@ -277,8 +283,8 @@ class Slots:
         self._slots: dict[int, Slot] = {}
         # The times of each place that has some, also of one that is empty now.
         self._uses: list[Uses] = []
-        # How often places had been lent when they became empty.
-        self._lent: dict[int, int] = {}
+        # The counts of places when they became empty.
+        self._counts: dict[int, tuple[int, int]] = {}
         # The heirs of slots, while they are being made, by id().
         self._heirs: dict[int, list[Slot]] = {}
 
@@ -293,12 +299,13 @@ class Slots:
         """Return the times of all places."""
         return list(self._uses)
 
-    def lent(self) -> int:
-        """Return how often places were lent, also those that are empty."""
-        slots, lent = self._slots.copy(), self._lent.copy()
-        lent.update({
-            number: _last(slot).lent for number, slot in slots.items()})
-        return sum(lent.values())
+    def counts(self) -> tuple[int, int]:
+        """Return how often connections were lent, and asked before that."""
+        slots, counts = self._slots.copy(), self._counts.copy()
+        counts.update({
+            number: _counts_of(_last(slot)) for number, slot in slots.items()})
+        lent, pings = zip(*counts.values()) if counts else ((), ())
+        return sum(lent), sum(pings)
 
     def uses_of(self, permit: Permit) -> Uses:
         """Return the times of the place of a permit.
@@ -355,7 +362,7 @@ class Slots:
         # can go wrong when a permit dies, wherever that happens.
         slot = permit.slot = Slot(permit, self._lose)
         slot.number, slot.heirs = number, None
-        slot.lent = self._lent.get(number, 0)
+        slot.lent, slot.pings = self._counts.get(number, (0, 0))
         slot.con = slot.inside = None
         slot.is_counted = False
         slot.expires, slot.used_at, slot.round = _NEVER, 0.0, 0
@@ -373,7 +380,8 @@ class Slots:
                 permit = self._issue(number)
                 if self._slots.setdefault(number, permit.slot) is permit.slot:
                     # others may have had the place in between
-                    permit.slot.lent = self._lent.get(number, 0)
+                    slot = permit.slot
+                    slot.lent, slot.pings = self._counts.get(number, (0, 0))
                     break
         else:
             return None
@@ -399,7 +407,8 @@ class Slots:
     def give_up(self, slot: Slot) -> None:
         """Remove a slot; only the holder of its permit may do that."""
         if self.has(slot):
-            self._lent[slot.number] = slot.lent  # before others get the place
+            # before others get the place
+            self._counts[slot.number] = _counts_of(slot)
             self._slots.pop(slot.number, None)
 
     def reissue(self, slot: Slot) -> Permit | None:
@@ -414,7 +423,8 @@ class Slots:
         new = permit.slot
         new.con, new.inside = slot.con, slot.inside
         new.is_counted = slot.is_counted
-        new.expires, new.lent = slot.expires, slot.lent
+        new.expires = slot.expires
+        new.lent, new.pings = slot.lent, slot.pings
         new.round, new.used_at = slot.round, slot.used_at
         heirs = self._heirs_of(slot)
         heirs.append(new)

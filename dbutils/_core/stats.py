@@ -114,6 +114,7 @@ class _UseTotals(NamedTuple):
     seconds: float
     longest: float
     timed: int
+    pings: int
 
 
 def _totals_of(core: Any) -> _UseTotals:
@@ -124,7 +125,7 @@ def _totals_of(core: Any) -> _UseTotals:
     # A use is counted when its checkout has begun, and they are read in the
     # same order, so that "returned" is never too high; nor does it sink.
     ended = sharing.ended.read() - sharing.moved.read()
-    borrowed = core.slots.lent()
+    borrowed, pings = core.slots.counts()
     held = sum(1 for slot in core.slots.all() if slot.is_in_use)
     returned = core.returned = max(core.returned, borrowed - held + ended)
     borrowed += sharing.lent.read() - moved
@@ -132,7 +133,8 @@ def _totals_of(core: Any) -> _UseTotals:
         borrowed, min(returned, borrowed),  # others may have read it later
         sum(use.seconds for use in uses) + shared.total,
         max([shared.greatest, *(use.longest for use in uses)]),
-        sum(use.timed for use in uses) + shared.number)
+        sum(use.timed for use in uses) + shared.number,
+        pings)
 
 
 def state_of(core: Any, name: str, oldest: float | None) -> PoolStats:
@@ -151,7 +153,7 @@ def state_of(core: Any, name: str, oldest: float | None) -> PoolStats:
         opened.total, opened.greatest, closed[CLEARED], closed[DEAD],
         closed[EXPIRED], closed[IDLE], closed[SURPLUS], oldest,
         uses.borrowed, uses.returned, core.leaked.read(),
-        core.throttle.pings.read(), core.throttle.errors.read(),
+        uses.pings + core.throttle.pings.read(), core.throttle.errors.read(),
         uses.seconds, uses.longest, uses.timed, number_of(core.ceiling))
 
 

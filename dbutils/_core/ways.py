@@ -190,7 +190,7 @@ def may_be_taken(core: Any) -> bool:
 def _may_track(core: Any) -> bool:
     """Return whether more than half of the connections can be in use."""
     limit = core.limits.maxconnections
-    return core.tracks is None and limit is not None and (
+    return core.may_track and core.tracks is None and limit is not None and (
         len(core.slots) > limit // 2)
 
 
@@ -211,7 +211,7 @@ def note_load(core: Any) -> None:
 
 def note_growth(core: Any) -> None:
     """Note that a slot was added and is in use."""
-    if core.tracks is None and _may_track(core):
+    if _may_track(core):
         if not core.plenty:  # until now it could not be half of them
             core.choose_ways()
         core.note_load()
@@ -219,7 +219,7 @@ def note_growth(core: Any) -> None:
 
 def track(core: Any) -> None:
     """Keep track of holders and times from now on, unless it is not wanted."""
-    if core.tracks is None:
+    if core.may_track and core.tracks is None:
         core.tracks = True
         core.choose_ways()
     core.times = core.tracks

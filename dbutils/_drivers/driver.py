@@ -349,6 +349,8 @@ class DriverFacts(Driver):
     cursor_options: frozenset[str] = frozenset()
     # Whether functions of the driver take nothing but its own connection.
     checks_types = False
+    # The class in C whose cursors need no close() when they are dropped.
+    freed_cursor: str | None = None
     # Whether SET TRANSACTION reaches transactions that begin later.
     sets_ahead = False
     # Whether each connection has a session of its own, see "poolers".
@@ -408,6 +410,15 @@ class DriverFacts(Driver):
     def keeps_rows(self, cursor: Any) -> bool:
         """Return whether the rows of a driver cursor are in the client."""
         return False
+
+    def frees(self, kind: type) -> bool:
+        """Return whether cursors of a class need no close() when dropped.
+
+        A class in Python can have another close() than that in C.
+        """
+        owner = getattr(getattr(kind, "close", None), "__objclass__", None)
+        return owner is not None and self.freed_cursor == (
+            f"{owner.__module__}.{owner.__name__}")
 
     def keeps_values(self, cursor: Any) -> bool:
         """Return whether the facts about its statement are in the client."""

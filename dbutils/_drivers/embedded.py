@@ -40,6 +40,7 @@ class _Sqlite(ExactDriver):
         return _is_without_file(con, "pragma database_list", 2)
 
     module = "sqlite3"
+    freed_cursor = "sqlite3.Cursor"
     # the only thing to wait for here is that others have written
     parameter_names: Mapping[str, str] = {
         "database": "database", "connection_timeout": "timeout"}

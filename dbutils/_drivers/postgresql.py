@@ -191,6 +191,7 @@ class _Psycopg2(_LibPq):
     session_name = "get_backend_pid"
     transaction_name = "get_transaction_status"
     checks_types = True
+    freed_cursor = "psycopg2.extensions.cursor"
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
         "cursor_factory", "encoding")

@@ -109,8 +109,9 @@ def _take_and_ask(core: Any) -> Any:
     """Return an idle permit whose connection answers the driver's ping()."""
     permit = core.take_idle()
     try:
-        alive = permit.slot.inside.ask_ping(False)
-        next(core.pings)
+        slot = permit.slot
+        alive = slot.inside.ask_ping(False)
+        slot.pings += 1
         if alive is None or alive:
             return permit
         is_dead = True
@@ -312,7 +313,7 @@ def lend_in_line(  # noqa: C901, PLR0912, PLR0915 - the fast way is one short fu
                     core.backend.seems_ready(permit.slot.con)))):
             permit = None
             return hold(lease, pool._acquire_granted(waiter))  # noqa: SLF001 - for this
-        if core.tracks:
+        if core.tracks is not None:
             frame = frame_at(2)
             permit.taken = (
                 monotonic(), frame.f_code, frame.f_lasti,
@@ -383,19 +384,21 @@ class SteadyLease(Proxy, Lease):
                     uses.longest = seconds
             session = permit.slot.inside
             room = core.room
-            if room is not None and len(core.idle) < room:
-                room = None  # it can become idle
-            if collecting or (room is not None and not core.waiting):
+            if collecting or (room is not None and not (
+                    core.waiting or len(core.idle) < room)):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
             leave = session.leave
-            if leave is None:
+            if leave is not None:
+                if not leave(session):
+                    pool._take_back(permit)  # noqa: SLF001 - for this
+                    return
+            else:
                 session.con.rollback()
-                leave = session.transaction = session.work = False  # done
-            elif not leave(session):
-                pool._take_back(permit)  # noqa: SLF001 - for this
-                return
-            if room is None:
+                leave = False  # done; a local variable is quicker to write
+                session.transaction = leave
+                session.work = leave
+            if room is None or len(core.idle) < room:
                 core.put(permit)
                 if core.waiting or core.lost:
                     core.after_release()

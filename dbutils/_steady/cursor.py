@@ -22,7 +22,7 @@ __all__ = [
     "FOREVER", "NOTHING", "VALUES", "Call", "DriverAttribute",
     "Extras", "ReplaceableCursor", "call_on", "change", "close_driver_cursor",
     "cursor_text", "driver_cursor_of", "during", "execution", "extra",
-    "extras_of", "is_closed", "is_ready", "keep_up", "known", "move_to",
+    "extras_of", "is_closed", "is_ready", "keep_up", "kinds", "move_to",
     "open_again", "settle", "show_attributes", "through"]
 
 
@@ -94,9 +94,9 @@ class _Nothing:
 NOTHING: Any = _Nothing()
 
 
-def execution(operation: Any, parameters: Any) -> Call:
+def execution(operation: Any, parameters: Any, *more: Any) -> Call:
     """Return the call of execute() with what was given to it."""
-    args = (operation, parameters)
+    args = (operation, parameters, *more)
     return Call("execute", args[:1] if parameters is NOTHING else args, {})
 
 
@@ -403,26 +403,29 @@ def extra(name: str) -> Any:
 
 # Attributes of the driver cursor.
 
-# The classes of the driver cursors whose attributes are shown, up to a limit.
-known: set[type] = set()
+# The classes of cursors by those of their driver cursors, whose attributes are
+# shown, up to a limit.
+kinds: dict[type, Any] = {}
 _LIMIT = 1000
 
 
-def show_attributes(cursor: Any, kind: Any) -> None:
+def show_attributes(cursor: Any, kind: Any, made: Any) -> None:
     """Give a class the attributes that a driver cursor has.
+
+    made: the class of which cursors are made for such driver cursors
 
     A method __setattr__() would make everything else slower.
     """
     driver_kind = type(cursor)
-    if driver_kind in known:
+    if driver_kind in kinds:
         return
-    if len(known) >= _LIMIT:  # they are made all the time
-        known.clear()
+    if len(kinds) >= _LIMIT:  # they are made all the time
+        kinds.clear()
     for name in _names_in(cursor):
         if not (name.startswith("_") or name in VALUES or hasattr(kind, name)
                 or callable(_read(driver_kind, name))):
             setattr(kind, name, _shown(name))
-    known.add(driver_kind)
+    kinds[driver_kind] = made
 
 
 _usual_dir: Any = object.__dir__

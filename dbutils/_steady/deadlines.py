@@ -112,8 +112,11 @@ class _Watchdog:
         self._sessions: set[Any] = set()
         # Those of them whose sockets were shut down, with their deadlines.
         self._ended: dict[object, tuple[Any, float]] = {}
-        # When the thread looks at the calls again; never if there is none.
-        self.wakes_at = _NEVER
+        # The deadlines of calls that have none of their own, with the calls.
+        self._limits: dict[object, tuple[Any, float]] = {}
+        # When the thread looks at the calls again, and whether it does that;
+        # never if there is none.
+        self.wakes_at, self.is_awake = _NEVER, False
         self._has_rested = False
 
     def after_fork(self) -> None:
@@ -124,7 +127,10 @@ class _Watchdog:
     def watch(self, session: Any) -> None:
         """Watch what a session tells by its `call`, for as long as it lives.
 
-        Changing that is one step, and much shorter than one in `calls`.
+        Changing that is one step, and much shorter than one in `calls`.  Its
+        deadline can be None: then the call has no need of a clock, and LIMIT
+        begins when the thread sees it first, within a second.  For that, each
+        call needs a tuple of its own.
         """
         session.call = None
         self._sessions.add(ref(session, self._sessions.discard))
@@ -132,7 +138,7 @@ class _Watchdog:
     def may_miss(self, now: float, deadline: float) -> bool:
         """Return whether the thread may not look before a deadline.
 
-        It does if it has said so; the safe policy inlines this.
+        It does if it has said so.
         """
         return bool(
             not now < self.wakes_at < deadline or vacancies or ends.is_over)
@@ -154,20 +160,30 @@ class _Watchdog:
         """End overdue calls; return the seconds to wait, None to end."""
         now = monotonic()
         for key, call in self._open_calls():
-            deadline, descriptor = call
-            if deadline <= now or is_ending():
-                self._end_quietly(key, call, descriptor)
+            if self._deadline(key, call) <= now or is_ending():
+                self._end_quietly(key, call, call[1])
         has_rested, self._has_rested = self._has_rested, not self._is_busy()
         # Set the time first, then read the calls: a call that starts between
         # these steps either sees the time or is among the calls.
         if has_rested and self._has_rested:
             self._has_rested = False
-            self.wakes_at = _NEVER
+            self.wakes_at, self.is_awake = _NEVER, False
             return None  # the calls are read once more then
-        self.wakes_at = monotonic() + _REST
-        times = [deadline for _, (deadline, _) in self._open_calls()]
+        self.wakes_at, self.is_awake = monotonic() + _REST, True
+        times = [self._deadline(*item) for item in self._open_calls()]
         self.wakes_at = min([self.wakes_at, *times])
         return self.wakes_at - monotonic()
+
+    def _deadline(self, key: object, call: Any) -> float:
+        """Return when a call is to be ended."""
+        deadline: float | None = call[0]
+        if deadline is not None:
+            return deadline
+        known, end = self._limits.get(key, (None, 0.0))
+        if known is not call:
+            end = monotonic() + LIMIT
+            self._limits[key] = call, end
+        return end
 
     def _is_busy(self) -> bool:
         return bool(self._calls_now())
@@ -186,6 +202,9 @@ class _Watchdog:
         for key, (call, end) in self._ended.copy().items():
             if end != call[0] or calls.get(key) is not call:
                 self._ended.pop(key, None)
+        for key, (call, _) in self._limits.copy().items():
+            if calls.get(key) is not call:
+                self._limits.pop(key, None)
         return [item for item in calls.items() if item[0] not in self._ended]
 
     def _end_quietly(self, key: object, call: Any, descriptor: int) -> None:

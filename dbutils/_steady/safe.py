@@ -15,7 +15,6 @@ from .._base.errors import add_note, log_swallowed, quietly
 from .._base.hints import Any, Args, Callable, Kwargs
 from .._base.threads import ends, vacancies
 from .._drivers.creators import has_nothing_open, is_unsupported
-from . import deadlines
 from .calls import call_begin
 from .cursor import (
     NOTHING,
@@ -32,7 +31,13 @@ from .cursor import (
 from .db_session import DbSession
 from .deadlines import watchdog
 from .decisions import Loss, reason_not_to_repeat
-from .liveness import AT_CURSOR, AT_STATEMENT, look_and_ask, prove_ping
+from .liveness import (
+    AT_CURSOR,
+    AT_STATEMENT,
+    LOOK_AFTER_ANSWER,
+    look_and_ask,
+    prove_ping,
+)
 from .losses import begins_anew, is_lost, note_end, note_error
 from .mistakes import explain_refusal, present_error
 from .session import Session
@@ -211,7 +216,7 @@ class SafeFailover:
         return not (session.is_marked or session.settings_changed
                     or session.closed or session.state) and self.leave(session)
 
-    def leave(self, session: DbSession) -> bool:
+    def leave(self, session: DbSession) -> bool:  # noqa: PLR0912, PLR0915 - the fast way is one short function
         """Do the same with a session that is open and has no changes."""
         driver = session.terms.driver
         if driver.checks_types and present_error() is not None:
@@ -224,15 +229,16 @@ class SafeFailover:
                 pass  # as after a commit
             elif descriptor is not None:
                 session.transaction = False
-                now = monotonic()
-                end = now + deadlines.LIMIT  # inlined start_deadline()
-                session.call = end, descriptor
-                if not now < watchdog.wakes_at < end or (
-                        vacancies or ends.is_over):
+                session.call = None, descriptor  # see watch()
+                if not watchdog.is_awake or vacancies or ends.is_over:
                     watchdog.ensure(session, descriptor)
-                session.con.rollback()
+                if session.checkout_check is LOOK_AFTER_ANSWER:
+                    begun = monotonic()
+                    session.con.rollback()
+                    session.answered = begun
+                else:
+                    session.con.rollback()
                 session.call = None
-                session.answered = now
             elif session.is_unbounded():
                 return False  # it is closed instead
             else:

@@ -44,10 +44,10 @@ class Session:
         "number", "poll", "ready", "settings", "settings_changed", "state",
         "taken_back", "terms", "transaction", "usage", "work")
 
-    # The socket, and its deadline with it during a rollback after a lease,
-    # which the watchdog reads.
+    # The socket, and its deadline with it during a rollback after a lease (or
+    # None for that of the watchdog), which the watchdog reads.
     descriptor: int | None
-    call: tuple[float, int] | None
+    call: tuple[float | None, int] | None
     limit: float | None
     _probe: SocketProbe | MovingSocketProbe | None
     # The checkout that the pool has ended, since it had lasted too long, and

@@ -488,6 +488,43 @@ def test_what_a_session_waits_for_is_watched(sockets):
     assert here.recv(1) == b""
 
 
+def test_the_time_of_a_call_without_a_deadline_begins_when_it_is_seen(
+        sockets, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(deadlines, "monotonic", lambda: now[0])
+    watchdog, session = deadlines._Watchdog(), Session()
+    here, _ = sockets
+    here.setblocking(False)
+    watchdog.watch(session)
+    for _ in range(3):  # each is another one, and in time
+        session.call = None, here.fileno()
+        watchdog._look()
+        now[0] += deadlines.LIMIT - 0.1
+        watchdog._look()
+    with pytest.raises(BlockingIOError):
+        here.recv(1)
+    now[0] += 0.2
+    watchdog._look()
+    assert here.recv(1) == b""
+    session.call = None
+    watchdog._look()
+    assert not watchdog._limits
+
+
+def test_the_watchdog_tells_whether_it_looks(sockets):
+    watchdog, session = deadlines._Watchdog(), Session()
+    here, _ = sockets
+    assert not watchdog.is_awake
+    watchdog.watch(session)
+    session.call = None, here.fileno()
+    watchdog._look()
+    assert watchdog.is_awake
+    session.call = None
+    while watchdog._look() is not None:
+        assert watchdog.is_awake
+    assert not watchdog.is_awake
+
+
 def test_a_session_that_is_watched_dies_as_others_do():
     watchdog, session = deadlines._Watchdog(), Session()
     watchdog.watch(session)

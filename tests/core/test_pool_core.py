@@ -68,7 +68,7 @@ class Served(list):
 def test_a_waiter_that_is_served_before_it_waits_blocks_no_way():
     pool = Pool(maxconnections=1)
     con = pool.take()
-    pool.core.tracks = False
+    pool.core.may_track = False
     pool.core.choose_ways()
     before = pool.core.take, pool.core.room
     pool.core.waiting = pool.core.queue.links = Served(lambda: pool.give(con))

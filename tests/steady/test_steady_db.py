@@ -6,10 +6,12 @@ import weakref
 
 import pytest
 
+from dbutils.pooled_db import PooledDB
 from dbutils.steady_db import (
     InvalidCursorError,
     SteadyDBConnection,
     SteadyDBCursor,
+    UsualCursor,
     connect,
 )
 
@@ -634,6 +636,64 @@ def test_a_dropped_cursor_is_closed(con):
     cursor = con.cursor()
     del cursor
     assert con._con.open_cursors == 0
+
+
+def pending(kind):
+    """Return a lease and a cursor on a driver cursor with unread rows."""
+    class Connection(sqlite3.Connection):
+        def cursor(self):
+            return super().cursor(kind)
+
+    pool = PooledDB(
+        sqlite3, 1, database=":memory:", check_same_thread=False,
+        factory=Connection)
+    db = pool.connection()
+    cursor = db.cursor()
+    cursor.execute("create table numbers as select 1 union select 2")
+    cursor.execute("select * from numbers")
+    assert cursor.fetchone() == (1,)
+    return db, cursor
+
+
+def test_a_driver_cursor_that_frees_itself_is_only_dropped():
+    db, cursor = pending(sqlite3.Cursor)
+    assert type(cursor) is not UsualCursor
+    assert not hasattr(type(cursor).__del__, "__code__")  # it is in C
+    del cursor
+    db.cursor().execute("drop table numbers")
+
+
+def test_a_driver_cursor_with_another_close_is_closed_when_it_is_dropped():
+    closed = []
+
+    class Cursor(sqlite3.Cursor):
+        def close(self):
+            closed.append(self.rowcount)
+            super().close()
+
+    db, cursor = pending(Cursor)
+    assert type(cursor) is UsualCursor
+    before = len(closed)  # the library has made cursors, too
+    del cursor
+    assert len(closed) == before + 1
+    db.cursor().execute("drop table numbers")
+
+
+def test_further_arguments_are_repeated_too(con, dbapi, monkeypatch):
+    executed = []
+    execute = dbapi.Cursor.execute
+
+    def note(cursor, *args):
+        executed.append(args)
+        return execute(cursor, *args[:2])
+
+    monkeypatch.setattr(dbapi.Cursor, "execute", note)
+    cursor = con.cursor()
+    cursor.execute("select one", (), "further")
+    con._con.cut()
+    cursor.execute("select one", (), "further")
+    assert cursor.fetchone() == ("one",)
+    assert executed == [("select one", (), "further")] * 3
 
 
 def test_a_closed_cursor_is_opened_by_its_next_use(con):
