@@ -72,6 +72,9 @@ class Backend:
     def retire(self, con: Any) -> None:
         """Keep a connection from coming back on the fast way."""
 
+    def keep(self, con: Any) -> None:
+        """Let a connection do so again."""
+
     @staticmethod
     def take_with_care(core: Any) -> Any:  # noqa: ARG004 - unknown here
         """Return an idle permit on the fast way, or raise an IndexError.
@@ -92,8 +95,12 @@ class Backend:
     def limit_usage(self, con: Any) -> None:
         """Tell a connection that the limit of its usage was changed."""
 
-    def has_known_server(self, con: Any) -> bool:
-        """Return whether it leads to a server, which others may use, too."""
+    def tells_crowd(self, con: Any) -> bool:
+        """Return whether its server can be asked how full it is."""
+        return False
+
+    def is_crowded(self, con: Any) -> bool | None:
+        """Return whether its server is nearly full, None if that failed."""
         return False
 
     def opens_at_once(self, con: Any) -> bool:

@@ -13,11 +13,11 @@ from .slots import (
     DEAD,
     EXPIRED,
     SURPLUS,
-    YIELDED,
     Permit,
     Slot,
     end,
     free_tokens,
+    turned,
 )
 from .uses import end_use
 
@@ -91,8 +91,9 @@ def close(core: Any, slot: Slot, reason: str | None = None) -> None:
         core.backend.leave(con)  # before that, in case of a fork
         slot.con = slot.inside = None
         core.close_counted(con, slot.is_counted, reason, slot.number)
-        if reason == EXPIRED or slot.round == YIELDED:
-            make_way(core, slot.round == YIELDED)
+        is_left = slot.round == turned(core.round)
+        if reason == EXPIRED or is_left:
+            make_way(core, is_left)
 
 
 def close_counted(
@@ -113,7 +114,7 @@ def close_counted(
 def _reason_for(core: Any, slot: Slot) -> str:
     """Return why a connection is closed that comes back."""
     maintenance = core.maintenance
-    if slot.round == YIELDED:
+    if slot.round == turned(core.round):
         return SURPLUS
     if core.is_closed or slot.round != core.round:
         return CLEARED

@@ -6,7 +6,16 @@ from .._base.atomic import pop
 from .._base.errors import release_frames
 from .._base.finalizers import is_collecting
 from .._base.hints import Any, Callable
-from .slots import CLEARED, DEAD, SURPLUS, Permit, Slot, end, free_tokens
+from .slots import (
+    CLEARED,
+    DEAD,
+    SURPLUS,
+    Permit,
+    Slot,
+    end,
+    free_tokens,
+    turned,
+)
 from .uses import end_use
 
 TYPE_CHECKING = False  # type checkers know the name
@@ -79,6 +88,8 @@ def reset_here(
         can_stay = core.may_stay(slot) and (
             core.backend.quick_reset(slot.con)
             or core.backend.reset(slot.con))
+        if can_stay and slot.round < 0:
+            can_stay = core.yielding.may_stay(core, slot)
     finally:
         if is_expected is not None and not is_expected():
             core.close(slot, DEAD)  # it has left the pool
@@ -93,7 +104,12 @@ def may_stay(core: Pool, slot: Slot) -> bool:
     maintenance = core.maintenance
     if maintenance is not None and maintenance.is_expired(slot):
         return False
-    return slot.round == core.round and _has_room(core)
+    return _is_current(core, slot) and _has_room(core)
+
+
+def _is_current(core: Pool, slot: Slot) -> bool:
+    """Return whether the pool was not drained since the connection is open."""
+    return slot.round == core.round or slot.round == turned(core.round)
 
 
 def _has_room(core: Pool) -> bool:
@@ -206,7 +222,7 @@ def put_back_unused(core: Pool, permit: Permit) -> None:
         return
     if permit.admission is not None:
         free_tokens(permit)
-    if slot.con is None or slot.round != core.round:
+    if slot.con is None or not _is_current(core, slot):
         core.discard(permit)
     else:
         core.sharing.stop(slot)

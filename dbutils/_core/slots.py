@@ -33,9 +33,9 @@ from .._base.opening import HANGS_AFTER
 from .uses import Uses
 
 __all__ = [
-    "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "YIELDED",
-    "Checkout", "Holder", "Permit", "Slot", "Slots", "end", "end_in_silence",
-    "holder_of", "note_caller", "note_tag"]
+    "CLEARED", "DEAD", "EXPIRED", "IDLE", "REASONS", "SURPLUS", "Checkout",
+    "Holder", "Permit", "Slot", "Slots", "end", "end_in_silence", "holder_of",
+    "note_caller", "note_tag", "turned"]
 
 # Why a connection is closed: the program wanted that, the server has ended it
 # or it could not be cleaned, its lifetime was over, it was idle for too long,
@@ -43,9 +43,6 @@ __all__ = [
 CLEARED, DEAD, EXPIRED = "cleared", "dead", "expired"
 IDLE, SURPLUS = "idle", "surplus"
 REASONS = (CLEARED, DEAD, EXPIRED, IDLE, SURPLUS)
-
-# The round of a connection whose place is to be left to other processes.
-YIELDED = -2
 
 _NEVER = float("inf")
 
@@ -250,6 +247,14 @@ class Slot(AnyRef, Link):
     def permit(self) -> Any:
         """The permit of the slot, or of the one that has taken its place."""
         return _last(self)()
+
+
+def turned(number: int) -> int:
+    """Return the round of a connection that asks its server, or turn it back.
+
+    See the module "yielding".
+    """
+    return -2 - number
 
 
 def _last(slot: Slot) -> Any:

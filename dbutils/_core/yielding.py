@@ -1,9 +1,10 @@
 """Places that a pool under load leaves to other processes.
 
 A pool that has all connections that it may have opens no more, so its server
-cannot tell it that others get none.  Now and then it leaves the place of one
-connection to others for a moment.  If they take it, the server says that it is
-full when the pool wants it back, and the pool takes a smaller share.
+cannot tell it that others get none.  Now and then it asks the server how full
+that is.  If there is hardly room, it leaves the place of one connection to
+others for a moment.  If they take it, the server says that it is full when the
+pool wants it back, and the pool takes a smaller share.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from time import monotonic
 from .._base.hints import Any, ref
 from .._base.housekeeper import Chore
 from .ceiling import rise, vary
-from .slots import YIELDED
+from .slots import turned
 
 __all__ = ["Yielding", "begin_yielding"]
 
-# In seconds, the time until a full pool leaves the first place, and the
-# longest one; it grows each time, unless the server has too many connections.
+# In seconds, the time until a full pool asks first, and the longest one; it
+# grows each time, unless the server has too many connections.
 _FIRST = 0.5
 _LONGEST = 60.0
 _GROWTH = 1.5
@@ -38,7 +39,7 @@ class Yielding:
 
     def __init__(self, core: Any) -> None:
         self._link = ref(core)
-        # When the next place is left, and how long after the last one.
+        # When the server is asked next, and how long after the last time.
         self._pause = _FIRST
         self._next_at = 0.0
         self._chore = Chore(self, "look")
@@ -51,7 +52,7 @@ class Yielding:
             self._chore.begin(vary(_FIRST))
 
     def look(self) -> None:
-        """Leave a place to others, or take it back."""
+        """Let a connection ask the server, or take a place back."""
         core = self._link()
         if core is None or core.is_closed or not (
                 core.ceiling or _is_full(core)):
@@ -73,17 +74,41 @@ class Yielding:
             self._pause = min(_GROWTH * self._pause, _LONGEST)
             self._next_at = monotonic() + vary(self._pause)
             self._chore.plan(_SOON)
-            _leave_one(core)
+            self._choose(core)
+
+    def _choose(self, core: Any) -> None:
+        """Let one of the connections ask when it comes back."""
+        slots = [slot for slot in core.slots.all() if slot.con is not None]
+        if slots:
+            slot = slots[urandom(1)[0] % len(slots)]
+            if slot.round == core.round:
+                slot.round = turned(slot.round)
+                core.backend.retire(slot.con)
+
+    def may_stay(self, core: Any, slot: Any) -> bool:
+        """Return whether a connection stays, which asks the server.
+
+        It is as any other then, unless the pool was drained meanwhile.
+        """
+        is_crowded = core.backend.is_crowded(slot.con)
+        if is_crowded:
+            return False
+        slot.round = turned(slot.round)
+        if is_crowded is None:  # the server does not understand the question
+            self._next_at = monotonic() + _LONGEST
+            return False
+        core.backend.keep(slot.con)
+        return bool(slot.round == core.round)
 
 
 def begin_yielding(core: Any, con: Any) -> None:
     """Begin to leave places to others if a new connection fills the pool.
 
-    That is done where requests may wait, and only for a known server.
+    That is done where requests may wait, and the server can be asked.
     """
     if core.timeout == 0 or not _is_full(core) or (
             core.limits.maxconnections < _FEWEST
-            or not core.backend.has_known_server(con)):
+            or not core.backend.tells_crowd(con)):
         return
     if core.yielding is None:
         core.yielding = Yielding(core)
@@ -94,12 +119,3 @@ def _is_full(core: Any) -> bool:
     """Return whether a pool has all connections that it may have."""
     limit = core.limits.maxconnections
     return limit is not None and len(core.slots) >= limit
-
-
-def _leave_one(core: Any) -> None:
-    """Close one of the connections in use when it comes back."""
-    slots = [slot for slot in core.slots.all() if slot.con is not None]
-    if slots:
-        slot = slots[urandom(1)[0] % len(slots)]
-        slot.round = YIELDED
-        core.backend.retire(slot.con)

@@ -80,6 +80,10 @@ class SteadyBackend(Backend):
         session.is_retired = True
         session.leave = stay_away
 
+    def keep(self, con: Any) -> None:
+        session_of(con).is_retired = False
+        self.choose_leave(con)
+
     def after_open(
             self, con: Any, throttle: ConnectThrottle, number: int) -> None:
         self.choose_leave(con)
@@ -91,9 +95,13 @@ class SteadyBackend(Backend):
         if session.options.maxusage != (self.maxusage or 0):  # a recent change
             self.limit_usage(con)
 
-    def has_known_server(self, con: Any) -> bool:
-        driver = session_of(con).driver
-        return driver.is_known and not driver.is_embedded
+    def tells_crowd(self, con: Any) -> bool:
+        return "in_use" in session_of(con).driver.server_questions
+
+    def is_crowded(self, con: Any) -> bool | None:
+        from .._steady.crowd import is_crowded  # noqa: PLC0415 - on full servers
+
+        return is_crowded(session_of(con))
 
     def busy_of(self, con: Any, checkout: Any) -> Busy | None:
         busy: Busy | None = session_of(con).busy
