@@ -22,8 +22,10 @@ __all__ = ["Yielding", "begin_yielding"]
 # In seconds, the time until a full pool asks first, and the longest one; it
 # grows each time, unless the server has too many connections.
 _FIRST = 0.5
-_LONGEST = 60.0
+_LONGEST = 5.0
 _GROWTH = 1.5
+# In seconds, the same after a question that the server did not understand.
+_VERY_LONG = 600.0
 # In seconds, when such a place is taken back.
 _SOON = 0.6
 # In seconds, when a pool that is not under load is looked at again.
@@ -95,7 +97,7 @@ class Yielding:
             return False
         slot.round = turned(slot.round)
         if is_crowded is None:  # the server does not understand the question
-            self._next_at = monotonic() + _LONGEST
+            self._next_at = monotonic() + _VERY_LONG
             return False
         core.backend.keep(slot.con)
         return bool(slot.round == core.round)

@@ -379,7 +379,7 @@ class DbSession(Session):
         """Reset the session for a program that goes on to hold it."""
         is_dirty = (
             self.transaction or self.is_marked or self.settings_changed
-            or self.has_failed())
+            or (self.leave is not None and self.has_failed()))
         if is_dirty and not self._reset(reset=False):
             self.invalidate()
 

@@ -317,9 +317,9 @@ class Session:
     def has_failed(self) -> bool:
         """Return whether a transaction is open that can only be rolled back.
 
-        Each error of a statement in one changes "leave".
+        Each error of a statement in one changes "leave"; it is None before.
         """
-        return self.leave is not None and self.driver.is_aborted(self.con)
+        return self.driver.is_aborted(self.con)
 
     def needs_reset(self, mode: Any) -> bool:
         """Return whether the server has to be asked to reset the session.

@@ -193,7 +193,8 @@ class Steady:
         session = self._own_session
         is_closeable = session.is_closeable
         if not (is_closeable or session.transaction or session.is_marked
-                or session.settings_changed or session.has_failed()):
+                or session.settings_changed or (
+                    session.leave is not None and session.has_failed())):
             return
         is_forgotten = self._taken is not None and forgets_work(session)
         if is_closeable:

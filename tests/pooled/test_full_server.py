@@ -255,7 +255,7 @@ class NoChore:
 
 @pytest.fixture
 def chores(monkeypatch):
-    """The driver counts as known; return the chores of pools."""
+    """The server says that it is full; return the chores of pools."""
     made = []
 
     def new(owner, method):
@@ -263,9 +263,18 @@ def chores(monkeypatch):
         return made[-1]
 
     monkeypatch.setattr(yielding, "Chore", new)
-    monkeypatch.setattr(
-        DbBackend, "has_known_server", lambda self, con: True)
+    monkeypatch.setattr(DbBackend, "tells_crowd", lambda self, con: True)
+    says(monkeypatch, True)
     return made
+
+
+def says(monkeypatch, answer):
+    """Let the server say whether it is full; return who has asked."""
+    asked = []
+    monkeypatch.setattr(
+        DbBackend, "is_crowded",
+        lambda self, con: asked.append(con) or answer)
+    return asked
 
 
 def test_a_pool_that_is_always_full_leaves_a_place_to_others(
@@ -328,6 +337,49 @@ def test_a_pool_that_is_not_under_load_leaves_no_place(driver, clock, chores):
     pool.close()
     chores[0].look()
     assert chores[0].is_over
+
+
+def test_no_place_is_left_on_a_server_that_has_room(
+        driver, clock, chores, monkeypatch):
+    """The connection that has asked is as any other then."""
+    asked = says(monkeypatch, False)
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    for number in range(1, 3):
+        leases = take(pool, 4)
+        chores[0].look()
+        assert len(asked) == number - 1
+        close(leases)
+        close(take(pool, 4))
+        assert len(asked) == number
+        clock[0] += 3
+    assert (opened(pool), pool.stats().opened) == (4, 4)
+    pool.drain()
+    assert opened(pool) == 0
+
+
+def test_a_pool_that_was_drained_keeps_no_connection_that_asks(
+        driver, clock, chores, monkeypatch):
+    asked = says(monkeypatch, False)
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    leases = take(pool, 4)
+    chores[0].look()
+    pool.drain()
+    close(leases)
+    assert (opened(pool), pool.stats().closed_cleared) == (0, 4)
+    assert not asked
+
+
+def test_a_question_that_fails_costs_one_connection_and_is_not_repeated(
+        driver, clock, chores, monkeypatch):
+    says(monkeypatch, None)
+    pool = PooledDB(driver, maxconnections=4, blocking=True)
+    for _ in range(2):
+        leases = take(pool, 4)
+        chores[0].look()
+        close(leases)
+        assert pool.stats().closed_dead == 1
+        clock[0] += 50
+    assert (opened(pool), pool.stats().ceiling) == (4, None)
 
 
 @pytest.mark.parametrize("options", [
