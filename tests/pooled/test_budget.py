@@ -59,7 +59,7 @@ BUDGETS = {
     "like PyMySQL, request": 21_410,
     "psycopg2, beyond the driver": 17_560,
     "PyMySQL, beyond the driver": 18_720,
-    "import dbutils.pooled_db": 56_200_000,
+    "import dbutils.pooled_db": 57_500_000,
 }
 
 pytestmark = [
