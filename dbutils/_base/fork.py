@@ -114,7 +114,7 @@ def _load_all() -> None:
     names = [f"{_PACKAGE}.{name}" for name in _late.copy()]
     names += [
         name for name, module in sys.modules.copy().items()
-        if name.startswith(_PACKAGE) and getattr(
+        if name.startswith(f"{_PACKAGE}.") and getattr(
             getattr(module, "__spec__", None), "_initializing", False)]
     for name in names:
         with quietly("loading modules before a fork"):
