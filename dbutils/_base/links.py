@@ -1,6 +1,6 @@
 """Objects that are held weakly, and drop out when they die.
 
-What happens at the death of one is written in C, so that no exception thrown
+The callback at the death of one is written in C, so that no exception thrown
 into a thread can hit it, and it never fails: the link is the default of pop(),
 so nothing is printed if the object was dropped before.  That happens when
 another thread has a copy of the links, and without the GIL, where a link that

@@ -73,7 +73,7 @@ class Backend:
         """Keep a connection from coming back on the fast way."""
 
     def keep(self, con: Any) -> None:
-        """Let a connection do so again."""
+        """Allow a connection to do so again."""
 
     @staticmethod
     def take_with_care(core: Any) -> Any:  # noqa: ARG004 - unknown here

@@ -38,7 +38,8 @@ def allow_helpers(core: Any, are_allowed: bool) -> None:
 def allow_yielding(core: Any) -> None:
     """Leave places to others if the pool is always full, and requests wait.
 
-    What that needs is loaded now, as an interrupt of an import can block all.
+    The code for that is loaded now, as an interrupt of an import can block
+    all.
     """
     if core.limits.maxconnections and core.timeout != 0 and not (
             core.backend.is_embedded):

@@ -13,7 +13,6 @@ from .._drivers.creators import is_clear, is_unsupported
 from .._drivers.standing import rows_of
 from .liveness import still_answers
 from .mistakes import explain_thread
-from .session import stay_away
 
 __all__ = [
     "OUTCOME_UNKNOWN", "begins_anew", "is_lost", "note_end", "note_error"]
@@ -73,7 +72,7 @@ def note_error(
     if session.driver.in_transaction(session.con) is not None:
         session.work = None
         if session.driver.is_aborted(session.con):
-            session.leave = stay_away  # it is rolled back, whatever "reset"
+            session.note_abortion()
             if not had_work:
                 session.work = False  # nothing was done
     if session.driver.is_read_only(error):

@@ -15,7 +15,7 @@ from servers import HOST
 from serving import run_example
 
 from dbutils._steady.steady import session_of
-from dbutils.hosts import Targets
+from dbutils.hosts import NoServerError, Targets
 from dbutils.pooled_db import PooledDB
 from dbutils.testing import Proxy
 
@@ -177,7 +177,7 @@ class Ledger:
                 with self._pool.connection() as db:
                     run(db, "insert into ledger values (%s)", number)
                 self.committed.add(number)
-            except psycopg2.error as error:
+            except (psycopg2.error, NoServerError) as error:
                 self.errors.append(error)
 
     def goes_on(self):

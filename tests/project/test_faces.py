@@ -109,10 +109,11 @@ FACES = {
 
 # What programs say about drivers.
 DRIVER = (
-    "autocommit autocommit_name clean close closed_name code descriptor"
-    " has_transactions idle in_transaction is_closed is_embedded is_loss"
-    " is_private is_read_only is_transient lost_codes question"
-    " read_only_codes settings socket_name transaction_name transient_codes")
+    "aborted autocommit autocommit_name clean close closed_name code"
+    " descriptor has_transactions idle in_transaction is_aborted is_closed"
+    " is_embedded is_loss is_private is_read_only is_transient lost_codes"
+    " question read_only_codes settings socket_name transaction_name"
+    " transient_codes")
 
 # Names of DBUtils 3.x that programs read, and that the manual does not teach.
 UNEXPLAINED = "con count index pooled_connection share thread unshare"
