@@ -34,7 +34,7 @@ BUDGETS = {
     "cycle, leakafter": 8_550,
     "cycle, reset=False": 5_740,
     "cycle, maxshared=3": 38_280,
-    "manager": 8_150,
+    "manager": 8_390,
     "manager, min_idle": 8_040,
     "dynamic": 5_690,
     "health check": 5_690,
@@ -57,8 +57,8 @@ BUDGETS = {
     "like psycopg2, request": 19_600,
     "like PyMySQL, cycle": 10_270,
     "like PyMySQL, request": 21_410,
-    "psycopg2, beyond the driver": 17_560,
-    "PyMySQL, beyond the driver": 18_720,
+    "psycopg2, beyond the driver": 17_900,
+    "PyMySQL, beyond the driver": 18_900,
     "import dbutils.pooled_db": 57_500_000,
 }
 
