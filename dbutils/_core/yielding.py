@@ -54,7 +54,7 @@ class Yielding:
             self._chore.begin(vary(_FIRST))
 
     def look(self) -> None:
-        """Have a connection ask the server, or take a place back."""
+        """Choose a connection to ask the server, or take a place back."""
         core = self._link()
         if core is None or core.is_closed or not (
                 core.ceiling or _is_full(core)):
@@ -79,7 +79,7 @@ class Yielding:
             self._choose(core)
 
     def _choose(self, core: Any) -> None:
-        """Have one of the connections ask when it comes back."""
+        """Choose a connection that asks when it comes back."""
         slots = [slot for slot in core.slots.all() if slot.con is not None]
         if slots:
             slot = slots[urandom(1)[0] % len(slots)]

@@ -19,10 +19,11 @@ from .liveness import (
 from .options import SteadyOptions
 from .settings import Settings
 from .state import GONE, IN_DOUBT, INHERITED, LOST, OPEN, SUSPECT, state_text
-from .terms import HasTerms, Terms
+from .terms import Terms, shared, term
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
+    from .._drivers.driver import DriverFacts
     from .sockets import MovingSocketProbe, SocketProbe
 
 __all__ = ["Session", "stay_away"]
@@ -33,15 +34,15 @@ def stay_away(session: Session) -> bool:  # noqa: ARG001 - as for others
     return False
 
 
-class Session(HasTerms):
+class Session:
     """A driver connection that can be replaced, and what is known of it."""
 
     __slots__ = (
         "__dict__", "__weakref__", "_probe", "ask_number", "ask_ping",
         "ask_status", "call", "closed", "con", "descriptor", "is_closeable",
         "is_doubted", "is_marked", "is_retired", "leave", "limit", "looked",
-        "number", "poll", "ready", "settings_changed", "state", "taken_back",
-        "transaction", "usage", "work")
+        "number", "poll", "ready", "settings", "settings_changed", "state",
+        "taken_back", "terms", "transaction", "usage", "work")
 
     # The socket, and its deadline with it during a rollback after a lease (or
     # None for that of the watchdog), which the watchdog reads.
@@ -52,6 +53,15 @@ class Session(HasTerms):
     # The checkout that the pool has ended, since it had lasted too long, and
     # the text of errors that says so; the session is not used again.
     taken_back: tuple[Any, str] | None
+
+    options: SteadyOptions = term("options")
+    driver: DriverFacts = term("driver")
+    # The failover policy decides when the connection is replaced.
+    failover: Any = term("failover")
+    # The knowledge of the pool, if there is one, about the server.
+    throttle: Any = term("throttle")
+    # Whether nothing has to be checked before a statement.
+    is_simple: bool = term("is_simple")
 
     # Rare facts are no fields of each session, if other threads do not set
     # them.  How often in a row the question of the program has failed.
@@ -102,6 +112,25 @@ class Session(HasTerms):
         # The number of the connection in its pool.
         self.number = 0
         register_for_fork(self, is_connection=True)
+
+    def join(self, common: dict[str, Any]) -> None:
+        """Share what is equal with the other sessions of a pool."""
+        self.own_terms().common = common
+        self.save_memory(common)
+
+    def save_memory(self, common: dict[str, Any]) -> None:
+        """Share what is equal and seldom changed."""
+        if self.settings.is_plain:
+            self.settings = shared(common, "settings", self.settings)
+            self.settings.is_shared = True
+        self.terms = shared(common, "terms", self.terms)
+        self.terms.is_shared = True
+
+    def own_terms(self) -> Terms:
+        """Return the terms as an object that no other session has."""
+        if self.terms.is_shared:
+            self.terms = self.terms.copy()
+        return self.terms
 
     def agree(self, **options: Any) -> None:
         """Change the options that are given."""
@@ -155,7 +184,13 @@ class Session(HasTerms):
             self.enter(SUSPECT)  # if this fails, the next use tries again
             settings.reapply(con)
             self.enter(OPEN)
-        self.share_again()
+        self._share_again()
+
+    def _share_again(self) -> None:
+        """Share what was copied for another driver connection, in a pool."""
+        common = self.terms.common
+        if common is not None:
+            self.save_memory(common)
 
     @property
     def is_inherited(self) -> bool:

@@ -12,9 +12,8 @@ from .._drivers.driver import NO_DRIVER, DriverFacts
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
     from .options import SteadyOptions
-    from .settings import Settings
 
-__all__ = ["HasTerms", "Terms", "shared", "term"]
+__all__ = ["Terms", "shared", "term"]
 
 
 _OF_SHARING = {"common", "is_shared"}
@@ -71,49 +70,3 @@ def shared(common: dict[str, Any], name: str, value: Any) -> Any:
     """
     known = common.setdefault(name, value)
     return known if known == value else value
-
-
-class HasTerms:
-    """An object with terms and settings, which others of a pool may share."""
-
-    __slots__ = ("settings", "terms")
-
-    terms: Terms
-    settings: Settings
-
-    options: SteadyOptions = term("options")
-    driver: DriverFacts = term("driver")
-    # The failover policy decides when the connection is replaced.
-    failover: Any = term("failover")
-    # The knowledge of the pool, if there is one, about the server.
-    throttle: Any = term("throttle")
-    # Whether nothing has to be checked before a statement.
-    is_simple: bool = term("is_simple")
-
-    def join(self, common: dict[str, Any]) -> None:
-        """Share with the other sessions of a pool what is equal, from now on.
-
-        common: the shared values; empty for the first session
-        """
-        self.own_terms().common = common
-        self.save_memory(common)
-
-    def save_memory(self, common: dict[str, Any]) -> None:
-        """Share what is equal and seldom changed."""
-        if self.settings.is_plain:
-            self.settings = shared(common, "settings", self.settings)
-            self.settings.is_shared = True
-        self.terms = shared(common, "terms", self.terms)
-        self.terms.is_shared = True
-
-    def own_terms(self) -> Terms:
-        """Return the terms as an object that no other session has."""
-        if self.terms.is_shared:
-            self.terms = self.terms.copy()
-        return self.terms
-
-    def share_again(self) -> None:
-        """Share what was copied for another driver connection, in a pool."""
-        common = self.terms.common
-        if common is not None:
-            self.save_memory(common)

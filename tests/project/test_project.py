@@ -154,8 +154,8 @@ def test_functions_are_short_and_classes_not_long(path):
         if isinstance(node, ast.FunctionDef):
             assert code_lines(node) <= 44, node.name
         elif isinstance(node, ast.ClassDef):
-            # one thing of 430 lines is better than two slices of it
-            assert node.end_lineno - node.lineno <= 430, node.name
+            # one thing of 470 lines is better than two slices of it
+            assert node.end_lineno - node.lineno <= 470, node.name
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
