@@ -39,7 +39,7 @@ class Uses:
 def end_use(core: Pool, permit: Any) -> None:
     """Note that a use has ended, and when, if its beginning was noted.
 
-    Only who has ended the checkout does that.
+    Only who has ended the checkout does that; leases inline it.
     """
     if permit.is_share:
         next(core.sharing.ended)

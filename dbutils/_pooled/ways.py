@@ -25,7 +25,6 @@ from .._base.finalizers import collecting
 from .._base.hints import Any, Callable, ref
 from .._core.lease import Lease, hold
 from .._core.slots import note_caller
-from .._core.uses import end_use
 from .._core.waiting import FEW, Waiter
 from .._core.ways import none_is_idle
 from .._steady.liveness import (
@@ -375,8 +374,14 @@ class SteadyLease(Proxy, Lease):
             permit = self._permit
             permit.checkout = self._permit = None
             core = pool._core  # noqa: SLF001 - as core_of()
-            if permit.taken is not None and core.times:
-                end_use(core, permit)
+            if permit.taken is not None and core.times:  # inlined end_use()
+                seconds = monotonic() - permit.taken[0]
+                uses = permit.uses or core.slots.uses_of(permit)
+                uses.last = permit.taken if core.waiting else None
+                permit.taken, uses.timed = None, uses.timed + 1
+                uses.seconds += seconds
+                if seconds > uses.longest:  # noqa: PLR1730 - max() takes longer
+                    uses.longest = seconds
             session = permit.slot.inside
             room = core.room
             if collecting or (room is not None and not (

@@ -152,7 +152,7 @@ has_last_lines = pytest.mark.skipif(
 def test_functions_are_short_and_classes_not_long(path):
     for node in ast.walk(parse(path)):
         if isinstance(node, ast.FunctionDef):
-            assert code_lines(node) <= 44, node.name
+            assert code_lines(node) <= 48, node.name  # the way back
         elif isinstance(node, ast.ClassDef):
             # one thing of 470 lines is better than two slices of it
             assert node.end_lineno - node.lineno <= 470, node.name
