@@ -23,6 +23,9 @@ __all__ = ["Attempt", "Outcome"]
 _LEAST_TIME = 0.1
 # In seconds: the time between two looks for an idle connection when it hangs.
 _LOOK = 0.05
+# In seconds: the longest time until a helper has dropped what it had, which it
+# only needs if an interrupt has ended it just then.
+_TIDYING = 3.0
 # In seconds: the least time limit of a driver for one connect.  It is longer
 # if the request waits longer.
 _LEAST_LIMIT = 10.0
@@ -113,9 +116,9 @@ class Attempt:
         """
         hangs_at = self.start + HANGS_AFTER
         deadline = max(deadline, self.start + self.least_time)
-        now = monotonic()
+        now, is_over = monotonic(), False
         while not self._outcomes:
-            self._gate.acquire(True, max(min(
+            is_over = self._gate.acquire(True, max(min(
                 deadline - now, max(hangs_at - now, _LOOK)), 0))
             now = monotonic()
             if now >= deadline or (now >= hangs_at and is_elsewhere()):
@@ -123,6 +126,8 @@ class Attempt:
         outcome = self._outcomes[0]
         if outcome is _LEFT:
             raise Late if now >= deadline else Elsewhere
+        if not is_over:  # the helper may hold it for another moment
+            self._gate.acquire(True, _TIDYING)
         self._outcomes[0] = _ALONE  # the request has taken it
         if outcome.error is None:
             return outcome.con

@@ -2,10 +2,10 @@
 
 import gc
 import threading
+import time
 import traceback
 from contextlib import suppress
 from contextvars import ContextVar
-from functools import partial
 from threading import Event, Thread, current_thread, get_ident
 from types import ModuleType
 
@@ -18,6 +18,7 @@ from sweeps import Lease, assert_sound, make_pool
 
 from dbutils._base import attempt, opening
 from dbutils._base import threads as _threads
+from dbutils._core.slots import Slots
 from dbutils._steady import deadlines
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.pooled_pg import PooledPg
@@ -491,7 +492,6 @@ def test_a_creator_finds_the_context_of_the_request():
 def test_a_dropped_lease_is_back_at_once():
     """The helper holds nothing any more when the request goes on."""
     driver = Driver(hangs=False)
-    late = 0
     for _ in range(200):
         pool = PooledDB(driver, maxconnections=1, maxwait=PATIENCE)
         lease = pool.connection()
@@ -499,10 +499,47 @@ def test_a_dropped_lease_is_back_at_once():
         assert in_use(pool) == 0
         con = driver.opened.pop()
         del pool
-        late += not con.closed
-        wait_until(partial(getattr, con, "closed"))
-    # a thread that looks at the stacks of others can hold one of them
-    assert late <= 2
+        assert con.closed
+
+
+class SlowOutcomes(dict):
+    """Keeps a helper at the step at which it has told its outcome."""
+
+    def __init__(self):
+        super().__init__()
+        self.told, self.may_go_on = Event(), Event()
+
+    def setdefault(self, key, value):
+        known = super().setdefault(key, value)
+        self.told.set()
+        assert self.may_go_on.wait(PATIENCE)
+        return known
+
+
+def test_a_request_waits_until_its_helper_has_dropped_everything():
+    """Also if it finds the outcome before it has begun to wait."""
+    slots = Slots(1)
+    permit = slots.take()
+    helped = attempt.Attempt(object, permit, None)
+    outcomes = helped._outcomes = SlowOutcomes()
+    gate = helped._gate
+
+    class Gate:
+        release = gate.release
+
+        @staticmethod
+        def acquire(*args):
+            outcomes.may_go_on.set()
+            return gate.acquire(*args)
+
+    helped._gate = Gate()
+    try:
+        assert helped.begin(PATIENCE)
+        assert outcomes.told.wait(PATIENCE)
+        assert helped.wait(time.monotonic() + PATIENCE, bool) is not None
+        assert helped._connect is None
+    finally:
+        outcomes.may_go_on.set()
 
 
 # Interrupts.

@@ -10,6 +10,7 @@ from patience import PATIENCE, in_threads, join, wait_until
 
 from dbutils._core import ceiling, yielding
 from dbutils._pooled.backends import DbBackend
+from dbutils._steady.steady import session_of
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 from dbutils.testing import ScriptedDriver
 
@@ -353,6 +354,7 @@ def test_no_place_is_left_on_a_server_that_has_room(
         assert len(asked) == number
         clock[0] += 3
     assert (opened(pool), pool.stats().opened) == (4, 4)
+    assert not any(session_of(con).is_retired for con in pool._idle_cache)
     pool.drain()
     assert opened(pool) == 0
 
