@@ -489,8 +489,23 @@ def test_a_creator_finds_the_context_of_the_request():
     assert opening.time_limit() is None
 
 
+@pytest.fixture
+def _uncollected():
+    gc.collect()
+    gc.freeze()  # so that collecting the rest takes no time
+    gc.disable()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("_uncollected")
 def test_a_dropped_lease_is_back_at_once():
-    """The helper holds nothing any more when the request goes on."""
+    """The helper holds nothing any more when the request goes on.
+
+    What other tests have left would be collected in the middle of it, and the
+    warnings of sockets that were not closed would keep its frames.
+    """
     driver = Driver(hangs=False)
     for _ in range(200):
         pool = PooledDB(driver, maxconnections=1, maxwait=PATIENCE)
@@ -543,16 +558,6 @@ def test_a_request_waits_until_its_helper_has_dropped_everything():
 
 
 # Interrupts.
-
-
-@pytest.fixture
-def _uncollected():
-    gc.collect()
-    gc.freeze()  # so that collecting the rest takes no time
-    gc.disable()
-    yield
-    gc.enable()
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("_uncollected")
