@@ -91,6 +91,7 @@ def test_nothing_that_could_be_interrupted_is_called_by_the_collector():
     assert not collecting
 
 
+@pytest.mark.portable
 @pytest.mark.filterwarnings(
     "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_interrupted_collections_lose_no_place(dbapi):
@@ -201,6 +202,7 @@ def _each_moment(begin):
             del held
 
 
+@pytest.mark.portable
 def test_a_lost_slot_gets_one_permit_also_in_a_collection():
     permits = []
 
@@ -215,6 +217,7 @@ def test_a_lost_slot_gets_one_permit_also_in_a_collection():
     begin()
 
 
+@pytest.mark.portable
 def test_a_value_is_added_once_also_in_a_collection():
     total, steps = Sum(), []
 

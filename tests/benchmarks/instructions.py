@@ -33,7 +33,8 @@ _CALLS = 200
 _TIMES = dict.fromkeys((
     "hand-over", "hand-over, ping=0", "cycle, keepalive", "cycle, refill",
     "cycle, leakafter", "cycle, maxidletime", "manager, min_idle",
-    "like PyMySQL, request", "psycopg2, request", "PyMySQL, request"), 3)
+    "like PyMySQL, cycle", "like PyMySQL, request", "psycopg2, request",
+    "PyMySQL, request"), 3)
 _SHIM = """
 #include <valgrind/callgrind.h>
 void start(void) { CALLGRIND_START_INSTRUMENTATION; }

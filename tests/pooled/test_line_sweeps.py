@@ -26,6 +26,7 @@ LIMIT = 2
 STRIDE = 5  # where others wait, which takes longer
 
 pytestmark = [
+    pytest.mark.portable,
     pytest.mark.usefixtures("_collector"),
     pytest.mark.filterwarnings(
         "ignore::pytest.PytestUnhandledThreadExceptionWarning",
