@@ -118,14 +118,17 @@ class Crew:
         """
         if not self._tasks:
             return True
-        workers, now = self._workers(), monotonic()
+        now = monotonic()
+        # first: a thread that begins now counts as a worker, at least
+        number = sum(
+            now - tried_at < _AGAIN for tried_at in snapshot(self._attempts))
+        workers = self._workers()
         for worker in workers:
             if worker.is_idle:
                 worker.is_idle = False
                 worker.gate.open()
                 return True
-        number = sum(worker.is_useful(now) for worker in workers) + sum(
-            now - tried_at < _AGAIN for tried_at in snapshot(self._attempts))
+        number += sum(worker.is_useful(now) for worker in workers)
         if len(workers) >= self._most:
             return not is_ending()
         if number < _THREADS:
@@ -186,7 +189,8 @@ class Crew:
         if task is not None:
             self._do(worker, task)
             return True
-        worker.is_leaving = True  # first: no task that comes now counts on us
+        # first: no task that comes now counts on us
+        worker.is_leaving = not was_woken
         return was_woken or bool(tasks) or not can_start()
 
     def _do(self, worker: _Worker, task: Task) -> None:

@@ -290,8 +290,10 @@ def test_there_is_one_thread(chores):
     for thread in threads:
         thread.start()
     wait_until(lambda: sum(map(threading.Thread.is_alive, threads)) <= 1)
-    chores.go_on()
-    assert len(set(chores.rounds[-3:])) == 1
+    number = len(chores.rounds)
+    for _ in range(3):
+        chores.go_on()
+    assert len(set(chores.rounds[number:])) == 1
     chores.is_needed = False
     for thread in threads:
         thread.join(PATIENCE)
@@ -692,7 +694,9 @@ def test_threads_that_hang_are_replaced():
     wait_until(lambda: not keeper.is_running)
 
 
-def test_there_are_only_a_few_threads():
+def test_there_are_only_a_few_threads(monkeypatch):
+    """On a busy machine, one could seem to be stuck, or to begin late."""
+    monkeypatch.setattr("dbutils._base.crew.monotonic", lambda: 1.0)
     crew = Crew()
     jobs = [Job() for _ in range(200)]
     most = 0

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import pytest
 from forking import in_child, needs_fork
 from kinds import for_every_kind
-from patience import PATIENCE, in_threads, join, wait_until
+from patience import PATIENCE, in_threads, join, number_asleep, wait_until
 from refusals import Driver, RefusedError
 
 from dbutils import PooledDB, SimpleConnectionPool
@@ -78,7 +78,6 @@ class Worker:
     def __init__(self):
         self.done = Event()
         self.kept = []
-        self.ready = []
         self.threads = []
 
     def start(self, work, *args):
@@ -87,8 +86,12 @@ class Worker:
         thread.start()
 
     def wait(self):
-        self.ready.append(None)
         self.done.wait(PATIENCE)
+
+    @property
+    def ready(self):
+        """Those that have come to their wait."""
+        return self.done._cond._waiters
 
     def end(self):
         self.done.set()
@@ -271,7 +274,7 @@ def test_an_overload(kind, monkeypatch):
 
     with pool.connection():
         threads = in_threads(work, 3)
-        wait_until(lambda: len(pool._core.queue) == 3)
+        wait_until(lambda: number_asleep(pool) == 3)
         refuse(kind, pool)
         assert "What is wrong:\n- An overload: 1 request had" in pool.explain()
     join(threads)
@@ -288,14 +291,9 @@ def test_an_overload_counts_requests_that_wait_as_the_pool_says(
     monkeypatch.setattr(serving, "LONG_WAIT", -1)
     pool = kind.make(maxconnections=1, maxwait=PATIENCE, track=True)
 
-    def all_sleep():
-        waiters = [link() for link in pool._core.queue.links]
-        return len(waiters) == 3 and all(
-            waiter and waiter.deadline for waiter in waiters)
-
     with pool.connection():
         threads = in_threads(lambda: pool.connection().close(), 3)
-        wait_until(all_sleep)
+        wait_until(lambda: number_asleep(pool) == 3)
     join(threads)
     text = pool.explain()
     assert "An overload: 3 requests had to wait" in text
@@ -325,7 +323,7 @@ def test_a_wait_for_one_that_was_held_for_long(kind, monkeypatch):
     db = pool.connection()  # it is held
     place = f"{__file__}:{pool.holders()[0].line}"
     threads = in_threads(lambda: pool.connection(maxwait=PATIENCE).close(), 1)
-    wait_until(lambda: len(pool._core.queue) == 1)
+    wait_until(lambda: number_asleep(pool) == 1)
     db.close()
     join(threads)
     assert findings(pool) == ["uses"]
@@ -354,7 +352,7 @@ def test_a_deadlock_of_nested_borrowers(kind, later):
                 pool.connection(maxwait=PATIENCE)
 
     threads = in_threads(work, 2)
-    wait_until(lambda: len(pool._core.queue) == 2)
+    wait_until(lambda: number_asleep(pool) == 2)
     later(pool, 3)
     found, text = findings(pool), pool.explain()
     pool.shutdown(0)

@@ -65,11 +65,11 @@ def test_the_present_stack_of_a_holder_can_be_read(kind):
     held, done = Event(), Event()
 
     def work_for_long():
+        held.set()
         done.wait(PATIENCE)
 
     def hold():
         lease = pool.connection()
-        held.set()
         work_for_long()
         return lease
 

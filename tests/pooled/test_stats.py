@@ -5,7 +5,7 @@ import pickle
 from threading import Event, Thread
 
 import pytest
-from patience import PATIENCE, in_threads, join, wait_until
+from patience import PATIENCE, in_threads, join, number_asleep, wait_until
 
 import dbutils
 from dbutils import HealthCheckPooledDB, pooled_db
@@ -164,7 +164,7 @@ def test_waits_are_counted_with_their_seconds(kind):
     thread = Thread(target=lambda: pool.connection(
         maxwait=PATIENCE, **dedicated(kind)).close())
     thread.start()
-    wait_until(lambda: pool.stats().waiting == 1)
+    wait_until(lambda: number_asleep(pool) == 1)
     with pytest.raises(kind.module.TooManyConnectionsError):
         pool.connection(maxwait=PATIENCE, **dedicated(kind))  # maxwaiting
     lease.close()

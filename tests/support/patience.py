@@ -17,6 +17,15 @@ def wait_until(condition):
     pytest.fail("The condition did not come true in time.")
 
 
+def number_asleep(pool):
+    """Return how many requests have come to the last step of their way.
+
+    Those that wait as the statistics say may still be on it.
+    """
+    waiters = [link() for link in list(pool._core.queue.links)]
+    return sum(1 for waiter in waiters if waiter and waiter.thread)
+
+
 def in_threads(function, number):
     """Start threads that call a function."""
     threads = [Thread(target=function, daemon=True) for _ in range(number)]
