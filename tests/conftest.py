@@ -45,11 +45,19 @@ def kind(request, dbapi, pg):
     return Kind(pooled_db, pool_class, dbapi)
 
 
+@pytest.fixture(scope="module")
+def _frozen():
+    """Let the collector have little to do in the tests of a module."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
 @pytest.fixture(params=[False, True], ids=["", "collecting"])
-def _collector(request):
+def _collector(request, _frozen):
     """Switch the collector off, or keep it at work all the time."""
     gc.collect()
-    gc.freeze()  # what there is already, so that it has little to do
     threshold = gc.get_threshold()
     if request.param:
         gc.enable()
@@ -59,7 +67,6 @@ def _collector(request):
     yield
     gc.enable()
     gc.set_threshold(*threshold)
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -490,13 +490,11 @@ def test_a_creator_finds_the_context_of_the_request():
 
 
 @pytest.fixture
-def _uncollected():
+def _uncollected(_frozen):
     gc.collect()
-    gc.freeze()  # so that collecting the rest takes no time
     gc.disable()
     yield
     gc.enable()
-    gc.unfreeze()
 
 
 @pytest.mark.usefixtures("_uncollected")
