@@ -677,7 +677,7 @@ def test_an_interrupt_anywhere_in_a_helper_loses_nothing(monkeypatch):
             settled(pool)
         return work, check
 
-    assert sweep(prepare, stride=3) > 50
+    assert sweep(prepare, stride=7) > 50
 
 
 # Questions.

@@ -23,7 +23,7 @@ from dbutils.pooled_db import (
 )
 
 LIMIT = 2
-STRIDE = 5  # where others wait, which takes longer
+STRIDE = 9  # where others wait, which takes longer
 
 pytestmark = [
     pytest.mark.portable,

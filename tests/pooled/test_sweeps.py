@@ -355,9 +355,8 @@ OPTIONS = {
 
 @pytest.mark.usefixtures("_collector", "pg")
 @pytest.mark.parametrize(("kind", "stride"), [
-    *((kind, 41) for kind in KINDS),
-    *((kind, 149) for kind in OPTIONS),
-    *(pytest.param(kind, 211, marks=pytest.mark.slow) for kind in KINDS)])
+    *((kind, 53) for kind in KINDS),
+    *((kind, 199) for kind in OPTIONS)])
 def test_an_exception_anywhere_in_the_use_loses_no_place(
         monkeypatch, dbapi, kind, stride):
     # what hits a finalizer can only be reported

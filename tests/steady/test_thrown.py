@@ -28,7 +28,7 @@ from dbutils.pooled_db import PooledDB
 WORKERS = 5
 LIMIT = 3
 STEPS = 3
-THROWS = 1000
+THROWS = 500
 PATIENCE = 30  # seconds after which a thread that does not end is stuck
 
 THE_DRIVERS = drivers.POSTGRESQL + drivers.MARIADB
