@@ -86,6 +86,19 @@ def test_statements_that_were_never_seen_are_measured():
     assert all(len(row[24:].split()) == 2 for row in rows)
 
 
+@pytest.mark.slow
+def test_what_several_threads_do_is_measured():
+    text = subprocess.run(
+        [sys.executable, "parallel.py", "--rounds", "1",
+         "--seconds", "0.001"],
+        cwd=str(BENCHMARKS), check=True,
+        stdout=subprocess.PIPE).stdout.decode()
+    head, *rows = text.splitlines()
+    assert head.split() == ["threads", "1", "2", "4"]
+    assert len(rows) > 5
+    assert all(len(row[26:].split()) == 5 for row in rows)
+
+
 def test_figures_are_compared_round_by_round(monkeypatch):
     monkeypatch.syspath_prepend(str(BENCHMARKS))
     import compare
