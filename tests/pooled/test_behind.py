@@ -490,7 +490,11 @@ def test_single_connections_warn_once_of_what_reaches_others(
         "behind": "transaction-pooler", "host": "127.0.0.1", "port": proxy,
         "user": "postgres", "dbname": "transaction",
         "setsession": [LASTING.format(f"shop{number}")]}
-    module = () if number >= len(SINGLE) else (BY_NAME["psycopg2"].load(),)
+    if number < len(SINGLE):
+        module = (BY_NAME["psycopg2"].load(),)
+    else:
+        module = ()
+        pytest.importorskip("pg")
     for _ in range(2):
         made = make_one(*module, **options)
         db = made.connection() if isinstance(made, PooledPg) else made
