@@ -108,22 +108,21 @@ def _take_and_look(core: Any) -> Any:
 def _take_and_ask(core: Any) -> Any:
     """Return an idle permit whose connection answers the driver's ping()."""
     permit = core.take_idle()
-    try:
-        slot = permit.slot
-        alive = slot.inside.ask_ping(False)
-        slot.pings += 1
+    try:  # a local variable more would cost more than reading the slot twice
+        alive = permit.slot.inside.ask_ping(False)
+        permit.slot.pings += 1
         if alive is None or alive:
             return permit
-        is_dead = True
+        alive = False
     except (AttributeError, IndexError, TypeError, ValueError):
-        is_dead = False  # there is no such ping(), or more has to be done
+        alive = None  # there is no such ping(), or more has to be done
     except Exception:  # noqa: BLE001 - any other error means not alive
-        is_dead = True
+        alive = False
     except BaseException:
         permit = None  # not to be kept by the traceback
         raise
     try:
-        return _take_doubted(core, permit, is_dead)
+        return _take_doubted(core, permit, is_dead=alive is not None)
     finally:
         permit = None  # not to be kept by the traceback
 
