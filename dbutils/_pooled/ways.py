@@ -366,7 +366,7 @@ class SteadyLease(Proxy, Lease):
     def close(self) -> None:  # noqa: C901, PLR0912, PLR0915 - the fast way is one short function
         """Give the connection back to the pool; do not close it."""
         try:
-            pool = leave = self._checkout.pop()
+            pool = self._checkout.pop()
         except IndexError:
             return  # it was given back before, or the pool has done that
         try:
@@ -388,29 +388,26 @@ class SteadyLease(Proxy, Lease):
                 pool._take_back(permit)  # noqa: SLF001 - for this
                 return
             leave = session.leave
-            if leave is not None:
-                if not leave(session):
-                    pool._take_back(permit)  # noqa: SLF001 - for this
+            if leave is None:
+                try:
+                    session.con.rollback()
+                except Exception as error:  # noqa: BLE001 - it is looked at
+                    _end_after_error(pool, permit, session, error)
                     return
-            else:
-                session.con.rollback()
-                leave = False  # done; a local variable is quicker to write
-                session.transaction = leave
-                session.work = leave
+                except BaseException as error:
+                    session.distrust(error)
+                    raise
+                session.transaction = session.work = False
+            elif not leave(session):
+                pool._take_back(permit)  # noqa: SLF001 - for this
+                return
             if room is None or len(core.idle) < room:
                 core.put(permit)
                 if core.waiting or core.lost:
                     core.after_release()
             else:
                 core.place(permit)
-        except Exception as error:
-            if leave is not None:
-                permit = None
-                raise
-            _end_after_error(pool, permit, session, error)  # pyright: ignore - bound
-        except BaseException as error:
-            if leave is None:
-                session.distrust(error)  # pyright: ignore - it is bound
+        except BaseException:
             permit = None  # not to be kept by the traceback
             raise
 
