@@ -120,7 +120,7 @@ def test_a_standby_is_read_that_has_replayed_the_last_write(
     ports = ports_of(replication)
     pool = pool_of(ports)
     seen = []
-    for number in range(-1200, -1000):
+    for number in range(-1100, -1000):
         with pool.connection() as db:
             run(db, "insert into ledger values (%s)", number)
             token = db.position()
