@@ -110,6 +110,12 @@ class Cluster:
         # How often connections were left since a server had another role.
         self.generation = 0
 
+    def states(self) -> dict[str, str]:
+        """Return what each server is, as far as known, by its name."""
+        return {
+            host.name: host.state if self.asks or host.error is not None
+            else UNKNOWN for host in self.hosts}
+
     def route(self) -> Route:
         """Return a new route, by default to what is usually wanted."""
         link = getattr(self._wanted, "wish", None)
@@ -130,6 +136,16 @@ class Cluster:
         """Return the aim of a request, after checking it."""
         return check_aim(
             self.aim.target if target is None else target, maxlag)
+
+    def begin_to_ask(self) -> None:
+        """Ask servers for their roles from now on, since a request needs them.
+
+        A single server that no request has had a wish for was never asked.
+        """
+        if not self.asks:
+            self.asks = True  # first: nobody learns an unasked role after that
+            for host in self.hosts:
+                host.forget()
 
     def aim_at_primary(self, aim: Aim) -> Aim:
         """Return the aim at a primary, or raise an error if none is wanted."""

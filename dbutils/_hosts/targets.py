@@ -114,7 +114,7 @@ class Targets:
         That is "primary", "read-only" (a primary that takes no writes),
         "standby", "offline" or "unknown".
         """
-        return {host.name: host.state for host in self._cluster.hosts}
+        return self._cluster.states()
 
     def _new_route(self) -> Any:
         """Return what opens the connections of one session."""

@@ -120,6 +120,45 @@ def test_one_server_is_not_asked_for_its_role(a):
     assert not a.asked
 
 
+def test_what_one_server_is_remains_unknown_until_it_is_asked(a):
+    a.role = "standby"
+    targets = Targets([a])
+    targets.connect().close()
+    assert targets.states() == {"a": "unknown"}
+
+
+@pytest.fixture
+def pool_of_a_standby(b):
+    """Return a pool of one server that nobody had a wish for."""
+    targets = Targets([b])
+    targets._cluster._role = role_of  # that alone asks nobody
+    with PooledDB(targets, maxconnections=2) as pool:
+        pool.connection().close()
+        assert not b.asked
+        yield pool
+
+
+def test_one_server_is_asked_once_a_request_wants_a_primary(
+        b, pool_of_a_standby):
+    with pytest.raises(NoServerError, match="b is a standby"):
+        pool_of_a_standby.connection(target="primary")
+    assert b.asked
+    assert host_of(pool_of_a_standby.connection()) == "b"
+
+
+def test_one_server_is_asked_once_a_request_wants_a_standby(
+        b, pool_of_a_standby):
+    with pool_of_a_standby.connection(target="standby") as db:
+        assert host_of(db) == "b"
+    assert pool_of_a_standby._creator.states() == {"b": "standby"}
+
+
+def test_one_server_is_asked_once_a_request_limits_the_lag(
+        b, pool_of_a_standby):
+    with pytest.raises(NoServerError, match="at most 10 seconds behind"):
+        pool_of_a_standby.connection(maxlag=10)
+
+
 def test_a_lag_that_is_not_known_is_too_much(a, b):
     pool = PooledDB(targets_of(a, b))
     with pool.connection(target="prefer-standby", maxlag=10) as db:
