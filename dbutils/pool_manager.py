@@ -27,6 +27,7 @@ from ._manager.config import (
     PoolConfig,
     as_secret,
     configs_of_hosts,
+    kind_of,
     read_parameters,
 )
 from ._manager.connector import Connector
@@ -254,7 +255,7 @@ class _Entry:
         config, stats = self.config, self.core.stats()
         used_at = self.used_at
         return {
-            "key": self.key, "db_type": config.db_type.value,
+            "key": self.key, "db_type": kind_of(config),
             "host": config.host, "port": config.port,
             "database": config.database, "user": config.user,
             "driver": self.connector.driver,

@@ -15,8 +15,8 @@ __all__ = [
     "Any", "AnyRef", "Args", "Behind", "Callable", "Collection", "Con",
     "ContextManager", "Creator", "Deque", "Dict", "Failover", "Generic",
     "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
-    "Nested", "OnDeadlock", "Pooler", "Sequence", "Servers", "Strategy",
-    "Target", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
+    "Nested", "OnDeadlock", "Order", "Pooler", "Sequence", "Servers",
+    "Strategy", "Target", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
     "methodcaller", "partial", "ref"]
 
 TYPE_CHECKING = False  # type checkers know the name
@@ -192,6 +192,7 @@ if TYPE_CHECKING:
     OnDeadlock = Literal["log", "raise"]
     Target = Literal[
         "primary", "standby", "prefer-standby", "prefer-primary", "any"]
+    Order = Literal["in-order", "round-robin", "random", "least", "fastest"]
     Strategy = Literal["fair", "efficient", "priority", "weighted"]
 
     _Con_co = TypeVar("_Con_co", covariant=True)
@@ -216,7 +217,7 @@ if TYPE_CHECKING:
 else:
     Con = None
     Behind = Failover = Nested = OnDeadlock = Servers = Strategy = str
-    Pooler = Target = str
+    Order = Pooler = Target = str
 
     class Generic:
         """The base of classes with parameters, which only type checkers need.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
+from .._manager.config import kind_of
 from ..pool_manager import ConnectionConfig
 
 __all__ = ["config_of", "text_of"]
@@ -21,7 +22,7 @@ def config_of(uri: str) -> ConnectionConfig:
     """Return the configuration, with a password from the usual variable."""
     config = (
         ConnectionConfig.from_url(uri) if uri else ConnectionConfig.from_env())
-    usual = _PASSWORDS.get(config.db_type.value, "DB_PASSWORD")
+    usual = _PASSWORDS.get(kind_of(config), "DB_PASSWORD")
     password = os.environ.get(usual) or os.environ.get("DB_PASSWORD")
     if config.password is None and password:
         return replace(config, password=password)

@@ -21,6 +21,7 @@ from .. import __version__
 from .._base.atomic import Count
 from .._core.stats import Timings
 from .._drivers.registry import driver_named
+from .._manager.config import kind_of
 from .._manager.connector import Connector
 from ..performance_optimized_pooled_db import PerformanceOptimizedPooledDB
 from .database import config_of, text_of
@@ -93,7 +94,7 @@ class _Server:
         self.open = Connector(config)
         self.name = self.open.driver
         self._question = driver_named(
-            config.db_type.value, config.driver)[0].question
+            kind_of(config), config.driver)[0].question
         self.open().close()
 
     def work(self, con: Any) -> None:

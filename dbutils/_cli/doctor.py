@@ -16,6 +16,7 @@ from typing import Any, Callable, Sequence
 from .._base.together import run_together
 from .._drivers.outages import is_refusal
 from .._drivers.registry import driver_named
+from .._manager.config import kind_of
 from .._manager.connector import Connector
 from ..pool_manager import ConnectionConfig
 from ..pooled_db import PooledDB
@@ -79,7 +80,7 @@ def _examine(
     complain("Connecting ...")
     connect = median(_seconds(
         lambda: connector().close()) for _ in range(_CONNECTS))
-    kind = config.db_type.value
+    kind = kind_of(config)
     with closing(connector()) as one, closing(connector()) as two:
         driver, _ = driver_named(kind, config.driver)
         question = driver.question
@@ -175,7 +176,7 @@ def _as_data(case: Case, advice: Advice) -> dict[str, Any]:
         if value is not None}
     return {
         "database": {
-            "kind": case.config.db_type.value, "driver": case.driver,
+            "kind": kind_of(case.config), "driver": case.driver,
             **facts},
         "milliseconds": {
             "connect": case.connect * 1000, "borrow": case.ping * 1000,

@@ -119,7 +119,7 @@ def _demonstrate(arguments: Any) -> int:
 
 
 def _number(text: str) -> int:
-    number = int(text)
+    number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError("it must be at least 1 [DBU-90]")
     return number

@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from .._base.checks import check_seconds, check_size, shown
-from .._base.hints import Any, Callable, Iterable, Mapping, NamedTuple
+from .._base.hints import (
+    Any,
+    Callable,
+    Iterable,
+    Mapping,
+    NamedTuple,
+    Order,
+    Target,
+)
 from .._drivers.creators import (
     connect_of,
     connect_pg,
@@ -37,7 +45,7 @@ class Targets:
 
     def __init__(
             self, hosts: Iterable[Any], creator: Any = None, *,
-            order: str = "in-order", target: str | None = None,
+            order: Order = "in-order", target: Target | None = None,
             probe: float = 1.0, role: Callable[[Any], Any] | None = None,
             limits: Mapping[str, int] | None = None,
             cut: bool = True, catchup: float = 1.0) -> None:

@@ -22,7 +22,7 @@ from .urls import settings_of_url, settings_of_variables
 
 __all__ = [
     "ConnectionConfig", "DatabaseType", "PoolConfig", "as_secret",
-    "canonical_key", "configs_of_hosts", "read_parameters"]
+    "canonical_key", "configs_of_hosts", "kind_of", "read_parameters"]
 
 
 class DatabaseType(str, Enum):
@@ -86,7 +86,7 @@ class ConnectionConfig:
         as in ["db1", "db2:5433"]; the pool connects to the primary
     """
 
-    db_type: DatabaseType
+    db_type: DatabaseType | str
     host: str | None = None
     port: int | None = None
     database: str | None = None
@@ -195,7 +195,7 @@ class ConnectionConfig:
     def __repr__(self) -> str:
         """Show the parameters that are not None, with masked secrets."""
         values = self._without_secrets()
-        values["db_type"] = self.db_type.value
+        values["db_type"] = kind_of(self)
         if self.password is not None:
             values["password"] = Secret()
         text = ", ".join(f"{name}={value!r}" for name, value in values.items())
@@ -369,6 +369,14 @@ def _only_one(positional: Any, keyword: Any) -> Any:
     if positional is None:
         return keyword
     raise TypeError("The same parameter was given twice. [DBU-17]")
+
+
+def kind_of(config: ConnectionConfig) -> str:
+    """Return the kind of the database as a text.
+
+    Type checkers let it be given as a text, but it is kept as a DatabaseType.
+    """
+    return DatabaseType(config.db_type).value
 
 
 def _make_config(

@@ -55,6 +55,18 @@ class ScriptedDriver:
     apilevel = "2.0"
     paramstyle = "qmark"
 
+    # One by one, so that type checkers know them.
+    Warning = faults.Warning
+    Error = faults.Error
+    InterfaceError = faults.InterfaceError
+    DatabaseError = faults.DatabaseError
+    DataError = faults.DataError
+    OperationalError = faults.OperationalError
+    IntegrityError = faults.IntegrityError
+    InternalError = faults.InternalError
+    ProgrammingError = faults.ProgrammingError
+    NotSupportedError = faults.NotSupportedError
+
     def __init__(self, script: str = "", threadsafety: int = 1) -> None:
         """Set up a driver and its server.
 
@@ -191,10 +203,6 @@ class ScriptedDriver:
                 if fault.hits(event, text):
                     return self._plans.pop(number)
         return None
-
-
-for _class in faults.CLASSES:
-    setattr(ScriptedDriver, _class.__name__, _class)
 
 
 class ScriptedConnection:

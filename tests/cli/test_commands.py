@@ -630,6 +630,15 @@ def test_bad_arguments_are_refused(arguments, capsys):
     assert "usage: python -m dbutils" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "many", "1.5"])
+def test_a_number_that_is_none_is_refused_like_one_that_is_too_small(
+        number, capsys):
+    with pytest.raises(SystemExit):
+        main(["doctor", f"--threads={number}"])
+    error = capsys.readouterr().err
+    assert "--threads: it must be at least 1 [DBU-90]" in error
+
+
 def test_the_version_is_told(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["--version"])

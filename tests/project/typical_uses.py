@@ -27,7 +27,9 @@ from dbutils import (
 )
 from dbutils.dynamic_pooled_db import DynamicPooledDB
 from dbutils.hosts import Targets
+from dbutils.pool_manager import ConnectionConfig, DatabaseType
 from dbutils.pooled_db import PooledDB, PooledDedicatedDBConnection
+from dbutils.testing import ScriptedDriver
 
 pool = PooledDB(sqlite3, mincached=1, maxconnections=5, database="a.db")
 reveal_type(pool)  # PooledDB[Connection]
@@ -99,6 +101,9 @@ reveal_type(PooledDB(targets=targets, maxconnections=5))  # PooledDB[Any]
 of_hosts = PooledDB(sqlite3, targets=[{"database": "a.db"}])
 reveal_type(of_hosts)  # PooledDB[Connection]
 PooledDB(sqlite3, targets=5)  # mistake
+Targets([{"database": "a.db"}], sqlite3, order="least", target="any")
+Targets([{"database": "a.db"}], sqlite3, order="rand")  # mistake
+Targets([{"database": "a.db"}], sqlite3, target="replica")  # mistake
 PooledDB(sqlite3, behind="pooler")  # mistake
 
 dynamic = DynamicPooledDB(sqlite3, 1, database="a.db")
@@ -175,6 +180,16 @@ with manager.get_connection("sqlite:///a.db") as db_of_any:
     reveal_type(db_of_any)  # PooledDedicatedDBConnection[Any]
     db_of_any.comit()  # mistake
 manager.get_conection()  # mistake
+config = ConnectionConfig("sqlite", database="a.db")
+ConnectionConfig(DatabaseType.POSTGRESQL, hosts=["a", "b:5433"])
+ConnectionConfig(5)  # mistake
+
+driver = ScriptedDriver("create table orders (item text)")
+reveal_type(PooledDB(driver))  # PooledDB[ScriptedConnection]
+try:
+    driver.plan(driver.IntegrityError("twice"))
+except driver.OperationalError as error:
+    reveal_type(error.sqlstate)  # str | None
 
 of_uri = ConnectionPool("sqlite:///a.db", pool_size=5)
 reveal_type(of_uri.connection)  # PooledDedicatedDBConnection[Any]
