@@ -142,10 +142,9 @@ class Cluster:
 
         A single server that no request has had a wish for was never asked.
         """
-        if not self.asks:
-            self.asks = True  # first: nobody learns an unasked role after that
-            for host in self.hosts:
-                host.forget()
+        self.asks = True  # first: nobody learns an unasked role after that
+        for host in self.hosts:
+            host.forget()
 
     def aim_at_primary(self, aim: Aim) -> Aim:
         """Return the aim at a primary, or raise an error if none is wanted."""

@@ -145,7 +145,8 @@ def _lend(
     """Return a lease of a connection to a server that fits."""
     core, cluster = core_of(pool), pool._cluster  # noqa: SLF001 - of pools
     aim, position = cluster.aim_at(target, maxlag), check_after(after)
-    if aim.target != "any" or maxlag is not None or position is not None:
+    if not cluster.asks and (
+            aim.target != "any" or maxlag is not None or position):
         cluster.begin_to_ask()
     usual = core.request(priority, tag)
     if core.kinds is None:
