@@ -94,7 +94,7 @@ def measure(name, number, seconds):
     def work():
         do, count = work_with(shared if is_shared else make()), 0
         begin.wait()
-        while not is_over.is_set():
+        while not (count and is_over.is_set()):
             for _ in range(_AT_ONCE):
                 do()
             count += _AT_ONCE
