@@ -339,10 +339,16 @@ class Cluster:
             end_deadline(key)
         return answer
 
-    def catches_up(self, route: Route, con: Any, position: str) -> bool:
-        """Return whether a server reaches a position in time."""
+    def catches_up(
+            self, route: Route, con: Any, position: str,
+            end: float | None) -> bool:
+        """Return whether a server reaches a position in time.
+
+        end: when the time of the request is over, if it is limited
+        """
         host, tick = route.host, threading.Event()
-        end = monotonic() + self._catchup
+        latest = monotonic() + self._catchup
+        end = latest if end is None else min(latest, end)
         while host is not None:
             reached = self.has_reached(host, con, position)
             if reached or reached is None or monotonic() >= end:

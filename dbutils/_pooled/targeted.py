@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import monotonic
+
 from .._base.errors import log_swallowed
 from .._base.hints import Any, NamedTuple, partial, ref
 from .._core.backend import Kinds
@@ -151,14 +153,19 @@ def _lend(
     usual = core.request(priority, tag)
     if core.kinds is None:
         set_kinds(core, HostKinds(cluster))
-    lease = None
+    lease, start = None, monotonic()
     try:
         lease = _lend_at(pool, aim, maxwait, usual)
-        if position is None or _sees(cluster, session_of(lease), position):
+        timeout = core.timeout if maxwait is None else maxwait
+        end = start + timeout if timeout else None
+        if position is None or _sees(
+                cluster, session_of(lease), position, end):
             return lease
         lease.close()
     finally:
         lease = None  # not to be kept by a traceback
+    if end is not None:
+        maxwait = max(0.0, end - monotonic())
     return _lend_at(pool, cluster.aim_at_primary(aim), maxwait, usual)
 
 
@@ -178,15 +185,19 @@ def _lend_at(pool: Any, aim: Any, maxwait: float | None, usual: Any) -> Any:
         permit = None  # not to be kept by a traceback
 
 
-def _sees(cluster: Any, session: Any, position: str) -> bool:
-    """Return whether a session sees all up to a position.
+def _sees(
+        cluster: Any, session: Any, position: str,
+        end: float | None) -> bool:
+    """Return whether a session sees all up to a position, or does in time.
+
+    end: when the time of the request is over
 
     Then this also holds for a connection that replaces the present one.  A
     connection that is lost meanwhile sees nothing.
     """
     route = session.route
     try:
-        has_come = cluster.catches_up(route, session.con, position)
+        has_come = cluster.catches_up(route, session.con, position, end)
     except Exception as error:  # noqa: BLE001 - whatever it is, it has no answer
         session.suspect()
         log_swallowed("asking a standby how far it has come", error)

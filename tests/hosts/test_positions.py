@@ -5,7 +5,7 @@ import threading
 
 import pytest
 from hosting import FakeHost, host_of, insert, role_of
-from patience import in_threads, join, wait_until
+from patience import PATIENCE, in_threads, join, wait_until
 
 from dbutils._drivers.driver import DriverFacts
 from dbutils._hosts.cluster import Cluster
@@ -79,6 +79,19 @@ def test_a_request_waits_until_a_standby_has_caught_up(a, b):
     b.position = 5
     join(threads)
     assert got == ["b"]
+
+
+@pytest.mark.parametrize("is_of_pool", [True, False])
+def test_a_request_waits_no_longer_than_it_may(a, b, is_of_pool):
+    soon, long = {"maxwait": 0.01}, {"maxwait": 9 * PATIENCE}
+    pool = pool_of(
+        a, b, catchup=9 * PATIENCE, **(soon if is_of_pool else long))
+    token = token_at(pool, a, 5)
+    with pool.connection(
+            target="prefer-standby", after=token,
+            **({} if is_of_pool else soon)) as db:
+        assert host_of(db) == "a"
+    assert b.asked
 
 
 def test_a_request_for_a_standby_gets_no_primary_instead(a, b):

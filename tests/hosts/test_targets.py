@@ -507,7 +507,7 @@ def test_a_request_can_name_a_target_and_a_tag(a, b):
 
 def test_an_interrupted_wait_for_a_standby_keeps_no_connection(
         a, b, monkeypatch):
-    def interrupt(self, route, con, position):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Cluster, "catches_up", interrupt)
