@@ -390,7 +390,8 @@ def _match(rules: _Rules, text: str) -> bool:
 # one of the words in _MARKS.
 _HARMLESS = LazyPattern(r"""\W*(?: $ | (?:
       select | insert | update | delete | merge | replace | upsert | with
-    | values | table | show | explain | desc | describe | from | summarize
+    | values | table | show | desc | describe | from | summarize
+    | explain (?! \s+ (?:query\s+plan\s+)? pragma\b)
     | create | alter (?! \s+ session\b) | drop | truncate | rename | comment
     | grant | revoke | analy[sz]e | vacuum | reindex | cluster | refresh
     | optimize | repair | check | checksum | checkpoint | copy | notify

@@ -85,6 +85,7 @@ MARKS = [
     'insert into t select pg_advisory_lock(1)',
     "with x as (select set_config('a','b',false)) select * from x",
     "explain analyze select set_config('a','b',false)",
+    'explain pragma foreign_keys = 1', 'explain query plan pragma x = 1',
     "select dblink_connect('x')", 'select 1 set language french',
     'insert into t values (1) set identity_insert t off',
     'select 1\nset nocount on', "exec sp_setapprole 'x', 'y'",
