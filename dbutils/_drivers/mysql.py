@@ -40,6 +40,10 @@ _SAID = (
     ("seconds_behind_master", "seconds_behind_source"),
     ("slave_io_running", "replica_io_running"),
     ("slave_sql_running", "replica_sql_running"))
+# The role of the session, where there are roles: MariaDB keeps it in a reset.
+_ROLE = (
+    "select null /*!80000 , current_role() */"
+    " /*M!100005 , current_role() */")
 # The beginning of a position of MariaDB, with a domain, a server and a number.
 _IN_DOMAIN = re.compile(r"\d+-\d+-\d+")
 
@@ -197,6 +201,15 @@ def _values(rows: list[Any]) -> dict[str, str]:
     return {name.lower(): value for name, value in pairs}
 
 
+def _is_without_role(con: Any) -> bool:
+    """Return whether a session has no role, which a reset could have left.
+
+    The role that a user has by default cannot be told from others.
+    """
+    role = rows_of(con, _ROLE)[0][-1]
+    return role is None or _text(role).upper() == "NONE"
+
+
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, (bytes, bytearray)) else (
         str(value))
@@ -276,7 +289,7 @@ class _PyMySql(_LikePyMySql):
         con._read_ok_packet()  # noqa: SLF001 - of the driver
         start = start or {}
         self._begin_again(con, start)
-        return self.restore(con, start)
+        return self.restore(con, start) and _is_without_role(con)
 
     def _begin_again(self, con: Any, start: Any) -> None:
         """Repeat what the driver does at the beginning of a session."""
@@ -401,7 +414,7 @@ class _MySqlConnector(_MySql):
                 setattr(con, note, start[name])
         if con.cmd_reset_connection() is False:
             return False
-        return self._use(con, start)
+        return self._use(con, start) and _is_without_role(con)
 
     def restore(self, con: Any, start: Any) -> bool:
         for name in self.readers:
@@ -474,7 +487,8 @@ class _MariaDb(_MySql):
         autocommit = start.get("autocommit", con.autocommit)
         con.reset()
         con.autocommit = not autocommit  # it does not know of the reset
-        return self.restore(con, {**start, "autocommit": autocommit})
+        return self.restore(con, {**start, "autocommit": autocommit}) and (
+            _is_without_role(con))
 
     def restore(self, con: Any, start: Any) -> bool:
         con.autocommit = start["autocommit"]

@@ -194,7 +194,7 @@ class _Psycopg2(_LibPq):
     freed_cursor = "psycopg2.extensions.cursor"
     settings = (
         "autocommit", "isolation_level", "readonly", "deferrable",
-        "cursor_factory", "encoding")
+        "cursor_factory", "encoding", "string_types")
     writers: Mapping[str, str] = {"encoding": "set_client_encoding"}
     setters: Mapping[str, str] = {
         "set_session": COMPARED, "set_isolation_level": COMPARED,
@@ -213,6 +213,25 @@ class _Psycopg2(_LibPq):
             return False
         is_closed = status == _UNKNOWN and con.closed == 1  # by the program
         return None if is_closed else True
+
+    def read(self, con: Any, name: str) -> Any:
+        if name != "string_types":
+            return super().read(con, name)
+        # with their identities, since two are equal if they are for the same
+        return {
+            key: (id(cast), cast) for key, cast in con.string_types.items()}
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name == "string_types":  # register_type() fills it
+            con.string_types.clear()
+            con.string_types.update({
+                key: cast for key, (_, cast) in value.items()})
+        else:
+            super().write(con, name, value)
+
+    def clean(self, con: Any, start: Any = None) -> bool:
+        con.notifies.clear()  # of channels that the last user listened to
+        return super().clean(con, start)
 
     def keeps_rows(self, cursor: Any) -> bool:
         return getattr(cursor, "name", "") is None  # the server has no names

@@ -1,6 +1,7 @@
 """What is known about drivers, also about those that need other servers."""
 
 from types import SimpleNamespace
+from unittest.mock import MagicMock
 
 import pytest
 
@@ -139,11 +140,15 @@ def test_the_class_of_a_connection_can_be_derived_or_wrapped():
 
 def test_sessions_are_reset_in_the_way_of_the_driver():
     calls = []
+    cursor = MagicMock()
     con = fake(
         "mariadb.connections", autocommit=True,
-        reset=lambda self: calls.append("reset"))
-    assert driver_of(con).clean(con)
-    assert calls == ["reset"]
+        reset=lambda self: calls.append("reset"), cursor=lambda self: cursor)
+    for role, is_clean in (
+            (None, True), ("NONE", True), ("a", False), (b"a", False)):
+        cursor.fetchall.return_value = [(None, role)]
+        assert driver_of(con).clean(con) is is_clean
+    assert calls == ["reset"] * 4
     con = fake("pyodbc")
     assert not driver_of(con).clean(con)
 

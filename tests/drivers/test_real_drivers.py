@@ -6,7 +6,7 @@ from functools import partial
 
 import drivers
 import pytest
-from drivers import ask, insert, numbers_in
+from drivers import ask, insert, numbers_in, ready
 
 from dbutils._steady.statements import kind_of
 from dbutils.persistent_db import PersistentDB
@@ -305,6 +305,68 @@ def test_the_preparation_of_the_session_survives_a_rollback(make, driver):
         with pool.connection() as db:
             assert ask(db, question) == expected
     assert driver.sessions_in_transaction() == 0
+
+
+def test_the_next_borrower_does_not_have_the_role_of_the_last(make, driver):
+    if not driver.run(
+            "select 1 from {} where {} = 'clean_role'".format(*{
+                "postgresql": ("pg_roles", "rolname"),
+                "mariadb": ("mysql.user", "user")}[driver.family])):
+        driver.run("create role clean_role")
+    question = {
+        "postgresql": "select current_user",
+        "mariadb": "select current_role()"}[driver.family]
+    pool = make(PooledDB, maxconnections=1)
+    with pool.connection() as db:
+        before = ask(db, question)
+        ask(db, "set role clean_role")
+        assert ask(db, question) == "clean_role"
+    with pool.connection() as db:
+        assert ask(db, question) == before
+
+
+def test_what_psycopg2_was_told_does_not_reach_the_next_borrower(
+        servers_running):
+    driver = ready(drivers.BY_NAME["psycopg2"], servers_running)
+    dbapi = driver.load()
+    extensions = dbapi.extensions
+    shouting = extensions.new_type((25,), "SHOUT", lambda text, _: text + "!")
+    pool = PooledDB(dbapi, maxconnections=1, **driver.parameters())
+    with pool.connection() as db:
+        extensions.register_type(shouting, db.dbapi_connection)
+        assert ask(db, "select 'hi'::text") == "hi!"
+        ask(db, "listen news")
+        db.commit()
+        ask(db, "notify news")
+        db.commit()
+        assert db.notifies
+    with pool.connection() as db:
+        assert ask(db, "select 'hi'::text") == "hi"
+        assert not db.notifies
+    pool.close()
+
+
+def test_a_type_of_a_creator_of_psycopg2_stays(servers_running):
+    driver = ready(drivers.BY_NAME["psycopg2"], servers_running)
+    dbapi = driver.load()
+    extensions = dbapi.extensions
+
+    def connect(**parameters):
+        con = dbapi.connect(**parameters)
+        extensions.register_type(
+            extensions.new_type((25,), "ASK", lambda text, _: text + "?"),
+            con)
+        return con
+
+    pool = PooledDB(connect, maxconnections=1, **driver.parameters())
+    with pool.connection() as db:
+        extensions.register_type(
+            extensions.new_type((25,), "SHOUT", lambda text, _: text + "!"),
+            db.dbapi_connection)
+        assert ask(db, "select 'hi'::text") == "hi!"
+    with pool.connection() as db:
+        assert ask(db, "select 'hi'::text") == "hi?"
+    pool.close()
 
 
 def test_a_ping_leaves_no_transaction_open(make, driver):

@@ -604,6 +604,9 @@ class FakeCursor:
 
     close = execute
 
+    def fetchall(self):
+        return [(None, None)]
+
 
 def noting(name):
     """Return a method that is noted."""
