@@ -344,7 +344,7 @@ class Cluster:
             end: float | None) -> bool:
         """Return whether a server reaches a position in time.
 
-        end: when the time of the request is over, if it is limited
+        end: when the time of the request for that is over, if it is limited
         """
         host, tick = route.host, threading.Event()
         latest = monotonic() + self._catchup

@@ -17,6 +17,9 @@ from .._steady.steady import session_of
 
 __all__ = ["add_targets"]
 
+# In seconds, what is left to a request at least; 0 would not limit connecting.
+_LEAST = 0.001
+
 
 class Aimed(NamedTuple):
     """A request that says what it wants of a server."""
@@ -165,7 +168,7 @@ def _lend(
     finally:
         lease = None  # not to be kept by a traceback
     if end is not None:
-        maxwait = max(0.0, end - monotonic())
+        maxwait = max(end - monotonic(), _LEAST)
     return _lend_at(pool, cluster.aim_at_primary(aim), maxwait, usual)
 
 
@@ -190,12 +193,15 @@ def _sees(
         end: float | None) -> bool:
     """Return whether a session sees all up to a position, or does in time.
 
-    end: when the time of the request is over
+    end: when the time of the request is over, half of which is left for
+        another server
 
     Then this also holds for a connection that replaces the present one.  A
     connection that is lost meanwhile sees nothing.
     """
     route = session.route
+    if end is not None:
+        end = (monotonic() + end) / 2
     try:
         has_come = cluster.catches_up(route, session.con, position, end)
     except Exception as error:  # noqa: BLE001 - whatever it is, it has no answer
