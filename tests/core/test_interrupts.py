@@ -12,6 +12,7 @@ from threading import Event, Thread
 import pytest
 from drivers import BY_NAME, ask
 from everywhere import STRIDE, Interrupt, sweep
+from folders import BENCHMARKS
 from failing import failing_cursor
 from sweeps import LIMIT, Lease, assert_sound, make_pool
 from tokens import wait_for_waiters
@@ -299,6 +300,27 @@ def test_a_connection_whose_return_was_interrupted_does_not_stay(
         lease.close()
     monkeypatch.undo()
     assert len(pool._idle_cache) == 0
+    assert pool.connection(maxwait=0).dbapi_connection is not con
+
+
+def test_a_connection_whose_quick_return_was_interrupted_does_not_stay(
+        monkeypatch):
+    """A rollback is all that the driver needs, and nothing was shown."""
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import nothing
+    pool = PooledDB(nothing, maxconnections=1)
+    pool.connection().close()
+    session = pool._idle_cache[0]._own_session
+    con, lease = session.con, pool.connection()
+    assert session.leave is None
+
+    def interrupted_end():
+        raise Interrupt
+
+    monkeypatch.setattr(con, "rollback", interrupted_end)
+    with pytest.raises(Interrupt):
+        lease.close()
+    monkeypatch.delattr(con, "rollback")
     assert pool.connection(maxwait=0).dbapi_connection is not con
 
 

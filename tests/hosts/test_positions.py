@@ -81,6 +81,20 @@ def test_a_request_waits_until_a_standby_has_caught_up(a, b):
     assert got == ["b"]
 
 
+def test_a_single_standby_is_asked_how_far_it_has_come(b):
+    """No other request has had a wish for it."""
+    targets = Targets([b], catchup=0)
+    targets._cluster._role = role_of  # that alone asks nobody
+    pool = PooledDB(targets)
+    pool.connection().close()
+    b.position = 4
+    with pytest.raises(NoServerError, match="b is a standby"):
+        pool.connection(after="5")
+    b.position = 5
+    with pool.connection(after="5") as db:
+        assert host_of(db) == "b"
+
+
 @pytest.mark.parametrize("is_of_pool", [True, False])
 def test_a_request_waits_no_longer_than_it_may(a, b, is_of_pool):
     soon, long = {"maxwait": 1}, {"maxwait": 9 * PATIENCE}
