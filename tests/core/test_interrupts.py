@@ -12,8 +12,8 @@ from threading import Event, Thread
 import pytest
 from drivers import BY_NAME, ask
 from everywhere import STRIDE, Interrupt, sweep
-from folders import BENCHMARKS
 from failing import failing_cursor
+from folders import BENCHMARKS
 from sweeps import LIMIT, Lease, assert_sound, make_pool
 from tokens import wait_for_waiters
 
