@@ -4,17 +4,19 @@ Usage: python tests/benchmarks/parallel.py [--rounds N] [--seconds S]
 
 Threads lend connections to nothing and give them back.  What limits them is
 shown beside it: reading attributes of an object that all threads share, or of
-objects of their own; and a queue of the standard library.  The table shows
-how often a second 1, 2 and 4 threads do that together, and how many times as
-often as one thread.  The figures are the medians of interleaved rounds.
+objects of their own; and queues: one that all threads share, one that each
+thread finds as its own, and one of the standard library.  The table shows how
+often a second 1, 2 and 4 threads do that together, and how many times as often
+as one thread.  The figures are the medians of interleaved rounds.
 """
 
 import argparse
 import sys
+from collections import deque
 from pathlib import Path
 from queue import Queue
 from statistics import median
-from threading import Barrier, Event, Thread
+from threading import Barrier, Event, Thread, local
 from time import perf_counter
 
 sys.path.append(str(Path(__file__).resolve().parents[2]))
@@ -51,6 +53,22 @@ def reading(holder):
     return read
 
 
+def moving(items):
+    """Return a function that takes the first item and makes it the last."""
+    def move():
+        items.append(items.popleft())
+    return move
+
+
+def moving_own(here):
+    """Return a function that does so in a queue of the thread."""
+    here.items = filled()
+
+    def move():
+        here.items.append(here.items.popleft())
+    return move
+
+
 def passing(queue):
     """Return a function that takes an item and puts it back."""
     def take_and_put():
@@ -64,11 +82,16 @@ def pool():
         nothing, mincached=max(THREADS), maxconnections=2 * max(THREADS))
 
 
-def queue():
+def filled():
     """Return a queue with an item for each thread."""
+    return deque(object() for _ in range(max(THREADS)))
+
+
+def queue():
+    """Return a queue of the standard library with the same."""
     made = Queue()
-    for _ in THREADS:
-        made.put(object())
+    for item in filled():
+        made.put(item)
     return made
 
 
@@ -81,6 +104,8 @@ ROWS = {
         lambda: PersistentDB(nothing), lending, True),
     "reading a shared object": (Holder, reading, True),
     "reading own objects": (Holder, reading, False),
+    "a shared deque": (filled, moving, True),
+    "a deque of the thread": (local, moving_own, True),
     "queue.Queue": (queue, passing, True),
 }
 
