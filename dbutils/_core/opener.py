@@ -217,7 +217,7 @@ def _close_if_due(
     if reason == DEAD:
         core.throttle.lost(slot.number)
     core.close(slot, reason)
-    slot.used_at = 0.0  # it begins only now
+    slot.used_at = monotonic()  # it begins only now
     if may_wait and not core.slots.may_open(slot):
         raise Elsewhere
     if is_making_way(core, may_wait):

@@ -10,8 +10,9 @@ from .slots import Holder, Permit, Taken, holder_of
 from .waiting import NESTED
 
 __all__ = [
-    "AT_LIMIT", "LATE", "PAUSED", "NestedRequest", "OldestHolders",
-    "PoolClosed", "PoolDeadlock", "PoolTimeout", "note_wait", "refusal"]
+    "AT_LIMIT", "LATE", "PAUSED", "REFUSALS", "NestedRequest",
+    "OldestHolders", "PoolClosed", "PoolDeadlock", "PoolTimeout", "note_wait",
+    "refusal"]
 
 # The reasons if the pool lends nothing, if connecting has taken too long, or
 # if no connection that fits may be opened.
@@ -50,6 +51,10 @@ class NestedRequest(Exception):  # noqa: N818 - no error as such
 
 class PoolDeadlock(Exception):  # noqa: N818 - no error as such
     """All connections are held by threads that wait for one."""
+
+
+# The errors for which a pool raises its own.
+REFUSALS = (PoolTimeout, PoolClosed, NestedRequest, PoolDeadlock)
 
 
 def refusal(

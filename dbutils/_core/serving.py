@@ -35,6 +35,9 @@ __all__ = [
     "leave", "outcome", "queue_up", "serve", "wait_in_turn", "wait_on",
     "withdraw"]
 
+# In seconds, for how long one that may not wait waits for what comes soon.
+_SOON = 5.0
+
 
 def wait_in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> Permit:
     """Return the permit that a waiter is granted in its turn."""
@@ -215,10 +218,14 @@ def _is_coming(core: Pool, waiter: Waiter) -> bool:
     """Return whether there will be a connection in a moment.
 
     Only a request that may not wait at all waits for that: the time of any
-    other one is over, and it could take long.
+    other one is over, and it could take long.  It could also never come: this
+    thread may have interrupted its own work on that, in a signal handler or
+    an observer.
     """
     if waiter.deadline != waiter.since:
         return not core.has_helpers and _has_place(core, waiter)
+    if monotonic() - waiter.since > _SOON:
+        return False
     return (waiter.shareable and core.sharing.is_preparing) or (
         core.reset_workers is not None and core.reset_workers.is_busy()) or (
         _has_place(core, waiter))

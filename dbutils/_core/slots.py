@@ -353,12 +353,13 @@ class Slots:
     def _opening(self) -> list[Slot]:
         """Return the slots whose connections are being opened, in order.
 
-        Those that hang keep nobody from trying.
+        Those that hang keep nobody from trying, nor do those whose threads do
+        something else.
         """
         late = monotonic() - HANGS_AFTER
         return [
             slot for slot in list(self._slots.values())
-            if slot.con is None and not 0 < slot.used_at < late]
+            if slot.con is None and slot.used_at >= late]
 
     def _issue(self, number: int) -> Permit:
         """Return the permit of a new slot."""
@@ -383,6 +384,7 @@ class Slots:
         for number in self._numbers(None if is_surplus else self.limit):
             if number not in self._slots:
                 permit = self._issue(number)
+                permit.slot.used_at = monotonic()
                 if self._slots.setdefault(number, permit.slot) is permit.slot:
                     # others may have had the place in between
                     slot = permit.slot

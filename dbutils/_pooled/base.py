@@ -26,9 +26,9 @@ from .._base.threads import is_ending
 from .._core.lease import core_of, return_by
 from .._core.limits import Limits, limits_text
 from .._core.refusals import (
+    REFUSALS,
     NestedRequest,
     PoolClosed,
-    PoolDeadlock,
     PoolTimeout,
 )
 from .._core.slots import end, holder_of
@@ -407,15 +407,20 @@ class Pooled(Generic[Con]):
         """Return a permit, or raise the error of this pool."""
         try:
             return self._core.acquire(connect, timeout, *request)
-        except PoolTimeout as refused:
-            facts, cause = refused.args, refused.__cause__
-        except PoolClosed:
-            raise self._closed_error(ended_text()) from None
-        except NestedRequest as refused:
-            raise self._nested_error(str(refused)) from None
-        except PoolDeadlock as refused:
-            raise self._deadlock_error(str(refused)) from None
-        raise self._refused(facts) from cause
+        except REFUSALS as refused:
+            kind, facts, cause = type(refused), refused.args, refused.__cause__
+        raise self._error_for(kind, facts) from cause
+
+    def _error_for(self, kind: type, facts: tuple[Any, ...]) -> Exception:
+        """Return the error of this pool for one of its core."""
+        if kind is PoolTimeout:
+            return self._refused(facts)
+        if kind is PoolClosed:
+            return self._closed_error(ended_text())
+        own = (
+            self._nested_error if kind is NestedRequest
+            else self._deadlock_error)
+        return own(*facts)
 
     def _refused(self, facts: tuple[Any, ...]) -> Exception:
         """Return the error of this pool for a request that got nothing."""
@@ -501,11 +506,9 @@ class Pooled(Generic[Con]):
         try:
             wait_until_ready(self._core, self._open, timeout)
             return
-        except PoolTimeout as refused:
-            facts, cause = refused.args, refused.__cause__
-        except PoolClosed:
-            raise self._closed_error(ended_text()) from None
-        raise self._refused(facts) from cause
+        except REFUSALS as refused:
+            kind, facts, cause = type(refused), refused.args, refused.__cause__
+        raise self._error_for(kind, facts) from cause
 
     def cache(self, con: Any) -> None:
         """Take a dedicated connection back, as its close() does."""

@@ -8,7 +8,7 @@ import pytest
 from everywhere import sweep
 from patience import PATIENCE, in_threads, join, wait_until
 
-from dbutils._core import ceiling, yielding
+from dbutils._core import ceiling, slots, yielding
 from dbutils._pooled.backends import DbBackend
 from dbutils._steady.steady import session_of
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
@@ -596,6 +596,29 @@ def test_connects_that_hang_keep_nobody_from_trying(slow):
     slow.gate.set()
     join(threads)
     assert len(leases) == 6
+    close(leases)
+
+
+def test_a_thread_does_not_wait_for_the_turn_that_it_has(slow, monkeypatch):
+    monkeypatch.setattr(slots, "HANGS_AFTER", SOON)
+    pool = PooledDB(slow, connecting=1)
+    leases = []
+
+    class Observer:
+        """Uses the pool itself when a request has waited for its turn."""
+
+        def waited(self, seconds, was_served):  # noqa: ARG002 - a name of ours
+            pool.unobserve(self)
+            leases.append(pool.connection())
+
+    first = in_threads(lambda: leases.append(pool.connection()), 1)
+    wait_until(lambda: slow.now == 1)
+    pool.observe(Observer())
+    second = in_threads(lambda: leases.append(pool.connection()), 1)
+    wait_until(lambda: pool.stats().waiting == 1)
+    slow.gate.set()
+    join([*first, *second])
+    assert len(leases) == 3
     close(leases)
 
 

@@ -69,6 +69,14 @@ def test_nested_requests_can_be_refused(kind):
     assert kind.in_use(pool) == 0
 
 
+def test_the_wait_for_a_pool_can_be_a_nested_request(kind):
+    pool = kind.make(maxconnections=3, nested="refuse")
+    with pool.connection(), pytest.raises(kind.module.NestedBorrowingError):
+        pool.wait()
+    pool.wait()
+    assert kind.in_use(pool) == 0
+
+
 def test_other_threads_are_not_refused(kind):
     pool = kind.make(maxconnections=3, nested="refuse")
     served = []

@@ -11,6 +11,7 @@ import drivers
 import pytest
 from drivers import ready
 
+from dbutils._core import serving
 from dbutils.pooled_db import (
     NestedBorrowingError,
     PooledDB,
@@ -304,6 +305,26 @@ def test_a_limited_wait_for_what_is_prepared_for_sharing_ends(dbapi):
         goes_on.set()
         thread.join(PATIENCE)
     pool.connection().close()
+    assert pool.stats().opened == 1
+
+
+def test_a_thread_does_not_wait_for_what_it_prepares_itself(
+        dbapi, monkeypatch):
+    monkeypatch.setattr(serving, "_SOON", 0.05)
+    refused = []
+
+    def connect():  # a signal handler could do the same
+        with pytest.raises(TooManyConnectionsError) as caught:
+            pool.connection()
+        refused.append(caught.value)
+        return dbapi.connect()
+
+    connect.dbapi = dbapi
+    pool = PooledDB(connect, maxshared=1, maxconnections=1)
+    thread = Thread(target=lambda: pool.connection().close(), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert len(refused) == 1
     assert pool.stats().opened == 1
 
 
