@@ -88,8 +88,10 @@ def reset_here(
         can_stay = core.may_stay(slot) and (
             core.backend.quick_reset(slot.con)
             or core.backend.reset(slot.con))
-        if can_stay and slot.round < 0:
-            can_stay = core.yielding.may_stay(core, slot)
+        if can_stay and slot.round != core.round:
+            # it asks its server, or the pool was drained meanwhile
+            can_stay = slot.round == turned(core.round) and (
+                core.yielding.may_stay(core, slot))
     finally:
         if is_expected is not None and not is_expected():
             core.close(slot, DEAD)  # it has left the pool

@@ -150,6 +150,19 @@ def test_a_drain_in_the_background_ends(dbapi):
     assert pool.stats().idle == 0
 
 
+@pytest.mark.usefixtures("clock")
+def test_a_drain_can_come_to_a_connection_that_is_being_reset(dbapi):
+    def reset(con):  # noqa: ARG001 - of a program
+        pool._core.slow_drain.work()
+
+    pool = PooledDB(dbapi, reset=reset)
+    lease = pool.connection()
+    pool.drain(spread=8)
+    lease.close()
+    stats = pool.stats()
+    assert (stats.idle, stats.in_use, stats.closed_cleared) == (0, 0, 1)
+
+
 @pytest.mark.parametrize("spread", [0, None])
 def test_without_a_spread_all_are_closed_at_once(kind, spread):
     pool = kind.make(3)
