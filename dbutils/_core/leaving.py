@@ -78,7 +78,9 @@ def abandon(core: Any, slot: Slot) -> None:
 
     The thread that tries to reset it closes it when it gives up.
     """
-    core.backend.leave(slot.con)
+    con = slot.con
+    if con is not None:  # it has not given up just now
+        core.backend.leave(con)
     core.slots.give_up(slot)
     _open_to_next(core)
 

@@ -16,6 +16,7 @@ from dbutils import Performance, PerformanceOptimizedPooledDB
 from dbutils._base.atomic import Count
 from dbutils._base.crew import Crew
 from dbutils._base.housekeeper import housekeeper
+from dbutils._core import leaving
 from dbutils._steady.session import stay_away
 from dbutils._steady.steady import session_of
 from dbutils.pooled_db import (
@@ -529,6 +530,27 @@ def test_a_rollback_that_takes_too_long_is_given_up(make, server, is_apart):
     stats = pool.stats()
     assert stats.in_use + stats.idle == 1
     pool.shutdown()
+
+
+def test_a_rollback_can_end_while_it_is_given_up(make, server):
+    pool = make(maxconnections=1)
+    pool.set_performance_tuning_config(release_timeout=0.02)
+    core, go_on = pool._core, Event()
+
+    def on_call(name, con):
+        if name == "rollback" and con.serial == 1:
+            go_on.wait(PATIENCE)
+
+    def abandon(slot):
+        go_on.set()
+        wait_until(lambda: slot.con is None)
+        leaving.abandon(core, slot)
+
+    server.on_call, core.abandon = on_call, abandon
+    pool.connection().close()
+    with pool.connection(maxwait=PATIENCE) as lease:
+        assert lease._con._con.serial == 2
+    assert pool.stats().closed == 1
 
 
 def test_threads_that_hang_do_not_keep_others_from_cleaning(make, server):
