@@ -139,6 +139,9 @@ class _Left:
     def __init__(self, con: Any) -> None:
         self.con = con
 
+    def __call__(self) -> None:
+        """Return no permit, for those who have read the slot just now."""
+
 
 def _take_back(core: Any, use: _Use) -> None:
     """End a lease, unless its holder does so at the same moment."""

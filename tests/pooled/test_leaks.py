@@ -10,6 +10,7 @@ import pytest
 from patience import PATIENCE, in_threads, join, wait_until
 
 from dbutils._base import callers
+from dbutils._core import refusals
 from dbutils._core.leaks import duration
 from dbutils._core.lease import permit_of
 from dbutils.pooled_db import PooledDB
@@ -41,6 +42,24 @@ def look(pool):
 def counts(pool):
     stats = pool.stats()
     return stats.in_use, stats.borrowed, stats.returned, stats.leaked
+
+
+def test_a_lease_can_be_taken_back_while_the_oldest_is_looked_for(
+        kind, monkeypatch):
+    pool = make(kind, track=True)
+    lease = pool.connection()
+    age(lease)
+    holder_of = refusals.holder_of
+
+    def look_meanwhile(permit):
+        holder = holder_of(permit)
+        look(pool)
+        return holder
+
+    monkeypatch.setattr(refusals, "holder_of", look_meanwhile)
+    for _ in range(2):
+        pool.stats()
+    assert pool.stats().oldest is None
 
 
 def test_a_report_shows_what_the_thread_does_once_a_lease(kind, caplog):
