@@ -420,7 +420,7 @@ class Pooled(Generic[Con]):
         own = (
             self._nested_error if kind is NestedRequest
             else self._deadlock_error)
-        return own(*facts)
+        return own(str(facts[0]))
 
     def _refused(self, facts: tuple[Any, ...]) -> Exception:
         """Return the error of this pool for a request that got nothing."""

@@ -152,7 +152,7 @@ def test_a_drain_in_the_background_ends(dbapi):
 
 @pytest.mark.usefixtures("clock")
 def test_a_drain_can_come_to_a_connection_that_is_being_reset(dbapi):
-    def reset(con):  # noqa: ARG001 - of a program
+    def reset(con):
         pool._core.slow_drain.work()
 
     pool = PooledDB(dbapi, reset=reset)
