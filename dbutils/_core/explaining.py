@@ -181,11 +181,15 @@ def _outage(scene: _Scene) -> _Finding | None:
     if seconds is None:
         return None
     began = scene.named("outage_began")
-    reason = f" ({began[-1].reason})" if began else ""
+    text = began[-1].reason if began else "The server cannot be used"
+    what, _, reason = text.partition(": ")
     return _Finding(
-        f"The server cannot be used since {_span(seconds)}{reason}.",
+        f"{what} since {_span(seconds)}{reason and f' ({reason})'}.",
         "Look whether it runs, and whether host and port are right. With"
-        " maxwait, requests wait for its return instead of failing.")
+        " maxwait, requests wait for its return instead of failing."
+        if not scene.core.throttle.is_divided else
+        "Look whether the servers run, and whether hosts and ports are right."
+        " With maxwait, requests wait for one of them instead of failing.")
 
 
 def _deadlock(scene: _Scene) -> _Finding | None:
@@ -279,15 +283,18 @@ def _losses(scene: _Scene) -> _Finding | None:
     if not lost and not ended:
         return None
     parts = []
+    server, what = (
+        "The server", "It was restarted or not reachable: it could not be")
+    if scene.core.throttle.is_divided:
+        server, what = "A server", "No server for a request could be"
     if lost:
         times = "" if len(lost) == 1 else f" within {_between(lost)}"
         parts.append(
-            f"The server has ended {_count(lost, 'connection')}{times}, the"
+            f"{server} has ended {_count(lost, 'connection')}{times}, the"
             f" last one {_span(scene.ago(lost[-1]))} ago.")
     if ended:
         parts.append(
-            "It was restarted or not reachable: it could not be used for"
-            f" {_span(ended[-1].seconds or 0)} until"
+            f"{what} used for {_span(ended[-1].seconds or 0)} until"
             f" {_span(scene.ago(ended[-1]))} ago.")
     replaced = scene.named("reconnected")
     if replaced:

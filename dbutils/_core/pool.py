@@ -199,9 +199,9 @@ class Pool:
     def after_fork(self) -> None:
         """Be empty in a forked child; what is in use stays in the parent."""
         self._end_checkouts()
-        is_divided = self.throttle.is_divided
+        lacks = self.throttle.lacks
         self.throttle = ConnectThrottle(self.backend.is_outage, self.story)
-        self.throttle.is_divided = is_divided
+        self.throttle.lacks = lacks
         self.story.begin_anew()
         if self.reset_workers is not None:
             self.reset_workers.after_fork()

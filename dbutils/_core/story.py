@@ -47,13 +47,8 @@ _TEXTS: dict[str, Any] = {
         " [DBU-41]"),
     "refused": (
         _WARNING, "A request was refused after %(seconds).3g s: %(reason)s"),
-    "outage_began": (
-        _WARNING, "The server cannot be used: %(reason)s",
-        " [DBU-42]"),
-    "outage_ended": (
-        _WARNING,
-        "The server can be used again, after %(seconds).3g s%(reason)s",
-        " [DBU-43]"),
+    "outage_began": (_WARNING, "%(reason)s", " [DBU-42]"),
+    "outage_ended": (_WARNING, "%(reason)s", " [DBU-43]"),
     "leaked": (_WARNING, "%(reason)s", " [DBU-36]"),
     "unused": (_WARNING, "%(reason)s", " [DBU-38]"),
     "reclaimed": (_WARNING, "%(reason)s", " [DBU-37]"),

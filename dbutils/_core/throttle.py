@@ -13,7 +13,7 @@ from os import urandom
 from time import monotonic
 
 from .._base.atomic import Count
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, NamedTuple
 from .._base.opening import HANGS_AFTER, Attempts, Elsewhere, Full, Late
 from .story import Story
 
@@ -32,6 +32,13 @@ _BEFORE = 1.0
 _FOUND_DEAD = "the server has closed it, or does not answer"
 # The length of the codes of errors that are texts.
 _STATE = 5
+
+
+class _Outage(NamedTuple):
+    """Since when a server cannot be used, and the first error."""
+
+    began: float
+    error: Exception
 
 
 class ConnectThrottle:
@@ -57,21 +64,29 @@ class ConnectThrottle:
         self.error: Exception | None = None
         self._failures = 0
         self._start = 0.0
-        # When the outage began that was announced.  The thread that sets or
-        # pops the only item announces it.
-        self._outage: dict[int, float] = {}
+        # The outage that was announced.  The thread that sets or pops the only
+        # item announces it.
+        self._outage: dict[int, _Outage] = {}
         # The spans by number, with the object that has claimed each.
         self._claims: dict[int, object] = {}
         self._over = threading.Event()
         # How many pings have failed in a row; after too many, new connections
         # are asked as well.
         self.failed_pings = 0
-        # Whether attempts can lead to several servers that rest by themselves;
-        # then one that fails says nothing about others.
-        self.is_divided = False
+        # Tells whether no server fits for which there was an error, if
+        # attempts can lead to several ones.
+        self.lacks: Callable[[Exception], bool] | None = None
         # The work of helpers for requests that have a deadline.
         self.attempts = Attempts()
         self.most_hanging = _HANGING
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether attempts can lead to several servers.
+
+        They rest by themselves, and one that fails says nothing about others.
+        """
+        return self.lacks is not None
 
     def connect(
             self, connect: Callable[[], Any], deadline: float | None,
@@ -160,9 +175,9 @@ class ConnectThrottle:
             self._over.clear()
         self.error = again(error)
         self._failures += 1
-        now = self.clock()
-        if self._outage.setdefault(0, now) is now:
-            self.story.tell("outage_began", reason=_in_short(error))
+        outage = _Outage(self.clock(), self.error)
+        if self._outage.setdefault(0, outage) is outage:
+            self.story.tell("outage_began", reason=_begin_of(error))
         return True
 
     def tell(self, error: Exception) -> None:
@@ -180,24 +195,27 @@ class ConnectThrottle:
             self.error = None
             self._failures = 0
             self._over.set()
-        if self._outage:
+        outage = self._outage.get(0)
+        if outage is not None and not (
+                self.lacks is not None and self.lacks(outage.error)):
             self._end_outage()
 
     def _end_outage(self) -> None:
-        began = self._outage.pop(0, None)
-        if began is not None:
-            seconds = self.clock() - began
+        outage = self._outage.pop(0, None)
+        if outage is not None:
+            seconds = self.clock() - outage.began
             # the first loss is noticed before it turns out to be an outage
             lost = self.story.number_of("lost", seconds + _BEFORE)
             self.story.tell(
                 "outage_ended", seconds, seconds=seconds,
-                reason=f"; connections lost: {lost}" if lost else "")
+                reason=f"{_end_of(outage.error)}, after {seconds:.3g} s"
+                f"{f'; connections lost: {lost}' if lost else ''}")
 
     @property
     def outage(self) -> float | None:
-        """For how many seconds the server cannot be used, if that is so."""
-        began = self._outage.get(0)
-        return None if began is None else self.clock() - began
+        """For how many seconds a server cannot be used, if that is so."""
+        outage = self._outage.get(0)
+        return None if outage is None else self.clock() - outage.began
 
     def reconnected(self, connection: int, reason: str) -> None:
         """Note that a session was replaced.
@@ -215,6 +233,33 @@ class ConnectThrottle:
     def lost(self, connection: int, reason: str = _FOUND_DEAD) -> None:
         """Note that the server has ended a session."""
         self.story.tell("lost", connection=connection, reason=reason)
+
+
+def _begin_of(error: Exception) -> str:
+    """Return what cannot be used, and why.
+
+    An error that concerns several servers names them.
+    """
+    causes = getattr(error, "causes", None)
+    if causes is None:
+        return f"The server cannot be used: {_in_short(error)}"
+    reasons = "; ".join(
+        f"{name} {cause}" if isinstance(cause, str)
+        else f"{name} fails with {_in_short(cause)}"
+        for name, cause in causes.items())
+    return f"No server can be used{_aim_of(error)}: {reasons}"
+
+
+def _end_of(error: Exception) -> str:
+    """Return what can be used again after an error."""
+    server = "The server" if getattr(error, "causes", None) is None else (
+        "A server")
+    return f"{server} can be used again{_aim_of(error)}"
+
+
+def _aim_of(error: Exception) -> str:
+    aim = getattr(error, "aim", None)
+    return "" if aim is None else f" ({aim})"
 
 
 def _in_short(error: Exception) -> str:

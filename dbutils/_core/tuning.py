@@ -93,9 +93,12 @@ def set_kinds(core: Any, kinds: Kinds) -> None:
     core.choose_ways()
 
 
-def divide(core: Any) -> None:
-    """Note that connections can lead to several servers from now on."""
-    core.throttle.is_divided = True
+def divide(core: Any, lacks: Callable[[Exception], bool]) -> None:
+    """Note that connections can lead to several servers from now on.
+
+    lacks: tells whether no server fits for which there was an error
+    """
+    core.throttle.lacks = lacks
 
 
 def set_service(core: Any, barging: float, is_ranked: bool) -> None:

@@ -33,6 +33,11 @@ class Aim(NamedTuple):
     # The position that the server must have reached, if there is one.
     after: str | None = None
 
+    def __str__(self) -> str:
+        if self.maxlag is None:
+            return self.target
+        return f"{self.target}, at most {self.maxlag:g} seconds behind"
+
     @property
     def choices(self) -> tuple[frozenset[str], ...]:
         """The roles that fit, the preferred ones first."""

@@ -191,6 +191,13 @@ class Cluster:
             return None
         return no_server(aim, self.hosts)
 
+    def lacks(self, error: Exception) -> bool:
+        """Return whether no server fits the aim of an error, if it has one."""
+        aim = getattr(error, "aim", None)
+        return aim is not None and not any(
+            host.fits(roles, aim.maxlag)
+            for roles, host in product(aim.choices, self.hosts))
+
     def join(self, member: Any) -> None:
         """Tell a pool of changes, for as long as its member lives.
 

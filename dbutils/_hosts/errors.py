@@ -21,8 +21,10 @@ class NoServerError(ConnectionError):
     __module__ = "dbutils.hosts"
 
     causes: dict[str, Any]
-    # Whether a server would fit that has as many connections as it may.
+    # Whether a server would fit that has as many connections as it may; and
+    # what was wanted.
     is_at_limit = False
+    aim: Any = None
 
     def __init__(self, text: str = "", causes: Any = ()) -> None:
         super().__init__(text)
@@ -44,12 +46,10 @@ def no_server(
         cause for cause in causes.values() if isinstance(cause, BaseException)]
     text = "; ".join(
         f"{name} {_said(cause)}" for name, cause in causes.items())
-    wanted = aim.target if aim.maxlag is None else (
-        f"{aim.target}, at most {aim.maxlag:g} seconds behind")
     error = NoServerError(
-        f"No server can be used ({wanted}): {text}. [DBU-70]", causes)
+        f"No server can be used ({aim}): {text}. [DBU-70]", causes)
     error.__cause__ = errors[-1] if errors else None
-    error.is_at_limit = is_at_limit
+    error.is_at_limit, error.aim = is_at_limit, aim
     return error
 
 

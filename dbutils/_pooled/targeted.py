@@ -114,9 +114,18 @@ def add_targets(pool: Any, core: Any, creator: Any) -> None:
     pool._member = member  # noqa: SLF001 - of pools
     cluster.join(member)
     if len(cluster.hosts) > 1:
-        divide(core)
+        divide(core, partial(_lacks, ref(cluster)))
     if cluster.has_limits:
         set_kinds(core, HostKinds(cluster))
+
+
+def _lacks(link: Any, error: Exception) -> bool:
+    """Return whether no server fits a request that had an error.
+
+    link: the core must not keep the cluster alive, nor its monitor
+    """
+    cluster = link()
+    return cluster is not None and cluster.lacks(error)
 
 
 def _with_targets(kind: Any) -> Any:

@@ -2,6 +2,8 @@
 
 import gc
 import inspect
+import pickle
+import re
 import sqlite3
 import sys
 import threading
@@ -18,8 +20,9 @@ from dbutils._base.links import Links
 from dbutils._core import acquiring, leaving
 from dbutils._core.lease import core_of
 from dbutils._drivers.registry import driver_in
-from dbutils._hosts.aims import Wish
+from dbutils._hosts.aims import Wish, check_aim
 from dbutils._hosts.cluster import Cluster
+from dbutils._hosts.errors import no_server
 from dbutils._hosts.host import Seat
 from dbutils._hosts.monitor import Watch
 from dbutils._hosts.targets import cluster_of
@@ -105,6 +108,37 @@ def test_a_request_for_a_standby_gets_no_primary(a, b):
     pool = PooledDB(targets_of(a, b))
     with pytest.raises(NoServerError, match="a is a primary; b cannot be"):
         pool.connection(target="standby")
+
+
+def test_an_outage_names_the_servers_and_ends_with_one_of_them(a, b, caplog):
+    pool = PooledDB(targets_of(a, b), poolname="shop")
+    a.dbapi.stop()
+    with pytest.raises(NoServerError):
+        pool.connection()
+    pool.connection(target="standby").close()  # which does not end it
+    reason = "a fails with OperationalError; b is a"
+    text = re.sub(r"since \d+ ms", "since 0 ms", pool.explain())
+    assert f"can be used (primary) since 0 ms ({reason} standby)." in text
+    a.dbapi.start()
+    pool._cluster.hosts[0].rests_until = 0
+    pool.connection().close()
+    text = pool.explain()
+    assert "What is wrong" not in text
+    assert "- No server for a request could be used for" in text
+    first, second = [
+        record.getMessage() for record in caplog.records
+        if record.event in {"outage_began", "outage_ended"}]
+    assert first == (
+        f"shop: No server can be used (primary): {reason} standby [DBU-42]")
+    assert second.startswith(
+        "shop: A server can be used again (primary), after ")
+
+
+def test_an_error_about_servers_can_be_pickled():
+    error = no_server(check_aim("any", 2), [])
+    again = pickle.loads(pickle.dumps(error))
+    assert (str(again), again.aim) == (str(error), error.aim)
+    assert str(again.aim) == "any, at most 2 seconds behind"
 
 
 def test_the_target_of_all_requests_can_be_another_one(a, b):

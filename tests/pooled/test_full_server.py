@@ -607,7 +607,7 @@ def test_a_thread_does_not_wait_for_the_turn_that_it_has(slow, monkeypatch):
     class Observer:
         """Uses the pool itself when a request has waited for its turn."""
 
-        def waited(self, seconds, was_served):  # noqa: ARG002 - a name of ours
+        def waited(self, seconds, was_served):
             pool.unobserve(self)
             leases.append(pool.connection())
 
