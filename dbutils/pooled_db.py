@@ -26,9 +26,12 @@ from ._base.hints import (
     Kwargs,
     Nested,
     OnDeadlock,
+    Priority,
+    Reset,
     Sequence,
     Servers,
     Target,
+    Track,
     cast,
     deque,
     methodcaller,
@@ -184,7 +187,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             maxcached: int | None = 0, maxshared: int | None = 0,
             maxconnections: int | None = 0, blocking: Any = False,
             maxusage: int | None = None, setsession: Any = None,
-            reset: Any = True, failures: Any = None, ping: Any = 1,
+            reset: Reset = True, failures: Any = None, ping: Any = 1,
             *args: Any, isfatal: Callable[[Exception], Any] | None = None,
             failover: Failover = "safe", maxwait: float | None = None,
             maxwaiting: int | None = None, connecting: int | None = 4,
@@ -192,7 +195,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, reclaim: Any = False,
-            idleafter: float | None = None, track: Any = "auto",
+            idleafter: float | None = None, track: Track = "auto",
             nested: Nested = "allow", ondeadlock: OnDeadlock = "log",
             poolname: str | None = None,
             onconnect: Callable[[Any], Any] | None = None,
@@ -330,7 +333,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
 
     def _lend(
             self, shareable: bool = True, *, maxwait: float | None = None,
-            priority: Any = None, tag: Any = None,
+            priority: Priority | None = None, tag: Any = None,
             target: Target | None = None, maxlag: float | None = None,
             after: str | None = None) -> PooledDedicatedDBConnection[Con]:
         demand_no_target(target, maxlag, after)
@@ -480,9 +483,10 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
             timer.end()
 
     def dedicated_connection(
-            self, *, maxwait: float | None = None, priority: Any = None,
-            tag: Any = None, target: Target | None = None,
-            maxlag: float | None = None, after: str | None = None,
+            self, *, maxwait: float | None = None,
+            priority: Priority | None = None, tag: Any = None,
+            target: Target | None = None, maxlag: float | None = None,
+            after: str | None = None,
             ) -> PooledDedicatedDBConnection[Con]:
         """Return a connection from the pool that is never shared."""
         lease = None

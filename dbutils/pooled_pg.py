@@ -22,8 +22,10 @@ from ._base.hints import (
     Nested,
     OnDeadlock,
     Pooler,
+    Reset,
     Servers,
     Target,
+    Track,
 )
 from ._core.lease import hand_over, hold, is_released, take_note
 from ._core.limits import make_limits
@@ -117,7 +119,7 @@ class PooledPg(Pooled["PooledPgConnection"]):
             self, mincached: int | None = 0, maxcached: int | None = 0,
             maxconnections: int | None = 0, blocking: Any = False,
             maxusage: int | None = None, setsession: Any = None,
-            reset: Any = None, *args: Any,
+            reset: Reset = None, *args: Any,
             maxshared: Any = None,  # noqa: ARG002 - PooledDB has it
             failures: Any = None, ping: Any = 1,
             isfatal: Callable[[Exception], Any] | None = None,
@@ -127,7 +129,7 @@ class PooledPg(Pooled["PooledPgConnection"]):
             maxidletime: float | None = None,
             keepalive: float | None = None, refill: Any = False,
             leakafter: float | None = None, reclaim: Any = False,
-            idleafter: float | None = None, track: Any = "auto",
+            idleafter: float | None = None, track: Track = "auto",
             nested: Nested = "allow", ondeadlock: OnDeadlock = "log",
             poolname: str | None = None,
             onconnect: Callable[[Any], Any] | None = None,

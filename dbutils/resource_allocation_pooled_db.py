@@ -20,6 +20,7 @@ from ._base.hints import (
     Creator,
     Iterator,
     Mapping,
+    Priority,
     Strategy,
 )
 from ._core.allocation import EFFICIENT, FAIR, AllocationPolicy, level_of
@@ -88,13 +89,13 @@ class Allocation(Feature):
             barging = _BARGING if policy.strategy == EFFICIENT else 0
         set_service(core, barging, policy.is_ranked)
 
-    def set_priority(self, priority: Any) -> None:
+    def set_priority(self, priority: Priority) -> None:
         """Set the priority of requests without one."""
         self._policy.level = level_of(priority)
         self._policy.priority = priority
 
     @contextmanager
-    def with_priority(self, priority: Any) -> Iterator[None]:
+    def with_priority(self, priority: Priority) -> Iterator[None]:
         """Set the priority of the requests of this thread in a context."""
         level, here = level_of(priority), self._policy.here
         before = getattr(here, "level", None)
@@ -238,7 +239,7 @@ class ResourceAllocationPooledDB(PooledDB[Con]):
         """Serve requests by another strategy; see __init__()."""
         self._allocation.set_strategy(strategy, weights)
 
-    def set_priority(self, priority: Any) -> None:
+    def set_priority(self, priority: Priority) -> None:
         """Set the priority of requests without one.
 
         priority: "low", "normal", "high" or "critical", which are -1 to 2, or
@@ -246,7 +247,7 @@ class ResourceAllocationPooledDB(PooledDB[Con]):
         """
         self._allocation.set_priority(priority)
 
-    def priority(self, priority: Any) -> Any:
+    def priority(self, priority: Priority) -> Any:
         """Return a context with a priority for the requests of this thread."""
         return self._allocation.with_priority(priority)
 

@@ -15,9 +15,9 @@ __all__ = [
     "Any", "AnyRef", "Args", "Behind", "Callable", "Collection", "Con",
     "ContextManager", "Creator", "Deque", "Dict", "Failover", "Generic",
     "Iterable", "Iterator", "Kwargs", "List", "Mapping", "NamedTuple",
-    "Nested", "OnDeadlock", "Order", "Pooler", "Sequence", "Servers",
-    "Strategy", "Target", "Tuple", "WeakSet", "attrgetter", "cast", "deque",
-    "methodcaller", "partial", "ref"]
+    "Nested", "OnDeadlock", "Order", "Planned", "Pooler", "Priority", "Reset",
+    "Sequence", "Servers", "Strategy", "Target", "Track", "Tuple", "WeakSet",
+    "When", "attrgetter", "cast", "deque", "methodcaller", "partial", "ref"]
 
 TYPE_CHECKING = False  # type checkers know the name
 if TYPE_CHECKING:
@@ -194,6 +194,16 @@ if TYPE_CHECKING:
         "primary", "standby", "prefer-standby", "prefer-primary", "any"]
     Order = Literal["in-order", "round-robin", "random", "least", "fastest"]
     Strategy = Literal["fair", "efficient", "priority", "weighted"]
+    Priority = Union[int, Literal["low", "normal", "high", "critical"]]
+    Track = Union[bool, Literal["auto"]]
+    Reset = Union[int, Literal["session"], Callable[[Any], Any], None]
+    # What a ScriptedDriver plans, and at which events.
+    Planned = Union[BaseException, Literal[
+        "lost", "refused", "password", "too many", "read-only", "deadlock",
+        "conflict", "timeout"]]
+    When = Literal[
+        "connect", "connected", "execute", "executed", "commit", "committed",
+        "rollback", "rolled back"]
 
     _Con_co = TypeVar("_Con_co", covariant=True)
 
@@ -217,7 +227,8 @@ if TYPE_CHECKING:
 else:
     Con = None
     Behind = Failover = Nested = OnDeadlock = Servers = Strategy = str
-    Order = Pooler = Target = str
+    Order = Pooler = Target = When = str
+    Planned = Priority = Reset = Track = Any
 
     class Generic:
         """The base of classes with parameters, which only type checkers need.

@@ -16,7 +16,7 @@ from types import ModuleType
 
 from .._base.atomic import loaded
 from .._base.checks import check_seconds, check_size, shown
-from .._base.hints import Any, Args, Dict, Mapping
+from .._base.hints import Any, Args, Behind, Dict, Mapping
 from .._base.secrets import Secret, drop_secrets, wrap_secrets
 from .urls import settings_of_url, settings_of_variables
 
@@ -239,7 +239,7 @@ class PoolConfig:
     max_lifetime: float | None = None
     max_idle_time: float | None = None
     max_usage: int | None = None
-    behind: str | None = "auto"
+    behind: Behind | None = "auto"
 
     def __post_init__(self) -> None:
         """Check the parameters."""

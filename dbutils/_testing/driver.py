@@ -15,7 +15,7 @@ from shutil import rmtree
 from tempfile import mkdtemp
 from weakref import finalize
 
-from .._base.hints import Any, Iterator
+from .._base.hints import Any, Iterator, Planned, When
 from . import faults
 from .faults import Fault, check_fault, error_of
 from .session import Session
@@ -100,7 +100,7 @@ class ScriptedDriver:
     # Planning.
 
     def plan(
-            self, fault: str | BaseException, at: str = "execute",
+            self, fault: Planned, at: When = "execute",
             times: int = 1, matching: str | None = None) -> None:
         """Plan that something goes wrong.
 

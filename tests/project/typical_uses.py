@@ -27,7 +27,7 @@ from dbutils import (
 )
 from dbutils.dynamic_pooled_db import DynamicPooledDB
 from dbutils.hosts import Targets
-from dbutils.pool_manager import ConnectionConfig, DatabaseType
+from dbutils.pool_manager import ConnectionConfig, DatabaseType, PoolConfig
 from dbutils.pooled_db import PooledDB, PooledDedicatedDBConnection
 from dbutils.testing import ScriptedDriver
 
@@ -79,6 +79,11 @@ PooledDB(sqlite3, failover="sometimes")  # mistake
 PooledDB(sqlite3, nested="warn", ondeadlock="raise")
 PooledDB(sqlite3, nested="warm")  # mistake
 PooledDB(sqlite3, ondeadlock="rise")  # mistake
+PooledDB(sqlite3, reset="session", track="auto")
+PooledDB(sqlite3, reset=lambda con: con.rollback(), track=True)
+PooledDB(sqlite3, reset=0)
+PooledDB(sqlite3, reset="sesion")  # mistake
+PooledDB(sqlite3, track="yes")  # mistake
 PooledDB(sqlite3, maxconnections="5")  # mistake
 PooledDB("sqlite3")  # mistake
 pool.connection(maxwait="1")  # mistake
@@ -110,8 +115,16 @@ dynamic = DynamicPooledDB(sqlite3, 1, database="a.db")
 reveal_type(dynamic)  # DynamicPooledDB[Connection]
 reveal_type(dynamic.connection())  # PooledDedicatedDBConnection[Connection]
 
-ResourceAllocationPooledDB(sqlite3, allocation_strategy="priority")
+by_level = ResourceAllocationPooledDB(sqlite3, allocation_strategy="priority")
+by_level.set_priority("high")
+by_level.set_priority("higher")  # mistake
+by_level.priority("highest")  # mistake
+by_level.connection(priority=3, tag="report")
+by_level.connection(priority="urgent")  # mistake
+by_level.dedicated_connection(priority="urgent")  # mistake
 ResourceAllocationPooledDB(sqlite3, allocation_strategy="first")  # mistake
+PoolConfig(max_total=5, behind="transaction-pooler")
+PoolConfig(behind="pooler")  # mistake
 
 steady = connect(sqlite3, database="a.db")
 reveal_type(steady)  # SteadyDBConnection[Connection]
@@ -185,6 +198,10 @@ ConnectionConfig(DatabaseType.POSTGRESQL, hosts=["a", "b:5433"])
 ConnectionConfig(5)  # mistake
 
 driver = ScriptedDriver("create table orders (item text)")
+driver.plan("lost", at="executed")
+driver.plan(driver.DataError("too long"), "commit")
+driver.plan("lsot")  # mistake
+driver.plan("lost", at="excute")  # mistake
 reveal_type(PooledDB(driver))  # PooledDB[ScriptedConnection]
 try:
     driver.plan(driver.IntegrityError("twice"))
@@ -203,6 +220,9 @@ with pg as same_pg:
     same_pg.query("select 1")
     same_pg.qery("select 1")  # mistake
 reveal_type(PersistentPg(dbname="a").connection())  # SteadyPgConnection
+PooledPg(1, reset=2, track=False)
+PooledPg(1, reset="sesion")  # mistake
+PooledPg(1, track="yes")  # mistake
 pg_pool = PooledPg(1, dbname="a")
 with pg_pool.transaction() as pg_lease:
     reveal_type(pg_lease)  # PooledPgConnection
