@@ -126,7 +126,7 @@ class ManagedPool(PooledDB[Any]):
             ping=1 if terms.test_on_borrow else 0,
             maxlifetime=terms.max_lifetime, maxidletime=terms.max_idle_time,
             refill=bool(terms.min_idle), features=(self._health,),
-            behind=terms.behind)
+            behind=terms.behind)  # type: ignore[arg-type]  # checked there
         self._core.tick = self._usage.note
         self._core.choose_ways()
         silence = self._connector.silence

@@ -16,7 +16,7 @@ from types import ModuleType
 
 from .._base.atomic import loaded
 from .._base.checks import check_seconds, check_size, shown
-from .._base.hints import Any, Args, Behind, Dict, Mapping
+from .._base.hints import Any, Args, Dict, Mapping
 from .._base.secrets import Secret, drop_secrets, wrap_secrets
 from .urls import settings_of_url, settings_of_variables
 
@@ -110,7 +110,7 @@ class ConnectionConfig:
         self._set("db_type", DatabaseType(self.db_type))
         self._check_texts()
         for name in ("autocommit", "ssl"):
-            if getattr(self, name) not in {None, True, False}:
+            if getattr(self, name) not in (None, True, False):
                 raise TypeError(f"{name!r} must be a truth value. [DBU-01]")
         for name in ("connection_timeout", "socket_timeout"):
             if check_seconds(name, getattr(self, name)) == 0:
@@ -123,6 +123,10 @@ class ConnectionConfig:
         self._set("hosts", _hosts_of(self.hosts))
         if self.hosts and self.host is not None:
             raise ValueError("There can be 'hosts', or one 'host'. [DBU-11]")
+        if not isinstance(self.options, Mapping):
+            raise TypeError(
+                "'options' must be a mapping, not"
+                f" {shown(self.options)}. [DBU-01]")
         self._set("options", _Options(wrap_secrets(self.options)))
         self._set("_key", canonical_key(self._without_secrets()))
 
@@ -239,7 +243,7 @@ class PoolConfig:
     max_lifetime: float | None = None
     max_idle_time: float | None = None
     max_usage: int | None = None
-    behind: Behind | None = "auto"
+    behind: str | None = "auto"
 
     def __post_init__(self) -> None:
         """Check the parameters."""
@@ -269,10 +273,13 @@ for _kind in (DatabaseType, ConnectionConfig, PoolConfig):
 
 def _hosts_of(given: Any) -> tuple[str, ...] | None:
     """Return the names of several hosts, None if there are none."""
-    names = given.split(",") if isinstance(given, str) else given or ()
+    names = list(given.split(",") if isinstance(given, str) else given or ())
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(
+            f"'hosts' must be texts, not {shown(given)}. [DBU-01]")
     hosts = tuple(name.strip() for name in names)
-    for _, port in map(_host_and_port, hosts):
-        if port is not None and not port.isdigit():
+    for host, port in map(_host_and_port, hosts):
+        if not host or not (port is None or port.isdigit()):
             raise ValueError(
                 "'hosts' must be names with or without ports, like"
                 " 'db1:5432'. [DBU-03]")
@@ -359,6 +366,10 @@ def read_parameters(
         args, pool_config = args[:-1], _only_one(args[-1], pool_config)
     elif args == (None,):
         args = ()
+    if not (pool_config is None or isinstance(pool_config, PoolConfig)):
+        raise TypeError(
+            "'pool_config' must be a PoolConfig, not"
+            f" {shown(pool_config)}. [DBU-01]")
     return _make_config(_only_one(config, other), args, settings), pool_config
 
 

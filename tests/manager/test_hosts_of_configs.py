@@ -57,8 +57,9 @@ def test_the_key_depends_on_the_hosts():
 def test_mistakes_are_named():
     with pytest.raises(ValueError, match="'hosts', or one 'host'"):
         config_of(["a"], host="b")
-    with pytest.raises(ValueError, match="like 'db1:5432'"):
-        config_of(["a:b"])
+    for hosts in (["a:b"], "a,,b", [":5432"]):  # no host is not the local one
+        with pytest.raises(ValueError, match="like 'db1:5432'"):
+            config_of(hosts)
 
 
 class Servers:

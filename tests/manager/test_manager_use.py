@@ -179,6 +179,8 @@ def test_what_is_given_twice_is_refused(manager, file):
             ask("sqlite", None, None, file, database=file)
         with pytest.raises(TypeError, match="begin with the kind"):
             ask(config, "host")
+        with pytest.raises(TypeError, match="must be a PoolConfig, not an"):
+            ask(config, pool_config={"max_total": 5})
     with pytest.raises(ValueError, match="no kind of database"):
         manager.get_pool("db2", "host")
 

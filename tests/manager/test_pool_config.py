@@ -77,6 +77,13 @@ def test_values_of_the_wrong_type_are_refused(settings):
         ConnectionConfig("mysql", **settings)
 
 
+@pytest.mark.parametrize("settings", [
+    {"autocommit": []}, {"hosts": [1, 2]}, {"options": ["charset"]}])
+def test_containers_of_the_wrong_type_are_named(settings):
+    with pytest.raises(TypeError, match="'{}' must be".format(*settings)):
+        ConnectionConfig("mysql", **settings)
+
+
 def test_files_can_be_paths():
     config = ConnectionConfig("mysql", "h", ssl_ca=Path("ca.pem"))
     assert config.ssl_ca == "ca.pem"

@@ -27,7 +27,7 @@ from dbutils import (
 )
 from dbutils.dynamic_pooled_db import DynamicPooledDB
 from dbutils.hosts import Targets
-from dbutils.pool_manager import ConnectionConfig, DatabaseType, PoolConfig
+from dbutils.pool_manager import ConnectionConfig, DatabaseType
 from dbutils.pooled_db import PooledDB, PooledDedicatedDBConnection
 from dbutils.testing import ScriptedDriver
 
@@ -123,8 +123,6 @@ by_level.connection(priority=3, tag="report")
 by_level.connection(priority="urgent")  # mistake
 by_level.dedicated_connection(priority="urgent")  # mistake
 ResourceAllocationPooledDB(sqlite3, allocation_strategy="first")  # mistake
-PoolConfig(max_total=5, behind="transaction-pooler")
-PoolConfig(behind="pooler")  # mistake
 
 steady = connect(sqlite3, database="a.db")
 reveal_type(steady)  # SteadyDBConnection[Connection]
