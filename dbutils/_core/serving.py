@@ -36,7 +36,8 @@ __all__ = [
     "withdraw"]
 
 # In seconds, for how long one that may not wait waits for what comes soon.
-_SOON = 5.0
+# Connecting takes less, however slow a server is.
+_SOON = 60.0
 
 
 def wait_in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> Permit:
@@ -224,11 +225,11 @@ def _is_coming(core: Pool, waiter: Waiter) -> bool:
     """
     if waiter.deadline != waiter.since:
         return not core.has_helpers and _has_place(core, waiter)
-    if monotonic() - waiter.since > _SOON:
-        return False
-    return (waiter.shareable and core.sharing.is_preparing) or (
-        core.reset_workers is not None and core.reset_workers.is_busy()) or (
-        _has_place(core, waiter))
+    if _has_place(core, waiter):  # those that hang have no turn for long
+        return True
+    return monotonic() - waiter.since < _SOON and bool(
+        (waiter.shareable and core.sharing.is_preparing) or (
+            core.reset_workers is not None and core.reset_workers.is_busy()))
 
 
 def _has_place(core: Pool, waiter: Waiter) -> bool:
