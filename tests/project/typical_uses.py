@@ -82,7 +82,7 @@ PooledDB(sqlite3, ondeadlock="rise")  # mistake
 PooledDB(sqlite3, reset="session", track="auto")
 PooledDB(sqlite3, reset=lambda con: con.rollback(), track=True)
 PooledDB(sqlite3, reset=0)
-PooledDB(sqlite3, reset="sesion")  # mistake
+PooledDB(sqlite3, reset="sessions")  # mistake
 PooledDB(sqlite3, track="yes")  # mistake
 PooledDB(sqlite3, maxconnections="5")  # mistake
 PooledDB("sqlite3")  # mistake
@@ -219,7 +219,7 @@ with pg as same_pg:
     same_pg.qery("select 1")  # mistake
 reveal_type(PersistentPg(dbname="a").connection())  # SteadyPgConnection
 PooledPg(1, reset=2, track=False)
-PooledPg(1, reset="sesion")  # mistake
+PooledPg(1, reset="sessions")  # mistake
 PooledPg(1, track="yes")  # mistake
 pg_pool = PooledPg(1, dbname="a")
 with pg_pool.transaction() as pg_lease:
