@@ -197,7 +197,7 @@ if TYPE_CHECKING:
     Priority = Union[int, Literal["low", "normal", "high", "critical"]]
     Track = Union[bool, Literal["auto"]]
     Reset = Union[int, Literal["session"], Callable[[Any], Any], None]
-    # What a ScriptedDriver plans, and at which events.
+    # The faults that a ScriptedDriver plans, and the events that show them.
     Planned = Union[BaseException, Literal[
         "lost", "refused", "password", "too many", "read-only", "deadlock",
         "conflict", "timeout"]]
