@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from math import ceil
 
+from ._base.atomic import snapshot
 from ._base.checks import check_seconds, check_size
 from ._base.hints import Any, Callable, Con, Creator
 from ._core.features import Feature
@@ -114,7 +115,7 @@ class DynamicSize(Feature):
         """Close idle connections that are not needed; return their number."""
         core = self._core
         limits, load = core.limits, load_of(core)
-        most = max([load, *self._history.peaks]) - load
+        most = max([load, *snapshot(self._history.peaks)]) - load
         if limits.maxcached is not None:
             most = min(most, limits.maxcached - 1)
         return core.trim(max(most, limits.mincached))

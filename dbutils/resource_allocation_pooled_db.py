@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from operator import attrgetter
 from statistics import median
 
+from ._base.atomic import snapshot
 from ._base.checks import check_seconds, check_size
 from ._base.errors import logger
 from ._base.hints import (
@@ -168,7 +169,7 @@ class Allocation(Feature):
 
     def _work(self, core: Any) -> None:  # noqa: ARG002 - the strategy is ours
         """Choose between fair and efficient, and log the reason."""
-        strategy, waits = self._policy.strategy, list(self._policy.waits)
+        strategy, waits = self._policy.strategy, snapshot(self._policy.waits)
         self._policy.waits.clear()
         self._looks += 1
         if not waits or self._looks < _CALM:

@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from weakref import ref
 
-from .._base.atomic import pop
+from .._base.atomic import pop, snapshot
 from .._base.hints import Any, Collection, Mapping, Sequence, Strategy
 from .backend import AdmissionPolicy
 from .history import size_of
@@ -230,7 +230,7 @@ class _WeightedShares:
             if time <= self.now and old not in waiting:
                 self._times.pop(old, None)
         self._times[tag] = self._time_of(request) + 1 / self._weight(tag)
-        active = {tag, *waiting, *recent.copy()}
+        active = {tag, *waiting, *snapshot(recent)}
         self.now += 1 / sum(map(self._weight, active))
 
     def not_served(self, request: Request) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from functools import partial
 from weakref import ref
 
+from .._base.atomic import snapshot
 from .._base.hints import Any, Callable
 from .._base.together import run_together
 from .tuning import observe
@@ -120,7 +121,8 @@ class LoadHistory:
     @property
     def highest(self) -> int:
         """The highest load of the last looks."""
-        return max([self._peak, *self.peaks])
+        highest: int = max([self._peak, *snapshot(self.peaks)])
+        return highest
 
 
 def open_ahead(core: Any, connect: Callable[[], Any], wanted: int) -> None:
