@@ -19,23 +19,52 @@ TYPE_CHECKING = False  # type checkers know the name
 __all__ = ["ThreadConnections", "local"]
 
 
+class _Threads(local):
+    """The default for thread-local data, whose changes by a program count."""
+
+    # Threads share what is in slots.
+    __slots__ = ("owner",)
+
+    owner: Any  # a weak reference
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute of this thread."""
+        super().__setattr__(name, value)
+        if name == "connection":
+            _forget_fast_way(self.owner())
+
+    def __delattr__(self, name: str) -> None:
+        """Delete an attribute of this thread."""
+        super().__delattr__(name)
+        _forget_fast_way(self.owner())
+
+
+def _forget_fast_way(owner: Any) -> None:
+    """Let the connection of this thread be looked up again."""
+    way = None if owner is None else owner._fast_way  # noqa: SLF001 - of this module
+    if way is not None:
+        way.__dict__.pop("con", None)
+
+
 class ThreadConnections(Generic[Con]):
     """Gives each thread a steady connection of its own."""
 
     def __init__(self, threadlocal: Any = None) -> None:
         """Set up the place where threads keep their connections."""
-        self.thread = (threadlocal or local)()
-        # Besides, "con" of this is a weak reference to the connection of the
-        # thread, which is faster and may get lost.  It is made when it is
-        # first needed, since gevent may replace its class before that.
-        self._fast_way: Any = None
+        self._threadlocal = threadlocal
+        self._begin_anew()
         self._has_fast_way = threadlocal is None and not is_strict
         register_for_fork(self, method="_begin_anew")
 
     def _begin_anew(self) -> None:
-        """Forget the connections of the parent in a forked child."""
-        self.thread = type(self.thread)()
-        self._fast_way = None
+        """Begin without connections, as in a forked child."""
+        # Besides, "con" of this is a weak reference to the connection of the
+        # thread, which is faster and may get lost.  It is made when it is
+        # first needed, since gevent may replace its class before that.
+        self._fast_way: Any = None
+        self.thread: Any = (self._threadlocal or _Threads)()
+        if not self._threadlocal:
+            self.thread.owner = ref(self)
 
     if not TYPE_CHECKING:  # to whom a misspelled name is a mistake
         def __getattr__(self, name: str) -> Any:

@@ -217,3 +217,21 @@ def test_a_connection_that_was_dropped_is_not_found_again():
     del persist.thread.connection
     assert persist.connection().valid
     assert Driver.made == 2
+
+
+@pytest.mark.parametrize("change", ["delete", "replace", "none"])
+def test_what_a_program_does_to_the_data_of_its_thread_counts(make, change):
+    """The old connection was found again as long as the program had it."""
+    persist = make()
+    old = persist.connection()
+    others = in_thread(lambda: persist.thread.__dict__)
+    if change == "delete":
+        del persist.thread.connection
+    elif change == "replace":
+        persist.thread.connection = persist.steady_connection()
+    else:
+        persist.thread.connection = None
+    new = persist.connection()
+    assert new is not old
+    assert new is persist.connection() is persist.thread.connection
+    assert others == {}
