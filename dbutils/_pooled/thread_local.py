@@ -40,7 +40,7 @@ class _Threads(local):
 
 
 def _forget_fast_way(owner: Any) -> None:
-    """Let the connection of this thread be looked up again."""
+    """Drop the shortcut to the connection of this thread."""
     way = None if owner is None else owner._fast_way  # noqa: SLF001 - of this module
     if way is not None:
         way.__dict__.pop("con", None)
