@@ -82,8 +82,11 @@ class Waiter:
         return self.answer.get(0)
 
     def grant(self, permit: Any) -> bool:
-        """Answer with a permit; return whether it was accepted."""
-        if self.answer.setdefault(0, permit) is not permit:
+        """Answer with a permit; return whether it was accepted.
+
+        It can have had the same one before, from another thread.
+        """
+        if self.answer or self.answer.setdefault(0, permit) is not permit:
             return False
         self.nudge()
         return True

@@ -18,6 +18,7 @@ def test_a_waiter_is_granted_one_place_only():
     waiter = Waiter()
     assert waiter.grant("first")
     assert not waiter.grant("second")
+    assert not waiter.grant("first")  # which has come back meanwhile
     assert waiter.wait(AT_ONCE)
     assert waiter.permit == "first"
 
