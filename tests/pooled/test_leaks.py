@@ -282,7 +282,8 @@ def test_either_the_holder_or_the_pool_ends_a_lease(kind):
     join([watcher])
     in_use, borrowed, returned, leaked = counts(pool)
     assert (in_use, borrowed, returned) == (0, 300, 300)
-    assert leaked == pool.stats().closed_dead
+    # one can come back by itself after it was reported
+    assert pool.stats().closed_dead <= leaked
     assert pool.stats().idle <= 2
 
 
