@@ -216,7 +216,7 @@ def test_a_check_that_cannot_begin_is_made_later(
 
 
 def test_a_name_belongs_to_one_of_those_who_want_it_at_once(driver, manager):
-    hosts = iter(f"host {number}" for number in range(16))
+    hosts = iter([f"host {number}" for number in range(16)])
     results = run_together(16, lambda: manager.get_pool_by_name(
         "main", settings_for(next(hosts))))
     errors = [
