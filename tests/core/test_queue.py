@@ -1,12 +1,16 @@
 """The waiters of a pool and their order."""
 
+from functools import partial
 from threading import Thread
 from weakref import ref
 
 import pytest
 from everywhere import Interrupt, interrupt
+from patience import in_threads, join
 from tokens import Pool
 
+from dbutils._core.allocation import AllocationPolicy
+from dbutils._core.quotas import Request
 from dbutils._core.refusals import PoolTimeout
 from dbutils._core.slots import Slots
 from dbutils._core.waiting import Queue, Waiter
@@ -61,6 +65,21 @@ def test_many_threads_grant_a_waiter_only_once():
     for thread in threads:
         thread.join()
     assert granted == [waiter.permit]
+
+
+def test_many_threads_are_served_by_weights_at_the_same_time():
+    """Without the GIL, a queue must not be copied while others change it."""
+    policy = AllocationPolicy("weighted", {"a": 2})
+    served = []
+
+    def serve(tag):
+        for _ in range(1000):
+            policy.shares.served(Request(tag=tag), 4)
+        served.append(tag)
+
+    join([thread for tag in "abcd" for thread in in_threads(
+        partial(serve, tag), 1)])
+    assert sorted(served) == list("abcd")
 
 
 def queue_of(number):

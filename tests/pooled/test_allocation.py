@@ -10,12 +10,10 @@ from time import monotonic
 
 import pytest
 from everywhere import sweep
-from patience import PATIENCE, in_threads, join, number_asleep, wait_until
+from patience import PATIENCE, number_asleep, wait_until
 
 from dbutils import Allocation, ResourceAllocationPooledDB
 from dbutils._core import pool as _pool
-from dbutils._core.allocation import AllocationPolicy
-from dbutils._core.quotas import Request
 from dbutils._core.waiting import Waiter
 from dbutils.pooled_db import PooledDB, TooManyConnectionsError
 
@@ -37,23 +35,6 @@ def without_looks(pool):
     queue = pool._core.queue
     queue.first_look = queue.next_look = queue.other_look = 1000
     return pool
-
-
-def test_threads_can_serve_by_weights_at_the_same_time():
-    """Without the GIL, a queue must not be copied while others change it."""
-    policy = AllocationPolicy("weighted", {"a": 2})
-    errors = []
-
-    def serve(tag):
-        try:
-            for _ in range(1000):
-                policy.shares.served(Request(tag=tag), 4)
-        except RuntimeError as error:
-            errors.append(error)
-
-    join([thread for tag in "abcd" for thread in in_threads(
-        partial(serve, tag), 1)])
-    assert not errors
 
 
 class Requests:
