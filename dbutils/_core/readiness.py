@@ -40,7 +40,7 @@ def wait_until_ready(
             _borrow(core, connect, timeout)
         return
     except Late:
-        pass
+        pass  # the time is over, which is said below
     except Exception as error:
         if monotonic() < start + timeout or not core.backend.is_outage(error):
             raise
