@@ -464,12 +464,12 @@ class DriverFacts(Driver):
     # understand stays unknown.
     server_questions: Mapping[str, str] = {}
 
-    def may_be_pooled(self, con: Any) -> bool:
+    def may_be_pooled(self, con: Any) -> bool | None:
         """Return whether something indicates a proxy that shares sessions.
 
-        The server is not asked.
+        The server is not asked.  It is None if nothing could indicate that.
         """
-        return False
+        return None
 
     def join_pooler(self, con: Any) -> None:
         """Switch off what needs a session of its own."""

@@ -92,9 +92,10 @@ class _PostgreSql(ExactDriver):
             " where file ~ '^cpu[0-9]+$'"),
         "session": "select pg_backend_pid()"}
 
-    def may_be_pooled(self, con: Any) -> bool:
+    def may_be_pooled(self, con: Any) -> bool | None:
         number = self.session_number(con)
-        return isinstance(number, int) and not 0 < number <= _MOST
+        is_told = isinstance(number, int)
+        return not 0 < number <= _MOST if is_told else None
 
     def session_number(self, con: Any) -> Any:
         """Return the number of the session, None if it is not known."""

@@ -42,6 +42,11 @@ class Route:
         self.arguments = args, kwargs
         return self.cluster.open(self)
 
+    def open_another(self, *args: Any, **kwargs: Any) -> Any:
+        """Open one more connection to the same server, for a short time."""
+        host: Any = self.host
+        return host.open(args, wrap_secrets(kwargs))
+
     def vacate(self) -> None:
         """Leave the place at the server to others."""
         host, seat, self._seat = self.host, self._seat, None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from .._base.atomic import alive
 from .._base.errors import quietly
 from .._base.fork import entrust, register_for_fork
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, ref
 from .._core.backend import Backend
 from .._drivers.creators import module_of_creator
 from .._drivers.outages import is_full, is_outage
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
     from .._steady.busy import Busy
 
 __all__ = ["DbBackend", "PgBackend", "SteadyBackend"]
+
+# How many connections in a row may hide a proxy; more do not in practice.
+_OVERLOOKED = 3
+
+
+def _retire(session: Any) -> None:
+    """Look at a connection when it comes back, whether it may stay."""
+    session.is_retired = True
+    session.leave = stay_away
 
 
 class SteadyBackend(Backend):
@@ -76,9 +86,7 @@ class SteadyBackend(Backend):
         raise NotImplementedError
 
     def retire(self, con: Any) -> None:
-        session = session_of(con)
-        session.is_retired = True
-        session.leave = stay_away
+        _retire(session_of(con))
 
     def keep(self, con: Any) -> None:
         session_of(con).is_retired = False
@@ -183,11 +191,13 @@ class DbBackend(SteadyBackend):
         self._new_record = new_record
         self.come_from(creator)
         # The kind of proxy before the server, None for none, "auto" as long as
-        # that is to be found out; and the word of the program.  The
-        # first thread that sets the only item warns.
+        # nothing tells; and the word of the program.  The first thread that
+        # sets the only item warns.
         self.behind: str | None = None
         self._given: str | None = None
         self._warned: dict[int, object] = {}
+        # The first sessions in which nothing indicated a proxy.
+        self._unsuspected: list[Any] = []
 
     def check(self, con: Any) -> None:
         session = session_of(con)
@@ -203,8 +213,12 @@ class DbBackend(SteadyBackend):
         if session.ping & 1 and session.turns is not None:
             session.turns.check(session, seconds)
 
-    def _leave_of(self, session: Any) -> Any:
+    def reset(self, con: Any) -> bool:
+        is_overlooked = self.behind not in {None, "auto"} and not (
+            session_of(con).opener.is_pooled)
+        return not is_overlooked and super().reset(con)
 
+    def _leave_of(self, session: Any) -> Any:
         policy = session.failover
         if self.mode is True:
             # with a known socket, the rollback has a time limit
@@ -233,9 +247,7 @@ class DbBackend(SteadyBackend):
 
     def _look_behind(self, session: Any) -> None:
         """Adapt a session to a proxy, once it is known that there is one."""
-        if self.behind == "auto" and not (
-                session.driver.may_be_pooled(session.con)):
-            self.behind = None
+        if self.behind == "auto" and not self._is_suspicious(session):
             return
         from .behind import adapt, recognise, warn  # noqa: PLC0415 - behind one
 
@@ -246,10 +258,27 @@ class DbBackend(SteadyBackend):
                 if found is not None or self.behind == "auto":
                     self.behind = found
         if self.behind not in {None, "auto"}:
+            for other in alive(self._unsuspected):
+                _retire(other)
             adapt(session)
             me = object()
             if self._warned.setdefault(0, me) is me:
                 warn(self._given != "auto", session.opener.setsession)
+
+    def _is_suspicious(self, session: Any) -> bool:
+        """Return whether something indicates a proxy.
+
+        A proxy is overlooked in one connection of a thousand, so that those
+        that follow are looked at, too.
+        """
+        indicates = session.driver.may_be_pooled(session.con)
+        if indicates is None:
+            self.behind = None
+        elif not indicates and len(self._unsuspected) < _OVERLOOKED:
+            self._unsuspected.append(ref(session))
+            # another thread that has just found it did not see this session
+            return self.behind != "auto"
+        return bool(indicates)
 
     def opens_at_once(self, con: Any) -> bool:
         is_embedded: bool = session_of(con).driver.is_embedded

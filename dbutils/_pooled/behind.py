@@ -30,7 +30,7 @@ def recognise(session: Any) -> str | None:
     The other connection, of which this needs two, may have to wait for ever
     for a session of its own, so that it has a time limit.
     """
-    other = session.opener.copy().open()
+    other = session.opener.open_another()
     driver, key = session.driver, object()
     start_deadline(key, driver.descriptor(other), None)
     try:
@@ -48,12 +48,27 @@ def adapt(session: Any) -> None:
     opener = session.opener
     opener.is_pooled = True
     # the options first, so that an interrupt does not lose both
+    before = opener.setsession
     rest, opener.kwargs = connecting_with(
-        opener.setsession, opener.kwargs, opener.creator, opener.dbapi)
+        before, opener.kwargs, opener.creator, opener.dbapi)
     opener.setsession = rest
+    if rest != before:
+        _open_anew(session)
     session.driver = opener.driver = pooled(session.driver)
     opener.join_pooler(session.con)
     session.own_settings().start(session.driver, session.first_settings())
+
+
+def _open_anew(session: Any) -> None:
+    """Go on with a connection that has got the options when it was opened.
+
+    The proxy does not keep what a statement has set for a session that had it
+    already, since the server tells of changes only.
+    """
+    con = session.con
+    with quietly("connecting with options instead of statements"):
+        session.store(session.opener.open())
+        session.driver.close(con)
 
 
 def warn(is_told: bool, setsession: Any) -> None:

@@ -80,6 +80,13 @@ class Opener:
             setattr(other, name, getattr(self, name))
         return other
 
+    def open_another(self) -> Any:
+        """Return one more driver connection, to the same server."""
+        other = self.copy()
+        if self.route is not None:
+            other.creator, other.route = self.route.open_another, None
+        return other.open()
+
     def open(self) -> Any:
         """Return a new driver connection, as a subclass makes it."""
         maker = None if self.maker is None else self.maker()

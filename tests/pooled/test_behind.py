@@ -21,16 +21,30 @@ from dbutils import (
     connect,
 )
 from dbutils._drivers.poolers import as_options, lasting
+from dbutils._steady.steady import session_of
+from dbutils.hosts import Targets
 from dbutils.testing import ScriptedDriver
 
 pytestmark = pytest.mark.portable
 
 
 @pytest.fixture(scope="module")
-def proxy():
+def pgbouncer():
     """The port of a PgBouncer, whose databases are called as its modes."""
     with ExitStack() as stack:
         yield start(stack, "pgbouncer").port
+
+
+@pytest.fixture
+def proxy(pgbouncer):
+    """The same; it is noticed in each connection.
+
+    Of the numbers that it makes up for sessions, one of a thousand could be
+    that of a process.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dbutils._drivers.postgresql._MOST", 0)
+        yield pgbouncer
 
 
 @pytest.fixture(params=POSTGRESQL, ids=repr)
@@ -76,6 +90,59 @@ def test_transaction_mode_is_recognised(driver, proxy, caplog):
     pool.shutdown()
 
 
+def test_it_is_recognised_by_the_numbers_of_sessions(driver, pgbouncer):
+    pool = make(driver, pgbouncer, mincached=3)
+    assert behind(pool) == "transaction-pooler"
+    pool.shutdown()
+
+
+@pytest.mark.parametrize("overlooked", [1, 2, 5])
+def test_it_can_be_overlooked_in_some_connections(
+        proxy, monkeypatch, caplog, overlooked):
+    """They do not stay in the pool once it is recognised."""
+    driver = BY_NAME["psycopg2"]
+    driver.load()
+    numbers = [*range(1, overlooked + 1), -1]
+    with monkeypatch.context() as patch:
+        patch.setattr("dbutils._drivers.postgresql._MOST", 2 ** 22)
+        patch.setattr(
+            "dbutils._drivers.postgresql._PostgreSql.session_number",
+            lambda *_: numbers.pop(0))
+        pool = make(driver, proxy, setsession=SETTINGS)
+        leases = [pool.connection() for _ in range(overlooked)]
+        assert behind(pool) == "auto"
+        leases.append(pool.connection())
+    assert behind(pool) == "transaction-pooler"
+    assert len(warnings(caplog)) == 1
+    for lease in leases:
+        lease.close()
+    assert pool.stats().idle == max(overlooked - 3, 0) + 1
+    with pool.connection() as db:
+        assert ask(db, "show application_name") == "my shop's"
+    pool.shutdown()
+
+
+def test_one_that_is_recognised_at_the_same_time_is_adapted_to(
+        proxy, monkeypatch):
+    """By the connection in which it was overlooked, too."""
+    driver = BY_NAME["psycopg"]
+    driver.load()
+    pool = make(driver, proxy)
+    leases = []
+
+    def may_be_pooled(facts, con):
+        monkeypatch.undo()
+        leases.append(pool.connection())
+        return False
+
+    monkeypatch.setattr(
+        "dbutils._drivers.postgresql._PostgreSql.may_be_pooled",
+        may_be_pooled)
+    leases.append(pool.connection())
+    assert [lease.prepare_threshold for lease in leases] == [None, None]
+    pool.shutdown(0)
+
+
 def test_session_mode_is_no_reason_to_warn(driver, proxy, caplog):
     pool = make(driver, proxy, "session")
     pool.connection().close()
@@ -97,7 +164,7 @@ def test_a_server_is_not_asked_without_a_proxy(
     connect.dbapi = driver.load()
     pool = PooledDB(connect, **parameters(driver, port, "postgres"))
     pool.connection().close()
-    assert (behind(pool), len(opened)) == (None, 1)
+    assert (behind(pool), len(opened)) == ("auto", 1)
     assert warnings(caplog) == []
     pool.shutdown()
 
@@ -213,6 +280,27 @@ def test_a_session_that_is_not_ours_is_not_cleaned(proxy, mode, reset):
     pool.shutdown()
 
 
+def test_the_proxy_of_each_server_is_recognised(proxy):
+    """The question goes to the server that the connection leads to."""
+    driver = BY_NAME["psycopg2"]
+    options = parameters(driver, proxy, "transaction")
+    with ExitStack() as stack:
+        ports = [proxy, start(stack, "pgbouncer").port]
+        hosts = Targets(
+            [{"host": "127.0.0.1", "port": port} for port in ports],
+            driver.load(), target="any", order="round-robin")
+        del options["host"], options["port"]
+        pool = PooledDB(hosts, **options)
+        with pool.connection() as db, pool.connection() as other:
+            assert behind(pool) == "transaction-pooler"
+            leases = db, other
+            assert [lease.info.port for lease in leases] == ports
+            assert [session_of(lease._con).route.host.name
+                    for lease in leases] == [
+                        f"127.0.0.1:{port}" for port in ports]
+        pool.shutdown()
+
+
 def test_settings_that_reach_others_are_warned_of(proxy, caplog):
     pool = make(
         BY_NAME["psycopg2"], proxy, behind="transaction-pooler", mincached=2,
@@ -222,6 +310,29 @@ def test_settings_that_reach_others_are_warned_of(proxy, caplog):
     assert "timezone" not in warning
     with pool.connection() as db:
         assert ask(db, "show timezone") == "UTC"
+    pool.shutdown()
+
+
+def test_a_name_that_its_session_had_already_is_kept(proxy):
+    """PgBouncer takes no note of a SET that does not change anything."""
+    driver = BY_NAME["psycopg2"]
+    connect = driver.load().connect
+    options = parameters(driver, proxy, "transaction")
+    set_before = connect(**options)
+    ask(set_before, SETTINGS[0] + "; select 1")
+    set_before.commit()
+    pool = make(driver, proxy, setsession=SETTINGS)
+    lease = pool.connection()
+    others = [
+        connect(**options, application_name="others") for _ in range(5)]
+    for other in others:  # all sessions at the same time
+        ask(other, "select 1")
+    for other in others:
+        other.rollback()
+    assert ask(lease, "show application_name") == "my shop's"
+    lease.close()
+    for con in (set_before, *others):
+        con.close()
     pool.shutdown()
 
 
