@@ -167,13 +167,17 @@ _DOUBTFUL = Kind(is_read=False, marks=True)
 
 
 def _kind_of_text(text: str) -> Kind:
-    """Return what _classify() returns, by the shape if that is certain."""
-    if _is_strange(text):
-        return MARK
+    """Return what _classify() returns, by the shape if that is certain.
+
+    The beginning of a comment or of an unusual quote remains in the shape,
+    unless it is in a string; then only a backslash means something.
+    """
     head, comment = text, ""
     if text.endswith("*/"):
+        if _is_strange(text):
+            return MARK
         head, comment = _without_comment(text)
-    if not _is_plain(head):
+    if "\\" in head:
         return _classify(text)
     if "'" in head:
         pieces = head.split("'")
@@ -218,6 +222,8 @@ def _kind_of_shape(shape: str) -> Kind:
     In doubt is one in which a quoted name could begin in one of the pieces
     between the strings, and end in another one.
     """
+    if _is_strange(shape):
+        return MARK
     if not shape.endswith(_EMPTY_COMMENT):
         pieces = _pieces_of(shape)
         return _judge(" ".join(pieces)) if pieces else _DOUBTFUL
@@ -339,14 +345,16 @@ def _pieces_of(text: str) -> list[str]:
     """Return the text between the strings, an empty list in doubt.
 
     This is the fast way for nearly all statements.  It relies on the quoted
-    names in each piece being complete: then no apostrophe is in a name.
+    names in each piece being complete: then no apostrophe is in a name.  Only
+    a backslash means something in a string.
     """
-    if not _is_plain(text):
-        return []
-    pieces = text.split("'")
+    pieces = [] if "\\" in text else text.split("'")
     if not len(pieces) % 2:
         return []
     del pieces[1::2]
+    text = "''".join(pieces)
+    if not _is_plain(text) or _is_strange(text):
+        return []
     if '"' in text or "`" in text:
         for piece in pieces:
             if piece.count('"') % 2 or piece.count("`") % 2:
@@ -361,8 +369,7 @@ def _is_plain(text: str) -> bool:
     """
     return not (
         ("-" in text and "--" in text) or ("/" in text and "/*" in text)
-        or "\\" in text or "#" in text
-        or ("$" in text and _TAG.search(text)))
+        or "#" in text or ("$" in text and _TAG.search(text)))
 
 
 # Classifying the rest, in lower case.  A rule is a pattern, and a string that
@@ -470,7 +477,7 @@ _WRITES = _rules(
 
 def _classify(text: str) -> Kind:
     """Return the strictest kind among the ways to read a statement."""
-    if _is_strange(text):
+    if _is_strange(text) and (text.endswith("*/") or not _pieces_of(text)):
         return MARK
     kind = READ
     for clean in _clean(text):

@@ -122,7 +122,9 @@ READS = [
     "select e'it\\'s'", "select $$it's$$", 'select "it\'s" from t',
     'values (1)', 'table t', '(select 1) union (select 2)',
     'select for_what from t', 'select "user"."id" as "user id" from "user"',
-    'select \'who\'\'s "there"\'',
+    'select \'who\'\'s "there"\'', "select '--', 'x'", "select 'a # b /* c'",
+    "select 'what is q'", "select '[it', 'x'", "select 'a $ b $ c'",
+    'select \'u&"\'',
 ]
 WORK = [
     "insert into t values ('set role x; set role y')", 'update t set a = 1',
