@@ -1,5 +1,7 @@
 """Named tuples that are made without the module typing."""
 
+from __future__ import annotations
+
 import copy
 import pickle
 import typing

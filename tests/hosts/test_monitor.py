@@ -1,10 +1,10 @@
 """The monitor of several servers, which works in the background."""
 
-import os
 import sys
 from functools import partial
 
 import pytest
+from forking import in_child, needs_fork
 from hosting import FakeHost, host_of, insert, role_of
 from patience import in_threads, join, wait_until
 
@@ -384,16 +384,12 @@ def test_its_end_is_silent_when_modules_were_emptied_before(
     assert capsys.readouterr().err == ""  # where Python 3.7 says it
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks")
+@needs_fork
 def test_a_forked_child_leaves_its_connections_to_the_parent(a, b, clock):
     pool = pool_of(a, b)
     lease = pool.connection()
     monitor_of(pool).look()
-    child = os.fork()
-    if not child:
-        con = monitor_of(pool)._watches[0]._con
-        os._exit(0 if con is None else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert in_child(lambda: monitor_of(pool)._watches[0]._con) is None
     clock.advance(1)
     monitor_of(pool).look()
     assert pool._creator.states() == {"a": "primary", "b": "standby"}

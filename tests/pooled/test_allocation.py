@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import os
 from contextlib import suppress
 from functools import partial
 from threading import Event, Thread
@@ -10,6 +9,7 @@ from time import monotonic
 
 import pytest
 from everywhere import sweep
+from forking import in_child, needs_fork
 from patience import PATIENCE, number_asleep, wait_until
 
 from dbutils import Allocation, ResourceAllocationPooledDB
@@ -681,20 +681,13 @@ def visit_with_tokens(make):
     return checkout, check
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@needs_fork
 def test_a_child_has_all_its_tokens(make):
     pool = make(2)
     pool.reserve("web", 1)
     pool.limit("web", 1)
     lease = pool.connection(tag="web")
-    child = os.fork()
-    if not child:
-        number = 99
-        try:
-            number = len(borrow_all(pool, tag="web"))
-        finally:
-            os._exit(number)
-    assert os.waitpid(child, 0)[1] >> 8 == 1
+    assert in_child(lambda: len(borrow_all(pool, tag="web"))) == 1
     lease.close()
 
 

@@ -3,13 +3,13 @@
 import _thread
 import gc
 import logging
-import os
 import weakref
 from functools import partial
 from threading import Event, Thread, current_thread
 
 import pytest
 from everywhere import sweep
+from forking import in_child, needs_fork
 from patience import PATIENCE, wait_until
 
 from dbutils import Performance, PerformanceOptimizedPooledDB
@@ -640,22 +640,18 @@ def visit_and_clean(make, timeout):
     return checkout, check
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@needs_fork
 def test_a_child_cleans_with_threads_of_its_own(make, server):
     pool = make(1)
     pool.optimize_concurrency()
     checkout(pool)
     wait_until(lambda: len(pool._idle_cache) == 1)
-    child = os.fork()
-    if not child:
-        status = 99
-        try:
-            checkout(pool)
-            wait_until(lambda: len(pool._idle_cache) == 1)
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitpid(child, 0)[1] == 0
+
+    def clean():
+        checkout(pool)
+        wait_until(lambda: len(pool._idle_cache) == 1)
+
+    assert in_child(clean) is None
 
 
 # Tuning, and what else there is.
