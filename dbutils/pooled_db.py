@@ -51,7 +51,6 @@ from ._core.slots import note_caller
 from ._core.tuning import allow_helpers
 from ._core.ways import none_is_idle
 from ._drivers.creators import (
-    connect_of,
     creator_threadsafety,
     module_of_creator,
     split_isfatal,
@@ -513,7 +512,7 @@ class PooledDB(Pooled["PooledDedicatedDBConnection[Con]"]):
 
             # the options first, so that nobody does without both
             rest, self._kwargs = connecting_with(
-                self._setsession, self._kwargs, connect_of(self._creator),
+                self._setsession, self._kwargs, self._creator,
                 module_of_creator(self._creator))
             self._setsession = rest
         con = self.steady_connection()

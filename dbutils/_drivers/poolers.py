@@ -11,6 +11,7 @@ from copy import copy
 
 from .._base.errors import logger, quietly
 from .._base.hints import Any, Iterable, Mapping
+from .creators import connect_of
 from .driver import DriverFacts
 from .registry import driver_in
 
@@ -82,7 +83,7 @@ def are_shared(cons: Any, question: str | None) -> bool | None:
         with quietly("ending a question to a proxy"):
             cons[1].rollback()
         cons[0].rollback()
-        if len(seen) > 1:
+        if len(seen - {None}) > 1:
             return True
     return False
 
@@ -147,10 +148,21 @@ def connecting_with(
 
     creator: opens the connections
     """
-    if not setsession or creator != getattr(dbapi, "connect", None):
+    if not setsession:
         return setsession, kwargs
     options, rest = as_options(setsession, driver_in(dbapi).parameter_names)
+    if not _hands_on(creator, dbapi, options):
+        return setsession, kwargs
     return rest, {**kwargs, **options}
+
+
+def _hands_on(creator: Any, dbapi: Any, options: Iterable[str]) -> bool:
+    """Return whether a creator hands options on to the driver."""
+    kind: Any = type(creator)
+    hands_on = getattr(kind, "_hands_on", None)  # to each of several servers
+    if hands_on is not None:
+        return bool(hands_on(creator, options))
+    return bool(connect_of(creator) == getattr(dbapi, "connect", None))
 
 
 def warn_of_lasting(setsession: Iterable[str] | None) -> None:

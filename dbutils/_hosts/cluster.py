@@ -10,7 +10,7 @@ from time import monotonic
 
 from .._base.atomic import alive, snapshot
 from .._base.errors import log_swallowed, quietly
-from .._base.hints import Any, Callable, deque, ref
+from .._base.hints import Any, Callable, Iterable, deque, ref
 from .._drivers.creators import (
     has_base,
     is_unsupported,
@@ -121,6 +121,10 @@ class Cluster:
         link = getattr(self._wanted, "wish", None)
         wish = None if link is None else link()
         return Route(self, self.aim if wish is None else wish.aim)
+
+    def hands_on(self, options: Iterable[str]) -> bool:
+        """Return whether these options reach the drivers of all servers."""
+        return all(host.hands_on(options) for host in self.hosts)
 
     def add_route(self, route: Route) -> None:
         """Know a route for as long as it exists."""

@@ -8,7 +8,7 @@ from os import urandom
 from time import monotonic
 
 from .._base.checks import whole
-from .._base.hints import Any, Callable
+from .._base.hints import Any, Callable, Iterable
 from .._base.links import Links
 from .._base.opening import time_limit
 from .._base.secrets import hide_secrets, secrets_in, wrap_secrets
@@ -133,6 +133,16 @@ class Host:
         if limits:
             driver_of(con, self.dbapi).connected(con)
         return con
+
+    def hands_on(self, options: Iterable[str]) -> bool:
+        """Return whether the driver gets these options, as they are."""
+        connect = getattr(self.dbapi, "connect", None)
+        return self._connect_to == connect and not any(map(
+            self.has_option, options))
+
+    def has_option(self, name: str) -> bool:
+        """Return whether the program gives an option to this host only."""
+        return name in self._parameters
 
     def _limits(
             self, args: tuple[Any, ...],

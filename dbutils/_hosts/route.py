@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .._base.errors import quietly
-from .._base.hints import Any
+from .._base.hints import Any, Iterable
 from .._base.secrets import wrap_secrets
 
 TYPE_CHECKING = False  # type checkers know the name
@@ -46,6 +46,14 @@ class Route:
         """Open one more connection to the same server, for a short time."""
         host: Any = self.host
         return host.open(args, wrap_secrets(kwargs))
+
+    def _hands_on(self, options: Iterable[str]) -> bool:
+        """Return whether these options reach the drivers of all servers."""
+        return self.cluster.hands_on(options)
+
+    def has_option(self, name: str) -> bool:
+        """Return whether the program gives an option to this server only."""
+        return self.host is not None and self.host.has_option(name)
 
     def vacate(self) -> None:
         """Leave the place at the server to others."""

@@ -124,6 +124,10 @@ class Targets:
         """
         return self._cluster.states()
 
+    def _hands_on(self, options: Iterable[str]) -> bool:
+        """Return whether these options reach the drivers of all servers."""
+        return self._cluster.hands_on(options)
+
     def _new_route(self) -> Any:
         """Return what opens the connections of one session."""
         return self._cluster.route()

@@ -196,8 +196,10 @@ class DbBackend(SteadyBackend):
         self.behind: str | None = None
         self._given: str | None = None
         self._warned: dict[int, object] = {}
-        # The first sessions in which nothing indicated a proxy.
-        self._unsuspected: list[Any] = []
+        # The first sessions of each server in which nothing indicated a proxy;
+        # and what those of several servers that were looked at are behind.
+        self._unsuspected: dict[Any, list[Any]] = {}
+        self._found: dict[Any, str | None] = {}
 
     def check(self, con: Any) -> None:
         session = session_of(con)
@@ -214,8 +216,10 @@ class DbBackend(SteadyBackend):
             session.turns.check(session, seconds)
 
     def reset(self, con: Any) -> bool:
-        is_overlooked = self.behind not in {None, "auto"} and not (
-            session_of(con).opener.is_pooled)
+        session = session_of(con)
+        is_overlooked = session.is_retired and (
+            session.driver.has_own_session
+            and self._behind(session) not in {None, "auto"})
         return not is_overlooked and super().reset(con)
 
     def _leave_of(self, session: Any) -> Any:
@@ -247,23 +251,52 @@ class DbBackend(SteadyBackend):
 
     def _look_behind(self, session: Any) -> None:
         """Adapt a session to a proxy, once it is known that there is one."""
-        if self.behind == "auto" and not self._is_suspicious(session):
+        if self._behind(session) == "auto" and (
+                not self._is_suspicious(session)):
             return
         from .behind import adapt, recognise, warn  # noqa: PLC0415 - behind one
 
-        if self.behind == "auto":
+        if self._behind(session) == "auto":
             with quietly("looking for a proxy"):
-                found = recognise(session)
-                # others may look at the same time, and be less lucky
-                if found is not None or self.behind == "auto":
-                    self.behind = found
-        if self.behind not in {None, "auto"}:
-            for other in alive(self._unsuspected):
+                self._note_proxy(session, recognise(session))
+        if self._behind(session) not in {None, "auto"}:
+            for other in alive(self._unsuspected_like(session)):
                 _retire(other)
             adapt(session)
             me = object()
             if self._warned.setdefault(0, me) is me:
                 warn(self._given != "auto", session.opener.setsession)
+
+    def _behind(self, session: Any) -> str | None:
+        """Return what the server of a session is behind, as far as known.
+
+        What is found before one of several servers tells nothing of others.
+        """
+        route = session.route
+        if route is None or self._given != "auto" or self.behind is None:
+            return self.behind
+        session.opener.found = self._found
+        return self._found.get(route.host, "auto")
+
+    def _note_proxy(self, session: Any, found: str | None) -> None:
+        """Note what the server of a session is behind.
+
+        Others may look at the same time, and be less lucky.
+        """
+        route = session.route
+        if route is not None:
+            self._found.setdefault(route.host, found)
+        if found is not None:
+            if route is not None:
+                self._found[route.host] = found
+            self.behind = found
+        elif route is None and self.behind == "auto":
+            self.behind = None
+
+    def _unsuspected_like(self, session: Any) -> list[Any]:
+        """Return references to unsuspected sessions of the same server."""
+        host = None if session.route is None else session.route.host
+        return self._unsuspected.setdefault(host, [])
 
     def _is_suspicious(self, session: Any) -> bool:
         """Return whether something indicates a proxy.
@@ -272,12 +305,13 @@ class DbBackend(SteadyBackend):
         that follow are looked at, too.
         """
         indicates = session.driver.may_be_pooled(session.con)
+        others = self._unsuspected_like(session)
         if indicates is None:
             self.behind = None
-        elif not indicates and len(self._unsuspected) < _OVERLOOKED:
-            self._unsuspected.append(ref(session))
+        elif not indicates and len(others) < _OVERLOOKED:
+            others.append(ref(session))
             # another thread that has just found it did not see this session
-            return self.behind != "auto"
+            return self._behind(session) != "auto"
         return bool(indicates)
 
     def opens_at_once(self, con: Any) -> bool:

@@ -6,6 +6,7 @@ from .._base.errors import logger, quietly
 from .._base.hints import Any
 from .._drivers.poolers import (
     TRANSACTION_POOLER,
+    answer,
     are_shared,
     connecting_with,
     pooled,
@@ -28,14 +29,18 @@ def recognise(session: Any) -> str | None:
     """Return what the server of a session is behind.
 
     The other connection, of which this needs two, may have to wait for ever
-    for a session of its own, so that it has a time limit.
+    for a session of its own, so that it has a time limit.  It begins when the
+    first one has a session, for which its user would wait as well.
     """
-    other = session.opener.open_another()
     driver, key = session.driver, object()
+    question = driver.server_questions.get("session")
+    if question is not None:
+        answer(session.con, question)
+        session.con.rollback()
+    other = session.opener.open_another()
     start_deadline(key, driver.descriptor(other), None)
     try:
-        is_shared = are_shared(
-            (session.con, other), driver.server_questions.get("session"))
+        is_shared = are_shared((session.con, other), question)
     finally:
         end_deadline(key)
         with quietly("closing a connection that was only asked"):
@@ -46,7 +51,8 @@ def recognise(session: Any) -> str | None:
 def adapt(session: Any) -> None:
     """Do without what only works in a session of its own."""
     opener = session.opener
-    opener.is_pooled = True
+    if not opener.is_behind:  # found before one of several servers
+        opener.is_pooled = True
     # the options first, so that an interrupt does not lose both
     before = opener.setsession
     rest, opener.kwargs = connecting_with(
@@ -63,8 +69,12 @@ def _open_anew(session: Any) -> None:
     """Go on with a connection that has got the options when it was opened.
 
     The proxy does not keep what a statement has set for a session that had it
-    already, since the server tells of changes only.
+    already, since the server tells of changes only.  One of several servers is
+    chosen anew for that, before the connection is used.
     """
+    if session.route is not None:
+        session.doubt()
+        return
     con = session.con
     with quietly("connecting with options instead of statements"):
         session.store(session.opener.open())

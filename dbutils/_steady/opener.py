@@ -28,8 +28,9 @@ class Opener:
     """Opens driver connections, and learns from them what the driver is."""
 
     __slots__ = (
-        "args", "creator", "dbapi", "driver", "failures", "is_pooled",
-        "kwargs", "maker", "onconnect", "route", "setsession", "threadsafety")
+        "args", "creator", "dbapi", "driver", "failures", "found",
+        "is_pooled", "kwargs", "maker", "onconnect", "route", "setsession",
+        "threadsafety")
 
     def __init__(
             self, creator: Any, setsession: Any, onconnect: Any, failures: Any,
@@ -48,8 +49,10 @@ class Opener:
             creator, "threadsafety", getattr(self.dbapi, "threadsafety", None))
         self.failures = failures
         self.driver: DriverFacts = NO_DRIVER
-        # Whether it is behind a proxy that shares sessions.
+        # Whether it is behind a proxy that shares sessions; and the kinds of
+        # proxies that were found before several servers, or None.
         self.is_pooled = False
+        self.found: Any = None
         # The method of a subclass that opens connections instead.
         self.maker: Any = None
 
@@ -80,11 +83,19 @@ class Opener:
             setattr(other, name, getattr(self, name))
         return other
 
+    @property
+    def is_behind(self) -> bool:
+        """Whether the present server is behind such a proxy."""
+        found = self.found
+        return self.is_pooled or (
+            found is not None and bool(found.get(self.route.host)))
+
     def open_another(self) -> Any:
         """Return one more driver connection, to the same server."""
         other = self.copy()
         if self.route is not None:
-            other.creator, other.route = self.route.open_another, None
+            other.creator = self.route.open_another
+            other.route = other.found = None
         return other.open()
 
     def open(self) -> Any:
@@ -100,7 +111,7 @@ class Opener:
             self._learn_from(con)
             if limits:
                 self.driver.connected(con)
-            if self.is_pooled:
+            if self.is_behind:
                 self.join_pooler(con)
             self.prepare(con)
         except BaseException:
@@ -111,7 +122,9 @@ class Opener:
 
     def join_pooler(self, con: Any) -> None:
         """Switch off what a proxy cannot do, unless the program wants it."""
-        if "prepare_threshold" not in self.kwargs:
+        name, route = "prepare_threshold", self.route
+        if not (name in self.kwargs or (
+                route is not None and route.has_option(name))):
             self.driver.join_pooler(con)
 
     def _connect(self, limits: dict[str, Any]) -> Any:
@@ -153,7 +166,7 @@ class Opener:
             self.threadsafety = getattr(
                 self.dbapi, "threadsafety",
                 getattr(con, "threadsafety", None))
-        if self.is_pooled:
+        if self.is_behind:
             from .._drivers.poolers import pooled  # noqa: PLC0415 - behind one
 
             self.driver = pooled(self.driver)

@@ -21,6 +21,7 @@ from dbutils import (
     connect,
 )
 from dbutils._drivers.poolers import as_options, lasting
+from dbutils._steady.opener import Opener
 from dbutils._steady.steady import session_of
 from dbutils.hosts import Targets
 from dbutils.testing import ScriptedDriver
@@ -313,7 +314,18 @@ def test_settings_that_reach_others_are_warned_of(proxy, caplog):
     pool.shutdown()
 
 
-def test_a_name_that_its_session_had_already_is_kept(proxy):
+def towards(number, driver, port):
+    """Return a creator, and parameters, for a number of equal servers."""
+    options = parameters(driver, port, "transaction")
+    if not number:
+        return driver.load(), options
+    host = {name: options.pop(name) for name in ("host", "port")}
+    return Targets([host] * number, driver.load()), options
+
+
+@pytest.mark.parametrize("value", ["auto", "transaction-pooler"])
+@pytest.mark.parametrize("hosts", [0, 1, 2])
+def test_a_name_that_its_session_had_already_is_kept(proxy, hosts, value):
     """PgBouncer takes no note of a SET that does not change anything."""
     driver = BY_NAME["psycopg2"]
     connect = driver.load().connect
@@ -321,7 +333,8 @@ def test_a_name_that_its_session_had_already_is_kept(proxy):
     set_before = connect(**options)
     ask(set_before, SETTINGS[0] + "; select 1")
     set_before.commit()
-    pool = make(driver, proxy, setsession=SETTINGS)
+    creator, given = towards(hosts, driver, proxy)
+    pool = PooledDB(creator, setsession=SETTINGS, behind=value, **given)
     lease = pool.connection()
     others = [
         connect(**options, application_name="others") for _ in range(5)]
@@ -337,6 +350,141 @@ def test_a_name_that_its_session_had_already_is_kept(proxy):
 
 
 SETTINGS = ["set application_name to 'my shop''s'", "set timezone to 'UTC'"]
+
+
+def test_settings_take_precedence_over_the_options_of_a_host(proxy):
+    driver = BY_NAME["psycopg2"]
+    creator, options = towards(0, driver, proxy)
+    targets = Targets([
+        {"port": proxy}, {"port": proxy, "application_name": "other"}],
+        creator, target="any", order="round-robin")
+    del options["port"]
+    pool = PooledDB(
+        targets, setsession=SETTINGS, behind="transaction-pooler", **options)
+    leases = [pool.connection() for _ in range(2)]
+    assert {ask(lease, "show application_name") for lease in leases} == {
+        "my shop's"}
+    pool.shutdown(0)
+
+
+def test_a_host_can_have_its_statements_prepared(proxy):
+    driver = BY_NAME["psycopg"]
+    creator, options = towards(0, driver, proxy)
+    targets = Targets([
+        {"port": proxy}, {"port": proxy, "prepare_threshold": 3}],
+        creator, target="any", order="round-robin")
+    del options["port"]
+    pool = PooledDB(targets, behind="transaction-pooler", **options)
+    leases = [pool.connection() for _ in range(2)]
+    assert [lease.prepare_threshold for lease in leases] == [None, 3]
+    pool.shutdown(0)
+
+
+def test_each_of_several_servers_is_looked_at(proxy):
+    """That the first one shares no sessions says nothing of the second."""
+    driver = BY_NAME["psycopg"]
+    creator, options = towards(0, driver, proxy)
+    targets = Targets([
+        {"port": proxy, "dbname": mode} for mode in ("session", "transaction")
+        ], creator, target="any", order="round-robin")
+    del options["port"]
+    opened = []
+    pool = PooledDB(targets, onconnect=opened.append, **options)
+    leases = [pool.connection()]
+    assert behind(pool) == "auto"
+    leases.append(pool.connection())
+    assert behind(pool) == "transaction-pooler"
+    assert [lease.prepare_threshold for lease in leases] == [5, None]
+    assert len(opened) == 4
+    pool.shutdown(0)
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_proxy_counts_for_the_server_behind_it(
+        pgbouncer, servers_running, is_first):
+    """Sessions of another server are cleaned as ever."""
+    driver = BY_NAME["psycopg"]
+    options = parameters(driver, pgbouncer, "postgres")
+    hosts = [
+        {"port": servers_running("postgresql")},
+        {"port": pgbouncer, "dbname": "transaction"}]
+    del options["port"]
+    targets = Targets(
+        hosts[::-1] if is_first else hosts, driver.load(), target="any",
+        order="round-robin")
+    pool = PooledDB(targets, **options)
+    leases = [pool.connection(), pool.connection()]
+    assert behind(pool) == "transaction-pooler"
+    leases.sort(key=lambda lease: lease.info.port == pgbouncer)
+    assert [lease.prepare_threshold for lease in leases] == [5, None]
+    leases[1].close()
+    ask(leases[0], "set lock_timeout to 1234")
+    leases[0].commit()
+    leases[0].close()
+    leases = [pool.connection(), pool.connection()]
+    leases.sort(key=lambda lease: lease.info.port == pgbouncer)
+    assert ask(leases[0], "show lock_timeout") == "0"
+    assert pool.stats().opened == 2
+    pool.shutdown(0)
+
+
+def test_a_connection_that_goes_behind_a_proxy_is_adapted(proxy):
+    driver = BY_NAME["psycopg"]
+    options = parameters(driver, proxy, "transaction")
+    hosts = [{"port": proxy, "dbname": "session"}, {"port": proxy}]
+    del options["port"]
+    pool = PooledDB(Targets(
+        hosts, driver.load(), target="any", order="round-robin"), **options)
+    leases = [pool.connection() for _ in range(2)]
+    seen = []
+    for _ in range(2):
+        leases[0].dbapi_connection.close()
+        assert ask(leases[0], "select 1") == 1
+        seen.append((leases[0].info.dbname, leases[0].prepare_threshold))
+    assert set(seen) == {("session", 5), ("transaction", None)}
+    pool.shutdown(0)
+
+
+def test_a_server_is_looked_at_once(proxy):
+    """One that shares no sessions costs one more connection."""
+    driver = BY_NAME["psycopg2"]
+    creator, options = towards(0, driver, proxy)
+    targets = Targets([
+        {"port": proxy, "dbname": "session"}], creator)
+    del options["port"]
+    opened = []
+    pool = PooledDB(targets, onconnect=opened.append, **options)
+    leases = [pool.connection() for _ in range(3)]
+    assert len(opened) == len(leases) + 1
+    pool.shutdown(0)
+
+
+def test_the_first_session_is_waited_for(proxy, monkeypatch):
+    """Only the time for the second one is limited.
+
+    A server that is slow at first would count as one without a proxy.
+    """
+    driver = BY_NAME["psycopg2"]
+    driver.load()
+    said, before = [], []
+    extensions = __import__("psycopg2.extensions").extensions
+    open_another = Opener.open_another
+
+    class Cursor(extensions.cursor):
+        def execute(self, statement, *args):
+            super().execute(statement, *args)
+            said.append(statement)
+
+    def note(opener):
+        before.extend(said)
+        return open_another(opener)
+
+    monkeypatch.setattr(Opener, "open_another", note)
+    pool = make(driver, proxy, cursor_factory=Cursor)
+    pool.connection().close()
+    assert before == ["select pg_backend_pid()"]
+    assert behind(pool) == "transaction-pooler"
+    pool.shutdown()
 
 
 @pytest.mark.parametrize("mode", ["session", "transaction"])
