@@ -337,8 +337,6 @@ class DriverFacts(Driver):
     # The methods that change the session: COMPARED, MARKS, SPOILS, or the
     # setting that cannot be read and gets the first argument as its value.
     setters: Mapping[str, str] = {}
-    # The methods whose effect others undo, by their names.
-    pairs: Mapping[str, str] = {}
     # The methods that change nothing, and those values through which a
     # program can do all that it can do with the connection.
     questions: frozenset[str] = frozenset()

@@ -259,7 +259,7 @@ class _PyMySql(_LikePyMySql):
     # its connect_timeout does not cover the greeting of the server
     connect_timeout = "read_timeout"
     settings = (
-        "autocommit", "cursorclass", "charset", "collation")
+        "autocommit", "cursorclass", "charset", "collation", "use_unicode")
     setters: Mapping[str, str] = {
         "autocommit": COMPARED, "select_db": "database",
         "set_charset": COMPARED, "set_character_set": COMPARED}
@@ -371,7 +371,7 @@ class _MySqlConnector(_MySql):
     settings = (
         "autocommit", "sql_mode", "time_zone", "charset",
         "raise_on_warnings", "get_warnings", "use_unicode", "read_timeout",
-        "write_timeout")
+        "write_timeout", "can_consume_results", "query_attrs")
     unreadable = frozenset(("database", "user"))
     is_coarse = True
     setters: Mapping[str, str] = {
@@ -403,7 +403,11 @@ class _MySqlConnector(_MySql):
         return {**found, "user": getattr(con, "_user", None)}
 
     def write(self, con: Any, name: str, value: Any) -> None:
-        if name == "charset" or value is not None or (
+        if name == "query_attrs":
+            con.query_attrs_clear()
+            for attribute in value:
+                con.query_attrs_append(attribute)
+        elif name == "charset" or value is not None or (
                 name not in self.readers):
             super().write(con, name, value)
 

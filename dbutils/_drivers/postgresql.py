@@ -241,6 +241,10 @@ class _Psycopg2(_LibPq):
         return getattr(error, "pgcode", None)
 
 
+# The lists of psycopg with the functions that get notices and notifications.
+_HANDLERS = ("_notice_handlers", "_notify_handlers")
+
+
 class _Psycopg(_LibPq):
     module = "psycopg"
     session_name = "pgconn.backend_pid"
@@ -251,13 +255,12 @@ class _Psycopg(_LibPq):
     settings = (
         "autocommit", "isolation_level", "read_only", "deferrable",
         "row_factory", "cursor_factory", "server_cursor_factory",
-        "prepare_threshold", "prepared_max")
+        "prepare_threshold", "prepared_max", *_HANDLERS)
     setters: Mapping[str, str] = {
         "set_autocommit": COMPARED, "set_isolation_level": COMPARED,
-        "set_read_only": COMPARED, "set_deferrable": COMPARED}
-    pairs: Mapping[str, str] = {
-        "add_notice_handler": "remove_notice_handler",
-        "add_notify_handler": "remove_notify_handler"}
+        "set_read_only": COMPARED, "set_deferrable": COMPARED,
+        "add_notice_handler": COMPARED, "remove_notice_handler": COMPARED,
+        "add_notify_handler": COMPARED, "remove_notify_handler": COMPARED}
     questions = frozenset(("fileno", "xid"))
     doors = frozenset(("pgconn",))
     cursor_options = frozenset(("binary",))
@@ -268,6 +271,16 @@ class _Psycopg(_LibPq):
             return False
         is_closed = status == _UNKNOWN and ask(con, "_closed")
         return None if status is None or is_closed else True
+
+    def read(self, con: Any, name: str) -> Any:
+        value = super().read(con, name)
+        return tuple(value) if name in _HANDLERS else value
+
+    def write(self, con: Any, name: str, value: Any) -> None:
+        if name in _HANDLERS:
+            getattr(con, name)[:] = value
+        else:
+            super().write(con, name, value)
 
     def number_of(self, con: Any) -> Any:
         return question(con, "pgconn.socket")
@@ -365,6 +378,7 @@ class _Pgdb(_LibPq):
     session_name = "_cnx.backend_pid"
     transaction_name = "_cnx.transaction"
     socket_name = "_cnx.fileno"
+    settings = ("autocommit", "cursor_type")
 
     def keeps_rows(self, cursor: Any) -> bool:
         return True

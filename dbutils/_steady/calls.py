@@ -54,8 +54,6 @@ def call_method(
         return getattr(session.con, name)(*args, **kwargs)
     if name in driver.setters:
         return session.alter(partial(_set, session, name, args, kwargs))
-    if name in driver.pairs or name in driver.pairs.values():
-        return session.alter(partial(_pair, session, name, args, kwargs))
     return session.alter(
         partial(_call_freely, session, name, args, kwargs), UNKNOWN_WORK)
 
@@ -68,14 +66,6 @@ def _set(
     if session.driver.setters[name] in {MARKS, SPOILS}:
         session.mark()
     return session.own_settings().call_setter(session.con, name, args, kwargs)
-
-
-def _pair(
-        session: Any, name: str, args: tuple[Any, ...],
-        kwargs: dict[str, Any]) -> Any:
-    """Call a method whose effect another one undoes, or that one."""
-    session.note_changes()  # also if this is interrupted
-    return session.own_settings().call_paired(session.con, name, args, kwargs)
 
 
 def _call_freely(

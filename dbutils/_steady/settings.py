@@ -23,15 +23,13 @@ class Settings:
     """The original settings of a driver connection, and their changes."""
 
     __slots__ = (
-        "_changes", "_driver", "handlers", "is_shared", "is_spoiled",
-        "needs_server", "original")
+        "_changes", "_driver", "is_shared", "is_spoiled", "needs_server",
+        "original")
 
     def __init__(self) -> None:
         self._driver: DriverFacts = NO_DRIVER
         # The original values, and those that the program has changed.
         self.original = self._changes = _NOTHING
-        # The calls of methods whose effect other methods undo.
-        self.handlers: tuple[tuple[str, Any], ...] = ()
         # Whether writing the original values is not enough to restore the
         # session, and whether nothing can restore it.
         self.needs_server = self.is_spoiled = False
@@ -51,8 +49,7 @@ class Settings:
     def is_plain(self) -> bool:
         """Whether the program has changed nothing."""
         return not (
-            self._changes or self.handlers or self.needs_server
-            or self.is_spoiled)
+            self._changes or self.needs_server or self.is_spoiled)
 
     def copy(self) -> Settings:
         """Return a copy of plain settings, to be changed."""
@@ -66,15 +63,13 @@ class Settings:
         self._driver = driver
         self.original = original or _NOTHING
         self.needs_server = self.is_spoiled = False
-        return bool(self._changes or self.handlers)
+        return bool(self._changes)
 
     def reapply(self, con: Any) -> None:
         """Change a new driver connection as the last one was changed."""
         for name, value in self._changes.items():
             self.needs_server = self.needs_server or self._is_lasting(name)
             self._driver.write(con, name, value)
-        for name, args in self.handlers:
-            getattr(con, name)(*args)
 
     def note_changes(self, con: Any) -> None:
         """Note which settings differ from their original values.
@@ -119,32 +114,10 @@ class Settings:
         self.note_changes(con)
         return result
 
-    def call_paired(
-            self, con: Any, name: str, args: Args, kwargs: Kwargs) -> Any:
-        """Call a method whose effect another one undoes, or that one."""
-        result = getattr(con, name)(*args, **kwargs)
-        given = (*args, *kwargs.values())
-        if name in self._driver.pairs:
-            self.handlers = (*self.handlers, (name, given))
-        else:
-            self._forget_handler(name, given)
-        return result
-
-    def _forget_handler(self, name: str, given: Any) -> None:
-        """Forget the call whose effect was undone."""
-        for number, (other, args) in enumerate(self.handlers):
-            if self._driver.pairs[other] == name and args == given:
-                self.handlers = (
-                    *self.handlers[:number], *self.handlers[number + 1:])
-                return
-
     def write_back(self, con: Any) -> None:
         """Restore the settings, as far as their old values can be written."""
         self._changes = _NOTHING
         driver = self._driver
-        handlers, self.handlers = self.handlers, ()
-        for name, args in handlers:
-            getattr(con, driver.pairs[name])(*args)
         for name, value in self.original.items():
             if not (name in driver.unreadable or (
                     driver.is_coarse and name in driver.readers)) and (
@@ -169,7 +142,8 @@ def restore(session: Any, reconnect: bool) -> bool:
     if session.settings_changed:
         session.restore_settings()
     if reconnect or (
-            settings.needs_server and opener.is_plain and driver.can_clean):
+            settings.needs_server and opener.can_prepare_alone
+            and driver.can_clean):
         is_clean = session.is_in_memory or driver.clean(
             session.con, settings.original)
     elif settings.needs_server:
@@ -179,6 +153,8 @@ def restore(session: Any, reconnect: bool) -> bool:
     if is_clean and not session.is_in_memory:
         if driver.has_own_session:
             opener.prepare(session.con)
+            # "onconnect" may have added what it had added at the beginning
+            settings.write_back(session.con)
         session.is_marked = settings.needs_server = False
     return bool(is_clean)
 

@@ -14,7 +14,9 @@ import drivers
 import pytest
 from drivers import ask, ready
 
+from dbutils._manager.connector import Connector
 from dbutils._steady.account import _effect_of
+from dbutils.pool_manager import ConnectionConfig
 from dbutils.pooled_db import PooledDB
 
 FAMILIES = {
@@ -272,3 +274,44 @@ def test_a_creator_can_say_that_it_prepares_nothing(servers_running, is_plain):
             db.cursor().execute("set work_mem = '1MB'")
     assert (sessions[0] == sessions[1]) is is_plain
     pool.close()
+
+
+def _creators(driver):
+    """Return what can open connections without preparing them."""
+    def plain(**parameters):
+        return driver.load().connect(**parameters)
+    plain.is_plain = True
+    config = ConnectionConfig.from_url(
+        f"postgresql+psycopg2://postgres@{drivers.HOST}:{driver.port}/postgres")
+    options = driver.parameters()
+    host = {name: options.pop(name) for name in ("host", "port")}
+    return {
+        "function": PooledDB(
+            plain, maxconnections=1, **driver.parameters()),
+        "configuration": PooledDB(Connector(config), maxconnections=1),
+        "targets": PooledDB(
+            driver.load(), maxconnections=1, targets=[host], **options)}
+
+
+@pytest.mark.parametrize("opened_by", [
+    "function", "configuration", "targets"])
+@pytest.mark.parametrize("reach", ["connection", "cursor"])
+def test_direct_use_leaves_nothing_behind_where_nothing_was_prepared(
+        driver_of, opened_by, reach):
+    driver = driver_of("psycopg2")
+    pool = _creators(driver)[opened_by]
+    found = []
+    for _ in range(2):
+        with pool.connection() as db:
+            found.append([
+                ask(db, question) for question in (
+                    driver.who_am_i, "select current_user",
+                    "show search_path")])
+            cursor = (
+                db.dbapi_connection.cursor() if reach == "connection"
+                else db.cursor().dbapi_cursor)
+            cursor.execute("set role pg_monitor")
+            cursor.execute("set search_path = pg_catalog")
+            db.commit()
+    assert found[0] == found[1]
+    pool.shutdown()

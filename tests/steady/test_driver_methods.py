@@ -412,8 +412,39 @@ def test_a_handler_can_be_removed(pool_of):
         db.add_notice_handler(heard.append)
         db.remove_notice_handler(heard.append)
         ask(db, "do $$ begin raise notice 'first'; end $$")
-        assert db._own_session.settings.handlers == ()
     assert heard == []
+
+
+def test_a_handler_of_onconnect_is_there_once(pool_of):
+    """The function is called again when the session was reset."""
+    said = []
+    pool = pool_of("psycopg", onconnect=lambda con: con.add_notice_handler(
+        lambda note: said.append(note.message_primary)))
+    for _ in range(3):
+        with pool.connection() as db:
+            ask(db, "set work_mem = '5MB'")
+            db.commit()
+    ask(pool.connection(), "do $$ begin raise notice 'once'; end $$")
+    assert said == ["once"]
+
+
+@pytest.mark.parametrize("kind", ["notice", "notify"])
+def test_a_handler_of_the_driver_connection_is_removed(pool_of, kind):
+    """Handlers that were there at the beginning stay."""
+    def stay(_):
+        pass
+
+    def install(con):
+        getattr(con, f"add_{kind}_handler")(stay)
+    pool = pool_of("psycopg", onconnect=install)
+    with pool.connection() as db:
+        raw = db.dbapi_connection
+        getattr(raw, f"add_{kind}_handler")(print)
+        getattr(db, f"add_{kind}_handler")(repr)
+        getattr(raw, f"remove_{kind}_handler")(stay)
+    with pool.connection() as db:
+        assert db.dbapi_connection is raw
+        assert getattr(raw, f"_{kind}_handlers") == [stay]
 
 
 # What is to be seen.

@@ -469,6 +469,44 @@ class TestSqlite:
             assert raw.isolation_level == ""
 
 
+@pytest.mark.parametrize(("name", "attribute", "make_value"), [
+    ("pgdb", "cursor_type", lambda pgdb: type("Own", (pgdb.Cursor,), {})),
+    ("pymysql", "use_unicode", lambda _: False),
+    ("mysql.connector", "can_consume_results", lambda _: True)])
+@pytest.mark.parametrize("reach", ["lease", "dbapi_connection"])
+def test_attributes_of_other_drivers_are_changed_back(
+        servers_running, name, attribute, make_value, reach):
+    driver = ready(drivers.BY_NAME[name], servers_running)
+    pool = PooledDB(driver.load(), maxconnections=1, **driver.parameters())
+    value = make_value(driver.load())
+    with pool.connection() as db:
+        raw = db.dbapi_connection
+        before = getattr(raw, attribute)
+    assert before != value
+    with pool.connection() as db:
+        setattr(REACHES[reach](db), attribute, value)
+    with pool.connection() as db:
+        assert db.dbapi_connection is raw
+        assert getattr(raw, attribute) == before
+    pool.close()
+
+
+@pytest.mark.filterwarnings("ignore:.*Query Attributes")  # of MariaDB
+@pytest.mark.parametrize("reach", ["lease", "dbapi_connection"])
+def test_attributes_of_queries_are_removed(servers_running, reach):
+    """The server gets them with each statement."""
+    driver = ready(drivers.BY_NAME["mysql.connector"], servers_running)
+    pool = PooledDB(driver.load(), maxconnections=1, **driver.parameters())
+    with pool.connection() as db:
+        raw = db.dbapi_connection
+        REACHES[reach](db).query_attrs_append(("user", "anna"))
+        assert raw.query_attrs == [("user", "anna")]
+    with pool.connection() as db:
+        assert db.dbapi_connection is raw
+        assert raw.query_attrs == []
+    pool.close()
+
+
 def test_what_only_mysql_connector_knows_is_restored(servers_running):
     driver = ready(drivers.BY_NAME["mysql.connector"], servers_running)
     pool = PooledDB(driver.load(), maxconnections=1, **driver.parameters())
