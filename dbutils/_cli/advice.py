@@ -172,10 +172,13 @@ def _hints_from_work(case: Case) -> Iterator[str]:
             f"Opening a connection takes {case.connect * 1000:.0f} ms;"
             " min_idle keeps some ready.")
     if most is not None and knee * case.processes > most:
+        total = "" if case.processes == 1 else (
+            f", which would be {knee * case.processes} for all processes")
         yield (
             f"The {case.facts.processors} processors of the server suggest at"
-            f" most {most} connections for all processes together, though a"
-            f" pool of {knee} was faster with statements that do nothing.")
+            f" most {most} connections for all processes together, though in"
+            f" one process a pool of {knee} was faster with statements that"
+            f" do nothing{total}.")
     if case.is_password_shown:
         yield (
             "The password was on the command line, where others can see it in"

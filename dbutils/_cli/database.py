@@ -42,7 +42,9 @@ def text_of(error: Exception, uri: str) -> str:
         return f"{text}. Install one, like: pip install {package}{mark}"
     if isinstance(error, ValueError):
         return f"{text}.{mark}"
-    return (
-        f"The database cannot be used: {text}. Check that the server runs,"
-        " and the host, port, user, password and database in the URI."
-        f"{mark}")
+    check = (
+        "the name of the file; an absolute one has four slashes before it, as"
+        " in sqlite:////folder/file" if uri.startswith("sqlite") else
+        "that the server runs, and the host, port, user, password and"
+        " database in the URI")
+    return f"The database cannot be used: {text}. Check {check}.{mark}"

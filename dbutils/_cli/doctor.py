@@ -51,6 +51,7 @@ def diagnose(arguments: Any) -> int:
         say(json.dumps(_as_data(case, advice), indent=2))
     else:
         _show(case, advice)
+        say(_code(advice, is_url=bool(uri)))
     return 1 if advice.warnings else 0
 
 
@@ -206,8 +207,8 @@ def _show(case: Case, advice: Advice) -> None:
             say(f"\n{heading}\n")
             for text in texts:
                 tell(text, "* ")
-    say(f"\nRecommended, with {advice.total} connections of all processes:")
-    say(_code(advice))
+    noun = "connection" if advice.total == 1 else "connections"
+    say(f"\nRecommended, with {advice.total} {noun} of all processes:")
 
 
 def _show_chart(threads: int, loads: Sequence[Load]) -> None:
@@ -227,14 +228,20 @@ def _chart(loads: Sequence[Load]) -> list[Any]:
         bars([load.p99 for load in loads])))
 
 
-def _code(advice: Advice) -> str:
+def _code(advice: Advice, is_url: bool) -> str:
+    """Return a program with the recommended pool.
+
+    is_url: whether a URL names the database, and not several variables
+    """
     options = ", ".join(
         f"{name}={value!r}" for name, value in advice.options.items())
+    begin, config = (
+        "import os\n", 'from_url(os.environ["DATABASE_URL"])') if is_url else (
+        "", "from_env()")
     return f"""
-import os
-from dbutils.pool_manager import (
+{begin}from dbutils.pool_manager import (
     ConnectionConfig, PoolConfig, get_pool_manager)
 
 pool = get_pool_manager().get_pool(
-    ConnectionConfig.from_url(os.environ["DATABASE_URL"]),
+    ConnectionConfig.{config},
     PoolConfig({options}))"""

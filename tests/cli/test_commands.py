@@ -261,6 +261,21 @@ def test_the_uri_can_come_from_the_environment(
 
 
 @pytest.mark.usefixtures("_briefly")
+def test_recommended_code_uses_the_variables_that_are_set(
+        file, capsys, monkeypatch):
+    monkeypatch.setenv("DB_TYPE", "sqlite")
+    monkeypatch.setenv("DB_DATABASE", str(file))
+    assert main(["doctor", "--threads", "1"]) == 0
+    heading, _, code = capsys.readouterr().out.partition("processes:\n")
+    assert heading.endswith("with 1 connection of all ")
+    names = {}
+    exec(code, names)
+    with names["pool"].connection() as con:
+        con.cursor().execute("select * from t")
+    names["pool"].shutdown()
+
+
+@pytest.mark.usefixtures("_briefly")
 def test_what_several_writers_mean_for_sqlite_is_told(file, capsys):
     assert main(["doctor", f"sqlite:///{file}", "--threads", "2"]) == 0
     output = capsys.readouterr().out
@@ -323,7 +338,8 @@ def test_servers_are_examined(driver, servers_running, capsys):
     (f"pg://me:{SECRET}@host:port/db", "URL cannot be read"),
     (f"db2://me:{SECRET}@host/db", "'db2' is no kind of database"),
     (f"sqlite://me:{SECRET}@h/x", "sqlite3 cannot honour 'password'"),
-    ("sqlite:////no/such/folder/file", "unable to open database file"),
+    ("sqlite:////no/such/folder/file", "unable to open database file. Check"
+     " the name of the file; an absolute one has four slashes"),
     (f"mysql+mxodbc://me:{SECRET}@h/x", "'mxodbc' is no driver for mysql"),
     (f"pg+psycopg2://me:{SECRET}@127.0.0.1:{free_port()}/x", "refused"),
     (f"mysql+pymysql://me:{SECRET}@127.0.0.1:{free_port()}/x", "refused")])
@@ -436,6 +452,8 @@ def test_no_more_is_recommended_than_the_processors_suggest(
     assert advice.options["max_total"] == size
     assert ["processors of the server suggest" in hint
             for hint in advice.hints] == [True] * is_told
+    assert [f"would be {56 * processes} for all" in hint
+            for hint in advice.hints] == [processes > 1] * is_told
     assert advice.warnings == []
 
 
