@@ -413,7 +413,7 @@ _HARMLESS = LazyPattern(r"""\W*(?: $ | (?:
         | local \s+ (?! (?: transaction | sql_ | autocommit | max_ | innodb_
             | foreign_ | unique_ | wait_ | net_ | character | collation
             | tx_ | group_ | optimizer_ | time_zone )) [\w."`]* )
-    | pragma \s+ (?: [\w."]+ \s* $
+    | pragma \s+ (?: (?! "? (?:enable|disable|verify|force|no)_ ) [\w."]+ \s* $
         | [\w."]* (?:_x?info|_list|_check|_columns) (?= \s* \( ) )
     ) (?!\w) )""", "sx")
 

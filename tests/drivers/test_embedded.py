@@ -145,3 +145,23 @@ def test_a_private_duckdb_is_not_replaced():
     for _ in range(3):
         assert ask(db, "select count(*) from it") == 0
     db.close()
+
+
+@pytest.mark.parametrize("statement", [
+    "pragma enable_profiling", "PRAGMA disable_optimizer"])
+def test_what_a_pragma_of_duckdb_switches_does_not_reach_the_next_user(
+        tmp_path, statement):
+    """Such a PRAGMA has no value, unlike those of SQLite that change."""
+    duckdb = pytest.importorskip("duckdb")
+    pool = PooledDB(
+        duckdb, maxconnections=1, database=str(tmp_path / "pragma.db"))
+    with pool.connection() as db:
+        raw = db._con._con
+        db.execute(statement)
+    with pool.connection() as db:
+        assert db._con._con is not raw
+        raw = db._con._con
+        db.execute("pragma database_size").fetchall()
+    with pool.connection() as db:
+        assert db._con._con is raw
+    pool.close()
