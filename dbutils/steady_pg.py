@@ -187,6 +187,8 @@ class SteadyPgConnection(Steady, PgNames):
             attribute = getattr(self._con, name)
             if callable(attribute) and not isinstance(attribute, type):
                 return Method(name, self._call, attribute)
+            if name in self._own_session.driver.doors:
+                self._own_session.note_changes()
             return attribute
 
     def _call(self, name: str, args: Args, kwargs: Kwargs) -> Any:

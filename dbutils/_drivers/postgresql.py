@@ -399,6 +399,7 @@ class _ClassicPg(_PostgreSql):
     """The class DB of classic PyGreSQL."""
 
     settings = ()
+    doors = frozenset(("db",))
     transaction_name = "db.transaction"
     socket_name = "db.fileno"
 

@@ -225,6 +225,7 @@ class PgSafe:
         return is_clean
 
     def _clean(self, session: PgSession, reset: Any) -> None:
+        is_changed = session.is_marked or session.settings_changed
         if session.settings_changed:
             session.restore_settings()
         if reset == RESET_COMPLETELY:
@@ -232,7 +233,7 @@ class PgSafe:
             return
         if reset or session.transaction or session.has_work():
             session.query("rollback", None)
-        if session.is_marked or reset == "session":
+        if is_changed or reset == "session":
             session.driver.clean(session.con)
             if session.driver.has_own_session:
                 session.prepare()

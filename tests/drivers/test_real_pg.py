@@ -166,6 +166,32 @@ def test_a_pool_cleans_as_it_is_told(make, reset):
         assert (ask(db, SESSION) != session) == (reset == 2)
 
 
+def test_a_pool_cleans_what_was_done_on_the_connection_below(make):
+    """It is the attribute "db" of the class DB, also of the steady one."""
+    pool = make(
+        PooledPg, maxconnections=1,
+        setsession=["set application_name = 'shop'"])
+    questions = (
+        SESSION, "select current_user", "show search_path",
+        "show application_name")
+    found = []
+    for _ in range(2):
+        with pool.connection() as db:
+            found.append([ask(db, question) for question in questions])
+            db.db.query("set role pg_monitor")
+            db.db.query("set search_path = pg_catalog")
+            db.db.query("set application_name = 'other'")
+    assert found[0] == found[1]
+
+
+def test_looking_at_the_status_keeps_reads_repeatable(make, driver):
+    db = make(ping=0)
+    assert db.db.status
+    session = ask(db, SESSION)
+    driver.kill(session)
+    assert ask(db, SESSION) != session
+
+
 def test_whole_transactions_can_be_repeated(make, driver):
     def work(db):
         db.insert(table, id=1, value=1)
