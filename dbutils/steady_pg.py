@@ -198,6 +198,10 @@ class SteadyPgConnection(Steady, PgNames):
             return session.failover.run(session, name, args, kwargs)
         if name in _MARKING:
             session.mark()
+        if name in session.driver.setters and (args or kwargs):
+            session.note_changes()  # also if this is interrupted
+            return session.own_settings().call_setter(
+                session.con, name, args, kwargs)
         if name in WORKING and not call_kind(name, args).is_read:
             session.work = True
         return getattr(session.con, name)(*args, **kwargs)

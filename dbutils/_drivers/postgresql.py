@@ -398,7 +398,15 @@ def _quote(value: Any) -> str:
 class _ClassicPg(_PostgreSql):
     """The class DB of classic PyGreSQL."""
 
-    settings = ()
+    settings = ("use_regtypes", "notice_receiver")
+    readers: Mapping[str, str] = {
+        "use_regtypes": "use_regtypes",
+        "notice_receiver": "get_notice_receiver"}
+    writers: Mapping[str, str] = {
+        "use_regtypes": "use_regtypes",
+        "notice_receiver": "set_notice_receiver"}
+    setters: Mapping[str, str] = {
+        "use_regtypes": COMPARED, "set_notice_receiver": COMPARED}
     doors = frozenset(("db",))
     transaction_name = "db.transaction"
     socket_name = "db.fileno"

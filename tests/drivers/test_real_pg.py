@@ -184,6 +184,17 @@ def test_a_pool_cleans_what_was_done_on_the_connection_below(make):
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize("reset", [None, 1, 2])
+def test_a_pool_restores_the_settings_of_the_driver(make, reset):
+    pool = make(PooledPg, maxconnections=1, reset=reset)
+    with pool.connection() as db:
+        assert db.use_regtypes(True) is not False
+        db.set_notice_receiver(print)
+        assert (db.use_regtypes(), db.get_notice_receiver()) == (True, print)
+    with pool.connection() as db:
+        assert (db.use_regtypes(), db.get_notice_receiver()) == (False, None)
+
+
 def test_looking_at_the_status_keeps_reads_repeatable(make, driver):
     db = make(ping=0)
     assert db.db.status
