@@ -5,11 +5,11 @@ The messages are those that more than one module raises.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 
 from .atomic import loaded
+from .children import call_in_child
 from .hints import Any, Callable, partial, ref
 
 __all__ = [
@@ -71,8 +71,7 @@ class _Tellers:
 
 
 _tellers = _Tellers()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_tellers.after_fork)
+call_in_child(_tellers.after_fork)
 
 
 def tell(log: Callable[[], object]) -> None:

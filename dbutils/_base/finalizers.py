@@ -23,10 +23,10 @@ from __future__ import annotations
 import _signal  # type: ignore[import-not-found]  # enums make signal large
 import _thread
 import gc
-import os
 import sys
 import threading
 
+from .children import call_in_child
 from .errors import log_swallowed
 from .hints import Any, partial
 from .threads import start_thread
@@ -72,8 +72,7 @@ def _forget_others() -> None:
         collecting.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_others)
+call_in_child(_forget_others)
 
 
 def note_lost(step: str, error: BaseException) -> None:

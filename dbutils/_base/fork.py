@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .children import call_in_child
 from .errors import orphan_text, quietly
 from .hints import Any
 from .links import Links
@@ -131,4 +132,5 @@ def _call_all() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_load_all, after_in_child=_call_all)
+    os.register_at_fork(before=_load_all)
+call_in_child(_call_all)

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import _thread
 import atexit
-import os
 import sys
 import threading
 from time import monotonic, sleep
 
 from .atomic import pop
+from .children import call_in_child
 from .errors import log_swallowed
 from .hints import Any, AnyRef, Callable, deque, ref
 
@@ -103,8 +103,7 @@ def is_main() -> bool:
 
 ends = _Ends()
 at_end = ends.wakers.append
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=ends.after_fork)
+call_in_child(ends.after_fork)
 
 
 def is_ending() -> bool:
