@@ -74,7 +74,7 @@ class _Uwsgi(type(sys)):  # type: ignore[misc]
 
 def _follow_uwsgi() -> None:
     """Let uWSGI call the functions."""
-    uwsgi = sys.modules.get("uwsgi")
+    uwsgi: Any = sys.modules.get("uwsgi")
     if isinstance(uwsgi, type(sys)):
         uwsgi.__class__ = _Uwsgi
         setattr(uwsgi, _HOOK, getattr(uwsgi, _HOOK, None))
