@@ -73,7 +73,7 @@ class _Uwsgi(type(sys)):  # type: ignore[misc]
 
 
 def _follow_uwsgi() -> None:
-    """Let uWSGI call the functions."""
+    """Arrange for the processes of uWSGI to call the functions."""
     uwsgi: Any = sys.modules.get("uwsgi")
     if isinstance(uwsgi, type(sys)):
         uwsgi.__class__ = _Uwsgi
