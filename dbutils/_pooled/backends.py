@@ -270,7 +270,7 @@ class DbBackend(SteadyBackend):
     def _behind(self, session: Any) -> str | None:
         """Return what the server of a session is behind, as far as known.
 
-        What is found before one of several servers tells nothing of others.
+        A proxy before one of several servers tells nothing of the others.
         """
         route = session.route
         if route is None or self._given != "auto" or self.behind is None:
