@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from .._base.callers import stack_of
 from .._base.hints import Any, NamedTuple, attrgetter, partial
+from .garbage import collect
 from .slots import Holder, holder_of
 from .waiting import Waiter
 
@@ -64,7 +65,11 @@ def look(core: Any, waiter: Waiter) -> None:
             holder.thread == waiter.thread for holder in core.holders())
     deadlock = certain(core) if waiter.is_holder else None
     if deadlock is not None and deadlock.lasts() and _is_first(deadlock):
-        _report(core, waiter, deadlock)
+        collect(core, waiter)
+        if certain(core) is None:  # garbage had a connection
+            _forget(deadlock)
+        else:
+            _report(core, waiter, deadlock)
 
 
 def certain(core: Any) -> _Deadlock | None:
@@ -96,9 +101,17 @@ def _is_first(deadlock: _Deadlock) -> bool:
 
     Its last request has brought it about, and no other one.
     """
-    last = max(deadlock.waiters, key=attrgetter("since"))
     token = object()
-    return vars(last).setdefault("reported", token) is token
+    return vars(_last(deadlock)).setdefault("reported", token) is token
+
+
+def _forget(deadlock: _Deadlock) -> None:
+    """Note that a deadlock was none; its last request can get into one."""
+    vars(_last(deadlock)).pop("reported", None)
+
+
+def _last(deadlock: _Deadlock) -> Waiter:
+    return max(deadlock.waiters, key=attrgetter("since"))
 
 
 def _report(core: Any, waiter: Waiter, deadlock: _Deadlock) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from time import monotonic
 
+from .._base.atomic import first
 from .._base.hints import Any, ref
 from .._base.threads import is_ending
 from .ceiling import rise
@@ -38,6 +39,9 @@ __all__ = [
 # In seconds, for how long one that may not wait waits for what comes soon.
 # Connecting takes less, however slow a server is.
 _SOON = 60.0
+# In seconds, for how long a request has to be the next one in the queue until
+# it looks whether garbage holds connections.
+_STANDSTILL = 2.0
 
 
 def wait_in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> Permit:
@@ -205,8 +209,22 @@ def _wait_a_bit(
         core.serve()
         if core.barging:  # which may have lasted long enough
             core.look_at_waiters()
+        _look_at_standstill(core, waiter, link)
         if core.tracks and waiter.is_holder is not False:
             _look_for_deadlock(core, waiter)
+
+
+def _look_at_standstill(core: Pool, waiter: Waiter, link: Any) -> None:
+    """Look for what only garbage holds if nobody was served for a while."""
+    if waiter.answer or first(core.waiting) is not link:
+        return
+    now = monotonic()
+    if waiter.first_since is None:
+        waiter.first_since = now
+    elif now - waiter.first_since > _STANDSTILL:
+        from .garbage import collect  # noqa: PLC0415 - seldom
+
+        collect(core, waiter)
 
 
 def _look_for_deadlock(core: Any, waiter: Waiter) -> None:

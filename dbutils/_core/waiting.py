@@ -55,6 +55,8 @@ class Waiter:
     returns = False
     # Why it must not wait any longer, if others cannot end that.
     deadlock: str | None = None
+    # Since when it is the next one to be served, as far as it knows.
+    first_since: float | None = None
 
     def __init__(self) -> None:
         self.since = monotonic()
