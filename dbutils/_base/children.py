@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import sys
 
+from .atomic import loaded
 from .hints import Any, Callable
 
 __all__ = ["call_in_child"]
@@ -74,7 +75,7 @@ class _Uwsgi(type(sys)):  # type: ignore[misc]
 
 def _follow_uwsgi() -> None:
     """Arrange for the processes of uWSGI to call the functions."""
-    uwsgi: Any = sys.modules.get("uwsgi")
+    uwsgi: Any = loaded("uwsgi")
     if isinstance(uwsgi, type(sys)):
         uwsgi.__class__ = _Uwsgi
         setattr(uwsgi, _HOOK, getattr(uwsgi, _HOOK, None))
