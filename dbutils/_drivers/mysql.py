@@ -402,6 +402,11 @@ class _MySqlConnector(_MySql):
         found = _with_database(super().first(con), con, "_database")
         return {**found, "user": getattr(con, "_user", None)}
 
+    def read(self, con: Any, name: str) -> Any:
+        value = super().read(con, name)
+        # which older releases change in place
+        return tuple(value) if name == "query_attrs" else value
+
     def write(self, con: Any, name: str, value: Any) -> None:
         if name == "query_attrs":
             con.query_attrs_clear()
