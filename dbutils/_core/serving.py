@@ -41,7 +41,7 @@ __all__ = [
 _SOON = 60.0
 # In seconds, for how long a request has to be the next one in the queue until
 # it looks whether garbage holds connections.
-_STANDSTILL = 2.0
+_STANDSTILL = 5.0
 
 
 def wait_in_turn(core: Pool, waiter: Waiter, timeout: float | None) -> Permit:
