@@ -196,9 +196,10 @@ class DbBackend(SteadyBackend):
         self.behind: str | None = None
         self._given: str | None = None
         self._warned: dict[int, object] = {}
-        # The first sessions of each server in which nothing indicated a proxy;
-        # and what those of several servers that were looked at are behind.
-        self._unsuspected: dict[Any, list[Any]] = {}
+        # The first sessions of each server in which nothing indicated a proxy,
+        # and those of which the question has failed; and what those of several
+        # servers that were looked at are behind.
+        self._unadapted: dict[Any, set[Any]] = {}
         self._found: dict[Any, str | None] = {}
 
     def check(self, con: Any) -> None:
@@ -259,8 +260,10 @@ class DbBackend(SteadyBackend):
         if self._behind(session) == "auto":
             with quietly("looking for a proxy"):
                 self._note_proxy(session, recognise(session))
+            if self._behind(session) == "auto":  # the question has failed
+                self._leave_unadapted(session)
         if self._behind(session) not in {None, "auto"}:
-            for other in alive(self._unsuspected_like(session)):
+            for other in alive(list(self._unadapted_like(session))):
                 _retire(other)
             adapt(session)
             me = object()
@@ -293,10 +296,15 @@ class DbBackend(SteadyBackend):
         elif route is None and self.behind == "auto":
             self.behind = None
 
-    def _unsuspected_like(self, session: Any) -> list[Any]:
-        """Return references to unsuspected sessions of the same server."""
+    def _unadapted_like(self, session: Any) -> set[Any]:
+        """Return references to unadapted sessions of the same server."""
         host = None if session.route is None else session.route.host
-        return self._unsuspected.setdefault(host, [])
+        return self._unadapted.setdefault(host, set())
+
+    def _leave_unadapted(self, session: Any) -> None:
+        """Remember a session, which goes if there turns out to be a proxy."""
+        others = self._unadapted_like(session)
+        others.add(ref(session, others.discard))
 
     def _is_suspicious(self, session: Any) -> bool:
         """Return whether something indicates a proxy.
@@ -305,11 +313,11 @@ class DbBackend(SteadyBackend):
         that follow are looked at, too.
         """
         indicates = session.driver.may_be_pooled(session.con)
-        others = self._unsuspected_like(session)
         if indicates is None:
             self.behind = None
-        elif not indicates and len(others) < _OVERLOOKED:
-            others.append(ref(session))
+        elif not indicates and (
+                len(self._unadapted_like(session)) < _OVERLOOKED):
+            self._leave_unadapted(session)
             # another thread that has just found it did not see this session
             return self._behind(session) != "auto"
         return bool(indicates)

@@ -477,6 +477,7 @@ _WRITES = _rules(
 
 def _classify(text: str) -> Kind:
     """Return the strictest kind among the ways to read a statement."""
+    # before a comment at the end, nothing tells what is in a string
     if _is_strange(text) and (text.endswith("*/") or not _pieces_of(text)):
         return MARK
     kind = READ

@@ -123,6 +123,25 @@ def test_it_can_be_overlooked_in_some_connections(
     pool.shutdown()
 
 
+def test_one_whose_question_has_failed_leaves_the_pool(proxy, monkeypatch):
+    """Such as one that could open no other connection for it."""
+    pool = make(BY_NAME["psycopg2"], proxy)
+
+    def recognise(session):
+        monkeypatch.undo()
+        raise session.opener.failure("no more connections allowed")
+
+    monkeypatch.setattr("dbutils._pooled.behind.recognise", recognise)
+    leases = [pool.connection()]
+    assert behind(pool) == "auto"
+    leases.append(pool.connection())
+    assert behind(pool) == "transaction-pooler"
+    for lease in leases:
+        lease.close()
+    assert pool.stats().idle == 1
+    pool.shutdown()
+
+
 def test_one_that_is_recognised_at_the_same_time_is_adapted_to(
         proxy, monkeypatch):
     """By the connection in which it was overlooked, too."""
